@@ -1,0 +1,69 @@
+"""The engine from Python: what `from engine import ...` gives a notebook or a script."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from engine.config import Preset, to_toml
+from engine.events import Event
+from engine.runs import RunDirectory, create_run, runs_folder
+from engine.version import VERSION
+
+LIBRARIES = ("torch", "torchvision", "numpy", "h5py", "av", "safetensors")
+
+
+def with_data(preset: Preset, data: str | Path | None) -> Preset:
+    """``preset`` on the clips file ``data``; unchanged without one."""
+    if data is None:
+        return preset
+    path = str(Path(data).resolve())
+    return preset.model_copy(update={"dataset": preset.dataset.model_copy(update={"path": path})})
+
+
+def new_run(
+    preset: Preset, data: str | Path | None, runs_dir: Path | None, name: str | None, stem: str, command: list[str]
+) -> RunDirectory:
+    """Make the directory of a run of ``preset``, in state queued. ``stem`` names it if ``name`` does not."""
+    preset = with_data(preset, data)
+    versions = {library: metadata.version(library) for library in LIBRARIES}
+    meta: dict[str, Any] = {
+        "tool": f"vdtui {VERSION}",
+        "versions": {"python": platform.python_version(), **versions},
+        "platform": platform.platform(),
+        "command": command,
+        "seed": preset.run.seed,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    return create_run(runs_folder(runs_dir), name, stem, to_toml(preset), meta)
+
+
+def run_distillation(
+    preset: Preset,
+    data: str | Path | None = None,
+    *,
+    runs_dir: str | Path | None = None,
+    name: str | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> RunDirectory:
+    """Distil in this process and return the finished run's directory.
+
+    ``on_event`` is called with every event (``engine.events``). Ctrl+C saves the state and raises KeyboardInterrupt;
+    `vdtui resume` or ``resume_distillation`` goes on. Raises VdtuiError.
+    """
+    folder = None if runs_dir is None else Path(runs_dir)
+    run = new_run(preset, data, folder, name, preset.title.lower().replace(" ", "-") or "run", sys.argv)
+    return resume_distillation(run, on_event=on_event)
+
+
+def resume_distillation(run: RunDirectory, *, on_event: Callable[[Event], None] | None = None) -> RunDirectory:
+    """Go on with ``run`` in this process, as ``run_distillation`` does."""
+    from engine.worker import work
+
+    work(run, *([on_event] if on_event is not None else []))
+    return run

@@ -1,0 +1,205 @@
+"""Loading presets: TOML, inheritance by ``extends``, overrides by ``section.key=value``.
+
+Every mistake (unknown key, wrong type, missing file, circle of inheritance) is a PresetError that names the file and
+the key, with the nearest valid name, before any work starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from engine.config.schema import Preset
+from engine.errors import PresetError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A preset as it stands in one file; ``label`` names it in messages."""
+
+    label: str
+    tables: dict[str, Any]
+    folder: Path | None
+
+
+def preset_names() -> list[str]:
+    """The names of the presets that come with the package, sorted. Those that start with _ are for inheritance."""
+    names = [entry.name.removesuffix(".toml") for entry in resources.files("presets").iterdir()]
+    return sorted(
+        name
+        for name, entry in ((name, resources.files("presets") / f"{name}.toml") for name in names)
+        if entry.is_file() and not name.startswith("_")
+    )
+
+
+def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Preset:
+    """The preset ``name`` (a shipped one, or the path of a .toml file) with ``overrides`` applied, validated.
+
+    ``overrides`` is a mapping of ``"section.key"`` to values, or strings ``"section.key=value"`` as on the command
+    line. Raises PresetError.
+    """
+    tables, label = _resolve(str(name))
+    for key, value in _override_items(overrides):
+        _set(tables, key, value)
+    return validate(tables, label)
+
+
+def validate(tables: dict[str, Any], label: str) -> Preset:
+    """``tables`` as a Preset; raises PresetError, naming ``label`` and the first key that is wrong."""
+    try:
+        return Preset.model_validate(tables)
+    except ValidationError as error:
+        raise _explained(error, label) from error
+
+
+def read_preset(path: Path) -> Preset:
+    """The resolved preset of a run directory."""
+    return validate(_parse(path.name, _read(path)), str(path))
+
+
+def to_toml(preset: Preset) -> str:
+    """``preset`` as TOML with every value spelled out; loading it gives an equal preset."""
+    tables = preset.tables()
+    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)  # the shortest decimal that reads back as the same float; TOML accepts 1e-05
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped and JSON does not.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value)
+
+
+def _resolve(name: str, seen: tuple[str, ...] = (), folder: Path | None = None) -> tuple[dict[str, Any], str]:
+    source = _find(name, folder)
+    if source.label in seen:
+        circle = " -> ".join((*seen, source.label))
+        raise PresetError(f"Presets extend each other in a circle: {circle}.", "Remove one of the `extends` lines.")
+    tables = dict(source.tables)
+    parent = tables.pop("extends", None)
+    if parent is None:
+        return tables, source.label
+    if not isinstance(parent, str):
+        raise PresetError(f"{source.label}: extends must be a name.", 'Write, for example, extends = "default".')
+    inherited, _ = _resolve(parent, (*seen, source.label), source.folder)
+    for key, value in tables.items():
+        both = isinstance(value, dict) and isinstance(inherited.get(key), dict)
+        inherited[key] = {**inherited[key], **value} if both else value
+    return inherited, source.label
+
+
+def _find(name: str, folder: Path | None) -> _Source:
+    if name.endswith(".toml") or "/" in name:
+        path = Path(name) if folder is None or Path(name).is_absolute() else folder / name
+        return _Source(str(path), _parse(str(path), _read(path)), path.parent)
+    entry = resources.files("presets") / f"{name}.toml"
+    if not name or not entry.is_file():
+        near = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise PresetError(f"There is no preset {name!r}.", hint + "`vdtui presets` lists them; FILE.toml works too.")
+    return _Source(f"preset {name}", _parse(name, entry.read_text(encoding="utf-8")), None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PresetError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise PresetError(f"{path} is not a text file.", "A preset is a TOML file in UTF-8.") from error
+
+
+def _parse(label: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PresetError(f"{label} is not valid TOML: {error}.", "Mend that line; `key = value`, text in quotes.") from error
+
+
+def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        yield from overrides.items()
+        return
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not value.strip():
+            raise PresetError(f"--set {text}: no value.", "Write --set section.key=value, for example dynamic.steps=100.")
+        yield key.strip(), _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word, such as --set synthetic.kind=pixels
+
+
+def _set(tables: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    table = tables
+    for section in sections:
+        if not isinstance(table.get(section, {}), dict):
+            raise PresetError(f"--set {key}: {section} is not a section.", _suggest(key))
+        table[section] = table = dict(table.get(section, {}))
+    table[last] = value
+
+
+def keys(model: type[BaseModel] = Preset, prefix: str = "") -> list[str]:
+    """All valid keys, dotted."""
+    found = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += keys(kind, f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def _suggest(key: str) -> str:
+    near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.5)
+    if not near:
+        near = [valid for valid in keys() if valid.rpartition(".")[2] == key.rpartition(".")[2]]
+    return f"Did you mean {near[0]}?" if near else "`vdtui presets default` shows all keys."
+
+
+def _explained(error: ValidationError, label: str) -> PresetError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return PresetError(f"{label}: unknown key {key}.", _suggest(key))
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return PresetError(f"{label}: {message}.", "Change one of these values.")
+    given = json.dumps(first.get("input"), default=str)
+    return PresetError(f"{label}: {key} = {given}: {message[:1].lower()}{message[1:]}.", _expectation(key))
+
+
+def _expectation(key: str) -> str:
+    model: type[BaseModel] = Preset
+    *sections, last = [part for part in key.split(".") if not part.isdigit()]
+    for section in sections:
+        kind = model.model_fields[section].annotation if section in model.model_fields else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            break
+        model = kind
+    described = model.model_fields[last].description if last in model.model_fields else None
+    return f"{key} is: {described}." if described else "`vdtui presets default` shows all keys with their values."

@@ -1,0 +1,132 @@
+"""Where an export goes: nothing that exists is overwritten unasked, and what appears is complete.
+
+A file is written beside its place and renamed. A folder is made under a temporary name with an ``index.json`` that
+lists its files, and renamed when it is complete. Because of that list, ``--overwrite`` can tell a folder that an
+earlier export made from one with somebody's own files in it, which it never removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from engine.errors import StorageError, UsageError
+from engine.runs.files import read_json, storage_errors, write_bytes, write_json
+
+INDEX = "index.json"
+INDEX_FORMAT = "vdtui.export"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What an export wrote: ``output`` as it was asked for, all ``files``, and ``notes`` for the user, one line each."""
+
+    output: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def refuse_existing(output: Path, overwrite: bool) -> None:
+    """Raise UsageError if the file ``output`` exists and may not be replaced, or is a folder."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder.", "Name a file with --output.")
+    if not overwrite and (output.exists() or output.is_symlink()):
+        raise UsageError(f"{output} exists already.", "Choose another --output, or replace it with --overwrite.")
+
+
+def write_file(output: Path, content: bytes, overwrite: bool) -> None:
+    """Write ``content`` to ``output``, complete or not at all. Raises UsageError if it exists, StorageError."""
+    refuse_existing(output, overwrite)
+    with unwritable(output):
+        write_bytes(output, content)
+
+
+def write_folder(output: Path, contents: Callable[[], Iterator[tuple[PurePosixPath, bytes]]], about: Mapping[str, Any],
+                 overwrite: bool) -> tuple[Path, ...]:
+    """Make the folder ``output`` of ``contents`` (relative path, bytes) and an index that also says ``about``.
+
+    Returns the paths of its files. The folder appears when it is complete; if anything is raised on the way, nothing
+    is left. Raises UsageError if it is not empty and may not be replaced, StorageError if it cannot be written.
+    """
+    refuse_folder(output, overwrite)
+    target = output.resolve()
+    draft = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    with unwritable(output):
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            names = []
+            for relative, content in contents():
+                write_bytes(draft / relative, content)
+                names.append(str(relative))
+            write_json(draft / INDEX, {"format": INDEX_FORMAT, "version": 1, **about, "files": names})
+            _swap(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return tuple(output / name for name in [*names, INDEX])
+
+
+def _swap(draft: Path, target: Path) -> None:
+    """Put ``draft`` in the place of ``target``, which is absent, empty, or an earlier export."""
+    old = target.with_name(draft.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(draft, target)
+    except BaseException:
+        if old.exists():
+            os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def refuse_folder(output: Path, overwrite: bool) -> None:
+    """Raise UsageError unless ``output`` is absent, an empty folder, or a folder that may be replaced."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, not a folder.", "Choose another --output.")
+    with unwritable(output):
+        present = {path.relative_to(output).as_posix() for path in output.rglob("*") if not path.is_dir()}
+    if not present:
+        return
+    index = read_json(output / INDEX) or {}
+    listed = {str(name) for name in index.get("files", [])} | {INDEX}
+    if index.get("format") != INDEX_FORMAT or not present <= listed:
+        example = min(present - listed, default=INDEX) if index.get("format") == INDEX_FORMAT else min(present)
+        problem = f"{output} holds files that no export wrote, such as {example!r}."
+        raise UsageError(problem, "Choose an empty or new folder; --overwrite replaces only what an export wrote.")
+    if not overwrite:
+        hint = "Choose another --output, or replace that export with --overwrite."
+        raise UsageError(f"{output} is not empty: it holds an earlier export.", hint)
+
+
+@contextlib.contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """Turn every refusal of the operating system into a StorageError that names ``path``."""
+    with storage_errors(path):
+        try:
+            yield
+        except (PermissionError, StorageError):
+            raise
+        except OSError as error:
+            if error.errno is None or error.strerror is None:
+                raise
+            with storage_errors(path):
+                _explain(path, error)
+
+
+def _explain(path: Path, error: OSError) -> None:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        raise error
+    raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another --output.") from error

@@ -1,0 +1,20 @@
+"""Networks, the hallucinator, and where they run."""
+
+from engine.models.convnet import ConvNet
+from engine.models.convnet3d import ConvNet3D
+from engine.models.hallucinator import Hallucinator
+from engine.models.precision import autocast, choose_device, choose_precision, seeded
+from engine.models.registry import VIDEO_MODELS, image_model, video_model
+
+__all__ = [
+    "VIDEO_MODELS",
+    "ConvNet",
+    "ConvNet3D",
+    "Hallucinator",
+    "autocast",
+    "choose_device",
+    "choose_precision",
+    "image_model",
+    "seeded",
+    "video_model",
+]

@@ -1,0 +1,36 @@
+"""ConvNet, the image network of the dataset distillation literature (Gidaris and Komodakis 2018), for stage 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ConvNet(nn.Module):
+    """Depth 3, width 128: Conv2d 3x3 - instance norm - ReLU - average pooling, then a linear classifier.
+
+    Takes images (N, 3, H, W) of at least 8 pixels.
+    """
+
+    def __init__(self, classes: int, size: int, width: int = 128, depth: int = 3) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        channels = 3
+        for _ in range(depth):
+            blocks += [
+                nn.Conv2d(channels, width, kernel_size=3, padding=1),
+                nn.GroupNorm(width, width),  # one group per channel: instance norm with learned scale and shift
+                nn.ReLU(inplace=True),
+                nn.AvgPool2d(2),
+            ]
+            channels = width
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(width * (size // 2**depth) ** 2, classes)
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Flattened features, (N, D)."""
+        return self.features(images).flatten(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Class logits (N, classes)."""
+        return self.classifier(self.embed(images))

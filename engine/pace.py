@@ -1,0 +1,76 @@
+"""How fast a stage goes: rate and time left, told at most every second so that the log stays small."""
+
+from __future__ import annotations
+
+import time
+
+from engine.events import Progress
+from engine.runs.session import RunSession
+
+SECONDS_BETWEEN = 1.0
+SMOOTHING = 0.1
+
+
+class UnitPace:
+    """The pace of a stage that counts units, such as videos."""
+
+    def __init__(self, session: RunSession, stage: str) -> None:
+        self._session = session
+        self._stage = stage
+        self._began = self._told = time.monotonic()
+
+    def update(self, done: int, total: int, what: str) -> None:
+        """``done`` of ``total`` units are done, now at ``what``."""
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN and done < total:
+            return
+        self._told = now
+        rate = done / max(now - self._began, 1e-9)
+        eta = round((total - done) / rate, 1) if rate > 0 else None
+        self._session.emit(Progress(self._stage, done, total, round(rate, 3), what, eta))
+
+
+class StepPace:
+    """The pace of optimiser steps, smoothed over about ten of them."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._seconds: float | None = None
+
+    def stepped(self, seconds: float, step: int, later: float) -> tuple[float, float]:
+        """``step`` steps are done, the last in ``seconds``: (steps per second, seconds left).
+
+        ``later`` are seconds that evaluations will take beside.
+        """
+        known = self._seconds
+        self._seconds = seconds if known is None else known + SMOOTHING * (seconds - known)
+        per_step = max(self._seconds, 1e-9)
+        return round(1 / per_step, 4), round((self._total - step) * per_step + later, 1)
+
+
+class NetworkPace:
+    """The pace of training networks: those of the final table, or those of one evaluation within a stage.
+
+    ``step`` and ``total`` are the stage's; ``trained`` networks took ``seconds``, ``networks`` are wanted.
+    """
+
+    def __init__(
+        self, session: RunSession, stage: str, what: str, *, step: int, total: int, networks: int, trained: int, seconds: float
+    ) -> None:
+        self._session = session
+        self._stage, self._what, self._step, self._total = stage, what, step, total
+        self._networks, self._trained, self._seconds = networks, trained, seconds
+        self._began = self._told = time.monotonic()
+
+    def watch(self, fraction: float) -> None:
+        """The present network is trained by ``fraction``: stops the run if that is asked for, tells the progress."""
+        self._session.check()
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN:
+            return
+        self._told = now
+        done = self._trained + fraction
+        eta = (self._networks - done) * (self._seconds + now - self._began) / done if done > 0 else None
+        what = f"{self._what}, {100 * fraction:.0f} %"
+        left = round(eta, 1) if eta is not None and self._stage == "evaluate" else None
+        self._session.emit(Progress(self._stage, self._step, self._total, 0.0, what, left))

@@ -1,0 +1,62 @@
+"""Previews: the synthetic set as it took shape, small uint8 pictures that the dashboard plays without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from engine.runs.files import replacing
+from engine.synthetic import StaticDynamic, StaticImages, SyntheticSet
+
+SIDE = 64
+PER_CLASS = 2
+PIXELS = 4 << 20
+"""Roughly how many pixels a preview may hold; more classes or frames make it smaller in height and width."""
+
+
+def save_preview(folder: Path, stage: str, step: int, synthetic: SyntheticSet) -> str:
+    """Write ``<stage>-<step>.npz`` into ``folder`` and return its name.
+
+    Arrays: ``classes`` (text), ``clips`` uint8 (C, N, T, h, w, 3), and for static-dynamic sets ``static`` uint8
+    (C, S, h, w, 3) and ``dynamic`` uint8 (C, D, T, h, w), a signed map in which 128 is zero.
+    """
+    spec = synthetic.spec
+    number = len(spec.classes)
+    frames = 1 if isinstance(synthetic, StaticImages) else spec.frames
+    shown = min(PER_CLASS, synthetic.clips_per_class)
+    side = min(SIDE, spec.height, max(16, int((PIXELS / (number * shown * frames)) ** 0.5)))
+    arrays = {"classes": np.array(spec.classes, dtype=np.str_), "clips": _clips(synthetic, shown, side)}
+    if isinstance(synthetic, StaticDynamic):
+        static = _small(synthetic.static.detach()[:, :PER_CLASS].flatten(0, 1), side)
+        arrays["static"] = spec.to_pixels(static).cpu().numpy().reshape(number, -1, side, side, 3)
+        dynamic = synthetic.dynamic.detach()[:, :PER_CLASS, :, 0]
+        signed = (_small(dynamic.flatten(0, 1), side) / 3 * 127 + 128).round().clamp(0, 255).to(torch.uint8)
+        arrays["dynamic"] = signed.cpu().numpy().reshape(number, -1, frames, side, side)
+    name = f"{stage}-{step:06d}.npz"
+    with replacing(folder / name) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    return name
+
+
+def _clips(synthetic: SyntheticSet, shown: int, side: int) -> np.ndarray:
+    # The first and the last variant of a class have no static and no dynamic in common, where there are two of each.
+    variants = torch.linspace(0, synthetic.clips_per_class - 1, shown).round().long()
+    rows = []
+    for label in range(len(synthetic.spec.classes)):  # class by class: composing all at once may not fit
+        labels = torch.full((shown,), label, device=synthetic.device)
+        with torch.no_grad():
+            clips = synthetic.compose(labels, variants.to(synthetic.device))
+        if clips.dim() == 4:
+            clips = clips.unsqueeze(2)
+        small = _small(clips.flatten(1, 2), side).unflatten(1, (3, -1))
+        rows.append(synthetic.spec.to_pixels(small).cpu().numpy())
+    return np.stack(rows)
+
+
+def _small(images: torch.Tensor, side: int) -> torch.Tensor:
+    if images.shape[-1] == side:
+        return images
+    return nn.functional.interpolate(images, (side, side), mode="area")

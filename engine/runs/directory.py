@@ -1,0 +1,233 @@
+"""The run directory: where everything of one run lies, how it is made, found and removed.
+
+See design.md's layout; the paths are spelled out here once. Nothing here needs torch, so `vdtui runs` starts at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RunError, UsageError
+from engine.runs.files import read_json, storage_errors, write_json, write_text
+from engine.runs.log import EventTail
+from engine.runs.state import RunState, fold
+from engine.runs.status import ALIVE, Control, Lock, Status, actual_state, request
+
+RUNS_VARIABLE = "VDTUI_RUNS"
+
+
+def runs_folder(given: Path | None = None) -> Path:
+    """The folder of all runs: ``given``, else ``$VDTUI_RUNS``, else ``./runs``."""
+    return given if given is not None else Path(os.environ.get(RUNS_VARIABLE) or "runs")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """The paths of one run, and what they say. Reading never changes anything."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its folder."""
+        return self.path.name
+
+    @property
+    def preset_file(self) -> Path:
+        """The resolved preset: running it again gives the same run."""
+        return self.path / "preset.toml"
+
+    @property
+    def meta_file(self) -> Path:
+        """Versions, device, command, data fingerprint, seed."""
+        return self.path / "meta.json"
+
+    @property
+    def status_file(self) -> Path:
+        """What the worker last said."""
+        return self.path / "status.json"
+
+    @property
+    def events_file(self) -> Path:
+        """The event log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def control_file(self) -> Path:
+        """What someone wants of the worker."""
+        return self.path / "control.json"
+
+    @property
+    def engine_log(self) -> Path:
+        """The worker's output."""
+        return self.path / "engine.log"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held while a worker lives."""
+        return self.path / "lock"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The last two checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The synthetic set that the validation split chose."""
+        return self.path / "synthetic" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The synthetic set after the last step."""
+        return self.path / "synthetic" / "last.safetensors"
+
+    @property
+    def previews(self) -> Path:
+        """Small uint8 pictures of the set as it took shape."""
+        return self.path / "previews"
+
+    @property
+    def evaluations(self) -> Path:
+        """One file per trained network; finished ones are not trained again on resume."""
+        return self.path / "evaluations"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report, written at the end."""
+        return self.path / "report.html"
+
+    def status(self) -> Status:
+        """What the worker last said; raises RunError if that is unreadable."""
+        return Status.load(self.status_file)
+
+    def state(self) -> str:
+        """One of the eight states, with crashes inferred; raises RunError if the directory is damaged."""
+        return actual_state(self.status())
+
+    def meta(self) -> dict[str, Any]:
+        """The content of meta.json, or an empty dict."""
+        return read_json(self.meta_file) or {}
+
+    def preset_values(self) -> dict[str, Any]:
+        """The resolved preset as plain tables, without validation (a newer version may know more keys)."""
+        try:
+            return tomllib.loads(self.preset_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            problem = f"{self.preset_file} is missing or damaged."
+            raise RunError(problem, "Without its preset a run cannot be read; remove it or restore the file.") from error
+
+    def folded(self) -> RunState:
+        """The whole event log, folded."""
+        return fold(EventTail(self.events_file).read(limit=-1))
+
+    def control(self) -> Control:
+        """The present request."""
+        return Control.load(self.control_file)
+
+    def request(self, want: str) -> Control:
+        """Ask the worker to ``run``, ``pause`` or ``stop``."""
+        return request(self.control_file, want)
+
+    def lock(self) -> Lock:
+        """The lock of this run, not yet taken."""
+        return Lock(self.lock_file)
+
+
+def check_name(name: str) -> str:
+    """``name`` if it can be a folder's name; raises UsageError otherwise."""
+    if not re.fullmatch(r"[\w][\w .+=-]{0,99}", name) or name.strip() != name:
+        problem = f"{name!r} cannot be a run's name."
+        raise UsageError(problem, "Use letters, digits, dots, dashes and underscores, at most 100, not starting with a dot.")
+    return name
+
+
+def create_run(folder: Path, name: str | None, stem: str, preset_toml: str, meta: dict[str, Any]) -> RunDirectory:
+    """Make the directory of a new run in ``folder`` and return it, in state ``queued``.
+
+    ``name`` is refused if it exists; without one, the first free of ``stem``, ``stem-2``, ``stem-3``, ... is taken.
+    The directory appears under its name only when it is complete.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f".new-{os.getpid()}-{time.monotonic_ns()}"
+        draft.mkdir()
+        try:
+            write_text(draft / "preset.toml", preset_toml)
+            write_json(draft / "meta.json", meta)
+            write_json(draft / "control.json", dataclasses.asdict(Control()))
+            Status(state="queued", heartbeat=time.time()).save(draft / "status.json")
+            return RunDirectory(_claim(folder, draft, name, stem))
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _claim(folder: Path, draft: Path, name: str | None, stem: str) -> Path:
+    number = 1
+    while True:
+        wanted = check_name(name if name is not None else stem if number == 1 else f"{stem}-{number}")
+        target = folder / wanted
+        try:
+            target.mkdir()  # claims the name; renaming over an empty folder is atomic
+            draft.replace(target)
+            return target
+        except OSError as error:
+            if not target.exists():
+                raise
+            if name is not None:
+                problem = f"A run or folder {target} exists already."
+                raise UsageError(problem, "Choose another --run NAME, or go on with it: vdtui resume " + name) from error
+            number += 1
+
+
+def find_run(folder: Path, name: str) -> RunDirectory:
+    """The run ``name`` in ``folder``, or the one whose path ``name`` is; raises UsageError if there is none."""
+    for path in (folder / name, Path(name)):
+        if (path / "preset.toml").is_file() or (path / "status.json").is_file():
+            return RunDirectory(path if path.name else path.resolve())
+    import difflib
+
+    near = difflib.get_close_matches(name, [run.name for run in list_runs(folder)], n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise UsageError(f"There is no run {name!r} in {folder}.", hint + "See `vdtui runs`, or name the folder: --runs-dir DIR.")
+
+
+def list_runs(folder: Path) -> list[RunDirectory]:
+    """All runs in ``folder``, oldest first; a folder is a run if it has a status or a preset."""
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    runs = [path for path in paths if (path / "status.json").is_file() or (path / "preset.toml").is_file()]
+    return [RunDirectory(path) for path in sorted(runs, key=_age)]
+
+
+def _age(path: Path) -> tuple[float, str]:
+    try:
+        return (path / "preset.toml").stat().st_mtime, path.name
+    except OSError:
+        return 0.0, path.name
+
+
+def remove_run(run: RunDirectory) -> None:
+    """Delete a run; raises RunError while its worker lives."""
+    try:
+        alive = run.state() in ALIVE
+    except RunError:
+        alive = False
+    lock = run.lock()
+    if alive:
+        raise RunError(f"The run {run.name} is {run.state()}.", f"Stop it first: vdtui stop {run.name}")
+    lock.acquire()
+    try:
+        with storage_errors(run.path):
+            shutil.rmtree(run.path)
+    finally:
+        lock.release()

@@ -1,0 +1,121 @@
+"""The event log of a run: append-only JSON lines, written by one worker, followed by any number of readers.
+
+A line that was torn by a kill is the end of the log for now: readers wait for its rest, and the next worker cuts it
+off before it appends, so that it never merges with a new record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RunError
+from engine.events import SCHEMA, SCHEMA_VERSION, Event, to_record
+from engine.runs.files import finite, storage_errors
+
+
+class EventLog:
+    """The writing end. One process at a time (the run's lock sees to that).
+
+    Each event is handed to the operating system at once, so a killed worker loses none; ``sync`` also waits for the
+    disk and is called with every checkpoint, so that the log is never behind the state it tells of.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with storage_errors(path):
+            cut_torn_line(path)
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the worker
+            if self._file.tell() == 0:
+                self._append({"schema": SCHEMA, "version": SCHEMA_VERSION})
+        self._path = path
+
+    def append(self, event: Event) -> None:
+        """Append ``event`` with the time of now."""
+        with storage_errors(self._path):
+            self._append(to_record(event, time.time()))
+
+    def _append(self, record: dict[str, Any]) -> None:
+        line = json.dumps(finite(record), ensure_ascii=False, separators=(",", ":")) + "\n"
+        self._file.write(line.encode("utf-8"))
+
+    def sync(self) -> None:
+        """Wait until the log is on the disk."""
+        with storage_errors(self._path):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut ``path`` back to its last complete line; an absent file is left absent."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return
+    with open(path, "rb+") as file:
+        tail = b""
+        while size and b"\n" not in tail:
+            start = max(0, size - 65536)
+            file.seek(start)
+            tail = file.read(size - start)
+            keep = start + tail.rfind(b"\n") + 1
+            size = start if b"\n" not in tail else keep
+        file.truncate(size)
+
+
+class EventTail:
+    """The reading end: ``read()`` returns the records that were added since the last call.
+
+    Lines that are not JSON objects are passed over (a damaged disk must not end the view of a run). A log that
+    became shorter was replaced, and is read again from its start: ``read`` then returns everything, and
+    ``restarted`` is true until the next call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._rest = b""
+        self.restarted = False
+
+    def read(self, limit: int = 1 << 24) -> list[dict[str, Any]]:
+        """Up to ``limit`` bytes of new records, oldest first.
+
+        Raises RunError if the log was written by a newer version.
+        """
+        self.restarted = False
+        try:
+            size = self._path.stat().st_size
+            if size < self._offset:
+                self._offset, self._rest, self.restarted = 0, b"", True
+            if size == self._offset:
+                return []
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                block = file.read(limit)
+        except OSError:
+            return []
+        self._offset += len(block)
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        records = []
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(record, dict):
+                continue
+            if "schema" in record:
+                self._check(record)
+            else:
+                records.append(record)
+        return records
+
+    def _check(self, header: dict[str, Any]) -> None:
+        if header.get("schema") != SCHEMA or header.get("version") != SCHEMA_VERSION:
+            problem = f"{self._path} has format {header.get('schema')} {header.get('version')}, not {SCHEMA} 1."
+            raise RunError(problem, "It was written by another version of vdtui: update vdtui to read it.")

@@ -1,0 +1,166 @@
+"""A worker's hold on a run: lock, heartbeat, events, requests from outside, checkpoints.
+
+``distill`` sees the outside world only through this: it emits events, calls ``check`` at every boundary where it
+could stop, and saves checkpoints. Used by the worker process and, in the same way, by `engine.run_distillation`
+in a notebook.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from engine.errors import StopRequested, VdtuiError
+from engine.events import CheckpointSaved, Continued, Event, Paused, RunFailed, RunStopped
+from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
+from engine.runs.directory import RunDirectory
+from engine.runs.log import EventLog
+from engine.runs.status import HEARTBEAT_SECONDS, Status, current_process
+
+POLL_SECONDS = 0.2
+
+
+class RunSession:
+    """Context manager: takes the run's lock, and on leaving records how the run ended.
+
+    Raises RunError if another worker holds the lock. ``listeners`` are called with every event, in this thread.
+    """
+
+    def __init__(self, run: RunDirectory, *listeners: Callable[[Event], None]) -> None:
+        self.run = run
+        self._listeners = listeners
+        self._lock = run.lock()
+        self._status = Status()
+        self._status_guard = threading.Lock()
+        self._ended = threading.Event()
+        self._stop_reason: str | None = None
+        self._began = 0.0
+        self._earlier_seconds = 0.0
+        self._checked = 0.0
+        self._order = 0
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        self._began = time.monotonic()
+        try:
+            self._log = EventLog(self.run.events_file)
+            # A request of the time before this worker is settled: it was stopped, and is now wanted to run.
+            if self.run.control().want != "run":
+                self.run.request("run")
+            self._say(**dataclasses.asdict(current_process("running")))
+        except BaseException:
+            self._lock.release()
+            raise
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Record the end. A requested stop is swallowed; errors go on to the caller."""
+        self._ended.set()
+        self._heart.join()
+        state, event = self._ending(error)
+        try:
+            if event is not None:
+                self.emit(event)
+            self._say(state=state)
+            self._log.close()
+        finally:
+            self._lock.release()
+        return isinstance(error, StopRequested)
+
+    def _ending(self, error: BaseException | None) -> tuple[str, Event | None]:
+        if error is None:
+            return "completed", None
+        if isinstance(error, (StopRequested, KeyboardInterrupt)):
+            return "stopped", RunStopped(self._stop_reason or "interrupted")
+        if isinstance(error, VdtuiError):
+            return "failed", RunFailed(error.problem, error.hint)
+        problem = f"Internal error: {type(error).__name__}: {error}".replace("\n", " ")
+        return "failed", RunFailed(problem, "This is a bug in vdtui: please report it with engine.log of the run.")
+
+    @property
+    def state(self) -> str:
+        """The state as last said."""
+        return self._status.state
+
+    @property
+    def seconds(self) -> float:
+        """Working seconds of this run so far, over all its workers, as far as checkpoints tell."""
+        return self._earlier_seconds + time.monotonic() - self._began
+
+    def emit(self, event: Event) -> None:
+        """Append ``event`` to the log and tell the listeners."""
+        self._log.append(event)
+        for listener in self._listeners:
+            listener(event)
+        stage, step, total = (getattr(event, name, None) for name in ("stage", "step", "total"))
+        if stage is not None and step is not None and total is not None:
+            with self._status_guard:  # the heartbeat writes it out
+                self._status = dataclasses.replace(self._status, stage=stage, step=step, total=total)
+
+    def stop(self, reason: str) -> None:
+        """Ask this worker to stop at the next boundary; safe to call from a signal handler."""
+        self._stop_reason = reason
+
+    def check(self) -> None:
+        """Call at every boundary: waits while paused, raises StopRequested when the run shall stop.
+
+        Costs one small file's status every ``POLL_SECONDS``, nothing in between.
+        """
+        if self._stop_reason is None:
+            now = time.monotonic()
+            if now - self._checked < POLL_SECONDS:
+                return
+            self._checked = now
+            want = self.run.control().want
+            if want == "pause":
+                want = self._wait()
+            if want == "stop":
+                self._stop_reason = self._stop_reason or "asked to stop"
+        if self._stop_reason is not None:
+            self._say(state="stopping")
+            raise StopRequested(self._stop_reason)
+
+    def _wait(self) -> str:
+        self.emit(Paused())
+        self._say(state="paused")
+        while (want := self.run.control().want) == "pause" and self._stop_reason is None:
+            time.sleep(POLL_SECONDS)
+        if self._stop_reason is None and want == "run":
+            self._say(state="running")
+            self.emit(Continued())
+        return want
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save ``checkpoint``; after this returns, at most the work since then can be lost."""
+        self._log.sync()
+        document = {**checkpoint.document, "seconds": round(self.seconds, 3)}
+        self._order += 1
+        save_checkpoint(self.run.checkpoints, self._order, dataclasses.replace(checkpoint, document=document))
+        self.emit(CheckpointSaved(checkpoint.stage, checkpoint.step))
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint, or None at the beginning of a run."""
+        files = checkpoint_files(self.run.checkpoints)
+        self._order = int(files[-1].name[:8]) if files else 0
+        checkpoint = load_checkpoint(self.run.checkpoints)
+        if checkpoint is not None:
+            self._earlier_seconds = float(checkpoint.document.get("seconds", 0.0))
+        return checkpoint
+
+    def _say(self, **changes: Any) -> None:
+        with self._status_guard:
+            self._status = dataclasses.replace(self._status, **{**changes, "heartbeat": time.time()})
+            self._status.save(self.run.status_file)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            try:
+                self._say()
+            except (OSError, VdtuiError):
+                continue  # a full disk must not kill the run through its heartbeat; the next write may succeed

@@ -1,0 +1,266 @@
+"""The state of a run, folded from its event log.
+
+The dashboard, `vdtui show` and the report all read a run through this, so that a live, a finished, a crashed and a
+replayed run look the same. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from engine.events import STAGES
+
+LOG_LINES = 2000
+
+
+@dataclasses.dataclass
+class Stage:
+    """One stage: how far it is and how fast it goes. ``rate`` is in steps per second, 0 if unknown."""
+
+    name: str
+    step: int = 0
+    total: int = 0
+    rate: float = 0.0
+    started: float | None = None
+    finished: bool = False
+    seconds: float = 0.0
+    what: str = ""
+    left: float | None = None
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the end of this stage as its worker last estimated them, or None if unknown."""
+        if self.finished:
+            return 0.0
+        if self.left is not None:
+            return self.left
+        return (self.total - self.step) / self.rate if self.rate > 0 else None
+
+
+@dataclasses.dataclass
+class Curve:
+    """A figure over optimiser steps, ordered by step; going on from a checkpoint cuts what comes after it."""
+
+    steps: list[int] = dataclasses.field(default_factory=list)
+    values: list[float] = dataclasses.field(default_factory=list)
+
+    def add(self, step: int, value: float | None) -> None:
+        """Append a point; a missing value (null in the log: it was not finite) becomes NaN."""
+        self.steps.append(step)
+        self.values.append(math.nan if value is None else value)
+
+    def cut(self, step: int) -> None:
+        """Forget the points after ``step``."""
+        while self.steps and self.steps[-1] > step:
+            self.steps.pop()
+            self.values.pop()
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """Top-1 of the synthetic set of one step; fractions."""
+
+    what: str
+    step: int
+    split: str
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LogLine:
+    """One line of the run's log; ``time`` in Unix seconds."""
+
+    time: float
+    level: str
+    text: str
+
+
+@dataclasses.dataclass
+class RunState:
+    """Everything that the event log of a run says. Built by ``add``; read freely between calls."""
+
+    name: str = ""
+    seed: int = 0
+    device: str = ""
+    stages: dict[str, Stage] = dataclasses.field(default_factory=dict)
+    stage: str = ""
+    losses: dict[str, Curve] = dataclasses.field(default_factory=dict)
+    figures: dict[str, float] = dataclasses.field(default_factory=dict)
+    accuracies: list[Accuracy] = dataclasses.field(default_factory=list)
+    best: tuple[int, float | None] | None = None
+    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    previews: list[tuple[str, int, str]] = dataclasses.field(default_factory=list)
+    log: list[LogLine] = dataclasses.field(default_factory=list)
+    problem: tuple[str, str] | None = None
+    started: float | None = None
+    updated: float | None = None
+    seconds: float = 0.0
+    """Working seconds of all workers, when completed."""
+    events: int = 0
+
+    @property
+    def step(self) -> int:
+        """The step of the present stage."""
+        return self.stages[self.stage].step if self.stage in self.stages else 0
+
+    @property
+    def total(self) -> int:
+        """The steps of the present stage."""
+        return self.stages[self.stage].total if self.stage in self.stages else 0
+
+    @property
+    def best_accuracy(self) -> float | None:
+        """The accuracy on the validation split by which the best step was chosen."""
+        return self.best[1] if self.best else None
+
+    def accuracy_curve(self, what: str = "synthetic", split: str = "val") -> list[Accuracy]:
+        """The evaluations of ``what`` on ``split`` by step."""
+        return [accuracy for accuracy in self.accuracies if (accuracy.what, accuracy.split) == (what, split)]
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Fold one record of the log in. Unknown events and records with missing fields change nothing."""
+        handler = getattr(self, f"_on_{record.get('event')}", None)
+        time = record.get("time")
+        if handler is None or not isinstance(time, (int, float)):
+            return
+        try:
+            handler(record, float(time))
+        except (KeyError, TypeError, ValueError):
+            return
+        self.events += 1
+        self.updated = float(time)
+        if self.started is None:
+            self.started = float(time)
+
+    def _say(self, time: float, text: str, level: str = "info") -> None:
+        self.log.append(LogLine(time, level, text))
+        if len(self.log) > LOG_LINES:
+            del self.log[: LOG_LINES // 10]
+
+    def _stage(self, name: str) -> Stage:
+        return self.stages.setdefault(name, Stage(name))
+
+    def _on_run_started(self, record: dict[str, Any], time: float) -> None:
+        self.name, self.seed, self.device = str(record["name"]), int(record["seed"]), str(record["device"])
+        for stage in record["stages"]:
+            self._stage(str(stage))
+        self.problem = None
+        self._say(time, f"{'resumed' if record['resumed'] else 'started'} on {self.device}, seed {self.seed}")
+
+    def _on_stage_started(self, record: dict[str, Any], time: float) -> None:
+        name, step = str(record["stage"]), int(record["step"])
+        later = STAGES[STAGES.index(name) + 1 :] if name in STAGES else ()
+        for other in later:
+            if other in self.stages:
+                self.stages[other] = Stage(other)
+            self._forget(other, -1)
+        stage = self._stage(name)
+        stage.step, stage.total, stage.started, stage.finished = step, int(record["total"]), time, False
+        self._forget(name, step)
+        self.stage = name
+        begun = f"stage {name}: step {step} of {stage.total}" if step else f"stage {name}: {stage.total} steps"
+        self._say(time, begun)
+
+    def _forget(self, stage: str, step: int) -> None:
+        if stage in self.losses:
+            self.losses[stage].cut(step)
+        self.previews = [preview for preview in self.previews if preview[0] != stage or preview[1] <= step]
+        if stage == "dynamic":
+            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.step <= step]
+            if self.best and self.best[0] > step:
+                self.best = None
+        if stage == "evaluate" and step <= 0:
+            self.results = []
+            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.split != "test"]
+
+    def _on_stage_finished(self, record: dict[str, Any], time: float) -> None:
+        stage = self._stage(str(record["stage"]))
+        stage.finished, stage.seconds, stage.step = True, float(record["seconds"]), stage.total
+        self._say(time, f"stage {stage.name} done in {stage.seconds:.0f} s")
+
+    def _on_progress(self, record: dict[str, Any], time: float) -> None:
+        stage = self._stage(str(record["stage"]))
+        stage.step, stage.total = int(record["step"]), int(record["total"])
+        stage.rate, stage.what = float(record["rate"]), str(record["what"])
+        stage.left = record.get("eta")
+        self.stage = stage.name
+
+    def _on_step(self, record: dict[str, Any], time: float) -> None:
+        stage = self._stage(str(record["stage"]))
+        stage.step, stage.total, stage.rate = int(record["step"]), int(record["total"]), float(record["rate"])
+        stage.what, stage.left = "", record.get("eta")
+        self.stage = stage.name
+        self.losses.setdefault(stage.name, Curve()).add(stage.step, record["loss"])
+        self.figures = {str(name): math.nan if value is None else value for name, value in record["figures"].items()}
+
+    def _on_network_trained(self, record: dict[str, Any], time: float) -> None:
+        text = (
+            f"{record['what']} at step {record['step']}: network {record['seed']} reaches "
+            f"{100 * record['accuracy']:.1f} % on {record['split']} ({record['seconds']:.0f} s)"
+        )
+        self._say(time, text)
+
+    def _on_evaluated(self, record: dict[str, Any], time: float) -> None:
+        accuracy = Accuracy(
+            str(record["what"]),
+            int(record["step"]),
+            str(record["split"]),
+            float(record["mean"]),
+            float(record["std"]),
+            tuple(record["values"]),
+        )
+        same = (accuracy.what, accuracy.step, accuracy.split)
+        self.accuracies = [old for old in self.accuracies if (old.what, old.step, old.split) != same]
+        self.accuracies.append(accuracy)
+        text = (
+            f"{accuracy.what} at step {accuracy.step}: {100 * accuracy.mean:.1f} +- {100 * accuracy.std:.1f} % "
+            f"on {accuracy.split}"
+        )
+        self._say(time, text)
+
+    def _on_best_changed(self, record: dict[str, Any], time: float) -> None:
+        self.best = (int(record["step"]), record["accuracy"])
+        self._say(time, f"best so far: step {self.best[0]}")
+
+    def _on_result_ready(self, record: dict[str, Any], time: float) -> None:
+        result = dict(record["result"])
+        self.results = [old for old in self.results if old.get("what") != result.get("what")] + [result]
+
+    def _on_checkpoint_saved(self, record: dict[str, Any], time: float) -> None:
+        self._say(time, f"checkpoint: {record['stage']} step {record['step']}")
+
+    def _on_preview_saved(self, record: dict[str, Any], time: float) -> None:
+        self.previews.append((str(record["stage"]), int(record["step"]), str(record["file"])))
+
+    def _on_note(self, record: dict[str, Any], time: float) -> None:
+        self._say(time, str(record["text"]), str(record["level"]))
+
+    def _on_paused(self, record: dict[str, Any], time: float) -> None:
+        self._say(time, "paused")
+
+    def _on_continued(self, record: dict[str, Any], time: float) -> None:
+        self._say(time, "continued")
+
+    def _on_run_stopped(self, record: dict[str, Any], time: float) -> None:
+        self._say(time, f"stopped: {record['reason']}", "warning")
+
+    def _on_run_failed(self, record: dict[str, Any], time: float) -> None:
+        self.problem = (str(record["problem"]), str(record["hint"]))
+        self._say(time, f"failed: {self.problem[0]} {self.problem[1]}", "error")
+
+    def _on_run_completed(self, record: dict[str, Any], time: float) -> None:
+        self.seconds = float(record["seconds"])
+        self._say(time, f"completed in {self.seconds:.0f} s")
+
+
+def fold(records: Iterable[dict[str, Any]]) -> RunState:
+    """The state that ``records`` lead to."""
+    state = RunState()
+    for record in records:
+        state.add(record)
+    return state

@@ -1,0 +1,169 @@
+"""status.json, control.json and the lock: how a worker and the rest of the world know of each other.
+
+The worker alone writes ``status.json``; anyone may write ``control.json``; both are replaced atomically. Whether a
+run that says "running" really is, is decided here and nowhere else, or two commands would disagree about it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from engine.errors import RunError
+from engine.runs.files import read_json, storage_errors, write_json
+
+STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
+ENDED = ("completed", "stopped", "failed", "crashed")
+ALIVE = ("queued", "running", "paused", "stopping")
+
+HEARTBEAT_SECONDS = 2.0
+SILENT_SECONDS = 60.0
+"""A run on another host counts as crashed after this much silence; the shared disk may lag."""
+QUEUE_SECONDS = 120.0
+"""A queued run whose worker never came counts as crashed after this time."""
+
+WANTS = ("run", "pause", "stop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """What the worker last said. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart."""
+
+    state: str = "queued"
+    stage: str = ""
+    step: int = 0
+    total: int = 0
+    pid: int = 0
+    host: str = ""
+    heartbeat: float = 0.0
+    pid_started: str = ""
+
+    @classmethod
+    def load(cls, path: Path) -> Status:
+        """Read ``path``; raises RunError if it is missing or not a status."""
+        document = read_json(path)
+        if document is None or document.get("state") not in STATES:
+            problem = f"{path} is missing or damaged."
+            raise RunError(problem, "If its worker runs, it is written again within seconds; else resume or remove it.")
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in document.items():
+            if name not in known:
+                continue
+            expected = type(known[name].default)
+            if not isinstance(value, (int, float) if expected is float else expected):
+                raise RunError(f"{path}: {name} is {value!r}.", "The file is damaged; resume the run or remove it.")
+            values[name] = value
+        return cls(**values)
+
+    def save(self, path: Path) -> None:
+        """Replace ``path``."""
+        write_json(path, dataclasses.asdict(self))
+
+
+def current_process(state: str) -> Status:
+    """A status of this process, with the heartbeat of now."""
+    return Status(
+        state=state,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        heartbeat=time.time(),
+        pid_started=process_start(os.getpid()),
+    )
+
+
+def process_start(pid: int) -> str:
+    """The start time of a process as the kernel tells it, or "" where there is no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def process_lives(status: Status) -> bool:
+    """Whether the worker that wrote ``status`` still exists on this host."""
+    if status.pid <= 0:
+        return False
+    try:
+        os.kill(status.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return not status.pid_started or process_start(status.pid) in ("", status.pid_started)
+
+
+def actual_state(status: Status, now: float | None = None) -> str:
+    """The state of a run with crashes inferred.
+
+    On the same host the process decides: a silent but living worker is not crashed. On another host only its
+    silence can.
+    """
+    if status.state not in ALIVE:
+        return status.state
+    silence = (time.time() if now is None else now) - status.heartbeat
+    if status.pid == 0:
+        return "crashed" if silence > QUEUE_SECONDS else status.state
+    if status.host == socket.gethostname():
+        return status.state if process_lives(status) else "crashed"
+    return "crashed" if silence > SILENT_SECONDS else status.state
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """What someone wants of the worker: ``run``, ``pause`` or ``stop``; ``seq`` counts the requests."""
+
+    want: str = "run"
+    seq: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> Control:
+        """Read ``path``; anything unreadable means ``run``, so that rubbish there cannot stop a run."""
+        document = read_json(path) or {}
+        want, seq = document.get("want"), document.get("seq")
+        return cls(want if want in WANTS else "run", seq if isinstance(seq, int) else 0)
+
+
+def request(path: Path, want: str) -> Control:
+    """Write a new request to ``path`` and return it."""
+    assert want in WANTS, want
+    control = Control(want, Control.load(path).seq + 1)
+    write_json(path, dataclasses.asdict(control))
+    return control
+
+
+class Lock:
+    """The run's lock: held by flock while a worker lives, released by the kernel however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; raises RunError if another worker holds it."""
+        with storage_errors(self._path):
+            file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            problem = f"The run {self._path.parent.name} is already being worked on by {holder}."
+            raise RunError(problem, "Follow it with `vdtui monitor`, or stop it first with `vdtui stop`.") from error
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back; harmless if it is not held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,1 @@
+"""The screens: runs, one run, its gallery, and the dialogs over them."""

@@ -1,0 +1,487 @@
+"""The poller: from run directories to immutable snapshots. No widget reads a file, and nothing here draws.
+
+A screen asks a watcher again and again, in a thread; the watcher answers with a new snapshot or with None when
+nothing changed. Every poll does a bounded piece of work (a long log is read in chunks), looks at ``stat`` before it
+reads, and then proposes a pause that keeps reading below a small share of one core, so that watching never slows a
+run down. A directory that is damaged, removed, half-written or from a newer version gives a snapshot that says so;
+if that were an exception, the screen would be gone just when the user needs to know why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from engine.errors import RunError
+from engine.events import STAGES
+from engine.runs import ALIVE, EventTail, RunDirectory, RunState, Status, actual_state, list_runs
+from engine.runs.state import Accuracy, LogLine, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+POLL_SECONDS = 0.25
+RUNS_POLL_SECONDS = 1.0
+CHUNK = 1 << 19
+"""Bytes of log that one poll folds: about 20 ms."""
+FOLD_SECONDS = 0.05
+"""Processor time that one poll of the runs screen spends on logs."""
+SHARE = 0.04
+"""The share of one core that following a run may take."""
+HURRY = 0.4
+"""The share while an existing log is read through, which happens once and keeps the user waiting."""
+LOG_LINES = 300
+
+Stamp = tuple[int, int, int] | None
+T = TypeVar("T", bound="RunSnapshot | RunsSnapshot")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+    """A loss over optimiser steps, as float64 arrays that nobody writes to."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunSnapshot:
+    """Everything that the run screen shows of one run at one moment. Text in it is as found: see ``words.plain``."""
+
+    name: str
+    path: Path
+    state: str
+    """One of ``engine.runs.STATES``, or ``damaged`` or ``removed``."""
+    want: str
+    """What was last asked of the worker: ``run``, ``pause`` or ``stop``."""
+    trouble: tuple[str, str] | None
+    """What is wrong with the directory and what to do, if anything is."""
+    title: str
+    seed: int | None
+    device: str
+    stages: tuple[Stage, ...]
+    stage: str
+    losses: dict[str, Loss]
+    figures: dict[str, float]
+    accuracies: tuple[Accuracy, ...]
+    best: tuple[int, float | None] | None
+    results: tuple[dict[str, Any], ...]
+    previews: tuple[tuple[str, int, str], ...]
+    log: tuple[LogLine, ...]
+    problem: tuple[str, str] | None
+    started: float | None
+    updated: float | None
+    seconds: float
+    stored_bytes: int | None
+    reading: float | None
+    """The fraction of the log that is folded so far, or None when all of it is."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker has the run or will take it."""
+        return self.state in ALIVE
+
+    @property
+    def shown_state(self) -> str:
+        """The state, or what it is about to become: a request takes a moment to reach the worker."""
+        if self.state == "running" and self.want != "run":
+            return "pausing" if self.want == "pause" else "stopping"
+        if self.state == "paused" and self.want != "pause":
+            return "continuing" if self.want == "run" else "stopping"
+        return self.state
+
+    @property
+    def present(self) -> Stage | None:
+        """The stage that the run is in."""
+        return next((stage for stage in self.stages if stage.name == self.stage), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRow:
+    """One line of the runs screen."""
+
+    path: Path
+    state: str
+    title: str
+    stage: str
+    step: int
+    total: int
+    best: float | None
+    stored_bytes: int | None
+    created: float
+    trouble: tuple[str, str] | None
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def fraction(self) -> float | None:
+        """How far the present stage is, or None if unknown."""
+        if self.state == "completed":
+            return 1.0
+        return min(1.0, self.step / self.total) if self.total > 0 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunsSnapshot:
+    """All runs of a folder, newest first."""
+
+    folder: Path
+    rows: tuple[RunRow, ...]
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes when a file is appended to or replaced; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class Pace:
+    """How long to wait before the next poll, from how long the last one took."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self.pause = 0.0
+
+    def measured(self, poll: Callable[[], tuple[T | None, bool]]) -> T | None:
+        """Run ``poll``, set ``pause`` by its cost, and return its snapshot; its bool asks to come back soon."""
+        began = time.thread_time()
+        snapshot, soon = poll()
+        cost = time.thread_time() - began
+        self.pause = cost / HURRY if soon else max(self._interval, cost / SHARE)
+        return snapshot
+
+
+class LogReader:
+    """Folds a run's event log chunk by chunk.
+
+    A log of another version stays unread: ``trouble`` then says so. Records that fold badly are passed over.
+    """
+
+    def __init__(self, path: Path, keep: Callable[[dict[str, Any]], bool] = lambda record: True) -> None:
+        self._path = path
+        self._keep = keep
+        self._tail = EventTail(path)
+        self._offset = 0
+        self._size = 0
+        self.stamp: Stamp = None
+        self.state = RunState()
+        self.trouble: tuple[str, str] | None = None
+
+    def read(self) -> bool:
+        """Fold the next chunk, if there is one; whether anything changed."""
+        found = stamp(self._path)
+        if found == self.stamp and not self.behind:
+            return False
+        self.stamp, self._size = found, found[1] if found else 0
+        if self._size < self._offset:
+            self._offset = 0
+        try:
+            records = self._tail.read(limit=CHUNK)
+        except RunError as error:
+            self.trouble = (error.problem, error.hint)
+            records = []
+        self._offset = min(self._offset + CHUNK, self._size)
+        if self._tail.restarted:
+            self.state = RunState()
+        if self.trouble is None:
+            self._fold(records)
+        return True
+
+    def _fold(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            if not self._keep(record):
+                continue
+            try:
+                self.state.add(record)
+            except (AttributeError, ArithmeticError, LookupError):
+                continue  # a record of a damaged disk, of a shape that RunState.add does not expect
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read already."""
+        return self._offset < self._size and self.trouble is None
+
+    @property
+    def fraction(self) -> float:
+        """The part of the log that is folded."""
+        return self._offset / self._size if self._size else 1.0
+
+
+class RunWatcher:
+    """Follows one run directory. ``poll`` from one thread at a time, ``pause`` seconds apart."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._pace = Pace(POLL_SECONDS)
+        self._log = LogReader(run.events_file)
+        self._stamps: dict[Path, Stamp] = {}
+        self._status: Status | None = None
+        self._status_trouble: tuple[str, str] | None = None
+        self._preset: dict[str, Any] = {}
+        self._meta: dict[str, Any] = {}
+        self._want = "run"
+        self._last_state = ""
+        self._losses: dict[str, Loss] = {}
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next poll."""
+        return self._pace.pause
+
+    def poll(self) -> RunSnapshot | None:
+        """The run as it is now, or None if that is as it was."""
+        return self._pace.measured(self._poll)
+
+    def _poll(self) -> tuple[RunSnapshot | None, bool]:
+        log_changed = self._log.read()
+        changed = self._read_small_files() or log_changed
+        state, trouble = self._judge()
+        changed = changed or state != self._last_state
+        self._last_state = state
+        return (self._snapshot(state, trouble) if changed else None), self._log.behind
+
+    def _changed(self, path: Path) -> bool:
+        found = stamp(path)
+        if path in self._stamps and self._stamps[path] == found:
+            return False
+        self._stamps[path] = found
+        return True
+
+    def _read_small_files(self) -> bool:
+        run, changed = self.run, False
+        if self._changed(run.status_file):
+            changed = True
+            try:
+                self._status, self._status_trouble = run.status(), None
+            except RunError as error:
+                self._status_trouble = (error.problem, error.hint)
+        if self._changed(run.preset_file):
+            changed = True
+            self._preset = preset_values(run)
+        if self._changed(run.meta_file):
+            changed = True
+            self._meta = run.meta()
+        if self._changed(run.control_file):
+            changed = True
+            self._want = run.control().want
+        for path in (run.best, run.last):
+            changed = self._changed(path) or changed
+        return changed
+
+    def _judge(self) -> tuple[str, tuple[str, str] | None]:
+        if not self.run.path.is_dir():
+            return "removed", (f"The folder of {self.run.name} is gone.", "It was removed or renamed: escape goes back.")
+        if self._status_trouble or self._status is None:
+            return "damaged", self._status_trouble
+        return actual_state(self._status), self._log.trouble
+
+    def _snapshot(self, state: str, trouble: tuple[str, str] | None) -> RunSnapshot:
+        folded = self._log.state
+        seed = folded.seed if folded.started is not None else self._meta.get("seed")
+        kind = table(self._preset, "synthetic").get("kind")
+        return RunSnapshot(
+            name=self.run.name,
+            path=self.run.path,
+            state=state,
+            want=self._want,
+            trouble=trouble,
+            title=str(self._preset.get("title", "")),
+            seed=seed if isinstance(seed, int) else None,
+            device=folded.device or str(table(self._preset, "run").get("device", "")),
+            stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(kind),
+            stage=folded.stage,
+            losses=self._loss_arrays(),
+            figures={name: value for name, value in folded.figures.items() if is_number(value)},
+            accuracies=tuple(one for one in folded.accuracies if math.isfinite(one.mean)),
+            best=checked_best(folded),
+            results=tuple(folded.results),
+            previews=tuple(folded.previews),
+            log=tuple(folded.log[-LOG_LINES:]),
+            problem=folded.problem,
+            started=folded.started,
+            updated=folded.updated,
+            seconds=folded.seconds,
+            stored_bytes=stored_bytes(self.run, folded, kind),
+            reading=self._log.fraction if self._log.behind else None,
+        )
+
+    def _loss_arrays(self) -> dict[str, Loss]:
+        import numpy as np
+
+        losses = {}
+        for name, curve in self._log.state.losses.items():
+            steps, values = np.array(curve.steps, np.float64), as_floats(curve.values)
+            old = self._losses.get(name)
+            same = old is not None and np.array_equal(old.steps, steps) and np.array_equal(old.values, values, True)
+            losses[name] = old if same and old is not None else Loss(steps, values)
+        self._losses = losses
+        return losses
+
+
+class RunsWatcher:
+    """Follows a folder of runs: small files at each poll if they changed, logs a little at a time, newest run first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pace = Pace(RUNS_POLL_SECONDS)
+        self._entries: dict[Path, _Entry] = {}
+        self._last: RunsSnapshot | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next poll."""
+        return self._pace.pause
+
+    def poll(self) -> RunsSnapshot | None:
+        """The runs as they are now, or None if that is as they were."""
+        return self._pace.measured(self._poll)
+
+    def _poll(self) -> tuple[RunsSnapshot | None, bool]:
+        runs = list(reversed(list_runs(self.folder)))
+        self._entries = {run.path: self._entries.get(run.path) or _Entry(run) for run in runs}
+        folding = 0.0
+        for entry in self._entries.values():
+            entry.look()
+            if folding < FOLD_SECONDS:
+                began = time.thread_time()
+                entry.fold()
+                folding += time.thread_time() - began
+        snapshot = RunsSnapshot(self.folder, tuple(entry.row() for entry in self._entries.values()))
+        changed, self._last = snapshot != self._last, snapshot
+        return (snapshot if changed else None), folding >= FOLD_SECONDS
+
+
+class _Entry:
+    """What is remembered of one run between polls of the runs screen."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._stamps: dict[Path, Stamp] = {}
+        self._status: Status | None = None
+        self._trouble: tuple[str, str] | None = None
+        self._preset: dict[str, Any] = {}
+        self._created = 0.0
+        self._log: LogReader | None = None
+        self._best: float | None = None
+        self._bytes: int | None = None
+
+    def _changed(self, path: Path) -> bool:
+        found = stamp(path)
+        if path in self._stamps and self._stamps[path] == found:
+            return False
+        self._stamps[path] = found
+        return True
+
+    def look(self) -> None:
+        """Read the small files that changed."""
+        run = self._run
+        if self._changed(run.status_file):
+            try:
+                self._status, self._trouble = run.status(), None
+            except RunError as error:
+                self._trouble = (error.problem, error.hint)
+        if self._changed(run.preset_file):
+            self._preset = preset_values(run)
+            found = self._stamps[run.preset_file] or self._stamps[run.status_file]
+            self._created = found[2] / 1e9 if found else 0.0
+
+    def fold(self) -> None:
+        """Read the next chunk of the log, if there is one."""
+        if self._log is None:
+            if not self._changed(self._run.events_file):
+                return
+            # Steps and progress make up most of a log and say nothing about the best accuracy; their points would
+            # fill the memory of a screen that shows hundreds of runs.
+            self._log = LogReader(self._run.events_file, keep=lambda record: record.get("event") not in ("step", "progress"))
+        if not self._log.read():
+            return
+        state = self._log.state
+        state.log.clear()
+        best = checked_best(state)
+        self._best = best[1] if best else None
+        self._bytes = stored_bytes(self._run, state, table(self._preset, "synthetic").get("kind"))
+        if not self._log.behind and self._status is not None and self._status.state not in ALIVE:
+            self._stamps[self._run.events_file] = self._log.stamp
+            self._log = None  # its memory; it is folded anew should the run be resumed
+
+    def row(self) -> RunRow:
+        """The line of this run."""
+        status = self._status or Status()
+        state = "damaged" if self._trouble or self._status is None else actual_state(status)
+        return RunRow(
+            path=self._run.path,
+            state=state,
+            title=str(self._preset.get("title", "")),
+            stage=status.stage,
+            step=status.step,
+            total=status.total,
+            best=self._best,
+            stored_bytes=self._bytes,
+            created=self._created,
+            trouble=self._trouble,
+        )
+
+
+def preset_values(run: RunDirectory) -> dict[str, Any]:
+    """The resolved preset, or nothing if it is missing or damaged: the rest of the run can still be shown."""
+    try:
+        return run.preset_values()
+    except RunError:
+        return {}
+
+
+def table(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """The table ``name`` of a preset, or an empty one."""
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def stages_ahead(kind: object) -> tuple[Stage, ...]:
+    """The stages of a run that has not said them yet."""
+    return tuple(Stage(name) for name in STAGES if name != "static" or kind in (None, "static-dynamic"))
+
+
+def checked_best(state: RunState) -> tuple[int, float | None] | None:
+    """The best step and its accuracy, if they are what they should be."""
+    if state.best is None:
+        return None
+    step, accuracy = state.best
+    return step, float(accuracy) if is_number(accuracy) and accuracy is not None else None
+
+
+def is_number(value: object) -> bool:
+    """Whether a value from a log can be computed with."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def as_floats(values: list[float]) -> np.ndarray:
+    """``values`` as float64; whatever a damaged log has put there instead of a number is NaN."""
+    import numpy as np
+
+    try:
+        return np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([value if is_number(value) else math.nan for value in values], np.float64)
+
+
+def stored_bytes(run: RunDirectory, state: RunState, kind: object) -> int | None:
+    """Bytes of the synthetic set: as its result says, else the size of its file, else None."""
+    for result in state.results:
+        count = result.get("bytes")
+        if result.get("what") == kind and isinstance(count, int):
+            return count
+    for path in (run.best, run.last):
+        found = stamp(path)
+        if found:
+            return found[1]
+    return None

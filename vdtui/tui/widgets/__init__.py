@@ -1,0 +1,1 @@
+"""The parts of the screens. Each shows one piece of a snapshot and reads no file."""

@@ -1,0 +1,213 @@
+"""The text panels of the run screen: header, what is wrong, figures, results, log."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.text import Text
+from textual.widgets import RichLog, Static
+
+from engine.runs.state import LogLine
+from vdtui.tui import words
+from vdtui.tui.watch import RunSnapshot, is_number
+
+ADVICE = {
+    "stopped": "Its state is saved. It goes on with: vdtui resume {name}",
+    "crashed": "Its worker is gone. It goes on from the last checkpoint with: vdtui resume {name}",
+    "failed": "When that is mended, it goes on with: vdtui resume {name}",
+}
+
+
+class Header(Static):
+    """One line: state, name, title of the preset; seed and device at the right."""
+
+    def show(self, run: RunSnapshot) -> None:
+        """Show the head of ``run``."""
+        colours = self.app.theme_variables
+        state = run.shown_state
+        badge = Text(f" {words.GLYPHS[state]} {state} ", f"bold {colours['background']} on {colours[words.COLOURS[state]]}")
+        seed = "–" if run.seed is None else run.seed
+        right = Text(f"seed {seed} · {words.plain(run.device, 24) or '–'} ", colours["text-muted"])
+        room = max(10, self.size.width - len(badge) - len(right) - 3)
+        name = words.short(words.plain(run.name), room)
+        title = words.short(words.plain(run.title), max(0, room - len(name) - 2))
+        left = Text.assemble(badge, " ", (name, "bold"), "  ", (title, colours["text-muted"]), no_wrap=True)
+        gap = max(1, self.size.width - left.cell_len - right.cell_len)
+        self.update(Text.assemble(left, " " * gap, right, no_wrap=True, overflow="crop"), layout=False)
+
+
+class Banner(Static):
+    """What is wrong and what to do, if anything is; not there otherwise."""
+
+    def show(self, run: RunSnapshot) -> None:
+        """Show the trouble of ``run``, or hide."""
+        lines = advice(run)
+        self.display = bool(lines)
+        colour = self.app.theme_variables[words.COLOURS[run.state]]
+        self.styles.border_left = ("thick", colour)
+        self.update(Text("\n".join(lines)))
+
+
+def advice(run: RunSnapshot) -> list[str]:
+    """What is wrong with a run and what to do about it, in plain lines."""
+    name, glyph = words.plain(run.name), words.GLYPHS[run.state]
+    if run.trouble:
+        return [f"{glyph} {words.plain(run.trouble[0], 300)}", words.plain(run.trouble[1], 300)]
+    if run.state not in ADVICE:
+        return []
+    lines = []
+    if run.state == "failed" and run.problem:
+        lines = [f"{glyph} {words.plain(run.problem[0], 300)} {words.plain(run.problem[1], 300)}".rstrip()]
+    return [*lines, (f"{glyph} " if not lines else "") + f"{run.state}. ".capitalize() + ADVICE[run.state].format(name=name)]
+
+
+class Figures(Static):
+    """Names and numbers: speed, time, best accuracy, bytes, norms and ranges."""
+
+    def on_mount(self) -> None:
+        """Name the panel."""
+        self.border_title = Text("figures")
+
+    def show(self, run: RunSnapshot, now: float) -> None:
+        """Show the figures of ``run`` at the time ``now``; cheap enough to be called each second."""
+        colours = self.app.theme_variables
+        lines = figure_lines(run, now)[: max(1, self.size.height)]
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for name, value in lines:
+            gap = max(1, self.size.width - len(name) - len(value))
+            text.append(name, colours["text-muted"]).append(" " * gap).append(value + "\n", "bold")
+        text.rstrip()
+        self.update(text, layout=False)
+
+
+def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
+    """The rows of the figures panel; ``now`` in Unix seconds."""
+    stage = run.present
+    rate = stage.rate if stage and run.alive and run.state != "paused" and not stage.finished else 0.0
+    lines = [("speed", f"{words.number(rate)} steps/s" if rate > 0 else "–"), ("elapsed", words.duration(elapsed(run, now)))]
+    step, accuracy = run.best or (None, None)
+    lines.append(("best accuracy", words.percent(accuracy)))
+    lines.append(("best step", "–" if step is None else str(step)))
+    lines.append(("stored", words.size(run.stored_bytes)))
+    return lines + measured_lines(run.figures)
+
+
+def elapsed(run: RunSnapshot, now: float) -> float | None:
+    """Seconds that a completed run worked, else since it began up to now or to its last word."""
+    if run.started is None:
+        return None
+    if run.state == "completed" and run.seconds > 0:
+        return run.seconds
+    return (now if run.alive else run.updated or run.started) - run.started
+
+
+def measured_lines(figures: dict[str, float]) -> list[tuple[str, str]]:
+    """Norms and ranges as the engine names them: ``min_x`` and ``max_x`` become one line."""
+    lines = []
+    for name, value in figures.items():
+        kind, _, of = name.partition("_")
+        partner = figures.get(f"max_{of}")
+        if kind == "min" and partner is not None:
+            lines.append((f"{words.plain(of, 12)} range", f"{words.number(value)} … {words.number(partner)}"))
+        elif kind == "max" and f"min_{of}" in figures:
+            continue
+        elif kind == "grad" and of:
+            lines.append((f"gradient {words.plain(of, 12)}", words.number(value)))
+        else:
+            lines.append((words.plain(name, 20).replace("_", " "), words.number(value)))
+    return lines
+
+
+class Results(Static):
+    """The final table."""
+
+    def on_mount(self) -> None:
+        """Name the panel."""
+        self.border_title = Text("results · top-1 on unseen videos")
+
+    def show(self, run: RunSnapshot) -> None:
+        """Show the results of ``run``; the best accuracy is marked."""
+        colours = self.app.theme_variables
+        rows = [result_cells(result) for result in run.results]
+        if not rows:
+            self.update(Text("They come with the last stage.", colours["text-muted"]), layout=False)
+            return
+        head = ("what", "top-1", "bytes", "values")
+        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
+        if sum(widths) + 6 > self.size.width:
+            head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
+        best = max(range(len(rows)), key=lambda index: top1(run.results[index], "mean") or -1.0)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
+        for index, row in enumerate(rows):
+            text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if index == best else "")
+        self.update(text, layout=False)
+
+
+def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
+    pairs = list(zip(cells, widths, strict=True))
+    return [cell.ljust(width) if not index else cell.rjust(width) for index, (cell, width) in enumerate(pairs)]
+
+
+def result_cells(result: dict[str, Any]) -> tuple[str, ...]:
+    """What, top-1, bytes and stored values of one result, as text."""
+    count, values = result.get("bytes"), result.get("stored_values")
+    return (
+        words.plain(result.get("what", "?"), 24),
+        words.plus_minus(top1(result, "mean"), top1(result, "std")),
+        words.size(count if is_number(count) else None),
+        f"{values:,}".replace(",", " ") if isinstance(values, int) else "–",
+    )
+
+
+def top1(result: dict[str, Any], name: str) -> float | None:
+    """``mean`` or ``std`` of a result's top-1, if it is a finite number."""
+    found = result.get("top1")
+    value = found.get(name) if isinstance(found, dict) else None
+    return float(value) if value is not None and is_number(value) and math.isfinite(value) else None
+
+
+class Log(RichLog):
+    """The last lines of the run's log. Text in it is never markup."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(wrap=True, markup=False, highlight=False, max_lines=2000, min_width=20, **kwargs)
+        self._shown: tuple[LogLine, ...] = ()
+
+    def on_mount(self) -> None:
+        """Name the panel."""
+        self.border_title = Text("log")
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self._rewrite()
+
+    def show(self, lines: tuple[LogLine, ...]) -> None:
+        """Append what is new in ``lines``; a log that is not the continuation of the shown one replaces it."""
+        if lines == self._shown:
+            return
+        known = _index_of(self._shown[-1], lines) if self._shown else None
+        self._shown = lines
+        if known is None:
+            self._rewrite()
+            return
+        for line in lines[known + 1 :]:
+            self._say(line)
+
+    def _rewrite(self) -> None:
+        self.clear()
+        for line in self._shown:
+            self._say(line)
+
+    def _say(self, line: LogLine) -> None:
+        colours = self.app.theme_variables
+        glyph, colour = {"warning": ("! ", "warning"), "error": ("✖ ", "error")}.get(line.level, ("  ", "foreground"))
+        parts = (words.clock(line.time) + " ", colours["text-muted"]), (glyph + words.plain(line.text), colours[colour])
+        self.write(Text.assemble(*parts))
+
+
+def _index_of(line: LogLine, lines: tuple[LogLine, ...]) -> int | None:
+    return next((index for index in range(len(lines) - 1, -1, -1) if lines[index] is line), None)
+
+
