@@ -11,7 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engine.version import VERSION as __version__
+from engine.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from engine.api import resume_distillation, run_distillation

@@ -19,10 +19,11 @@ LIBRARIES = ("torch", "torchvision", "numpy", "h5py", "av", "safetensors")
 
 
 def with_data(preset: Preset, data: str | Path | None) -> Preset:
-    """``preset`` on the clips file ``data``; unchanged without one."""
-    if data is None:
+    """``preset`` on the clips file ``data``, or on its own; the path made absolute, since workers live elsewhere."""
+    given = preset.dataset.path if data is None else data
+    if given is None:
         return preset
-    path = str(Path(data).resolve())
+    path = str(Path(given).resolve())
     return preset.model_copy(update={"dataset": preset.dataset.model_copy(update={"path": path})})
 
 

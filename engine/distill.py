@@ -20,10 +20,11 @@ import torch
 
 from engine.config import Preset
 from engine.data.batches import RealClips
+from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
-from engine.errors import DataError, DivergedError, PresetError, StopRequested
+from engine.errors import DataError, DivergedError, StopRequested
 from engine.evaluation import Recipe, TrialCache, mean_std, network_seed, result, run_trial
 from engine.evaluation.protocols import PROTOCOL, Trial
 from engine.events import (
@@ -32,9 +33,7 @@ from engine.events import (
     NetworkTrained,
     Note,
     PreviewSaved,
-    Progress,
     ResultReady,
-    RunCompleted,
     RunStarted,
     StageFinished,
     StageStarted,
@@ -116,8 +115,8 @@ def distill(session: RunSession, preset: Preset) -> None:
         if reached <= stages.index("dynamic"):
             learn_dynamic(work, static, checkpoint if checkpoint and checkpoint.stage == "dynamic" else None)
         final_table(work)
-    session.emit(RunCompleted(round(session.seconds, 3)))
-    write_html(session.run, session.run.report, state="completed")
+    session.complete()
+    write_html(session.run, session.run.report)
 
 
 @contextmanager
@@ -141,18 +140,12 @@ def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
     session.emit(StageStarted("prepare", 0, 1))
     store = open_data(session, preset)
     spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
-    if spec.height != spec.width:
-        raise DataError(f"The clips are {spec.width} x {spec.height}, not square.", "Prepare them with --size N.")
     whole = store.split("train")
     if "val" in store.splits and len(store.split("val")):
         train, val = whole, store.split("val")
     else:
         train, val = whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
     test = store.split("test")
-    missing = [name for label, name in enumerate(spec.classes) if not len(train.by_class(label))]
-    if missing or not len(test):
-        problem = f"No training clips of {missing[0]!r}." if missing else "The clips file has no test clips."
-        raise DataError(problem, "Prepare the data with at least one training video per class, and test videos.")
     for view in (train, val, test):
         if len(view) * int(np.prod(store.clip_shape)) <= IN_MEMORY_BYTES:
             view.load()
@@ -168,10 +161,11 @@ def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
         device,
         precision,
     )
-    video_model(preset.evaluation.models[0], len(spec.classes), spec.frames, spec.height, 0, device)  # size refused here
     record_meta(work, store)
     counts = f"{len(spec.classes)} classes, {len(train)} training, {len(val)} validation, {len(test)} test clips"
-    session.emit(Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}"))
+    session.emit(
+        Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
+    )
     if work.val is None:
         session.emit(Note("warning", "no validation split: the last iteration is taken, not the best one"))
     session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
@@ -184,21 +178,9 @@ def open_data(session: RunSession, preset: Preset) -> ClipStore:
     if table.path is None and table.layout == "demo":
         pace = UnitPace(session, "prepare")
         path = prepare_demo(session.run.path.parent / ".data", 0, progress=pace.update, check=session.check)
-    elif table.path is None:
-        problem = "This preset needs data: a clips file."
-        raise PresetError(problem, "Make one with `vdtui prepare LAYOUT --source DIR`, then add --data FILE.h5.")
     else:
-        path = Path(table.path)
-    store = ClipStore.open(path)
-    for name, wanted, found in (
-        ("frames", table.frames, store.frames),
-        ("size", table.size, store.height),
-        ("interval", table.interval, store.interval),
-    ):
-        if wanted is not None and wanted != found:
-            problem = f"{path} has {name} {found}, but the preset wants {wanted}."
-            raise DataError(problem, f"Prepare the data with --{name} {wanted}, or --set dataset.{name}={found}.")
-    return store
+        path = Path(needed_path(preset))
+    return open_checked(path, preset.dataset)
 
 
 def record_meta(work: Work, store: ClipStore) -> None:
@@ -303,12 +285,14 @@ def learn_dynamic(work: Work, static: torch.Tensor | None, resume: Checkpoint | 
         derive(work.seed, "dynamic"),
         work.precision,
     )
-    rates = {name: table.lr_dynamic for name in synthetic.parameters()}
+    rates = dict.fromkeys(synthetic.parameters(), table.lr_dynamic)
     rates |= {name: table.lr_hallucinator for name in rates if name.startswith("hallucinator.")}
     groups = [{"params": [tensor], "lr": rates[name]} for name, tensor in synthetic.parameters().items()]
     optimiser = torch.optim.SGD(groups, momentum=table.momentum)
     selection = Selection(work, synthetic, resume)
-    learning = Learning(work, "dynamic", synthetic, objective, optimiser, table.steps, table.checkpoint_every, selection)
+    learning = Learning(
+        work, "dynamic", synthetic, objective, optimiser, table.steps, table.checkpoint_every, selection
+    )
     learning.run(resume)
 
 
@@ -469,13 +453,15 @@ class Learning:
         if not np.isfinite(total):
             self._save(step, resume)
             problem = f"The loss of stage {self.stage} is not finite at step {step}; the state before it is kept."
-            raise DivergedError(problem, f"Start again with a lower rate: --set {self.stage}.{_rate_key(self.stage)}=...")
+            raise DivergedError(
+                problem, f"Start again with a lower rate: --set {self.stage}.{_rate_key(self.stage)}=..."
+            )
         self.optimiser.step()
         self.objective.after_step(self.synthetic, step)
         return total, self._figures()
 
     def _figures(self) -> dict[str, float]:
-        figures = {}
+        figures: dict[str, float] = {}
         for name, tensor in self.synthetic.parameters().items():
             if not name.startswith("hallucinator."):
                 low, high = tensor.detach().aminmax()
@@ -569,7 +555,17 @@ def final_table(work: Work) -> None:
             data_fingerprint=work.fingerprint,
             step=step if is_chosen else None,
         )
-        session.emit(Evaluated(what, step, "test", row["top1"]["mean"], row["top1"]["std"], tuple(row["top1"]["values"]), row["seconds"]))
+        session.emit(
+            Evaluated(
+                what,
+                step,
+                "test",
+                row["top1"]["mean"],
+                row["top1"]["std"],
+                tuple(row["top1"]["values"]),
+                row["seconds"],
+            )
+        )
         session.emit(ResultReady(row))
         write_json(session.run.evaluations / f"result-{what}.json", row)
     session.emit(StageFinished("evaluate", round(time.monotonic() - began, 3)))

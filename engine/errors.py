@@ -54,5 +54,5 @@ class DivergedError(VdtuiError):
     exit_code = 1
 
 
-class StopRequested(Exception):
+class StopRequested(Exception):  # noqa: N818 - not an error
     """Not an error: the run was asked to stop, and its state is saved. Never shown to a user as a failure."""

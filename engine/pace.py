@@ -55,7 +55,16 @@ class NetworkPace:
     """
 
     def __init__(
-        self, session: RunSession, stage: str, what: str, *, step: int, total: int, networks: int, trained: int, seconds: float
+        self,
+        session: RunSession,
+        stage: str,
+        what: str,
+        *,
+        step: int,
+        total: int,
+        networks: int,
+        trained: int,
+        seconds: float,
     ) -> None:
         self._session = session
         self._stage, self._what, self._step, self._total = stage, what, step, total

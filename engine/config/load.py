@@ -131,7 +131,9 @@ def _parse(label: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise PresetError(f"{label} is not valid TOML: {error}.", "Mend that line; `key = value`, text in quotes.") from error
+        raise PresetError(
+            f"{label} is not valid TOML: {error}.", "Mend that line; `key = value`, text in quotes."
+        ) from error
 
 
 def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -141,7 +143,9 @@ def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tu
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not value.strip():
-            raise PresetError(f"--set {text}: no value.", "Write --set section.key=value, for example dynamic.steps=100.")
+            raise PresetError(
+                f"--set {text}: no value.", "Write --set section.key=value, for example dynamic.steps=100."
+            )
         yield key.strip(), _value(value.strip())
 
 

@@ -65,8 +65,7 @@ class DynamicTable(_Table):
     objective: Literal["dm"] = Field("dm", description="dm: distribution matching (Zhao and Bilen 2023)")
     init: Literal["noise", "residual"] = Field(
         "noise",
-        description="start: noise, or real clips (static-dynamic: their luminance less the static memory's, hallucinator "
-        "at the identity)",
+        description="start: noise, or real clips (their luminance less the static memory's, identity hallucinator)",
     )
     steps: Steps = Field(5000, description="optimiser steps")
     lr_dynamic: Rate = Field(1e-4, description="learning rate of the dynamic memory, or of the pixels")

@@ -27,7 +27,7 @@ class RealClips:
         self.view = view
         self.spec = spec
         self.device = device
-        self.labels = torch.as_tensor(view.labels)
+        self.labels = torch.tensor(view.labels)  # a copy: views are read-only
         self._by_class = [torch.as_tensor(np.flatnonzero(view.labels == c)) for c in range(len(spec.classes))]
 
     def __len__(self) -> int:

@@ -102,7 +102,7 @@ def read_video(path: Path, sampling: Sampling) -> DecodedVideo | SkippedVideo:
         if path.is_dir():
             return _read_folder(frame_files(path), sampling)
         return _read_file(path, sampling)
-    except _Unreadable as error:
+    except _UnreadableError as error:
         return SkippedVideo(str(error))
     except FileNotFoundError:
         return SkippedVideo("the file is missing")
@@ -114,7 +114,7 @@ def read_video(path: Path, sampling: Sampling) -> DecodedVideo | SkippedVideo:
         return SkippedVideo("its frames do not fit into memory")
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """A reason to skip that FFmpeg has no error for."""
 
 
@@ -182,9 +182,9 @@ def _frames(source: Path | BinaryIO) -> Iterator[av.VideoFrame]:
     file: Any = str(source.absolute()) if isinstance(source, Path) else source
     with av.open(file, options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
         if container.format.name in TEXT_ART:
-            raise _Unreadable("it is text, not a video")
+            raise _UnreadableError("it is text, not a video")
         if not container.streams.video:
-            raise _Unreadable("it has no video stream")
+            raise _UnreadableError("it has no video stream")
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         good = damaged = 0
@@ -198,4 +198,4 @@ def _frames(source: Path | BinaryIO) -> Iterator[av.VideoFrame]:
                 good += 1
                 yield frame
         if damaged > good:
-            raise _Unreadable("more of it is damaged than can be decoded")
+            raise _UnreadableError("more of it is damaged than can be decoded")

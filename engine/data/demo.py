@@ -39,20 +39,20 @@ class DemoLook:
     """Every number that decides how hard the demo is. Lengths are pixels, speeds pixels per frame, colours 0 to 255."""
 
     background: float = 90.0
-    background_spread: float = 50.0
+    background_spread: float = 15.0
     waves: int = 3
     wave_cycles: float = 2.0
     """Most cycles of a background wave across the picture."""
-    wave_amplitude: float = 15.0
+    wave_amplitude: float = 6.0
     object: float = 190.0
-    object_spread: float = 60.0
+    object_spread: float = 18.0
     radius: tuple[float, float] = (8.0, 11.0)
     square_side: float = 0.89
     """Half the side of a square, in radii: about the area of the disc."""
     speed: tuple[float, float] = (3.0, 5.0)
     offset: float = 6.0
     """How far the middle of the path may lie from the middle of the picture, along each axis."""
-    noise: float = 8.0
+    noise: float = 4.0
     crf: int = 12
     fps: int = 8
 

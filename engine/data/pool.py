@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def decode_in_order(
         while todo or under_way:
             try:
                 while todo and len(under_way) < 3 * workers:
-                    under_way.append((todo[0], pool.submit(read_video, todo[0], sampling)))
+                    under_way.append((todo[0], _submit(pool, todo[0], sampling)))
                     todo.popleft()
                 outcome = _wait(under_way[0][1], check)
             except BrokenProcessPool:
@@ -63,7 +65,7 @@ def _salvage(path: Path, future: Future[Outcome], sampling: Sampling, check: Cal
         return future.result()
     alone = _pool(1)
     try:
-        return _wait(alone.submit(read_video, path, sampling), check)
+        return _wait(_submit(alone, path, sampling), check)
     except BrokenProcessPool:
         return SkippedVideo("it crashes the decoder")
     finally:
@@ -83,7 +85,9 @@ def _start(workers: int) -> ProcessPoolExecutor | None:
     """A pool that is known to work; None where processes cannot start, as from a script without a main guard."""
     pool = _pool(workers)
     try:
-        pool.submit(os.getpid).result()
+        with _interrupts_held():
+            first = pool.submit(os.getpid)
+        first.result()
     except BrokenProcessPool:
         _stop(pool)
         return None
@@ -92,8 +96,25 @@ def _start(workers: int) -> ProcessPoolExecutor | None:
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Not fork: FFmpeg, BLAS and a dashboard's threads do not survive it.
+    resource_tracker.ensure_running()  # starting it later would undo _interrupts_held
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_become_worker)
+
+
+def _submit(pool: ProcessPoolExecutor, path: Path, sampling: Sampling) -> Future[Outcome]:
+    with _interrupts_held():
+        return pool.submit(read_video, path, sampling)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started meanwhile never see Ctrl+C, which is the parent's to answer; a terminal sends it to
+    all of them, and one that is still importing would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
@@ -101,8 +122,7 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 
 
 def _become_worker() -> None:
-    """Leave Ctrl+C to the parent, and die with it: after a kill -9 of the parent nobody else would end us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Die with the parent: after a kill -9 of it nobody else would end us."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

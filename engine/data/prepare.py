@@ -14,9 +14,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,13 @@ from engine.data.pool import decode_in_order
 from engine.data.store import FORMAT, VERSION
 from engine.errors import DataError, StorageError, UsageError
 from engine.runs.files import storage_errors
+from engine.version import VERSION as TOOL_VERSION
 
 COMPRESSIONS = (None, "gzip", "lzf")
 HASHED_BYTES = 64 * 1024
 BLOCK_BYTES = 16 * 2**20
+METADATA_BYTES = 1024
+"""More than name, labels and HDF5's own bookkeeping of a video take."""
 
 Progress = Callable[[int, int, str], None]
 Check = Callable[[], None]
@@ -282,24 +285,47 @@ def _assemble(work: _Work, path: Path, compression: str | None, check: Check) ->
     statistics = _Statistics()
     used = work.used()
     clips = work.partial.clips()
+    per_video = METADATA_BYTES + 4 * work.sampling.frames * work.sampling.clips_per_video
+    _reserve(path, clips.nbytes + 2**20 + len(used) * per_video)
+    with _hdf5(path) as file:
+        for split in SPLITS:
+            rows = [row for row, (video, _) in enumerate(used) if video.split == split]  # contiguous: see _order
+            if rows:
+                seen = statistics.add if split == "train" else None
+                group = file.create_group(split)
+                _write_clips(group, clips[rows[0] : rows[-1] + 1], compression, seen, check)
+                _write_labels(group, rows, used, work.sampling)
+        _write_videos(file, used, list(_skipped(work.videos, work.partial)))
+        mean, std = statistics.result()
+        file.attrs.update(_attributes(work, mean, std))
+    return mean, std
+
+
+def _reserve(path: Path, nbytes: int) -> None:
+    """Run into a full disk or a quota here, as an OSError: HDF5 leaves half-closed files and crashes at exit."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, nbytes)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file; a full disk becomes a :class:`StorageError`."""
+    file = h5py.File(path, "w", libver=("v108", "v110"))  # older ones limit attributes to 64 KiB
     try:
-        with h5py.File(path, "w", libver=("v108", "v110")) as file:  # older ones limit attributes to 64 KiB
-            for split in SPLITS:
-                rows = [row for row, (video, _) in enumerate(used) if video.split == split]  # contiguous: _order
-                if rows:
-                    seen = statistics.add if split == "train" else None
-                    group = file.create_group(split)
-                    _write_clips(group, clips[rows[0] : rows[-1] + 1], compression, seen, check)
-                    _write_labels(group, rows, used, work.sampling)
-            _write_videos(file, used, list(_skipped(work.videos, work.partial)))
-            mean, std = statistics.result()
-            file.attrs.update(_attributes(work, mean, std))
-    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk at close, as a RuntimeError with its own text
-        if "No space left" in str(error) or "errno = 28" in str(error):
+        yield file
+        file.flush()
+    except BaseException as error:
+        if "No space left" in str(error) or "errno = 28" in str(error):  # of varying types
             hint = "Free some space there and run the same command: what is decoded is kept."
             raise StorageError(f"No space left on the disk while writing {path}.", hint) from error
         raise
-    return mean, std
+    finally:
+        file.close()
 
 
 def _write_clips(
@@ -358,16 +384,9 @@ def _attributes(work: _Work, mean: np.ndarray, std: np.ndarray) -> dict[str, Any
         "mean": mean,
         "std": std,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "tool": _tool(),
+        "tool": f"vdtui {TOOL_VERSION}",
         "source_fingerprint": work.fingerprint,
     }
-
-
-def _tool() -> str:
-    try:
-        return f"vdtui {metadata.version('vdtui')}"
-    except metadata.PackageNotFoundError:
-        return "vdtui"
 
 
 class _Statistics:
@@ -390,11 +409,15 @@ class _Statistics:
             self.squares = [total + int(new) for total, new in zip(self.squares, squares, strict=True)]
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and std, float64 (3,), of pixel values in [0, 1]."""
+        """Mean and std, float64 (3,), of pixel values in [0, 1].
+
+        A constant channel gets the std of one grey level: data is divided by it.
+        """
         n = self.count
         mean = [total / (255 * n) for total in self.sums]
         spread = [n * square - total**2 for total, square in zip(self.sums, self.squares, strict=True)]
-        return np.array(mean), np.array([np.sqrt(value / n**2) / 255 for value in spread])
+        std = [np.sqrt(value / n**2) / 255 for value in spread]
+        return np.array(mean), np.array([value or 1 / 255 for value in std])
 
 
 def _publish(finished: Path, output: Path) -> None:

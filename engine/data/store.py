@@ -47,6 +47,7 @@ class ClipStore:
                 str(attributes[name]) for name in ("dataset", "layout", "created", "tool", "source_fingerprint")
             )
             self.splits: tuple[str, ...] = tuple(split for split in SPLITS if split in file)
+            _require(path, min(self.std) > 0, "its std is not positive")
             self._check()
 
     @classmethod
@@ -56,8 +57,7 @@ class ClipStore:
         if not path.is_file():
             raise DataError(f"There is no clips file {one_line(path)}.", "Make one with `vdtui prepare`.")
         try:
-            # No cache of chunks: a chunk is a clip, and without the cache one frame of it can be read alone.
-            file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+            file = _open_unlocked(path)
         except PermissionError as error:
             raise DataError(f"No permission to read {one_line(path)}.", "Ask its owner, or use a copy.") from error
         except (OSError, RuntimeError) as error:
@@ -219,6 +219,16 @@ class SplitView:
             held.append(generator.permutation(videos)[: min(wanted, len(videos) - 1)])
         out = np.isin(self.video, np.concatenate(held)) if held else np.zeros(len(self), bool)
         return SplitView(self.store, self.name, self._rows[~out]), SplitView(self.store, self.name, self._rows[out])
+
+
+def _open_unlocked(path: Path) -> h5py.File:
+    # No cache of chunks: a chunk is a clip, and without the cache one frame of it can be read alone.
+    try:
+        return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r", rdcc_nbytes=0)  # open in this very process with locking, as in a notebook
 
 
 def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:

@@ -1,7 +1,15 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
-from engine.evaluation.protocols import PROTOCOL, PROTOCOL_VERSION, TrialCache, mean_std, network_seed, result, run_trial
-from engine.evaluation.training import Outcome, Recipe, outcome, evaluate_network, train_network
+from engine.evaluation.protocols import (
+    PROTOCOL,
+    PROTOCOL_VERSION,
+    TrialCache,
+    mean_std,
+    network_seed,
+    result,
+    run_trial,
+)
+from engine.evaluation.training import Outcome, Recipe, evaluate_network, outcome, train_network
 
 __all__ = [
     "PROTOCOL",
@@ -9,11 +17,11 @@ __all__ = [
     "Outcome",
     "Recipe",
     "TrialCache",
+    "evaluate_network",
     "mean_std",
     "network_seed",
     "outcome",
     "result",
     "run_trial",
-    "evaluate_network",
     "train_network",
 ]

@@ -17,8 +17,8 @@ from typing import Any
 
 from engine.data.batches import RealClips
 from engine.evaluation.training import Outcome, Recipe, evaluate_network, train_network
-from engine.runs.files import read_json, write_json
 from engine.runs.directory import RunDirectory
+from engine.runs.files import read_json, write_json
 from engine.seeds import derive
 from engine.synthetic.base import SyntheticSet
 
@@ -136,7 +136,9 @@ def result(
         "model": model,
         "top1": summary([outcome.top1 for outcome in outcomes], seeds),
         "top5": summary([outcome.top5 for outcome in outcomes], seeds),
-        "per_class": [None if None in column else mean_std([v for v in column if v is not None])[0] for column in columns],
+        "per_class": [
+            None if None in column else mean_std([v for v in column if v is not None])[0] for column in columns
+        ],
         "confusion": [[sum(cells) for cells in zip(*rows, strict=True)] for rows in matrices],
         "seconds": round(sum(trial.seconds for trial in trials), 3),
         "data_fingerprint": data_fingerprint,

@@ -17,7 +17,7 @@ from engine.synthetic.base import SyntheticSet
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 half way. Hard labels, no augmentation."""
+    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 half way; hard labels."""
 
     model: str
     epochs: int
@@ -87,7 +87,7 @@ def evaluate_network(
         watch(1.0)
         with autocast(real.device, precision):
             logits.append(network(clips).float().cpu())
-    return outcome(torch.cat(logits), real.labels, torch.as_tensor(real.view.video), len(real.spec.classes))
+    return outcome(torch.cat(logits), real.labels, torch.tensor(real.view.video), len(real.spec.classes))
 
 
 def outcome(logits: torch.Tensor, labels: torch.Tensor, video: torch.Tensor, classes: int) -> Outcome:

@@ -51,8 +51,12 @@ def write_file(output: Path, content: bytes, overwrite: bool) -> None:
         write_bytes(output, content)
 
 
-def write_folder(output: Path, contents: Callable[[], Iterator[tuple[PurePosixPath, bytes]]], about: Mapping[str, Any],
-                 overwrite: bool) -> tuple[Path, ...]:
+def write_folder(
+    output: Path,
+    contents: Callable[[], Iterator[tuple[PurePosixPath, bytes]]],
+    about: Mapping[str, Any],
+    overwrite: bool,
+) -> tuple[Path, ...]:
     """Make the folder ``output`` of ``contents`` (relative path, bytes) and an index that also says ``about``.
 
     Returns the paths of its files. The folder appears when it is complete; if anything is raised on the way, nothing
@@ -60,7 +64,7 @@ def write_folder(output: Path, contents: Callable[[], Iterator[tuple[PurePosixPa
     """
     refuse_folder(output, overwrite)
     target = output.resolve()
-    draft = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    draft = target.with_name(f".vdtui-export-{os.getpid()}.tmp")
     with unwritable(output):
         shutil.rmtree(draft, ignore_errors=True)
         try:
@@ -99,10 +103,10 @@ def refuse_folder(output: Path, overwrite: bool) -> None:
     if not present:
         return
     index = read_json(output / INDEX) or {}
-    listed = {str(name) for name in index.get("files", [])} | {INDEX}
-    if index.get("format") != INDEX_FORMAT or not present <= listed:
-        example = min(present - listed, default=INDEX) if index.get("format") == INDEX_FORMAT else min(present)
-        problem = f"{output} holds files that no export wrote, such as {example!r}."
+    files = index.get("files") if index.get("format") == INDEX_FORMAT else None
+    foreign = present - ({*map(str, files), INDEX} if isinstance(files, list) else set())
+    if foreign:
+        problem = f"{output} is not empty: it holds files that no export wrote, such as {min(foreign)!r}."
         raise UsageError(problem, "Choose an empty or new folder; --overwrite replaces only what an export wrote.")
     if not overwrite:
         hint = "Choose another --output, or replace that export with --overwrite."
@@ -112,21 +116,10 @@ def refuse_folder(output: Path, overwrite: bool) -> None:
 @contextlib.contextmanager
 def unwritable(path: Path) -> Iterator[None]:
     """Turn every refusal of the operating system into a StorageError that names ``path``."""
-    with storage_errors(path):
-        try:
+    try:
+        with storage_errors(path):
             yield
-        except (PermissionError, StorageError):
-            raise
-        except OSError as error:
-            if error.errno is None or error.strerror is None:
-                raise
-            with storage_errors(path):
-                _explain(path, error)
-
-
-def _explain(path: Path, error: OSError) -> None:
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        raise error
-    raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another --output.") from error
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror or error}.", "Choose another --output."
+        ) from error

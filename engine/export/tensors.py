@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import UsageError
-from engine.export.output import Exported, unwritable, write_file
+from engine.export.output import Exported, write_file
 from engine.synthetic import PRECISIONS, LoadedSet, to_bytes
 
 
-def export_safetensors(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
+def export_safetensors(
+    loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False
+) -> Exported:
     """Write ``loaded`` to ``output`` with its provenance; values as ``precision`` (float32, float16, uint8).
 
     Equal sets give equal files. The values take ``loaded.synthetic.nbytes(precision)`` bytes; beside them the file
@@ -17,8 +19,7 @@ def export_safetensors(loaded: LoadedSet, output: Path, precision: str = "float3
     """
     if precision not in PRECISIONS:
         raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
-    with unwritable(output):
-        write_file(output, to_bytes(loaded.synthetic, loaded.provenance, precision), overwrite)
+    write_file(output, to_bytes(loaded.synthetic, loaded.provenance, precision), overwrite)
     notes = []
     if PRECISIONS[precision] > PRECISIONS[loaded.precision]:
         notes.append(f"The set was stored as {loaded.precision}: {precision} makes the file larger, not more exact.")

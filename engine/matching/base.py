@@ -33,7 +33,7 @@ class Objective(ABC):
         """The whole loss at ``step`` as one scalar, with all its activations."""
         return torch.stack(list(self.losses(synthetic, step))).sum()
 
-    def after_step(self, synthetic: SyntheticSet, step: int) -> None:
+    def after_step(self, synthetic: SyntheticSet, step: int) -> None:  # noqa: B027 - nothing is right for most
         """Called when the memories have moved at ``step``; for objectives that train their network on them."""
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.matching.base import Objective, parts
+from engine.models.base import Network
 from engine.models.precision import autocast
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
@@ -25,7 +26,7 @@ class DistributionMatching(Objective):
     def __init__(
         self,
         real: RealClips,
-        new_network: Callable[[int], nn.Module],
+        new_network: Callable[[int], Network],
         batch_real: int,
         seed: int,
         precision: torch.dtype = torch.float32,
@@ -50,11 +51,12 @@ class DistributionMatching(Objective):
             yield (class_means(embedded.float(), labels - classes.start, len(classes)) - target).square().sum()
 
     @torch.no_grad()
-    def _real_means(self, network: nn.Module, wanted: range, step: int) -> torch.Tensor:
-        means = []
+    def _real_means(self, network: Network, wanted: range, step: int) -> torch.Tensor:
+        means: list[torch.Tensor] = []
         for group in parts(len(wanted), max(1, self._clips_at_once // self._batch_real)):
             classes = [wanted[i] for i in group]
-            sums, counts = 0, 0
+            sums: torch.Tensor | float = 0.0
+            counts: torch.Tensor | float = 0.0
             draws = [self._real.pick(c, self._batch_real, generator(self._seed, "dm-real", step, c)) for c in classes]
             own = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(draw) for draw in draws]))
             for indices, labels in zip(
@@ -65,7 +67,7 @@ class DistributionMatching(Objective):
                     embedded = network.embed(clips).float()
                 part_sums, part_counts = class_sums(embedded, labels.to(embedded.device), len(classes))
                 sums, counts = sums + part_sums, counts + part_counts
-            means.append(sums / counts)
+            means.append(torch.as_tensor(sums / counts))
         return torch.cat(means)
 
 

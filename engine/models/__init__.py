@@ -1,5 +1,6 @@
 """Networks, the hallucinator, and where they run."""
 
+from engine.models.base import Network
 from engine.models.convnet import ConvNet
 from engine.models.convnet3d import ConvNet3D
 from engine.models.hallucinator import Hallucinator
@@ -11,6 +12,7 @@ __all__ = [
     "ConvNet",
     "ConvNet3D",
     "Hallucinator",
+    "Network",
     "autocast",
     "choose_device",
     "choose_precision",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from engine.models.base import Network
 
-class ConvNet(nn.Module):
+
+class ConvNet(Network):
     """Depth 3, width 128: Conv2d 3x3 - instance norm - ReLU - average pooling, then a linear classifier.
 
     Takes images (N, 3, H, W) of at least 8 pixels.
@@ -27,9 +29,9 @@ class ConvNet(nn.Module):
         self.features = nn.Sequential(*blocks)
         self.classifier = nn.Linear(width * (size // 2**depth) ** 2, classes)
 
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
+    def embed(self, batch: torch.Tensor) -> torch.Tensor:
         """Flattened features, (N, D)."""
-        return self.features(images).flatten(1)
+        return self.features(batch).flatten(1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class logits (N, classes)."""

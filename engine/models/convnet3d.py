@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from engine.errors import DataError
+from engine.models.base import Network
 
 MIN_SIZE, MIN_FRAMES = 64, 8
 
 
-class ConvNet3D(nn.Module):
+class ConvNet3D(Network):
     """Three blocks of Conv3d - ReLU - MaxPool3d without normalisation, average pooling, dropout, 1x1x1 classifier.
 
     Takes clips (N, 3, T, H, W); 3.65 M parameters at 50 classes. Raises DataError for clips below 64 pixels or 8
@@ -20,7 +21,9 @@ class ConvNet3D(nn.Module):
     def __init__(self, classes: int, frames: int, size: int) -> None:
         super().__init__()
         if size < MIN_SIZE or frames < MIN_FRAMES:
-            problem = f"ConvNet3D cannot take clips of {frames} frames of {size} x {size} pixels: they vanish in its pooling."
+            problem = (
+                f"ConvNet3D cannot take clips of {frames} frames of {size} x {size} pixels: they vanish in its pooling."
+            )
             raise DataError(problem, f"Prepare the data with --frames {MIN_FRAMES} --size {MIN_SIZE} or more.")
         self.features = nn.Sequential(
             *_block(3, 64, pool=(1, 2, 2)),
@@ -31,9 +34,9 @@ class ConvNet3D(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Conv3d(128, classes, kernel_size=1)
 
-    def embed(self, clips: torch.Tensor) -> torch.Tensor:
+    def embed(self, batch: torch.Tensor) -> torch.Tensor:
         """The embedding that distribution matching compares: flattened features, (N, D)."""
-        return self.features(clips).flatten(1)
+        return self.features(batch).flatten(1)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Class logits (N, classes): the mean over space, the maximum over time."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
+from engine.models.base import Network
 from engine.models.convnet import ConvNet
 from engine.models.convnet3d import ConvNet3D
 from engine.models.precision import seeded
 
-VIDEO_MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {"convnet3d": ConvNet3D}
+VIDEO_MODELS: dict[str, Callable[[int, int, int], Network]] = {"convnet3d": ConvNet3D}
 
 
-def video_model(name: str, classes: int, frames: int, size: int, seed: int, device: torch.device) -> nn.Module:
+def video_model(name: str, classes: int, frames: int, size: int, seed: int, device: torch.device) -> Network:
     """A freshly initialised video network on ``device``, channels last. The same seed gives the same weights."""
     with seeded(seed, device):
         network = VIDEO_MODELS[name](classes, frames, size)

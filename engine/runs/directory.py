@@ -122,7 +122,9 @@ class RunDirectory:
             return tomllib.loads(self.preset_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             problem = f"{self.preset_file} is missing or damaged."
-            raise RunError(problem, "Without its preset a run cannot be read; remove it or restore the file.") from error
+            raise RunError(
+                problem, "Without its preset a run cannot be read; remove it or restore the file."
+            ) from error
 
     def folded(self) -> RunState:
         """The whole event log, folded."""
@@ -145,7 +147,9 @@ def check_name(name: str) -> str:
     """``name`` if it can be a folder's name; raises UsageError otherwise."""
     if not re.fullmatch(r"[\w][\w .+=-]{0,99}", name) or name.strip() != name:
         problem = f"{name!r} cannot be a run's name."
-        raise UsageError(problem, "Use letters, digits, dots, dashes and underscores, at most 100, not starting with a dot.")
+        raise UsageError(
+            problem, "Use letters, digits, dots, dashes and underscores, at most 100, not starting with a dot."
+        )
     return name
 
 
@@ -183,7 +187,9 @@ def _claim(folder: Path, draft: Path, name: str | None, stem: str) -> Path:
                 raise
             if name is not None:
                 problem = f"A run or folder {target} exists already."
-                raise UsageError(problem, "Choose another --run NAME, or go on with it: vdtui resume " + name) from error
+                raise UsageError(
+                    problem, "Choose another --run NAME, or go on with it: vdtui resume " + name
+                ) from error
             number += 1
 
 
@@ -196,7 +202,9 @@ def find_run(folder: Path, name: str) -> RunDirectory:
 
     near = difflib.get_close_matches(name, [run.name for run in list_runs(folder)], n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    raise UsageError(f"There is no run {name!r} in {folder}.", hint + "See `vdtui runs`, or name the folder: --runs-dir DIR.")
+    raise UsageError(
+        f"There is no run {name!r} in {folder}.", hint + "See `vdtui runs`, or name the folder: --runs-dir DIR."
+    )
 
 
 def list_runs(folder: Path) -> list[RunDirectory]:

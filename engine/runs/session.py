@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import StopRequested, VdtuiError
-from engine.events import CheckpointSaved, Continued, Event, Paused, RunFailed, RunStopped
+from engine.events import CheckpointSaved, Continued, Event, Paused, RunCompleted, RunFailed, RunStopped
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
 from engine.runs.directory import RunDirectory
 from engine.runs.log import EventLog
@@ -48,9 +48,6 @@ class RunSession:
         self._began = time.monotonic()
         try:
             self._log = EventLog(self.run.events_file)
-            # A request of the time before this worker is settled: it was stopped, and is now wanted to run.
-            if self.run.control().want != "run":
-                self.run.request("run")
             self._say(**dataclasses.asdict(current_process("running")))
         except BaseException:
             self._lock.release()
@@ -59,7 +56,9 @@ class RunSession:
         self._heart.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         """Record the end. A requested stop is swallowed; errors go on to the caller."""
         self._ended.set()
         self._heart.join()
@@ -67,6 +66,8 @@ class RunSession:
         try:
             if event is not None:
                 self.emit(event)
+            if self.run.control().want != "run":
+                self.run.request("run")  # the request is settled, so that the next worker does not obey it again
             self._say(state=state)
             self._log.close()
         finally:
@@ -87,6 +88,11 @@ class RunSession:
     def state(self) -> str:
         """The state as last said."""
         return self._status.state
+
+    def complete(self) -> None:
+        """Everything is done; what reads the run from here on (its own report first) sees it completed."""
+        self.emit(RunCompleted(round(self.seconds, 3)))
+        self._say(state="completed")
 
     @property
     def seconds(self) -> float:

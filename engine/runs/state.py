@@ -154,7 +154,8 @@ class RunState:
 
     def _on_stage_started(self, record: dict[str, Any], time: float) -> None:
         name, step = str(record["stage"]), int(record["step"])
-        later = STAGES[STAGES.index(name) + 1 :] if name in STAGES else ()
+        # Every worker goes through prepare again, which undoes nothing; the other stages undo what came after them.
+        later = STAGES[STAGES.index(name) + 1 :] if name in STAGES[1:] else ()
         for other in later:
             if other in self.stages:
                 self.stages[other] = Stage(other)

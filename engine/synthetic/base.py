@@ -59,9 +59,7 @@ class SyntheticSet(ABC):
         """Where the tensors are."""
         return next(iter(self.tensors().values())).device
 
-    def sample(
-        self, rng: torch.Generator, classes: Sequence[int] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, rng: torch.Generator, classes: Sequence[int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """One draw: a clip of every instance of ``classes`` (default all), each variant equally likely.
 
         Returns clips (len(classes) * ipc, 3, T, H, W), ordered by class, and labels int64. The draw of a class does
@@ -122,7 +120,5 @@ class _Expanded(Dataset[tuple[torch.Tensor, int]]):
         label, choice = divmod(index, self._synthetic.clips_per_class)
         device = self._synthetic.device
         with torch.no_grad():
-            clips = self._synthetic.compose(
-                torch.tensor([label], device=device), torch.tensor([choice], device=device)
-            )
+            clips = self._synthetic.compose(torch.tensor([label], device=device), torch.tensor([choice], device=device))
         return clips[0], label

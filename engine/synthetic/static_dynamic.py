@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from engine.models.hallucinator import Hallucinator
 from engine.data.spec import ClipSpec
+from engine.models.hallucinator import Hallucinator
 from engine.synthetic.base import SyntheticSet
 
 

@@ -61,6 +61,8 @@ class RunSnapshot:
     trouble: tuple[str, str] | None
     """What is wrong with the directory and what to do, if anything is."""
     title: str
+    kind: str
+    """What is learned, as the preset says: ``what`` of the run's own result."""
     seed: int | None
     device: str
     stages: tuple[Stage, ...]
@@ -280,7 +282,10 @@ class RunWatcher:
 
     def _judge(self) -> tuple[str, tuple[str, str] | None]:
         if not self.run.path.is_dir():
-            return "removed", (f"The folder of {self.run.name} is gone.", "It was removed or renamed: escape goes back.")
+            return "removed", (
+                f"The folder of {self.run.name} is gone.",
+                "It was removed or renamed: escape goes back.",
+            )
         if self._status_trouble or self._status is None:
             return "damaged", self._status_trouble
         return actual_state(self._status), self._log.trouble
@@ -296,6 +301,7 @@ class RunWatcher:
             want=self._want,
             trouble=trouble,
             title=str(self._preset.get("title", "")),
+            kind=str(kind or ""),
             seed=seed if isinstance(seed, int) else None,
             device=folded.device or str(table(self._preset, "run").get("device", "")),
             stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(kind),
@@ -402,7 +408,9 @@ class _Entry:
                 return
             # Steps and progress make up most of a log and say nothing about the best accuracy; their points would
             # fill the memory of a screen that shows hundreds of runs.
-            self._log = LogReader(self._run.events_file, keep=lambda record: record.get("event") not in ("step", "progress"))
+            self._log = LogReader(
+                self._run.events_file, keep=lambda record: record.get("event") not in ("step", "progress")
+            )
         if not self._log.read():
             return
         state = self._log.state

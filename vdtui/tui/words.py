@@ -79,7 +79,7 @@ def short(text: str, width: int) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds as a reader would say them: ``41 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
     if seconds is None or not math.isfinite(seconds):
-        return "–"
+        return "—"
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -101,13 +101,11 @@ def age(seconds: float) -> str:
 def size(count: float | None) -> str:
     """A number of bytes in decimal units: ``812 B``, ``24.3 kB``, ``1.2 MB``."""
     if count is None or not math.isfinite(count):
-        return "–"
+        return "—"
     if count < 1000:
         return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 999.5:
-            break
+    power = 1 if count < 999.5e3 else 2 if count < 999.5e6 else 3
+    count, unit = count / 1000**power, ("kB", "MB", "GB")[power - 1]
     return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
 
 
@@ -118,13 +116,13 @@ def number(value: float) -> str:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction in [0, 1] in percent."""
-    return "–" if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{digits}f} %"
+    return "—" if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{digits}f} %"
 
 
 def plus_minus(mean: float | None, std: float | None) -> str:
     """An accuracy with its spread, in percent: ``52.3 ± 1.2 %``."""
     if mean is None or not math.isfinite(mean):
-        return "–"
+        return "—"
     if std is None or not math.isfinite(std):
         return percent(mean)
     return f"{100 * mean:.1f} ± {100 * std:.1f} %"

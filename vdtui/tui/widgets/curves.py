@@ -58,8 +58,6 @@ class Curve(PlotWidget):
     def on_mount(self) -> None:
         """Small margins: the title is in the border."""
         self.margin_top, self.margin_bottom, self.margin_left = 0, 1, LEFT
-        super().on_mount()
-        self.blank()
 
     def on_resize(self) -> None:
         """Draw again: the number of columns and of ticks depends on the size."""
@@ -296,8 +294,8 @@ def log_ticks(low: float, high: float, most: int) -> tuple[list[float], list[str
     """Ticks on a log10 axis: powers of ten, with 2 and 5 between them or plain steps where there are too few."""
     for factors in ((1,), (1, 2, 5)):
         decades = range(math.floor(low), math.ceil(high) + 1)
-        values = [(decade, factor) for decade in decades for factor in factors]
-        ticks = [(decade + math.log10(factor), float(f"{factor}e{decade}")) for decade, factor in values]
+        marks = [(decade, factor) for decade in decades for factor in factors]
+        ticks = [(decade + math.log10(factor), float(f"{factor}e{decade}")) for decade, factor in marks]
         ticks = [tick for tick in ticks if low <= tick[0] <= high]
         if len(ticks) >= 3:
             ticks = ticks[:: max(1, math.ceil(len(ticks) / (most + 1)))]

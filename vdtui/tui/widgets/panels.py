@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rich.text import Text
+from textual.events import Resize
 from textual.widgets import RichLog, Static
 
 from engine.runs.state import LogLine
@@ -26,9 +27,11 @@ class Header(Static):
         """Show the head of ``run``."""
         colours = self.app.theme_variables
         state = run.shown_state
-        badge = Text(f" {words.GLYPHS[state]} {state} ", f"bold {colours['background']} on {colours[words.COLOURS[state]]}")
-        seed = "–" if run.seed is None else run.seed
-        right = Text(f"seed {seed} · {words.plain(run.device, 24) or '–'} ", colours["text-muted"])
+        badge = Text(
+            f" {words.GLYPHS[state]} {state} ", f"bold {colours['background']} on {colours[words.COLOURS[state]]}"
+        )
+        seed = "—" if run.seed is None else run.seed
+        right = Text(f"seed {seed} · {words.plain(run.device, 24) or '—'} ", colours["text-muted"])
         room = max(10, self.size.width - len(badge) - len(right) - 3)
         name = words.short(words.plain(run.name), room)
         title = words.short(words.plain(run.title), max(0, room - len(name) - 2))
@@ -59,7 +62,10 @@ def advice(run: RunSnapshot) -> list[str]:
     lines = []
     if run.state == "failed" and run.problem:
         lines = [f"{glyph} {words.plain(run.problem[0], 300)} {words.plain(run.problem[1], 300)}".rstrip()]
-    return [*lines, (f"{glyph} " if not lines else "") + f"{run.state}. ".capitalize() + ADVICE[run.state].format(name=name)]
+    return [
+        *lines,
+        (f"{glyph} " if not lines else "") + f"{run.state}. ".capitalize() + ADVICE[run.state].format(name=name),
+    ]
 
 
 class Figures(Static):
@@ -85,10 +91,13 @@ def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
     """The rows of the figures panel; ``now`` in Unix seconds."""
     stage = run.present
     rate = stage.rate if stage and run.alive and run.state != "paused" and not stage.finished else 0.0
-    lines = [("speed", f"{words.number(rate)} steps/s" if rate > 0 else "–"), ("elapsed", words.duration(elapsed(run, now)))]
+    lines = [
+        ("speed", f"{words.number(rate)} steps/s" if rate > 0 else "—"),
+        ("elapsed", words.duration(elapsed(run, now))),
+    ]
     step, accuracy = run.best or (None, None)
     lines.append(("best accuracy", words.percent(accuracy)))
-    lines.append(("best step", "–" if step is None else str(step)))
+    lines.append(("best step", "—" if step is None else str(step)))
     lines.append(("stored", words.size(run.stored_bytes)))
     return lines + measured_lines(run.figures)
 
@@ -127,21 +136,21 @@ class Results(Static):
         self.border_title = Text("results · top-1 on unseen videos")
 
     def show(self, run: RunSnapshot) -> None:
-        """Show the results of ``run``; the best accuracy is marked."""
+        """Show the results of ``run``; its own set stands out from the baselines."""
         colours = self.app.theme_variables
         rows = [result_cells(result) for result in run.results]
         if not rows:
             self.update(Text("They come with the last stage.", colours["text-muted"]), layout=False)
             return
-        head = ("what", "top-1", "bytes", "values")
+        head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
         if sum(widths) + 6 > self.size.width:
             head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
-        best = max(range(len(rows)), key=lambda index: top1(run.results[index], "mean") or -1.0)
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
-        for index, row in enumerate(rows):
-            text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if index == best else "")
+        for result, row in zip(run.results, rows, strict=True):
+            own = result.get("what") == run.kind
+            text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
         self.update(text, layout=False)
 
 
@@ -157,7 +166,7 @@ def result_cells(result: dict[str, Any]) -> tuple[str, ...]:
         words.plain(result.get("what", "?"), 24),
         words.plus_minus(top1(result, "mean"), top1(result, "std")),
         words.size(count if is_number(count) else None),
-        f"{values:,}".replace(",", " ") if isinstance(values, int) else "–",
+        f"{values:,}".replace(",", " ") if isinstance(values, int) else "—",
     )
 
 
@@ -179,9 +188,9 @@ class Log(RichLog):
         """Name the panel."""
         self.border_title = Text("log")
 
-    def on_resize(self) -> None:
-        """Wrap anew."""
-        self._rewrite()
+    def on_resize(self, event: Resize) -> None:
+        """Wrap anew, once the base class knows the new size."""
+        self.call_after_refresh(self._rewrite)
 
     def show(self, lines: tuple[LogLine, ...]) -> None:
         """Append what is new in ``lines``; a log that is not the continuation of the shown one replaces it."""
@@ -209,5 +218,3 @@ class Log(RichLog):
 
 def _index_of(line: LogLine, lines: tuple[LogLine, ...]) -> int | None:
     return next((index for index in range(len(lines) - 1, -1, -1) if lines[index] is line), None)
-
-

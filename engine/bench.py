@@ -1,0 +1,156 @@
+"""How fast the parts are on this device, each beside its floor, measured in one run.
+
+Absolute times say little on a shared machine; a ratio of two things timed in turn does. The floor of a network pass
+is its arithmetic at the rate of a large matrix product; the floor of a distillation step is the bare network passes
+that it cannot do without.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from engine.data.batches import RealClips
+from engine.data.spec import ClipSpec
+from engine.matching import DistributionMatching
+from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
+from engine.models.convnet3d import forward_flops
+from engine.synthetic import StaticDynamic
+
+CLASSES, FRAMES, SIZE = 8, 8, 64
+BATCH_REAL = 8
+"""The demo's stage 2: real clips per class and step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One part: median ``seconds`` of it and of its floor, and the median of their ratios, pair by pair."""
+
+    part: str
+    floor: str
+    seconds: float
+    floor_seconds: float
+    ratio: float
+
+
+class _Clips:
+    """Random clips in memory, with what ``RealClips`` asks of a split."""
+
+    def __init__(self, per_class: int) -> None:
+        shape = (CLASSES * per_class, FRAMES, SIZE, SIZE, 3)
+        self._clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        self.labels = np.repeat(np.arange(CLASSES), per_class)
+        self.video = np.arange(len(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def clips(self, indices: np.ndarray) -> np.ndarray:
+        return self._clips[indices]
+
+
+def bench(device_name: str = "auto", repeats: int = 5) -> list[Measurement]:
+    """Measure every part ``repeats`` times, in turn with its floor. Takes under a minute on two cores."""
+    device = choose_device(device_name)
+    precision = choose_precision("auto", device)
+    return [*_network_passes(device, precision, repeats), _dm_step(device, precision, repeats)]
+
+
+def _network_passes(device: torch.device, precision: torch.dtype, repeats: int) -> list[Measurement]:
+    side = 2048
+    matrix = torch.randn(side, side, device=device, dtype=precision)
+    network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device)
+    clips = torch.randn(CLASSES, 3, FRAMES, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last_3d)
+    labels = torch.arange(CLASSES, device=device)
+    flops = CLASSES * forward_flops(FRAMES, SIZE, CLASSES)
+
+    @torch.no_grad()
+    def product() -> None:
+        matrix @ matrix
+
+    def forward() -> None:
+        with torch.no_grad(), autocast(device, precision):
+            network(clips)
+
+    def train() -> None:
+        network.zero_grad()
+        with autocast(device, precision):
+            logits = network(clips)
+        nn.functional.cross_entropy(logits.float(), labels).backward()
+
+    floor = f"its arithmetic at the rate of a {side} x {side} matrix product"
+    shape = f"{CLASSES} clips of {FRAMES} x {SIZE} x {SIZE}"
+    return [
+        _pairs(f"ConvNet3D forward, {shape}", floor, forward, product, repeats, device, flops / (2 * side**3)),
+        _pairs(f"ConvNet3D training step, {shape}", floor, train, product, repeats, device, 3 * flops / (2 * side**3)),
+    ]
+
+
+def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    real = RealClips(_Clips(4 * BATCH_REAL), spec, device)  # type: ignore[arg-type]
+    static = torch.randn(CLASSES, 2, 3, SIZE, SIZE, device=device)
+    dynamic = torch.randn(CLASSES, 2, FRAMES, 1, SIZE, SIZE, device=device)
+    synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
+    parameters = [tensor.requires_grad_() for tensor in synthetic.parameters().values()]
+    objective = DistributionMatching(
+        real, lambda step: video_model("convnet3d", CLASSES, FRAMES, SIZE, step, device), BATCH_REAL, 0, precision
+    )
+    optimiser = torch.optim.SGD(parameters, 1e-3, momentum=0.95)
+    network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).requires_grad_(False)
+    clips = torch.randn(CLASSES * BATCH_REAL, 3, FRAMES, SIZE, SIZE, device=device)
+    clips = clips.contiguous(memory_format=torch.channels_last_3d)
+    learned = clips[:CLASSES].clone(memory_format=torch.preserve_format).requires_grad_()
+
+    def step() -> None:
+        optimiser.zero_grad()
+        for part in objective.losses(synthetic, 0):
+            part.backward()
+        optimiser.step()
+
+    def passes() -> None:
+        with torch.no_grad(), autocast(device, precision):
+            network.embed(clips)
+        with autocast(device, precision):
+            embedded = network.embed(learned)
+        embedded.float().square().sum().backward()
+
+    floor = f"bare passes: {len(clips)} clips forward, {CLASSES} forward and backward"
+    return _pairs("stage 2, one DM step of the demo", floor, step, passes, repeats, device, 1.0)
+
+
+def _pairs(
+    part: str,
+    floor: str,
+    run: Callable[[], None],
+    reference: Callable[[], None],
+    repeats: int,
+    device: torch.device,
+    scale: float,
+) -> Measurement:
+    run()
+    reference()  # warm-up: kernels are chosen and memory is taken at the first call
+    pairs = [(_seconds(run, device), scale * _seconds(reference, device)) for _ in range(repeats)]
+    return Measurement(
+        part,
+        floor,
+        statistics.median(seconds for seconds, _ in pairs),
+        statistics.median(floor_seconds for _, floor_seconds in pairs),
+        statistics.median(seconds / floor_seconds for seconds, floor_seconds in pairs),
+    )
+
+
+def _seconds(call: Callable[[], None], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

@@ -1,0 +1,58 @@
+"""Whether data and preset go together, found out before anything is started. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.config import Preset
+from engine.config.schema import DatasetTable
+from engine.data.store import ClipStore
+from engine.errors import DataError, PresetError
+
+MIN_SIZE, MIN_FRAMES = 64, 8
+"""What ConvNet3D needs at least, in pixels and frames; below, clips vanish in its pooling."""
+
+
+def needed_path(preset: Preset) -> str:
+    """The clips file of ``preset``; raises PresetError if it names none and does not make its own."""
+    if preset.dataset.path is None:
+        problem = f"The preset {preset.title or '(untitled)'} needs data: a clips file."
+        raise PresetError(
+            problem, "Make one with `vdtui prepare LAYOUT --source DIR --output FILE.h5`, then --data FILE.h5."
+        )
+    return preset.dataset.path
+
+
+def check_data(preset: Preset) -> None:
+    """Raise DataError or PresetError if ``preset`` cannot run on its data. The demo makes its own."""
+    if preset.dataset.path is None and preset.dataset.layout == "demo":
+        return
+    open_checked(Path(needed_path(preset)), preset.dataset).close()
+
+
+def open_checked(path: Path, wanted: DatasetTable) -> ClipStore:
+    """The clips file ``path``, if it is what the preset's table ``wanted`` says and networks can take it."""
+    store = ClipStore.open(path)
+    for name, value, found in (
+        ("frames", wanted.frames, store.frames),
+        ("size", wanted.size, store.height),
+        ("interval", wanted.interval, store.interval),
+    ):
+        if value is not None and value != found:
+            problem = f"{path} has {name} {found}, but the preset wants {value}."
+            raise DataError(problem, f"Prepare the data with --{name} {value}, or --set dataset.{name}={found}.")
+    if store.height != store.width:
+        raise DataError(
+            f"The clips in {path} are {store.width} x {store.height}, not square.", "Prepare with --size N."
+        )
+    if store.height < MIN_SIZE or store.frames < MIN_FRAMES:
+        problem = (
+            f"Clips of {store.frames} frames of {store.height} x {store.height} pixels are too small for ConvNet3D."
+        )
+        raise DataError(problem, f"Prepare the data with --frames {MIN_FRAMES} --size {MIN_SIZE} or more.")
+    train = store.split("train")
+    empty = [name for label, name in enumerate(store.classes) if not len(train.by_class(label))]
+    if empty or not len(store.split("test")):
+        problem = f"{path} has no training clips of {empty[0]!r}." if empty else f"{path} has no test clips."
+        raise DataError(problem, "Prepare the data with training videos of every class, and with test videos.")
+    return store

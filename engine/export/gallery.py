@@ -1,0 +1,90 @@
+"""The report's pictures of a synthetic set, as data that is part of the page.
+
+Limited in number and in bytes: a page that a browser cannot open, or a mail server refuses, shows nothing at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.export import encode
+from engine.export.pictures import (
+    class_clips,
+    class_dynamics,
+    class_statics,
+    evenly,
+    signed_levels,
+    signed_palette,
+)
+from engine.synthetic import SyntheticSet
+
+MOST_CLASSES = 24
+MOST_FRAMES = 16
+BUDGET = 6_000_000
+"""Characters of all pictures together, as they stand in the page."""
+MOST_CLIPS, MOST_MEMORIES = 4, 2
+FPS = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassPictures:
+    """Pictures of one class as data URIs: clips (gif), static memories (png), dynamic memories (gif)."""
+
+    name: str
+    clips: Sequence[str]
+    statics: Sequence[str]
+    dynamics: Sequence[str]
+    magnitude: float
+    """The dynamic value, in normalised units, that the strongest colours stand for; 0 without dynamic memory."""
+
+    @property
+    def characters(self) -> int:
+        """Characters of all of them."""
+        return sum(map(len, (*self.clips, *self.statics, *self.dynamics)))
+
+
+def gallery(synthetic: SyntheticSet, budget: int = BUDGET) -> list[ClassPictures]:
+    """Pictures of the first classes of ``synthetic``: as many as ``budget`` allows, at least one, at most 24.
+
+    If several pictures of each class would be too much, each class has one of each kind.
+    """
+    number = min(len(synthetic.spec.classes), MOST_CLASSES)
+    first = class_pictures(synthetic, 0, MOST_CLIPS, MOST_MEMORIES)
+    several = first.characters * number <= budget
+    clips, memories = (MOST_CLIPS, MOST_MEMORIES) if several else (1, 1)
+    found: list[ClassPictures] = []
+    for label in range(number):
+        pictures = class_pictures(synthetic, label, clips, memories)
+        budget -= pictures.characters
+        if found and budget < 0:
+            break
+        found.append(pictures)
+    return found
+
+
+def class_pictures(synthetic: SyntheticSet, label: int, clips: int, memories: int) -> ClassPictures:
+    """At most so many ``clips`` and ``memories`` of each kind of class ``label``."""
+    moving = [_animated(clip) for clip in class_clips(synthetic, label, most=clips)]
+    statics = [_uri("png", encode.png(still)) for still in class_statics(synthetic, label)[:memories]]
+    dynamics = class_dynamics(synthetic, label)[:memories]
+    levels, magnitude = signed_levels(dynamics)
+    palette = signed_palette()
+    signed = [_animated(memory, palette) for memory in levels]
+    if synthetic.kind == "static-images":  # its clips are the same pictures
+        moving = []
+    return ClassPictures(synthetic.spec.classes[label], moving, statics, signed, magnitude)
+
+
+def _animated(frames: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> str:
+    times = evenly(len(frames), MOST_FRAMES)
+    speed = FPS * len(times) / len(frames)  # a clip with fewer frames still lasts as long
+    return _uri("gif", encode.gif(iter(frames[times]), speed, palette))
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

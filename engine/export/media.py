@@ -1,0 +1,143 @@
+"""Synthetic sets to look at: one picture or video of everything, or a folder with one per class and clip.
+
+``output`` decides which: a path that ends in the format's suffix is one file, a folder or a path without a suffix
+becomes a folder ``<class>/<number>.<suffix>`` with the clips in their own size, and an ``index.json`` that says which
+folder is which class. A grid shows what fits; the notes of the returned ``Exported`` say what it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from engine.errors import UsageError
+from engine.export import encode
+from engine.export.grid import draw, plan
+from engine.export.names import safe_names
+from engine.export.output import INDEX, Exported, refuse_existing, refuse_folder, write_file, write_folder
+from engine.export.pictures import Pixels8, class_clips, class_statics, evenly
+from engine.synthetic import SyntheticSet
+
+FPS = 8.0
+SHEET_FRAMES = 8
+"""Frames of a clip in the still grid; a contact sheet in a folder has all of them."""
+
+
+def export_mp4(synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False) -> Exported:
+    """Write the clips as H.264 video at ``fps`` frames per second.
+
+    Raises UsageError (output exists, impossible speed or suffix) and StorageError.
+    """
+    return _export_moving(synthetic, output, "mp4", encode.mp4, fps, overwrite)
+
+
+def export_gif(synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False) -> Exported:
+    """Write the clips as animated gifs that loop, at ``fps`` frames per second.
+
+    Raises UsageError (output exists, impossible speed or suffix) and StorageError.
+    """
+    return _export_moving(synthetic, output, "gif", encode.gif, fps, overwrite)
+
+
+def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -> Exported:
+    """Write stills: each class's static memory and a contact sheet, its frames over time from left to right.
+
+    In a folder, ``<class>/static-<n>.png`` are the static memories and ``<class>/<n>.png`` the sheet of each clip, in
+    their own size. Raises UsageError (output exists, other suffix) and StorageError.
+    """
+    if not is_single(output, "png"):
+        return _export_folder(synthetic, output, "png", lambda label: _stills(synthetic, label), overwrite)
+    refuse_existing(output, overwrite)
+    spec = synthetic.spec
+    statics = len(class_statics(synthetic, 0)) if synthetic.kind != "static-images" else 0
+    times = evenly(class_clips(synthetic, 0, most=1).shape[1], SHEET_FRAMES)
+    layout = plan(len(spec.classes), statics + len(times), spec.height, spec.width, "png")
+
+    def cells(label: int) -> list[Pixels8]:
+        stills = class_statics(synthetic, label)[:statics]
+        sheet = class_clips(synthetic, label, most=1)[0][times]
+        return [still[None] for still in (*stills, *sheet)]
+
+    rows = [cells(label) for label in range(layout.classes)]
+    picture = next(draw(layout, list(spec.classes), rows))
+    write_file(output, encode.png(picture), overwrite)
+    notes = _left_out(synthetic, layout.classes, 1)
+    if layout.cells < statics + len(times):
+        notes = (*notes, f"Shown: the first {layout.cells} of {statics + len(times)} pictures of each class.")
+    return Exported(output, (output,), notes)
+
+
+def is_single(output: Path, suffix: str) -> bool:
+    """Whether ``output`` is to be one file (it ends in ``suffix``) or a folder; raises UsageError if it is neither."""
+    if output.is_dir():
+        return False
+    found = output.suffix.lower()
+    if found == f".{suffix}":
+        return True
+    if found:
+        problem = f"{output} ends in {found}, which is not {suffix}."
+        raise UsageError(problem, f"End --output in .{suffix} for one file of everything, or name a folder.")
+    return False
+
+
+def _export_moving(
+    synthetic: SyntheticSet,
+    output: Path,
+    kind: str,
+    encoder: Callable[[Iterator[Pixels8], float], bytes],
+    fps: float,
+    overwrite: bool,
+) -> Exported:
+    encode.check_fps(fps, kind)
+    if not is_single(output, kind):
+
+        def clips(label: int) -> Iterator[tuple[str, bytes]]:
+            for number, clip in enumerate(class_clips(synthetic, label), start=1):
+                yield f"{number}.{kind}", encoder(iter(clip), fps)
+
+        return _export_folder(synthetic, output, kind, clips, overwrite)
+    refuse_existing(output, overwrite)
+    spec = synthetic.spec
+    layout = plan(len(spec.classes), synthetic.clips_per_class, spec.height, spec.width, kind)
+    rows = [list(class_clips(synthetic, label, layout.cells)) for label in range(layout.classes)]
+    write_file(output, encoder(draw(layout, list(spec.classes), rows), fps), overwrite)
+    return Exported(output, (output,), _left_out(synthetic, layout.classes, layout.cells))
+
+
+def _export_folder(
+    synthetic: SyntheticSet,
+    output: Path,
+    kind: str,
+    files: Callable[[int], Iterator[tuple[str, bytes]]],
+    overwrite: bool,
+) -> Exported:
+    refuse_folder(output, overwrite)
+    folders = safe_names(synthetic.spec.classes, taken=[INDEX])
+
+    def contents() -> Iterator[tuple[PurePosixPath, bytes]]:
+        for label, folder in enumerate(folders):
+            for name, content in files(label):
+                yield PurePosixPath(folder) / name, content
+
+    classes = [
+        {"label": label, "class": name.encode("utf-8", "replace").decode(), "folder": folder}
+        for label, (name, folder) in enumerate(zip(synthetic.spec.classes, folders, strict=True))
+    ]
+    return Exported(output, write_folder(output, contents, {"kind": kind, "classes": classes}, overwrite))
+
+
+def _stills(synthetic: SyntheticSet, label: int) -> Iterator[tuple[str, bytes]]:
+    if synthetic.kind != "static-images":  # there, the clips are the static memory
+        for number, still in enumerate(class_statics(synthetic, label), start=1):
+            yield f"static-{number}.png", encode.png(still)
+    for number, clip in enumerate(class_clips(synthetic, label), start=1):
+        yield f"{number}.png", encode.png(clip.transpose(1, 0, 2, 3).reshape(clip.shape[1], -1, 3))
+
+
+def _left_out(synthetic: SyntheticSet, classes: int, clips: int) -> tuple[str, ...]:
+    """One line if not all classes and clips are shown."""
+    all_classes, all_clips = len(synthetic.spec.classes), synthetic.clips_per_class
+    if classes == all_classes and clips >= all_clips:
+        return ()
+    shown = f"Shown: {classes} of {all_classes} classes, {min(clips, all_clips)} of {all_clips} clips of each."
+    return (f"{shown} A folder as --output gets all of them.",)

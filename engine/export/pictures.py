@@ -1,0 +1,76 @@
+"""A synthetic set as pictures: what is stored of a class, and the clips it makes, in pixels.
+
+One class at a time, since all clips of a large set would not fit into memory at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.synthetic import SyntheticSet
+
+Pixels8 = NDArray[np.uint8]
+
+
+def class_clips(synthetic: SyntheticSet, label: int, most: int | None = None) -> Pixels8:
+    """The different clips of class ``label`` in their order, at most ``most``: uint8 (K, T, H, W, 3).
+
+    A set of still images gives clips of one frame.
+    """
+    number = min(synthetic.clips_per_class, most or synthetic.clips_per_class)
+    choice = torch.arange(number, device=synthetic.device)
+    with torch.no_grad():
+        clips = synthetic.compose(torch.full_like(choice, label), choice)
+    pixels: Pixels8 = synthetic.spec.to_pixels(clips).cpu().numpy()
+    return pixels if pixels.ndim == 5 else pixels[:, None]
+
+
+def class_statics(synthetic: SyntheticSet, label: int) -> Pixels8:
+    """The static memory of class ``label`` as pixels, uint8 (S, H, W, 3); S is 0 if the set has none."""
+    stored = synthetic.tensors().get("static")
+    if stored is None:
+        return np.zeros((0, synthetic.spec.height, synthetic.spec.width, 3), np.uint8)
+    pixels: Pixels8 = synthetic.spec.to_pixels(stored[label].float()).cpu().numpy()
+    return pixels
+
+
+def class_dynamics(synthetic: SyntheticSet, label: int) -> NDArray[np.float32]:
+    """The dynamic memory of class ``label``, float32 (D, T, H, W), in its own units; D is 0 if the set has none."""
+    stored = synthetic.tensors().get("dynamic")
+    if stored is None:
+        return np.zeros((0, synthetic.spec.frames, synthetic.spec.height, synthetic.spec.width), np.float32)
+    values: NDArray[np.float32] = stored[label].squeeze(2).float().cpu().numpy()
+    return values
+
+
+def evenly(number: int, most: int) -> list[int]:
+    """At most ``most`` of the indices 0 .. number - 1, evenly spaced, first and last among them."""
+    if number <= most:
+        return list(range(number))
+    return sorted({round(index) for index in np.linspace(0, number - 1, most)})
+
+
+SIGNED_LEVELS = 33
+"""An odd number, so that zero has a colour of its own; few levels keep animations small."""
+
+
+def signed_palette() -> Pixels8:
+    """The colours of a signed map, (SIGNED_LEVELS, 3): blue below zero, near white at it, red above."""
+    low, middle, high = (np.array(rgb, float) for rgb in ((33, 102, 172), (247, 247, 247), (178, 24, 43)))
+    at = np.linspace(-1, 1, SIGNED_LEVELS)[:, None]
+    colours = np.where(at < 0, middle + at * (middle - low), middle + at * (high - middle))
+    return colours.round().astype(np.uint8)
+
+
+def signed_levels(values: NDArray[np.float32]) -> tuple[Pixels8, float]:
+    """``values`` (any shape) as indices into ``signed_palette``, and the magnitude of its strongest colours.
+
+    The ends of the scale are plus and minus the 99.5th percentile of the magnitudes, so that a single extreme value
+    does not wash out the rest.
+    """
+    most = float(np.quantile(np.abs(values), 0.995)) if values.size else 0.0
+    half = SIGNED_LEVELS // 2
+    levels = np.clip(values / (most or 1.0), -1, 1) * half + half
+    return levels.round().astype(np.uint8), most

@@ -1,0 +1,174 @@
+"""The report's plots: SVG that is part of the page, so that its ink follows the page's light or dark colours.
+
+Drawn by matplotlib without a display. Text stays text and comes from data sets: matplotlib escapes it, mathematics
+between dollar signs is off, and comments, metadata and addresses of schemas are removed from what it writes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from engine.export.names import shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK = "#0b1c2f"
+"""Stands for the page's text colour; replaced by ``currentColor``."""
+BLUE, AMBER = "#4c8dff", "#e8930c"
+POINTS = 1500
+"""A line of more points is drawn through the least and the largest of each of so many stretches."""
+NAMED_CLASSES, NUMBERED_CLASSES = 30, 12
+"""Up to how many classes a confusion matrix has names at its sides, and numbers in its cells."""
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "font.size": 10,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) -> str:
+    """The loss of ``stage`` over optimiser steps; logarithmic if all of it is above zero. "" if there is none."""
+    y = np.array([np.nan if value is None else value for value in values], float)
+    finite = np.isfinite(y)
+    if not finite.any():
+        return ""
+    with rc_context({**_STYLE, "svg.hashsalt": f"loss-{stage}"}):
+        figure, axes = _axes("optimiser step", "loss")
+        x, thin = decimated(np.array(steps, float), y)
+        smooth = len(y) > 60
+        axes.plot(x, thin, color=BLUE, linewidth=0.8 if smooth else 1.6, alpha=0.35 if smooth else 1.0)
+        if smooth:
+            axes.plot(*decimated(np.array(steps, float), running_mean(y)), color=BLUE, linewidth=1.8)
+        if len(y) == 1:
+            axes.plot(x, thin, "o", color=BLUE)
+        if (y[finite] > 0).all():
+            axes.set_yscale("log")
+        return _svg(figure, f"Loss of the {stage} stage over optimiser steps")
+
+
+def decimated(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """At most 2 * ``most`` points of a line that keep its every peak."""
+    if len(x) <= 2 * most:
+        return x, y
+    kept = []
+    for stretch in np.array_split(np.arange(len(x)), most):
+        part = np.where(np.isfinite(y[stretch]), y[stretch], np.inf)
+        high = np.where(np.isfinite(y[stretch]), y[stretch], -np.inf)
+        kept += sorted({int(stretch[part.argmin()]), int(stretch[high.argmax()])})
+    return x[kept], y[kept]
+
+
+def running_mean(y: np.ndarray) -> np.ndarray:
+    """The mean over a window of about a thirtieth of the line, of the finite values in it."""
+    window = np.ones(max(3, len(y) // 30))
+    finite = np.isfinite(y)
+    total = np.convolve(np.where(finite, y, 0.0), window, "same")
+    number = np.convolve(finite.astype(float), window, "same")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(number > 0, total / number, np.nan)
+
+
+def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | None, classes: int | None) -> str:
+    """Top-1 in percent with its spread over steps; the ``chosen`` step is marked, chance drawn. "" if there is none."""
+    if not points:
+        return ""
+    points = sorted(points, key=lambda point: point["step"])
+    steps, means, stds = ([point[name] for point in points] for name in ("step", "mean", "std"))
+    mean, std = 100 * np.array(means, float), 100 * np.nan_to_num(np.array(stds, float))
+    with rc_context({**_STYLE, "svg.hashsalt": "accuracy"}):
+        figure, axes = _axes("optimiser step", f"top-1 on {shown(split)}, %")
+        axes.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
+        axes.errorbar(steps, mean, std, color=BLUE, marker="o", markersize=4, linewidth=1.6, capsize=2, elinewidth=0.8)
+        if chosen in steps:
+            at = steps.index(chosen)
+            axes.axvline(chosen, color=AMBER, linewidth=1, linestyle=(0, (4, 3)))
+            axes.plot(chosen, mean[at], "o", markersize=10, fillstyle="none", color=AMBER, markeredgewidth=1.8)
+            axes.annotate(f"chosen: step {chosen}, {mean[at]:.1f} %", (0.98, 0.04), xycoords="axes fraction", ha="right",
+                          color=AMBER)  # fmt: skip
+        if classes:
+            axes.axhline(100 / classes, color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
+            axes.annotate("chance", (1.0, 100 / classes), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                          fontsize=8, alpha=0.7)  # fmt: skip
+        axes.set_ylim(bottom=0)
+        return _svg(figure, f"Top-1 accuracy on {split} over optimiser steps")
+
+
+def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
+    """The share of each class's test videos (rows) that was taken for each class (columns)."""
+    number = len(matrix)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    colours = np.zeros((number, number, 4))
+    colours[..., :3] = [int(BLUE[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    colours[..., 3] = share  # transparent where there is nothing, on any page
+    side = 4.2 + 0.11 * min(number, NAMED_CLASSES)
+    with rc_context({**_STYLE, "svg.hashsalt": "confusion", "axes.spines.top": True, "axes.spines.right": True}):
+        figure = Figure(figsize=(side, side), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(colours, interpolation="none")
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("true class")
+        if number <= NAMED_CLASSES:
+            labels = [short(name) for name in names]
+            axes.set_xticks(range(number), labels, rotation=60, ha="right", rotation_mode="anchor")
+            axes.set_yticks(range(number), labels)
+        if number <= NUMBERED_CLASSES:
+            for (row, column), value in np.ndenumerate(share):
+                if value >= 0.005:
+                    axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8)
+        return _svg(figure, "Confusion matrix")
+
+
+def short(name: str, most: int = 22) -> str:
+    """A class name as a tick label: one line, at most ``most`` characters."""
+    line = " ".join(shown(name).split()) or "(no name)"
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(True)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    return figure, axes
+
+
+def _svg(figure: Figure, title: str) -> str:
+    """``figure`` as an SVG element; the same figure gives the same text. ``title`` is for screen readers."""
+    import html
+
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # the browser has it
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    opening, rest = text.split(">", 1)
+    opening = re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", opening)
+    opening += f' role="img" aria-label="{html.escape(shown(title))}"'
+    return (opening + ">" + rest).replace(INK, "currentColor").strip()

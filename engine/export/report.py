@@ -1,0 +1,356 @@
+"""The report of a run: one JSON document with all numbers, and one HTML page that shows them.
+
+Both are made of the run directory alone, of any run in any state: what is missing is left out and said to be missing.
+The page is a single file that loads nothing: pictures and plots are inside it, there is no script, and everything
+that comes from a data set, a preset or a name is escaped. Reading a run never changes it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import DataError
+from engine.events import STAGES
+from engine.export import wording
+from engine.export.names import shown
+from engine.export.output import unwritable
+from engine.runs import RunDirectory, RunState, files
+
+if TYPE_CHECKING:
+    from engine.export.gallery import ClassPictures
+    from engine.synthetic import LoadedSet
+
+FORMAT, VERSION = "vdtui.report", 1
+MOST_WARNINGS = 20
+
+
+def report_data(run: RunDirectory) -> dict[str, Any]:
+    """Everything that is known of ``run`` as one JSON document; accuracies are fractions, times seconds.
+
+    ``results`` holds the final table, each row a result object; it is empty until the run has one. ``set`` describes
+    the synthetic set, and is null until there is one. Raises RunError if the run directory is damaged.
+    """
+    document, _ = _read(run)
+    return document
+
+
+def write_json(run: RunDirectory, output: Path) -> None:
+    """Write ``report_data`` to ``output``, replacing it. Raises RunError, StorageError."""
+    document = report_data(run)
+    with unwritable(output):
+        files.write_json(output, document)
+
+
+def write_html(run: RunDirectory, output: Path) -> None:
+    """Write the report of ``run`` as one HTML page to ``output``, replacing it. Raises RunError, StorageError.
+
+    The same run gives the same bytes.
+    """
+    page = html(run)
+    with unwritable(output):
+        files.write_text(output, page)
+
+
+def html(run: RunDirectory) -> str:
+    """The report of ``run`` as one HTML page. Raises RunError if the run directory is damaged."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    document, loaded = _read(run)
+    environment = Environment(
+        loader=PackageLoader("engine.export", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(**_view(document, loaded, run))
+
+
+def _read(run: RunDirectory) -> tuple[dict[str, Any], LoadedSet | None]:
+    state, preset, folded, meta = run.state(), run.preset_values(), run.folded(), run.meta()
+    loaded, problem = _set(run)
+    warnings = [line.text for line in folded.log if line.level == "warning"][-MOST_WARNINGS:]
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": run.name,
+        "state": state,
+        "stage": folded.stage,
+        "step": folded.step,
+        "total": folded.total,
+        "started": folded.started,
+        "updated": folded.updated,
+        "seconds": folded.seconds or sum(stage.seconds for stage in folded.stages.values()),
+        "seed": meta.get("seed", folded.seed),
+        "device": folded.device,
+        "problem": {"problem": folded.problem[0], "hint": folded.problem[1]} if folded.problem else None,
+        "warnings": warnings + ([problem] if problem else []),
+        **_curves(folded),
+        "results": folded.results,
+        "set": _described(loaded) if loaded else None,
+        "preset": preset,
+        "meta": meta,
+    }
+    return _printable(files.finite(document)), loaded
+
+
+def _curves(folded: RunState) -> dict[str, Any]:
+    ordered = sorted(folded.stages.values(), key=lambda s: STAGES.index(s.name) if s.name in STAGES else len(STAGES))
+    return {
+        "stages": [
+            {"name": s.name, "step": s.step, "total": s.total, "finished": s.finished, "seconds": s.seconds}
+            for s in ordered
+        ],
+        "losses": {name: {"steps": c.steps, "values": c.values} for name, c in folded.losses.items()},
+        "accuracy": [
+            {"what": a.what, "split": a.split, "step": a.step, "mean": a.mean, "std": a.std, "values": a.values}
+            for a in folded.accuracies
+        ],
+        "best": {"step": folded.best[0], "accuracy": folded.best[1]} if folded.best else None,
+    }
+
+
+def _set(run: RunDirectory) -> tuple[LoadedSet | None, str]:
+    """The run's best set, else its last one; or None, and what is wrong with the file if there is one."""
+    from engine.synthetic import load_set
+
+    path = next((path for path in (run.best, run.last) if path.is_file()), None)
+    if path is None:
+        return None, ""
+    try:
+        return load_set(path), ""
+    except DataError as error:
+        return None, error.problem
+
+
+def _described(loaded: LoadedSet) -> dict[str, Any]:
+    from engine.synthetic import PRECISIONS
+
+    synthetic, spec = loaded.synthetic, loaded.synthetic.spec
+    return {
+        "kind": synthetic.kind,
+        "classes": list(spec.classes),
+        "ipc": synthetic.ipc,
+        "clips_per_class": synthetic.clips_per_class,
+        "frames": spec.frames,
+        "height": spec.height,
+        "width": spec.width,
+        "stored_values": synthetic.stored_values,
+        "bytes": {precision: synthetic.nbytes(precision) for precision in PRECISIONS},
+        "precision": loaded.precision,
+        "step": loaded.provenance.step,
+        "selected_on": loaded.provenance.selected_on,
+    }
+
+
+def _printable(document: Any) -> Any:
+    """``document`` with all its text fit for a page and for UTF-8."""
+    if isinstance(document, str):
+        return shown(document)
+    if isinstance(document, dict):
+        return {shown(key): _printable(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [_printable(value) for value in document]
+    return document
+
+
+def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory) -> dict[str, Any]:
+    """What the template shows: text and plots, nothing to compute."""
+    results, names = document["results"], _class_names(document)
+    main, pictures = wording.main_result(results), _pictures(loaded)
+    return {
+        "run": document,
+        "headline": wording.headline(results, len(names) or None),
+        "verdict": wording.verdict(results),
+        "state_line": _state_line(document),
+        "tiles": _tiles(document, main),
+        "protocol": _protocol(main),
+        "published": document["preset"].get("published"),
+        "rows": [_row(result, result is main) for result in results],
+        "plots": _plots(document, len(names) or None),
+        "per_class": _per_class(main, results, names),
+        "confusion": _confusion(main, names),
+        "pictures": pictures,
+        "columns": max((len(item.clips) for item in pictures[:1]), default=1) or 1,
+        "classes": len(names),
+        "preset_toml": shown(run.preset_file.read_text(encoding="utf-8")),
+        "facts": _facts(document),
+        "command": _command(document["meta"].get("command")),
+        "repeat": _repeat(document),
+        "wording": wording,
+    }
+
+
+def _class_names(document: Mapping[str, Any]) -> list[str]:
+    """The class names of the set; numbers where only results tell how many there are."""
+    if document["set"]:
+        return list(document["set"]["classes"])
+    main = wording.main_result(document["results"]) or {}
+    per_class = main.get("per_class")
+    return [f"class {label}" for label in range(len(per_class))] if isinstance(per_class, list) else []
+
+
+def _state_line(document: Mapping[str, Any]) -> str:
+    """One sentence or two on a run that is not complete; "" for one that is."""
+    state, stage, name = document["state"], document["stage"], shlex.quote(document["name"])
+    where = f", in stage {stage} at step {document['step']} of {document['total']}" if stage else ", before its first step"
+    so_far = "This report shows what there is so far."
+    if state == "completed":
+        return ""
+    if state == "failed":
+        found = document["problem"] or {"problem": "Its log does not say why.", "hint": "See engine.log of the run."}
+        return f"This run failed{where}. {found['problem']} {found['hint']} {so_far}"
+    if state == "stopped":
+        return f"This run was stopped{where}; `vdtui resume {name}` goes on from there. {so_far}"
+    if state == "crashed":
+        return f"The worker of this run is gone{where}; `vdtui resume {name}` goes on from its last checkpoint. {so_far}"
+    return f"This run is not finished: it is {state}{where}. {so_far}"
+
+
+def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """The figures at the top: (name, value, remark)."""
+    tiles = []
+    if main is not None:
+        tiles.append(("top-1 on test", wording.accuracy(main), f"{len(wording.values_of(main))} networks, mean ± std"))
+    best = document["best"]
+    if best and wording.number(best["accuracy"]) is not None:
+        tiles.append(("on validation", wording.percent(best["accuracy"]), f"at step {best['step']}, by which it was chosen"))
+    if document["set"]:
+        described = document["set"]
+        values, nbytes = wording.count(described["stored_values"]), wording.size(described["bytes"]["float32"])
+        tiles.append(("stored", nbytes, f"{values} values as float32"))
+        shape = f"{described['frames']} × {described['height']} × {described['width']}"
+        tiles.append(("clips", f"{described['clips_per_class']} per class", f"IPC {described['ipc']}, {shape}"))
+    device = document["device"] or "no device yet"
+    tiles.append(("working time", wording.duration(document["seconds"]), f"on {device}"))
+    return tiles
+
+
+def _protocol(main: Mapping[str, Any] | None) -> str:
+    if main is None:
+        return ""
+    chosen = wording.SELECTED.get(str(main.get("selected_on")), f"chosen on {main.get('selected_on', '?')}")
+    return f"Protocol {main.get('protocol', '?')}, version {main.get('protocol_version', '?')}: {chosen}."
+
+
+def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
+    return {
+        "what": wording.label(result.get("what")),
+        "main": is_main,
+        "model": wording.model_name(result),
+        "ipc": result.get("ipc", "–"),
+        "top1": wording.accuracy(result),
+        "values": [(seed, f"{100 * value:.1f}") for seed, value in wording.values_of(result)],
+        "top5": wording.accuracy(result, "top5"),
+        "stored_values": wording.count(result.get("stored_values")),
+        "bytes": wording.size(result.get("bytes")),
+        "precision": result.get("precision", "?"),
+        "seconds": wording.duration(result.get("seconds")),
+    }
+
+
+def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, Any]]:
+    """(title, SVG) of every curve that has points."""
+    from markupsafe import Markup
+
+    from engine.export.plots import accuracy_plot, loss_plot
+
+    found = [
+        (f"Loss, {stage} stage", loss_plot(stage, curve["steps"], curve["values"]))
+        for stage, curve in document["losses"].items()
+    ]
+    best = document["best"]["step"] if document["best"] else None
+    during = [point for point in document["accuracy"] if point["split"] != "test" and point["mean"] is not None]
+    for what, split in dict.fromkeys((point["what"], point["split"]) for point in during):
+        points = [point for point in during if (point["what"], point["split"]) == (what, split)]
+        title = "Accuracy during the run" if what == "synthetic" else f"Accuracy during the run, {what}"
+        found.append((title, accuracy_plot(points, split, best, classes)))
+    return [(title, Markup(svg)) for title, svg in found if svg]  # noqa: S704 - plots.py escapes what it draws
+
+
+def _per_class(
+    main: Mapping[str, Any] | None, results: Sequence[Mapping[str, Any]], names: list[str]
+) -> list[dict[str, Any]]:
+    """Name, percent and, for comparison, the percent of random real clips of each class; None where unknown."""
+    values = _list(main, "per_class", len(names))
+    random = next((result for result in results if result.get("what") == "random" and result is not main), None)
+    others = _list(random, "per_class", len(names)) or [None] * len(names)
+    rows = []
+    for name, value, other in zip(names, values, others, strict=False):
+        found, reference = wording.number(value), wording.number(other)
+        rows.append(
+            {
+                "name": name,
+                "percent": None if found is None else 100 * found,
+                "reference": None if reference is None else 100 * reference,
+            }
+        )
+    return rows
+
+
+def _confusion(main: Mapping[str, Any] | None, names: list[str]) -> Any:
+    import numpy as np
+    from markupsafe import Markup
+
+    from engine.export.plots import confusion_plot
+
+    rows = _list(main, "confusion", len(names))
+    try:
+        matrix = np.array(rows, float)
+    except (TypeError, ValueError):
+        return None
+    if not len(names) or matrix.shape != (len(names), len(names)) or not np.isfinite(matrix).all() or (matrix < 0).any():
+        return None
+    return Markup(confusion_plot(matrix, names))  # noqa: S704 - plots.py escapes what it draws
+
+
+def _list(result: Mapping[str, Any] | None, key: str, length: int) -> list[Any]:
+    found = result.get(key) if result is not None else None
+    return found if isinstance(found, list) and len(found) == length else []
+
+
+def _pictures(loaded: LoadedSet | None) -> list[ClassPictures]:
+    from engine.export.gallery import gallery
+
+    return gallery(loaded.synthetic) if loaded else []
+
+
+def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Versions, device, data and seed as (name, value)."""
+    meta = {key: value for key, value in document["meta"].items() if key not in ("command", "seed", "device")}
+    facts = [
+        ("seed", str(document["seed"])),
+        ("device", str(document["device"] or document["meta"].get("device", "–"))),
+        ("started", wording.moment(document["started"])),
+        ("last event", wording.moment(document["updated"])),
+    ]
+    return facts + _flat(meta)
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in tables.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name}: ")
+        else:
+            rows.append((name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
+
+
+def _command(command: Any) -> str:
+    if isinstance(command, list):
+        return shlex.join(map(str, command))
+    return str(command) if command else ""
+
+
+def _repeat(document: Mapping[str, Any]) -> str:
+    """The command that gives this run again, once its preset is saved as preset.toml."""
+    dataset = document["preset"].get("dataset")
+    known = isinstance(dataset, dict) and (dataset.get("path") or dataset.get("layout") == "demo")
+    data = "" if known else " --data FILE.h5"
+    return f"vdtui distill --preset preset.toml{data} --run {shlex.quote(document['name'] + '-again')}"
+

@@ -1,0 +1,192 @@
+"""How the report says things: names of results, numbers with their spread, and the headline in plain sentences.
+
+The headline is built from whatever results a run has, and says how the number came about: which split chose the
+iteration, over how many networks it is a mean, and whether the distance to real clips is more than their spread.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Result = Mapping[str, Any]
+
+LEARNED = ("static-dynamic", "pixels")
+LABELS = {
+    "static-dynamic": "static and dynamic memory",
+    "pixels": "learned clips",
+    "static-only": "still video (static memory alone)",
+    "random": "random real clips",
+    "herding": "real clips chosen by herding",
+    "k-center": "real clips chosen by k-center",
+    "compressed-random": "compressed random real clips",
+    "full": "all training clips",
+}
+MODELS = {"convnet3d": "ConvNet3D"}
+SELECTED = {
+    "val": "the iteration was chosen on the validation split, which was held out of training",
+    "test": "the iteration was chosen on the test split itself, which flatters the number",
+    "none": "no iteration was chosen: the set is that of the last step",
+}
+
+
+def label(what: object) -> str:
+    """What a result is of, in words."""
+    return LABELS.get(str(what), str(what))
+
+
+def model_name(result: Result) -> str:
+    """The network of a result."""
+    model = str(result.get("model") or "network")
+    return MODELS.get(model, model)
+
+
+def number(value: object) -> float | None:
+    """``value`` if it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def values_of(result: Result, measure: str = "top1") -> list[tuple[str, float]]:
+    """(seed, accuracy) of each network of a result; the seed is "" where it is unknown."""
+    table = result.get(measure)
+    values = table.get("values") if isinstance(table, Mapping) else None
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return []
+    seeds = table.get("seeds") if isinstance(table, Mapping) else None
+    known = [str(seed) for seed in seeds] if isinstance(seeds, Sequence) and len(seeds) == len(values) else [""] * len(values)
+    pairs = ((seed, number(value)) for seed, value in zip(known, values, strict=True))
+    return [(seed, value) for seed, value in pairs if value is not None]
+
+
+def mean_std(result: Result, measure: str = "top1") -> tuple[float, float | None] | None:
+    """Mean and sample standard deviation of a result as fractions; the latter is None for a single network."""
+    table = result.get(measure)
+    mean = number(table.get("mean")) if isinstance(table, Mapping) else None
+    if mean is None or not isinstance(table, Mapping):
+        return None
+    return mean, number(table.get("std")) if len(values_of(result, measure)) != 1 else None
+
+
+def percent(fraction: object) -> str:
+    """A fraction in percent."""
+    value = number(fraction)
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def accuracy(result: Result, measure: str = "top1") -> str:
+    """``51.2 ± 1.3 %``; without a spread for a single network; a dash if there is none."""
+    found = mean_std(result, measure)
+    if found is None:
+        return "–"
+    mean, std = found
+    return percent(mean) if std is None else f"{100 * mean:.1f} ± {100 * std:.1f} %"
+
+
+def size(count: object) -> str:
+    """Bytes in decimal units: ``812 B``, ``24.3 kB``, ``1.2 MB``."""
+    value = number(count)
+    if value is None:
+        return "–"
+    if value < 1000:
+        return f"{value:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.5:
+            break
+    return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+
+
+def count(value: object) -> str:
+    """A whole number with its thousands apart."""
+    found = number(value)
+    return "–" if found is None else f"{found:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def duration(seconds: object) -> str:
+    """``41 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    value = number(seconds)
+    if value is None:
+        return "–"
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(seconds: object) -> str:
+    """Unix seconds as a date and time in UTC."""
+    value = number(seconds)
+    try:
+        return datetime.datetime.fromtimestamp(value or 0, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC") if value else "–"
+    except (OverflowError, ValueError, OSError):
+        return "–"
+
+
+def main_result(results: Sequence[Result]) -> Result | None:
+    """The result that the run is about: that of the learned set, else the first one."""
+    learned = [result for result in results if result.get("what") in LEARNED]
+    return next(iter(learned or results), None)
+
+
+def headline(results: Sequence[Result], classes: int | None) -> str:
+    """The results in one plain sentence; "" if there is none."""
+    main = main_result(results)
+    if main is None or mean_std(main) is None:
+        return ""
+    networks = len(values_of(main))
+    counted = f" ({networks} network{'s' if networks != 1 else ''})" if networks else ""
+    scope = [f"{classes} classes"] if classes else []
+    scope += [f"IPC {main['ipc']}"] if number(main.get("ipc")) is not None else []
+    subject = "the synthetic set" if main.get("what") in LEARNED else label(main.get("what"))
+    first = f"a {model_name(main)} trained on {subject} reaches {accuracy(main)} top-1 on test{counted}"
+    parts = [f"{', '.join(scope)}: {first}" if scope else f"A{first[1:]}"]
+    parts += [f"{_rival(other, main)} {accuracy(other)}" for other in results if other is not main and mean_std(other)]
+    return "; ".join([*parts, _chosen(main)]) + "."
+
+
+def _rival(other: Result, main: Result) -> str:
+    if other.get("what") == "random":
+        same = other.get("ipc") == main.get("ipc")
+        return "as many random real clips" if same else f"random real clips at IPC {other.get('ipc')}"
+    if other.get("what") == "static-only":
+        return "the still video"
+    return label(other.get("what"))
+
+
+def _chosen(result: Result) -> str:
+    step = f" at step {result['step']}" if number(result.get("step")) is not None else ""
+    if result.get("selected_on") == "val":
+        return "chosen on the validation split" + step
+    if result.get("selected_on") == "test":
+        return f"chosen on the test split itself{step}, which flatters the number"
+    return "nothing was chosen" + (f": the set of step {result['step']}" if step else "")
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """How the learned set compares to random real clips, and in how many bytes; "" if either is missing."""
+    main, random = main_result(results), next((row for row in results if row.get("what") == "random"), None)
+    if main is None or random is None or main is random:
+        return ""
+    ours, theirs = mean_std(main), mean_std(random)
+    if ours is None or theirs is None:
+        return ""
+    points = 100 * (ours[0] - theirs[0])
+    if ours[1] is None or theirs[1] is None:
+        judged = f"That is {points:+.1f} points against random real clips; with a single network there is no spread to judge it by."
+    elif abs(points) <= 100 * math.hypot(ours[1], theirs[1]):
+        judged = f"The difference to random real clips ({points:+.1f} points) is within the spread of the networks."
+    else:
+        judged = f"That is {abs(points):.1f} points {'above' if points > 0 else 'below'} random real clips."
+    return f"{judged} Stored: {_stored(main)} against {_stored(random)}."
+
+
+def _stored(result: Result) -> str:
+    return f"{size(result.get('bytes'))} ({count(result.get('stored_values'))} values as {result.get('precision', '?')})"

@@ -1,0 +1,39 @@
+"""A run in one JSON object: what `vdtui runs --json` lists and `vdtui show --json` begins with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.errors import RunError
+from engine.runs.directory import RunDirectory
+from engine.runs.state import RunState
+
+
+def summarise(run: RunDirectory, folded: RunState | None = None) -> dict[str, Any]:
+    """Name, state, preset, stage, step, total, path and best accuracy. A damaged run says so under ``problem``."""
+    problem: str | None = None
+    try:
+        folded = folded or run.folded()
+        problem = " ".join(folded.problem) if folded.problem else None
+    except RunError as error:
+        folded, problem = RunState(), error.problem
+    try:
+        status, state = run.status(), run.state()
+        stage, step, total = status.stage, status.step, status.total
+    except RunError as error:
+        state, stage, step, total, problem = "crashed", folded.stage, folded.step, folded.total, error.problem
+    try:
+        preset = str(run.preset_values().get("title", ""))
+    except RunError as error:
+        preset, problem = "", problem or error.problem
+    return {
+        "name": run.name,
+        "state": state,
+        "preset": preset,
+        "stage": stage,
+        "step": step,
+        "total": total,
+        "path": str(run.path.resolve()),
+        "best": {"step": folded.best[0], "accuracy": folded.best[1]} if folded.best else None,
+        "problem": problem,
+    }

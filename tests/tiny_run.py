@@ -1,0 +1,48 @@
+"""A distillation small enough for tests: two classes of real little videos, a handful of steps, tiny evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.data.layouts import list_videos
+from engine.data.prepare import prepare
+from tests.videos import write_video
+
+QUICK = (
+    "static.steps=4",
+    "static.batch_real=2",
+    "static.checkpoint_every=2",
+    "dynamic.steps=4",
+    "dynamic.batch_real=2",
+    "dynamic.eval_every=2",
+    "dynamic.checkpoint_every=2",
+    "dynamic.lr_dynamic=10.0",
+    "dataset.val_fraction=0.3",
+    "evaluation.epochs=3",
+    "evaluation.repeats=2",
+    "evaluation.selection_repeats=1",
+)
+"""Overrides of the preset `default`."""
+
+
+def quick_options() -> list[str]:
+    """The overrides as arguments of `vdtui distill`."""
+    return [word for text in QUICK for word in ("--set", text)]
+
+
+def make_clips(folder: Path, per_class: int = 5) -> Path:
+    """Real videos of two classes (one with a hostile name) through the real decoder: a clips file of 8 x 64 x 64."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("still <b>", "moving")):
+        for number in range(per_class):
+            frames = np.full((8, 64, 64, 3), rng.integers(40, 90, 3), np.uint8)
+            for t in range(8):
+                left = 8 + number + (4 * t if label else 0)
+                frames[t, 20:40, left : left + 16] = 230
+            split = "train" if number < per_class - 2 else "test"
+            write_video(folder / "videos" / split / name / f"{number}.mp4", frames)
+    listing = list_videos("folders", folder / "videos")
+    prepare(listing, folder / "clips.h5", frames=8, size=64, interval=1, workers=1)
+    return folder / "clips.h5"

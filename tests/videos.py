@@ -1,0 +1,71 @@
+"""Tiny real videos for tests: written through PyAV, so that what is tested is what a user has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PosixPath
+from typing import Any
+
+import av
+import numpy as np
+
+CODECS = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "libvpx-vp9"}
+
+
+def write_video(
+    path: Path, frames: np.ndarray, codec: str | None = None, fps: int = 10, metadata: dict[str, str] | None = None
+) -> Path:
+    """Write ``frames``, uint8 (T, H, W, 3) with even H and W; the codec goes by the suffix if it is not given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    codec = codec or CODECS[path.suffix]
+    quality = {"qscale": "2"} if codec == "mpeg4" else {"crf": "10"}
+    with av.open(str(path), "w") as container:
+        container.metadata.update(metadata or {})
+        stream: Any = container.add_stream(codec, rate=fps, options=quality)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        if codec == "mpeg4":
+            stream.codec_context.qmin = stream.codec_context.qmax = 2
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_image(path: Path, frame: np.ndarray) -> Path:
+    """Write ``frame``, uint8 (H, W, 3), as .png or .jpg."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    codec, pixels = ("png", "rgb24") if path.suffix == ".png" else ("mjpeg", "yuvj420p")
+    context: Any = av.CodecContext.create(codec, "w")
+    context.height, context.width, context.pix_fmt, context.time_base = *frame.shape[:2], pixels, 1
+    picture = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format=pixels)
+    path.write_bytes(b"".join(bytes(packet) for packet in [*context.encode(picture), *context.encode(None)]))
+    return path
+
+
+def grey_ramp(length: int, height: int = 32, width: int = 32, start: int = 10, step: int = 5) -> np.ndarray:
+    """Flat frames, each ``step`` lighter than the one before: a frame's number can be read from its grey."""
+    values = (start + step * np.arange(length)).astype(np.uint8)
+    return np.broadcast_to(values[:, None, None, None], (length, height, width, 3)).copy()
+
+
+def ramp_numbers(clip: np.ndarray, start: int = 10, step: int = 5) -> list[int]:
+    """Which frames of :func:`grey_ramp` a clip (T, H, W, 3) shows."""
+    return np.round((clip.mean(axis=(1, 2, 3)) - start) / step).astype(int).tolist()
+
+
+def write_dataset(folder: Path, classes: tuple[str, ...] = ("a", "b"), each: int = 4, length: int = 6) -> Path:
+    """``folder``/<class>/<number>.mp4 with a random brightness per video, 32 x 32."""
+    generator = np.random.default_rng(0)
+    for name in classes:
+        for number in range(each):
+            frames = grey_ramp(length, start=int(generator.integers(10, 100)))
+            write_video(folder / name / f"{number}.mp4", frames)
+    return folder
+
+
+class CrashingPath(PosixPath):
+    """A video on which the decoder dies, as it does in FFmpeg's native code."""
+
+    def is_dir(self) -> bool:
+        os._exit(11)

@@ -1,0 +1,34 @@
+"""`vdtui bench`: how fast the parts are here, beside their floors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vdtui.cli.options import Json, note, print_json, print_table
+
+
+def bench(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each part, in turn with its floor.")] = 5,
+    json: Json = False,
+) -> None:
+    """Measure the network's passes and a step of stage 2, each as a ratio to its floor. Takes under a minute.
+
+    Example: vdtui bench
+    """
+    import dataclasses
+
+    note("Measuring; other work on this machine disturbs it.")
+    from engine.bench import bench as measure
+
+    measured = measure(device, repeats)
+    if json:
+        print_json([dataclasses.asdict(one) for one in measured])
+        return
+    rows = [
+        [one.part, f"{1e3 * one.seconds:.1f} ms", f"{1e3 * one.floor_seconds:.1f} ms", f"{one.ratio:.2f}", one.floor]
+        for one in measured
+    ]
+    print_table(["part", "time", "floor", "ratio", "the floor is"], rows, right=(1, 2, 3))

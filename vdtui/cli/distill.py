@@ -1,0 +1,94 @@
+"""`vdtui distill`: start a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vdtui.cli.options import Detach, Plain, RunsDir, note, on_a_terminal
+
+
+def distill(
+    preset: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="What to run; see `vdtui presets`.")
+    ] = "default",
+    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run [default: the preset's].")
+    ] = None,
+    runs_dir: RunsDir = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    plain: Plain = False,
+    detach: Detach = False,
+) -> None:
+    """Start a distillation: stage 1, stage 2, evaluation, report.
+
+    The engine runs in a process of its own. With a terminal the dashboard opens; `q` leaves it and the run goes on.
+
+    Example: vdtui distill --preset demo
+
+    Example: vdtui distill --data clips.h5 --set dynamic.steps=400 --run first-try --detach
+    """
+    import sys
+
+    from engine.api import new_run, with_data
+    from engine.config import load_preset
+    from engine.data.check import check_data
+    from vdtui.launch import launch
+
+    overrides = list(set_ or [])
+    overrides += [f"run.seed={seed}"] if seed is not None else []
+    overrides += [f"run.device={device}"] if device is not None else []
+    chosen = with_data(load_preset(preset, overrides), data)
+    check_data(chosen)
+    made = new_run(chosen, None, runs_dir, run, Path(preset).stem, ["vdtui", *sys.argv[1:]])
+    launch(made)
+    attend(made.path.parent, made.name, plain, detach)
+
+
+def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -> None:
+    """After a start: leave it alone, open the dashboard, or follow in plain lines. Raises typer.Exit."""
+    from engine.runs import find_run
+
+    run = find_run(folder, name)
+    if detach:
+        note(f"The run {name} goes on by itself: vdtui monitor {name}")
+        typer.echo(name)
+        raise typer.Exit(0)
+    if plain or not on_a_terminal():
+        from vdtui.cli.follow import follow
+
+        note(f"Run {name} in {run.path}")
+        raise typer.Exit(follow(run, since))
+    from vdtui.cli.monitor import open_dashboard
+
+    open_dashboard(folder, name)
+    _after_dashboard(folder, name)
+
+
+def _after_dashboard(folder: Path, name: str) -> None:
+    """What the user must know after leaving the dashboard: whether the run goes on, or its results."""
+    from engine.runs import ALIVE, find_run
+    from vdtui.cli.results import print_results
+
+    run = find_run(folder, name)
+    state = run.state()
+    if state in ALIVE:
+        note(f"The run {name} goes on ({state}). Come back: vdtui monitor {name}; stop it: vdtui stop {name}")
+        raise typer.Exit(0)
+    folded = run.folded()
+    print_results(folded.results)
+    if state == "completed":
+        note(f"Synthetic set: {run.best}\nReport: {run.report}")
+        raise typer.Exit(0)
+    if folded.problem:
+        note(f"error: {folded.problem[0]}\nhint: {folded.problem[1]}")
+    note(f"The run {name} is {state}. Go on with: vdtui resume {name}")
+    raise typer.Exit(130 if state == "stopped" else 1)

@@ -1,0 +1,122 @@
+"""`vdtui export`: a synthetic set as tensors, video or pictures."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json
+
+if TYPE_CHECKING:
+    from engine.export.output import Exported
+
+
+class ExportFormat(enum.StrEnum):
+    """What `export` can write."""
+
+    SAFETENSORS = "safetensors"
+    MP4 = "mp4"
+    GIF = "gif"
+    PNG = "png"
+
+
+class Precision(enum.StrEnum):
+    """How `export --format safetensors` can store values."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    UINT8 = "uint8"
+
+
+def export(
+    source: Annotated[str, typer.Argument(metavar="RUN|SET", help="A run, or a synthetic set (.safetensors).")],
+    format: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", metavar="PATH", help="A file; or a folder: for mp4, gif and png, one file per class and clip."
+        ),
+    ],
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="Of the values in safetensors [default: float32].")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4 and gif [default: 8].")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """Write the synthetic set of a run as tensors, video or pictures.
+
+    Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. The tensors
+    hold everything needed to train on them; videos and pictures are for looking at.
+
+    Example: vdtui export demo --format mp4 --output demo.mp4
+    """
+    from engine.export.media import FPS
+
+    _refuse_unread(format, precision, fps)
+    path = _set_path(source, runs_dir)
+    exported = _write(format, path, output, precision or Precision.FLOAT32, FPS if fps is None else fps, overwrite)
+    for line in exported.notes:
+        note(line)
+    if json:
+        document = {
+            "format": format.value,
+            "set": str(path),
+            "output": str(exported.output),
+            "files": [{"path": str(file), "bytes": file.stat().st_size} for file in exported.files],
+            "bytes": exported.nbytes,
+            "notes": list(exported.notes),
+        }
+        print_json(document)
+        return
+    files = f"{len(exported.files)} files" if len(exported.files) > 1 else "1 file"
+    typer.echo(f"{exported.output}: {files}, {human_bytes(exported.nbytes)}")
+
+
+def _write(
+    format: ExportFormat, path: Path, output: Path, precision: Precision, fps: float, overwrite: bool
+) -> Exported:
+    from engine.export.media import export_gif, export_mp4, export_png
+    from engine.export.tensors import export_safetensors
+    from engine.synthetic import load_set
+
+    loaded = load_set(path)
+    if format is ExportFormat.SAFETENSORS:
+        return export_safetensors(loaded, output, precision.value, overwrite)
+    if format is ExportFormat.PNG:
+        return export_png(loaded.synthetic, output, overwrite)
+    moving = export_mp4 if format is ExportFormat.MP4 else export_gif
+    return moving(loaded.synthetic, output, fps, overwrite)
+
+
+def _refuse_unread(format: ExportFormat, precision: Precision | None, fps: float | None) -> None:
+    """An option that this format does not read is a mistake, not a wish to pass over."""
+    from engine.errors import UsageError
+
+    if precision is not None and format is not ExportFormat.SAFETENSORS:
+        raise UsageError(f"--precision says nothing about {format.value}.", "Leave it out, or use --format safetensors.")
+    if fps is not None and format not in (ExportFormat.MP4, ExportFormat.GIF):
+        raise UsageError(f"--fps says nothing about {format.value}.", "Leave it out, or use --format mp4 or gif.")
+
+
+def _set_path(source: str, runs_dir: Path | None) -> Path:
+    """The set file that ``source`` means: itself, or the best, else the last set of a run."""
+    from engine.errors import UsageError
+    from engine.runs import find_run, runs_folder
+
+    if source.endswith(".safetensors"):
+        if not Path(source).is_file():
+            raise UsageError(f"There is no file {source}.", "Check the path, or give the name of a run.")
+        return Path(source)
+    run = find_run(runs_folder(runs_dir), source)
+    for path in (run.best, run.last):
+        if path.is_file():
+            return path
+    hint = f"It is written when the first evaluation is done; see `vdtui show {run.name}`."
+    raise UsageError(f"The run {run.name} ({run.state()}) has no synthetic set yet.", hint)

@@ -1,0 +1,132 @@
+"""Following a run in plain lines: the same event log as the dashboard, printed. For pipes, logs and `--plain`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import typer
+
+from engine.events import STAGES
+from engine.runs import ENDED, EventTail, RunDirectory, RunState
+from vdtui.cli.options import human_time, note, percent
+from vdtui.cli.results import print_results
+
+POLL_SECONDS = 0.25
+LINE_SECONDS = 2.0
+
+
+def follow(run: RunDirectory, since: int = 0) -> int:
+    """Print what happens in ``run`` until it ends; returns the exit code.
+
+    Ctrl+C or SIGTERM asks the run to stop and waits for it; a second one leaves it to stop by itself. Events before
+    byte ``since`` of the log (an earlier worker's) are folded but not printed.
+    """
+    interrupts = _Interrupts(run)
+    if _print_until_ended(run, since, leave=lambda: interrupts.count > 1):
+        return _close(run)
+    note(f"Left: the run {run.name} stops by itself.")
+    return 130
+
+
+def watch(run: RunDirectory) -> int:
+    """Print what happens in ``run`` until it ends, as ``follow`` does, but without touching it: Ctrl+C only leaves."""
+    try:
+        _print_until_ended(run, 0, leave=lambda: False)
+    except KeyboardInterrupt:
+        note(f"The run {run.name} goes on.")
+        return 0
+    return _close(run)
+
+
+def _print_until_ended(run: RunDirectory, since: int, leave: Callable[[], bool]) -> bool:
+    """Whether the run ended; False if ``leave`` said so before."""
+    state, tail, printer = RunState(), EventTail(run.events_file), _Printer()
+    if since:
+        for record in tail.read(limit=since):
+            state.add(record)
+    while True:
+        ended = run.state() in ENDED  # before reading, so that no last event is missed
+        for record in tail.read():
+            before = len(state.log)
+            state.add(record)
+            printer.tell(record, state, before)
+        if ended or leave():
+            return ended
+        time.sleep(POLL_SECONDS)
+
+
+class _Interrupts:
+    """Turns Ctrl+C and SIGTERM of this process into a request to the run."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.count = 0
+        self._run = run
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._run.request("stop")
+            note("Stopping after the present step; the state is saved. (Again: leave at once.)")
+
+
+class _Printer:
+    """Decides which events deserve a line: all that happen rarely, and progress every few seconds."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def tell(self, record: dict[str, Any], state: RunState, before: int) -> None:
+        """Print ``record``, which was just folded into ``state``."""
+        if record.get("event") in ("step", "progress"):
+            now = time.monotonic()
+            if now - self._told >= LINE_SECONDS or state.step == state.total:
+                self._told = now
+                note(_progress(state))
+        elif record.get("event") not in ("checkpoint_saved", "preview_saved", "run_failed"):
+            for line in state.log[before:]:
+                note(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {_printable(line.text)}")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _progress(state: RunState) -> str:
+    stage = state.stages[state.stage]
+    number = [name for name in STAGES if name in state.stages].index(stage.name) + 1 if stage.name in STAGES else 0
+    words = [f"          [{number}/{len(state.stages)}] {stage.name} {stage.step}/{stage.total}"]
+    if stage.name in state.losses and not stage.what and state.losses[stage.name].values:
+        words.append(f"loss {state.losses[stage.name].values[-1]:.4g}")
+    if stage.what:
+        words.append(_printable(stage.what))
+    if stage.rate:
+        words.append(f"{stage.rate:.2f}/s" if stage.rate >= 1 else f"{1 / stage.rate:.1f} s each")
+    if stage.eta is not None:
+        words.append(f"{human_time(stage.eta)} left in this stage")
+    return ", ".join(words)
+
+
+def _close(run: RunDirectory) -> int:
+    """The last words, and the exit code."""
+    ended, state = run.state(), run.folded()
+    if ended == "completed":
+        print_results(state.results)
+        if state.best:
+            note(f"Chosen: step {state.best[0]}, {percent(state.best[1])} on validation.")
+        note(f"Synthetic set: {run.best}\nReport: {run.report}")
+        return 0
+    if ended == "stopped":
+        note(f"Stopped, state saved. Go on with: vdtui resume {run.name}")
+        return 130
+    problem, hint = state.problem or (
+        f"The run {run.name} crashed: its worker is gone without a word.",
+        f"See {run.engine_log}, then go on with: vdtui resume {run.name}",
+    )
+    typer.echo(f"error: {_printable(problem)}\nhint: {_printable(hint)}", err=True)
+    return 1

@@ -1,0 +1,97 @@
+"""The command line: registers the commands, and turns errors into two plain lines and an exit code.
+
+Commands import what they need when they run, so that `vdtui --help` starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from engine.errors import VdtuiError
+from engine.version import VERSION
+from vdtui.cli.bench import bench
+from vdtui.cli.control import pause, remove, resume, stop
+from vdtui.cli.data import data
+from vdtui.cli.distill import distill
+from vdtui.cli.export import export
+from vdtui.cli.monitor import monitor, open_dashboard
+from vdtui.cli.prepare import prepare
+from vdtui.cli.presets import presets
+from vdtui.cli.report import report
+from vdtui.cli.runs import runs
+from vdtui.cli.show import show
+
+app = typer.Typer(
+    name="vdtui",
+    help="Distil video datasets: prepare, distil, watch, export, report. Without a command: the dashboard.",
+    epilog="Begin with: vdtui distill --preset demo",
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    distill,
+    prepare,
+    data,
+    presets,
+    runs,
+    show,
+    monitor,
+    pause,
+    resume,
+    stop,
+    remove,
+    export,
+    report,
+    bench,
+):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vdtui {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Open the dashboard if no command is given."""
+    if context.invoked_subcommand is None:
+        open_dashboard(None, None)
+
+
+def main() -> None:
+    """The console script's entry point."""
+    try:
+        app()
+    except VdtuiError as error:
+        typer.echo(f"error: {_line(error.problem)}\nhint: {_line(error.hint)}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `vdtui runs | head` is not an error
+        sys.exit(0)
+    except OSError as error:
+        typer.echo(f"error: {_line(str(error))}\nhint: Check the path, its permissions and the disk.", err=True)
+        sys.exit(1)
+
+
+def _line(text: str) -> str:
+    """``text`` as one line without control characters: names in it may come from data."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Options and words that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RunsDir = Annotated[
+    Path | None,
+    typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs [default: $VDTUI_RUNS, else ./runs]."),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Progress lines instead of the dashboard.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
+
+
+def print_json(document: Any) -> None:
+    """Print ``document`` on stdout; NaN becomes null."""
+    from engine.runs.files import finite
+
+    typer.echo(json.dumps(finite(document), ensure_ascii=False, indent=1))
+
+
+def note(text: str) -> None:
+    """A line on stderr: stdout is for results."""
+    typer.echo(text, err=True)
+
+
+def on_a_terminal() -> bool:
+    """Whether there is a terminal for the dashboard, for both reading and drawing."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def print_table(
+    columns: list[str], rows: list[list[str]], title: str | None = None, right: tuple[int, ...] = ()
+) -> None:
+    """A table on stdout, as wide as it needs to be when stdout is not a terminal. Cells are literal text."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
+    console.print(table)
+
+
+def human_bytes(number: float) -> str:
+    """``number`` bytes in decimal units."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.2f} GB"
+
+
+def human_time(seconds: float | None) -> str:
+    """``seconds`` as a person says them."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent."""
+    return "-" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,50 @@
+"""`vdtui show`: one run in full."""
+
+from __future__ import annotations
+
+from vdtui.cli.options import Json, RunName, RunsDir, human_time, note, percent, print_json, print_table
+from vdtui.cli.results import print_results
+
+
+def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
+    """Show a run: its state, its evaluations, its final table.
+
+    Example: vdtui show demo --json
+    """
+    from engine.runs import find_run, runs_folder
+    from engine.runs.summary import summarise
+
+    found = find_run(runs_folder(runs_dir), run)
+    folded = found.folded()
+    one = summarise(found, folded)
+    meta = found.meta()
+    if json:
+        curve = [[point.step, point.mean, point.std] for point in folded.accuracy_curve()]
+        print_json({**one, "seed": folded.seed, "results": folded.results, "accuracies": curve, "meta": meta})
+        return
+    lines = {
+        "run": one["name"],
+        "state": one["state"],
+        "preset": one["preset"],
+        "stage": f"{one['stage']} {one['step']}/{one['total']}",
+        "chosen": f"step {folded.best[0]}, {percent(folded.best[1])} on validation" if folded.best else "-",
+        "seed": str(meta.get("seed", "-")),
+        "device": str(meta.get("device", "-")),
+        "data": f"{meta.get('dataset', '-')} {meta.get('data_fingerprint', '')}",
+        "time": human_time(folded.seconds) if folded.seconds else "-",
+        "path": one["path"],
+    }
+    print_table(["", ""], [[name, value] for name, value in lines.items()])
+    curve_rows = [
+        [
+            str(point.step),
+            f"{100 * point.mean:.1f} +- {100 * point.std:.1f} %",
+            " ".join(f"{100 * v:.1f}" for v in point.values),
+        ]
+        for point in folded.accuracy_curve()
+    ]
+    if curve_rows:
+        print_table(["step", "top-1 on validation", "per network"], curve_rows, right=(0, 1))
+    print_results(folded.results)
+    if one["problem"]:
+        note(f"problem: {one['problem']}")

@@ -1,0 +1,226 @@
+"""The runs screen: a table of all runs of a folder, live. It imports nothing heavy, so that it is there at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Static
+
+from engine.runs import RunDirectory
+from vdtui.tui import words
+from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
+from vdtui.tui.widgets.panels import ADVICE
+
+WIDE = 110
+KEYS = (
+    ("up down", "choose a run"),
+    ("enter", "open it: curves, log, gallery, pause and stop"),
+    ("q", "leave the dashboard; runs go on"),
+)
+NOTES = (
+    "best is the accuracy on the validation split, stored the size of the synthetic set.",
+    "progress is that of the present stage.",
+)
+EMPTY = """No runs here yet.
+
+Start one with    {command}
+
+It needs no download and takes a few minutes: a small made-up video dataset
+is distilled to a few clips per class. The run appears here by itself."""
+
+
+class RunsScreen(Screen[None]):
+    """Shows all runs in ``folder``, newest first; ``clock`` gives Unix seconds."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q", "app.leave", "Leave"),
+    ]
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.snapshot: RunsSnapshot | None = None
+        self._folder = folder
+        self._clock = clock
+        self._watcher = RunsWatcher(folder)
+        self._cells: dict[str, list[Text]] = {}
+
+    def compose(self) -> ComposeResult:
+        """Title, table or friendly words, details of the chosen run, keys."""
+        yield Static(id="title")
+        yield DataTable(cursor_type="row", zebra_stripes=False, cell_padding=1)
+        yield Static(id="empty")
+        yield Static(id="details")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to follow the folder."""
+        self.query_one("#empty").display = False
+        self.run_worker(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            if self.is_current:
+                snapshot = await asyncio.to_thread(self._watcher.poll)
+                if snapshot is not None:
+                    self.snapshot = snapshot
+                self._show()
+            await asyncio.sleep(self._watcher.pause or 0.1)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Choose the columns for this width."""
+        self._cells.clear()
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        if self.snapshot is None or not self.is_current or not self.size.width:
+            return
+        rows = self.snapshot.rows
+        self._show_title(rows)
+        table = self.query_one(DataTable)
+        table.display, self.query_one("#empty").display = bool(rows), not rows
+        if not rows:
+            self._show_empty()
+        now = self._clock()
+        cells = {str(row.path): self._row_cells(row, now) for row in rows}
+        if list(cells) == list(self._cells):
+            self._update(table, cells)
+        else:
+            self._refill(table, cells)
+        self._cells = cells
+        self._show_details()
+
+    def _show_title(self, rows: tuple[RunRow, ...]) -> None:
+        colours = self.app.theme_variables
+        running = sum(row.state == "running" for row in rows)
+        text = Text.assemble(
+            (" vdtui ", f"bold {colours['background']} on {colours['primary']}"),
+            (f" {len(rows)} {'run' if len(rows) == 1 else 'runs'}", "bold"),
+            f" · {running} running" if running else "",
+            (f" · {words.plain(self._folder)}", colours["text-muted"]),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+        self.query_one("#title", Static).update(text, layout=False)
+
+    def _show_empty(self) -> None:
+        before, after = EMPTY.split("{command}")
+        command = ("vdtui distill --preset demo", f"bold {self.app.theme_variables['primary']}")
+        self.query_one("#empty", Static).update(Text.assemble(before, command, after))
+
+    def _columns(self) -> list[tuple[str, int]]:
+        if self.size.width >= WIDE:
+            fixed = [
+                ("state", 12),
+                ("preset", 26),
+                ("stage", 9),
+                ("progress", 15),
+                ("best", 7),
+                ("stored", 8),
+                ("age", 7),
+            ]
+        else:
+            fixed = [("state", 11), ("stage", 8), ("progress", 9), ("best", 7), ("stored", 8), ("age", 6)]
+        used = sum(width + 2 for _, width in fixed) + 2
+        return [("name", max(12, self.size.width - used - 2)), *fixed]
+
+    def _row_cells(self, row: RunRow, now: float) -> list[Text]:
+        colours = self.app.theme_variables
+        widths = dict(self._columns())
+        state = Text(f"{words.GLYPHS[row.state]} {row.state}", colours[words.COLOURS[row.state]])
+        cells = {
+            "name": Text(words.short(words.plain(row.name), widths["name"]), "bold"),
+            "state": state,
+            "preset": Text(words.short(words.plain(row.title), 26)),
+            "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
+            "progress": _progress(row, widths["progress"], colours),
+            "best": Text(words.percent(row.best), justify="right"),
+            "stored": Text(words.size(row.stored_bytes), justify="right"),
+            "age": Text(words.age(now - row.created), justify="right"),
+        }
+        return [cells[name] for name in widths]
+
+    def _refill(self, table: DataTable[Text], cells: dict[str, list[Text]]) -> None:
+        chosen = self._chosen()
+        table.clear(columns=True)
+        right = ("best", "stored", "age")
+        for name, width in self._columns():
+            table.add_column(Text(name, justify="right" if name in right else "left"), width=width, key=name)
+        for key, row in cells.items():
+            table.add_row(*row, key=key)
+        if chosen is not None and str(chosen.path) in cells:
+            table.move_cursor(row=list(cells).index(str(chosen.path)), animate=False)
+
+    def _update(self, table: DataTable[Text], cells: dict[str, list[Text]]) -> None:
+        names = [name for name, _ in self._columns()]
+        for key, row in cells.items():
+            old = self._cells[key]
+            for name, before, after in zip(names, old, row, strict=True):
+                if before != after or before.style != after.style:
+                    table.update_cell(key, name, after)
+
+    def _chosen(self) -> RunRow | None:
+        table = self.query_one(DataTable)
+        keys = list(self._cells)
+        if self.snapshot is None or not 0 <= table.cursor_row < len(keys):
+            return None
+        return next((row for row in self.snapshot.rows if str(row.path) == keys[table.cursor_row]), None)
+
+    def _show_details(self) -> None:
+        row, text = self._chosen(), Text(no_wrap=True, overflow="ellipsis")
+        if row is not None:
+            text.append(words.plain(row.title) or "no title", "bold")
+            text.append(f"\n{self._advice(row)}", self.app.theme_variables["text-muted"])
+        details = self.query_one("#details", Static)
+        details.display = row is not None
+        details.update(text, layout=False)
+
+    def _advice(self, row: RunRow) -> str:
+        if row.trouble:
+            return words.plain(" ".join(row.trouble))
+        advice = ADVICE.get(row.state, "enter opens it").format(name=words.plain(row.name))
+        return f"{words.GLYPHS[row.state]} {row.state}. {advice}"
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Show the details of the run under the cursor."""
+        self._show_details()
+
+    def on_data_table_row_selected(self) -> None:
+        """Open the run under the cursor."""
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the chosen run."""
+        row = self._chosen()
+        if row is not None:
+            self.app.push_screen(run_screen(RunDirectory(row.path), self._clock))
+
+    def action_help(self) -> None:
+        """The keys."""
+        self.app.push_screen(HelpScreen("runs", KEYS, NOTES))
+
+
+def run_screen(run: RunDirectory, clock: Callable[[], float]) -> Screen[None]:
+    """The screen of one run; imported here, since curves need numpy and the table does not."""
+    from vdtui.tui.screens.run import RunScreen
+
+    return RunScreen(run, clock)
+
+
+def _progress(row: RunRow, width: int, colours: dict[str, str]) -> Text:
+    if row.fraction is None:
+        return Text("—", colours["text-muted"])
+    done, left = words.bar(row.fraction, width - 5)
+    shown = f" {100 * row.fraction:3.0f}%"
+    return Text.assemble((done, colours[words.COLOURS[row.state]]), (left, colours["text-disabled"]), shown)
