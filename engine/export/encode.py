@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -10,10 +11,13 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import UsageError
-from engine.export.pictures import Pixels8
+from engine.export.pictures import Pixels8, evenly
 
 MOST_FPS = {"mp4": 120.0, "gif": 50.0, "png": 120.0}
 """A gif counts time in hundredths of a second, and viewers slow down anything below two of them."""
+
+PALETTE_SAMPLE = 1 << 17
+"""Pixels that the colours of a gif are found by."""
 
 
 def check_fps(fps: float, kind: str) -> None:
@@ -54,27 +58,29 @@ def _even(frame: Pixels8) -> Pixels8:
 def gif(frames: Iterable[Pixels8], fps: float, palette: Pixels8 | None = None) -> bytes:
     """An animated gif of ``frames`` that loops for ever, at real speed on average.
 
-    Frames are (H, W, 3), reduced to 256 colours each; or (H, W) indices into ``palette`` (colours, 3). Frames that
-    equal the one before are joined with it, so a still video becomes a still picture.
+    Frames are (H, W, 3), reduced to 256 colours that all of them share; or (H, W) indices into ``palette``
+    (colours, 3). Frames that equal the one before are joined with it, so a still video becomes a still picture.
     """
-    images = (_image(frame, palette) for frame in frames)
-    first, second = next(images), next(images, None)
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    if palette is None:
+        shared = _shared_palette(pictures)
+        pictures = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
+    else:
+        for picture in pictures:
+            picture.putpalette(palette.flatten().tolist())
     buffer = io.BytesIO()
-    if second is None:
-        first.save(buffer, "GIF")
-        return buffer.getvalue()
-    rest = [second, *images]
-    delays = list(_delays(len(rest) + 1, fps))
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=delays, loop=0, optimize=False)
+    first, *rest = pictures
+    moving = {"save_all": True, "append_images": rest, "duration": list(_delays(len(pictures), fps)), "loop": 0}
+    first.save(buffer, "GIF", **(moving if rest else {}))
     return buffer.getvalue()
 
 
-def _image(frame: Pixels8, palette: Pixels8 | None) -> Image.Image:
-    image = Image.fromarray(np.ascontiguousarray(frame))
-    if palette is None:
-        return image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.putpalette(palette.flatten().tolist())
-    return image
+def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
+    """256 colours of a sample of all frames; a palette for each frame would flicker, and takes far longer to find."""
+    stack = np.concatenate([np.asarray(pictures[index]) for index in evenly(len(pictures), 4)])
+    every = max(1, math.isqrt(stack.shape[0] * stack.shape[1] // PALETTE_SAMPLE))
+    sample = np.ascontiguousarray(stack[::every, ::every])
+    return Image.fromarray(sample).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def _delays(number: int, fps: float) -> Iterator[int]:

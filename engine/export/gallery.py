@@ -25,7 +25,7 @@ from engine.synthetic import SyntheticSet
 
 MOST_CLASSES = 24
 MOST_FRAMES = 16
-BUDGET = 6_000_000
+BUDGET = 7_500_000
 """Characters of all pictures together, as they stand in the page."""
 MOST_CLIPS, MOST_MEMORIES = 4, 2
 FPS = 8.0
@@ -54,16 +54,15 @@ def gallery(synthetic: SyntheticSet, budget: int = BUDGET) -> list[ClassPictures
     If several pictures of each class would be too much, each class has one of each kind.
     """
     number = min(len(synthetic.spec.classes), MOST_CLASSES)
-    first = class_pictures(synthetic, 0, MOST_CLIPS, MOST_MEMORIES)
-    several = first.characters * number <= budget
-    clips, memories = (MOST_CLIPS, MOST_MEMORIES) if several else (1, 1)
-    found: list[ClassPictures] = []
-    for label in range(number):
-        pictures = class_pictures(synthetic, label, clips, memories)
-        budget -= pictures.characters
-        if found and budget < 0:
-            break
-        found.append(pictures)
+    found = [class_pictures(synthetic, 0, MOST_CLIPS, MOST_MEMORIES)]
+    clips, memories = MOST_CLIPS, MOST_MEMORIES
+    if found[0].characters * number > budget:
+        clips, memories = 1, 1
+        found = [class_pictures(synthetic, 0, clips, memories)]
+    for label in range(1, number):
+        found.append(class_pictures(synthetic, label, clips, memories))
+        if sum(pictures.characters for pictures in found) > budget:
+            return found[:-1]
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from engine.export.names import shown
 
@@ -65,7 +65,7 @@ def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) 
         if len(y) == 1:
             axes.plot(x, thin, "o", color=BLUE)
         if (y[finite] > 0).all():
-            axes.set_yscale("log")
+            _logarithmic(axes)
         return _svg(figure, f"Loss of the {stage} stage over optimiser steps")
 
 
@@ -106,8 +106,8 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
             at = steps.index(chosen)
             axes.axvline(chosen, color=AMBER, linewidth=1, linestyle=(0, (4, 3)))
             axes.plot(chosen, mean[at], "o", markersize=10, fillstyle="none", color=AMBER, markeredgewidth=1.8)
-            axes.annotate(f"chosen: step {chosen}, {mean[at]:.1f} %", (0.98, 0.04), xycoords="axes fraction", ha="right",
-                          color=AMBER)  # fmt: skip
+            axes.annotate(f"chosen: step {chosen}, {mean[at]:.1f} %", (1.0, 1.02), xycoords="axes fraction", ha="right",
+                          fontsize=9, color=AMBER)  # fmt: skip
         if classes:
             axes.axhline(100 / classes, color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
             axes.annotate("chance", (1.0, 100 / classes), xycoords=("axes fraction", "data"), ha="right", va="bottom",
@@ -148,13 +148,23 @@ def short(name: str, most: int = 22) -> str:
 
 
 def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    figure = Figure(figsize=(4.5, 3.0), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(True)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     return figure, axes
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers; matplotlib's own would be formulas, which are off here."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    decades = np.log10(high / low)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0), numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _svg(figure: Figure, title: str) -> str:

@@ -214,7 +214,9 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
     """The figures at the top: (name, value, remark)."""
     tiles = []
     if main is not None:
-        tiles.append(("top-1 on test", wording.accuracy(main), f"{len(wording.values_of(main))} networks, mean ± std"))
+        networks = len(wording.values_of(main))
+        remark = "a single network" if networks == 1 else f"{networks} networks, mean ± sample std"
+        tiles.append(("top-1 on test", wording.accuracy(main), remark))
     best = document["best"]
     if best and wording.number(best["accuracy"]) is not None:
         tiles.append(("on validation", wording.percent(best["accuracy"]), f"at step {best['step']}, by which it was chosen"))
@@ -241,7 +243,7 @@ def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
         "what": wording.label(result.get("what")),
         "main": is_main,
         "model": wording.model_name(result),
-        "ipc": result.get("ipc", "–"),
+        "ipc": "–" if result.get("what") == "full" else result.get("ipc", "–"),
         "top1": wording.accuracy(result),
         "values": [(seed, f"{100 * value:.1f}") for seed, value in wording.values_of(result)],
         "top5": wording.accuracy(result, "top5"),

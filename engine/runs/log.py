@@ -6,6 +6,7 @@ off before it appends, so that it never merges with a new record.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -39,7 +40,9 @@ class EventLog:
 
     def _append(self, record: dict[str, Any]) -> None:
         line = json.dumps(finite(record), ensure_ascii=False, separators=(",", ":")) + "\n"
-        self._file.write(line.encode("utf-8"))
+        content = line.encode("utf-8")
+        if self._file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, "only a part of the line could be written")
 
     def sync(self) -> None:
         """Wait until the log is on the disk."""

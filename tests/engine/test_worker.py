@@ -1,4 +1,4 @@
-"""Stopping and resuming: what a user loses when the machine, the connection or the patience ends. It must be nothing."""
+"""Stopping and resuming: what a user loses when machine, connection or patience ends. It must be nothing."""
 
 from __future__ import annotations
 
