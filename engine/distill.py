@@ -11,39 +11,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.data.batches import RealClips
-from engine.data.check import needed_path, open_checked
-from engine.data.demo import prepare_demo
-from engine.data.spec import ClipSpec
-from engine.data.store import ClipStore
-from engine.errors import DataError, DivergedError, StopRequested
-from engine.evaluation import Recipe, TrialCache, mean_std, network_seed, result, run_trial
-from engine.evaluation.protocols import PROTOCOL, Trial
+from engine.errors import DataError
+from engine.evaluation import TrialCache, network_seed, result, run_trial
+from engine.evaluation.protocols import Trial
 from engine.events import (
-    BestChanged,
     Evaluated,
     NetworkTrained,
-    Note,
-    PreviewSaved,
     ResultReady,
     RunStarted,
     StageFinished,
     StageStarted,
-    Step,
 )
 from engine.export.report import write_html
-from engine.matching import DistributionMatching, GradientMatching, Objective
-from engine.models import Hallucinator, choose_device, choose_precision, image_model, seeded, video_model
-from engine.pace import NetworkPace, StepPace, UnitPace
-from engine.previews import save_preview
+from engine.learning import Learning, Selection
+from engine.matching import DistributionMatching, GradientMatching
+from engine.models import Hallucinator, choose_device, image_model, seeded, video_model
+from engine.pace import NetworkPace
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.files import write_json
 from engine.runs.session import RunSession
@@ -51,47 +38,14 @@ from engine.seeds import derive, generator
 from engine.synthetic import (
     Coreset,
     Pixels,
-    Provenance,
     StaticDynamic,
     StaticImages,
     StillVideo,
     SyntheticSet,
     load_set,
     residual_dynamic,
-    save_synthetic,
 )
-
-PREVIEWS_PER_STAGE = 12
-IN_MEMORY_BYTES = 2 << 30
-"""Splits up to this size are read once and kept in memory as uint8."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What every stage needs: the run, its preset, the data in three parts, and where to compute."""
-
-    session: RunSession
-    preset: Preset
-    spec: ClipSpec
-    fingerprint: str
-    train: RealClips
-    val: RealClips | None
-    test: RealClips
-    device: torch.device
-    precision: torch.dtype
-
-    @property
-    def seed(self) -> int:
-        """The one seed of the run."""
-        return self.preset.run.seed
-
-    @property
-    def recipe(self) -> Recipe:
-        """How networks are trained to judge a set."""
-        table = self.preset.evaluation
-        return Recipe(
-            table.models[0], table.epochs, table.lr, table.momentum, table.weight_decay, table.batch, self.precision
-        )
+from engine.work import Work, prepare
 
 
 def distill(session: RunSession, preset: Preset) -> None:
@@ -129,84 +83,6 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
-
-
-# --- prepare ---------------------------------------------------------------------------------------------------------
-
-
-def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
-    """Open the clips, or make the demo's, hold a validation split out of training, and record what is used."""
-    began = time.monotonic()
-    session.emit(StageStarted("prepare", 0, 1))
-    store = open_data(session, preset)
-    spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
-    whole = store.split("train")
-    if "val" in store.splits and len(store.split("val")):
-        train, val = whole, store.split("val")
-    else:
-        train, val = whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
-    test = store.split("test")
-    for view in (train, val, test):
-        if len(view) * int(np.prod(store.clip_shape)) <= IN_MEMORY_BYTES:
-            view.load()
-    precision = choose_precision(preset.run.precision, device)
-    work = Work(
-        session,
-        preset,
-        spec,
-        store.fingerprint,
-        RealClips(train, spec, device),
-        RealClips(val, spec, device) if len(val) else None,
-        RealClips(test, spec, device),
-        device,
-        precision,
-    )
-    record_meta(work, store)
-    counts = f"{len(spec.classes)} classes, {len(train)} training, {len(val)} validation, {len(test)} test clips"
-    session.emit(
-        Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
-    )
-    if work.val is None:
-        session.emit(Note("warning", "no validation split: the last iteration is taken, not the best one"))
-    session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
-    return work
-
-
-def open_data(session: RunSession, preset: Preset) -> ClipStore:
-    """The clips file of the preset, checked against what the preset says of it."""
-    table = preset.dataset
-    if table.path is None and table.layout == "demo":
-        pace = UnitPace(session, "prepare")
-        path = prepare_demo(session.run.path.parent / ".data", 0, progress=pace.update, check=session.check)
-    else:
-        path = Path(needed_path(preset))
-    return open_checked(path, preset.dataset)
-
-
-def record_meta(work: Work, store: ClipStore) -> None:
-    """Add to meta.json what is known only now: device, threads, data."""
-    run = work.session.run
-    meta = run.meta()
-    threads = torch.get_num_threads()
-    if meta.get("threads", threads) != threads:
-        text = f"this run began with {meta['threads']} threads and goes on with {threads}: its bytes may differ"
-        work.session.emit(Note("warning", text))
-    described = torch.cuda.get_device_name(work.device) if work.device.type == "cuda" else str(work.device)
-    meta |= {
-        "device": described,
-        "threads": threads,
-        "precision": _name(work.precision),
-        "data_fingerprint": work.fingerprint,
-        "dataset": store.dataset,
-        "classes": list(work.spec.classes),
-        "data_clips": {"train": len(work.train), "val": len(work.val or ()), "test": len(work.test)},
-        "data_bytes": len(work.train) * int(np.prod(store.clip_shape)),
-    }
-    write_json(run.meta_file, meta)
-
-
-def _name(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")
 
 
 # --- stage 1 ---------------------------------------------------------------------------------------------------------
@@ -314,204 +190,6 @@ def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
         dynamic = residual_dynamic(start_clips(work, number), static, table.ipc, spec.std)
         hallucinator = Hallucinator.identity(spec.std)
     return StaticDynamic(spec, table.ipc, static, dynamic, hallucinator.to(work.device))
-
-
-class Selection:
-    """Which iteration is kept: the one whose networks are best on the validation split; step 0 is a candidate too.
-
-    The kept set is written to ``synthetic/best.safetensors`` at once. Without a validation split the last one is kept.
-    """
-
-    def __init__(self, work: Work, synthetic: SyntheticSet, resume: Checkpoint | None) -> None:
-        document = resume.document if resume else {}
-        self._work = work
-        self._synthetic = synthetic
-        self.best_step: int = document.get("best_step", -1)
-        self.best_accuracy: float | None = document.get("best_accuracy")
-        self._evaluated: int = document.get("evaluated", -1)
-        self._seconds: list[float] = []
-
-    def due(self, step: int) -> bool:
-        """Whether ``step`` is to be evaluated, and is not yet."""
-        table = self._work.preset.dynamic
-        return step > self._evaluated and (step % table.eval_every == 0 or step == table.steps)
-
-    def seconds_left(self, step: int) -> float:
-        """What the evaluations after ``step`` will take, judging by those that were made."""
-        if self._work.val is None or not self._seconds:
-            return 0.0
-        table = self._work.preset.dynamic
-        number = len({*range(0, table.steps, table.eval_every), table.steps} & set(range(step + 1, table.steps + 1)))
-        return number * mean_std(self._seconds)[0]
-
-    def document(self) -> dict[str, Any]:
-        """What a checkpoint must hold of it."""
-        return {"best_step": self.best_step, "best_accuracy": self.best_accuracy, "evaluated": self._evaluated}
-
-    def consider(self, step: int) -> None:
-        """Evaluate the set as it is at ``step``, and keep it if it is the best so far."""
-        work = self._work
-        accuracy = None
-        if work.val is not None:
-            accuracy = self._accuracy(step)
-        if accuracy is None or self.best_accuracy is None or accuracy > self.best_accuracy:
-            self.best_step, self.best_accuracy = step, accuracy
-            save_synthetic(work.session.run.best, self._synthetic, self.provenance(step, accuracy))
-            work.session.emit(BestChanged(step, accuracy))
-        self._evaluated = step
-
-    def provenance(self, step: int, accuracy: float | None) -> Provenance:
-        """What the file says of itself."""
-        selected_on = "none" if self._work.val is None else "val"
-        return Provenance(self._work.preset.title, self._work.seed, step, PROTOCOL, selected_on, accuracy)
-
-    def _accuracy(self, step: int) -> float:
-        work, number = self._work, self._work.preset.evaluation.selection_repeats
-        assert work.val is not None
-        began = time.monotonic()
-        values = []
-        for k in range(number):
-            seed = network_seed(work.seed, "selection", k)
-            what = f"evaluating step {step}: network {k + 1} of {number}"
-            pace = NetworkPace(
-                work.session,
-                "dynamic",
-                what,
-                step=step,
-                total=work.preset.dynamic.steps,
-                networks=number,
-                trained=k,
-                seconds=time.monotonic() - began,
-            )
-            cache = TrialCache(work.session.run, f"synthetic-val-{step:06d}")
-            trial = run_trial(self._synthetic, work.val, work.recipe, seed, cache, pace.watch)
-            values.append(trial.outcome.top1)
-            work.session.emit(NetworkTrained("synthetic", step, "val", seed, trial.outcome.top1, trial.seconds))
-        mean, std = mean_std(values)
-        seconds = time.monotonic() - began
-        self._seconds.append(seconds)
-        work.session.emit(Evaluated("synthetic", step, "val", mean, std, tuple(values), round(seconds, 3)))
-        return mean
-
-
-# --- the loop of both stages -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Learning:
-    """The loop of both stages: steps of an optimiser on a synthetic set, with checkpoints, previews and a selection.
-
-    At the boundary before step k, in this order: checkpoint, preview, evaluation, request to stop; then step k.
-    """
-
-    work: Work
-    stage: str
-    synthetic: SyntheticSet
-    objective: Objective
-    optimiser: torch.optim.SGD
-    steps: int
-    checkpoint_every: int
-    selection: Selection | None = None
-
-    def run(self, resume: Checkpoint | None) -> None:
-        """All steps that are left."""
-        session = self.work.session
-        first = self._restore(resume)
-        began = time.monotonic()
-        session.emit(StageStarted(self.stage, first, self.steps))
-        pace = StepPace(self.steps)
-        for step in range(first, self.steps + 1):
-            if step % self.checkpoint_every == 0 or step == self.steps:
-                self._save(step, resume)
-            self._preview(step)
-            try:
-                if self.selection is not None and self.selection.due(step):
-                    self.selection.consider(step)
-                if step == self.steps:
-                    break
-                session.check()
-            except StopRequested:
-                self._save(step, resume)
-                raise
-            started = time.monotonic()
-            loss, figures = self._step(step, resume)
-            later = self.selection.seconds_left(step) if self.selection else 0.0
-            rate, eta = pace.stepped(time.monotonic() - started, step + 1, later)
-            session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures, eta))
-        if self.selection is not None:
-            last = self.selection.provenance(self.steps, None)
-            save_synthetic(session.run.last, self.synthetic, last)
-            session.save_checkpoint(Checkpoint("evaluate", 0, self._arrays(), self._document()))
-        session.emit(StageFinished(self.stage, round(time.monotonic() - began, 3)))
-
-    def _step(self, step: int, resume: Checkpoint | None) -> tuple[float, dict[str, float]]:
-        self.optimiser.zero_grad()
-        total = 0.0
-        for part in self.objective.losses(self.synthetic, step):
-            part.backward()
-            total += part.item()
-        if not np.isfinite(total):
-            self._save(step, resume)
-            problem = f"The loss of stage {self.stage} is not finite at step {step}; the state before it is kept."
-            raise DivergedError(
-                problem, f"Start again with a lower rate: --set {self.stage}.{_rate_key(self.stage)}=..."
-            )
-        self.optimiser.step()
-        self.objective.after_step(self.synthetic, step)
-        return total, self._figures()
-
-    def _figures(self) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for name, tensor in self.synthetic.parameters().items():
-            if not name.startswith("hallucinator."):
-                low, high = tensor.detach().aminmax()
-                figures |= {f"min_{name}": low.item(), f"max_{name}": high.item()}
-            if name != "hallucinator.bias" and tensor.grad is not None:
-                figures[f"grad_{name.removesuffix('.weight')}"] = tensor.grad.norm().item()
-        return {name: float(f"{value:.5g}") for name, value in figures.items()}
-
-    def _preview(self, step: int) -> None:
-        every = max(1, -(-self.steps // PREVIEWS_PER_STAGE))
-        if step % every == 0 or step == self.steps:
-            file = save_preview(self.work.session.run.previews, self.stage, step, self.synthetic)
-            self.work.session.emit(PreviewSaved(self.stage, step, file))
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = {name: _array(tensor) for name, tensor in self.synthetic.tensors().items()}
-        for name, tensor in self.synthetic.parameters().items():
-            buffer = self.optimiser.state.get(tensor, {}).get("momentum_buffer")
-            if buffer is not None:
-                arrays[f"momentum.{name}"] = _array(buffer)
-        return arrays | {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
-
-    def _document(self) -> dict[str, Any]:
-        document = {"data": self.work.fingerprint}
-        return document | (self.selection.document() if self.selection is not None else {})
-
-    def _save(self, step: int, resume: Checkpoint | None) -> None:
-        document = self._document()
-        if resume is not None and resume.step == step and document.items() <= resume.document.items():
-            return  # just loaded: nothing is new
-        self.work.session.save_checkpoint(Checkpoint(self.stage, step, self._arrays(), document))
-
-    def _restore(self, resume: Checkpoint | None) -> int:
-        if resume is None:
-            return 0
-        for name, tensor in self.synthetic.parameters().items():
-            stored = resume.arrays.get(f"momentum.{name}")
-            if stored is not None:
-                self.optimiser.state[tensor]["momentum_buffer"] = torch.from_numpy(stored).to(tensor)
-        own = {name.removeprefix("objective."): array for name, array in resume.arrays.items() if "objective." in name}
-        self.objective.load_state({name: torch.from_numpy(array).to(self.work.device) for name, array in own.items()})
-        return resume.step
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
-
-
-def _rate_key(stage: str) -> str:
-    return {"static": "lr", "dynamic": "lr_dynamic"}[stage]
 
 
 # --- the final table -------------------------------------------------------------------------------------------------

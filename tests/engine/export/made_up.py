@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from engine.config import load_preset, to_toml
@@ -28,12 +27,6 @@ def make_set(classes: Sequence[str], size: int = 16, frames: int = 4) -> StaticD
     rising = torch.arange(frames) * (20 / 255 / 0.25)
     dynamic = rising.view(1, 1, -1, 1, 1, 1).repeat(len(classes), 2, 1, 1, size, size)
     return StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std))
-
-
-@pytest.fixture
-def small_set() -> StaticDynamic:
-    """Three classes, four clips each, 4 x 16 x 16."""
-    return make_set(("red", "green", SCRIPT))
 
 
 def result(what: str, values: Sequence[float], classes: int, **changes: Any) -> dict[str, Any]:
@@ -112,11 +105,3 @@ def _no_preset(folder: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('description = "nothing set"\n', encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> MadeUpRuns:
-    """Makes run directories under ``tmp_path / "runs"``."""
-    return MadeUpRuns(tmp_path / "runs")
-
-

@@ -1,0 +1,217 @@
+"""The loop of both stages: steps of an optimiser, checkpoints, previews, and the choice of the best iteration."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.errors import DivergedError, StopRequested
+from engine.evaluation import PROTOCOL, TrialCache, mean_std, network_seed, run_trial
+from engine.events import BestChanged, Evaluated, NetworkTrained, PreviewSaved, StageFinished, StageStarted, Step
+from engine.matching import Objective
+from engine.pace import NetworkPace, StepPace
+from engine.previews import save_preview
+from engine.runs.checkpoints import Checkpoint
+from engine.synthetic import Provenance, SyntheticSet, save_synthetic
+from engine.work import Work
+
+PREVIEWS_PER_STAGE = 12
+
+
+class Selection:
+    """Which iteration is kept: the one whose networks are best on the validation split; step 0 is a candidate too.
+
+    The kept set is written to ``synthetic/best.safetensors`` at once. Without a validation split the last one is kept.
+    """
+
+    def __init__(self, work: Work, synthetic: SyntheticSet, resume: Checkpoint | None) -> None:
+        document = resume.document if resume else {}
+        self._work = work
+        self._synthetic = synthetic
+        self.best_step: int = document.get("best_step", -1)
+        self.best_accuracy: float | None = document.get("best_accuracy")
+        self._evaluated: int = document.get("evaluated", -1)
+        self._seconds: list[float] = []
+
+    def due(self, step: int) -> bool:
+        """Whether ``step`` is to be evaluated, and is not yet."""
+        table = self._work.preset.dynamic
+        return step > self._evaluated and (step % table.eval_every == 0 or step == table.steps)
+
+    def seconds_left(self, step: int) -> float:
+        """What the evaluations after ``step`` will take, judging by those that were made."""
+        if self._work.val is None or not self._seconds:
+            return 0.0
+        table = self._work.preset.dynamic
+        number = len({*range(0, table.steps, table.eval_every), table.steps} & set(range(step + 1, table.steps + 1)))
+        return number * mean_std(self._seconds)[0]
+
+    def document(self) -> dict[str, Any]:
+        """What a checkpoint must hold of it."""
+        return {"best_step": self.best_step, "best_accuracy": self.best_accuracy, "evaluated": self._evaluated}
+
+    def consider(self, step: int) -> None:
+        """Evaluate the set as it is at ``step``, and keep it if it is the best so far."""
+        work = self._work
+        accuracy = None
+        if work.val is not None:
+            accuracy = self._accuracy(step)
+        if accuracy is None or self.best_accuracy is None or accuracy > self.best_accuracy:
+            self.best_step, self.best_accuracy = step, accuracy
+            save_synthetic(work.session.run.best, self._synthetic, self.provenance(step, accuracy))
+            work.session.emit(BestChanged(step, accuracy))
+        self._evaluated = step
+
+    def provenance(self, step: int, accuracy: float | None) -> Provenance:
+        """What the file says of itself."""
+        selected_on = "none" if self._work.val is None else "val"
+        return Provenance(self._work.preset.title, self._work.seed, step, PROTOCOL, selected_on, accuracy)
+
+    def _accuracy(self, step: int) -> float:
+        work, number = self._work, self._work.preset.evaluation.selection_repeats
+        assert work.val is not None
+        began = time.monotonic()
+        values = []
+        for k in range(number):
+            seed = network_seed(work.seed, "selection", k)
+            what = f"evaluating step {step}: network {k + 1} of {number}"
+            pace = NetworkPace(
+                work.session,
+                "dynamic",
+                what,
+                step=step,
+                total=work.preset.dynamic.steps,
+                networks=number,
+                trained=k,
+                seconds=time.monotonic() - began,
+            )
+            cache = TrialCache(work.session.run, f"synthetic-val-{step:06d}")
+            trial = run_trial(self._synthetic, work.val, work.recipe, seed, cache, pace.watch)
+            values.append(trial.outcome.top1)
+            work.session.emit(NetworkTrained("synthetic", step, "val", seed, trial.outcome.top1, trial.seconds))
+        mean, std = mean_std(values)
+        seconds = time.monotonic() - began
+        self._seconds.append(seconds)
+        work.session.emit(Evaluated("synthetic", step, "val", mean, std, tuple(values), round(seconds, 3)))
+        return mean
+
+
+@dataclass
+class Learning:
+    """The loop of both stages: steps of an optimiser on a synthetic set, with checkpoints, previews and a selection.
+
+    At the boundary before step k, in this order: checkpoint, preview, evaluation, request to stop; then step k.
+    """
+
+    work: Work
+    stage: str
+    synthetic: SyntheticSet
+    objective: Objective
+    optimiser: torch.optim.SGD
+    steps: int
+    checkpoint_every: int
+    selection: Selection | None = None
+
+    def run(self, resume: Checkpoint | None) -> None:
+        """All steps that are left."""
+        session = self.work.session
+        first = self._restore(resume)
+        began = time.monotonic()
+        session.emit(StageStarted(self.stage, first, self.steps))
+        pace = StepPace(self.steps)
+        for step in range(first, self.steps + 1):
+            if step % self.checkpoint_every == 0 or step == self.steps:
+                self._save(step, resume)
+            self._preview(step)
+            try:
+                if self.selection is not None and self.selection.due(step):
+                    self.selection.consider(step)
+                if step == self.steps:
+                    break
+                session.check()
+            except StopRequested:
+                self._save(step, resume)
+                raise
+            started = time.monotonic()
+            loss, figures = self._step(step, resume)
+            later = self.selection.seconds_left(step) if self.selection else 0.0
+            rate, eta = pace.stepped(time.monotonic() - started, step + 1, later)
+            session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures, eta))
+        if self.selection is not None:
+            last = self.selection.provenance(self.steps, None)
+            save_synthetic(session.run.last, self.synthetic, last)
+            session.save_checkpoint(Checkpoint("evaluate", 0, self._arrays(), self._document()))
+        session.emit(StageFinished(self.stage, round(time.monotonic() - began, 3)))
+
+    def _step(self, step: int, resume: Checkpoint | None) -> tuple[float, dict[str, float]]:
+        self.optimiser.zero_grad()
+        total = 0.0
+        for part in self.objective.losses(self.synthetic, step):
+            part.backward()
+            total += part.item()
+        if not np.isfinite(total):
+            self._save(step, resume)
+            problem = f"The loss of stage {self.stage} is not finite at step {step}; the state before it is kept."
+            raise DivergedError(
+                problem, f"Start again with a lower rate: --set {self.stage}.{_rate_key(self.stage)}=..."
+            )
+        self.optimiser.step()
+        self.objective.after_step(self.synthetic, step)
+        return total, self._figures()
+
+    def _figures(self) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for name, tensor in self.synthetic.parameters().items():
+            if not name.startswith("hallucinator."):
+                low, high = tensor.detach().aminmax()
+                figures |= {f"min_{name}": low.item(), f"max_{name}": high.item()}
+            if name != "hallucinator.bias" and tensor.grad is not None:
+                figures[f"grad_{name.removesuffix('.weight')}"] = tensor.grad.norm().item()
+        return {name: float(f"{value:.5g}") for name, value in figures.items()}
+
+    def _preview(self, step: int) -> None:
+        every = max(1, -(-self.steps // PREVIEWS_PER_STAGE))
+        if step % every == 0 or step == self.steps:
+            file = save_preview(self.work.session.run.previews, self.stage, step, self.synthetic)
+            self.work.session.emit(PreviewSaved(self.stage, step, file))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {name: _array(tensor) for name, tensor in self.synthetic.tensors().items()}
+        for name, tensor in self.synthetic.parameters().items():
+            buffer = self.optimiser.state.get(tensor, {}).get("momentum_buffer")
+            if buffer is not None:
+                arrays[f"momentum.{name}"] = _array(buffer)
+        return arrays | {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
+
+    def _document(self) -> dict[str, Any]:
+        document = {"data": self.work.fingerprint}
+        return document | (self.selection.document() if self.selection is not None else {})
+
+    def _save(self, step: int, resume: Checkpoint | None) -> None:
+        document = self._document()
+        if resume is not None and resume.step == step and document.items() <= resume.document.items():
+            return  # just loaded: nothing is new
+        self.work.session.save_checkpoint(Checkpoint(self.stage, step, self._arrays(), document))
+
+    def _restore(self, resume: Checkpoint | None) -> int:
+        if resume is None:
+            return 0
+        for name, tensor in self.synthetic.parameters().items():
+            stored = resume.arrays.get(f"momentum.{name}")
+            if stored is not None:
+                self.optimiser.state[tensor]["momentum_buffer"] = torch.from_numpy(stored).to(tensor)
+        own = {name.removeprefix("objective."): array for name, array in resume.arrays.items() if "objective." in name}
+        self.objective.load_state({name: torch.from_numpy(array).to(self.work.device) for name, array in own.items()})
+        return resume.step
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+
+
+def _rate_key(stage: str) -> str:
+    return {"static": "lr", "dynamic": "lr_dynamic"}[stage]

@@ -1,0 +1,133 @@
+"""What every stage of a run works with: the data in three parts, normalisation, device, precision.
+
+Opening the data, checking it against the preset and holding a validation split out of training happens here, once.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.config import Preset
+from engine.data.batches import RealClips
+from engine.data.check import needed_path, open_checked
+from engine.data.demo import prepare_demo
+from engine.data.spec import ClipSpec
+from engine.data.store import ClipStore
+from engine.evaluation import Recipe
+from engine.events import Note, StageFinished, StageStarted
+from engine.models import choose_precision
+from engine.pace import UnitPace
+from engine.runs.files import write_json
+from engine.runs.session import RunSession
+from engine.seeds import derive
+
+IN_MEMORY_BYTES = 2 << 30
+"""Splits up to this size are read once and kept in memory as uint8."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every stage needs: the run, its preset, the data in three parts, and where to compute."""
+
+    session: RunSession
+    preset: Preset
+    spec: ClipSpec
+    fingerprint: str
+    train: RealClips
+    val: RealClips | None
+    test: RealClips
+    device: torch.device
+    precision: torch.dtype
+
+    @property
+    def seed(self) -> int:
+        """The one seed of the run."""
+        return self.preset.run.seed
+
+    @property
+    def recipe(self) -> Recipe:
+        """How networks are trained to judge a set."""
+        table = self.preset.evaluation
+        return Recipe(
+            table.models[0], table.epochs, table.lr, table.momentum, table.weight_decay, table.batch, self.precision
+        )
+
+
+def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
+    """Open the clips, or make the demo's, hold a validation split out of training, and record what is used."""
+    began = time.monotonic()
+    session.emit(StageStarted("prepare", 0, 1))
+    store = open_data(session, preset)
+    spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+    whole = store.split("train")
+    if "val" in store.splits and len(store.split("val")):
+        train, val = whole, store.split("val")
+    else:
+        train, val = whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
+    test = store.split("test")
+    for view in (train, val, test):
+        if len(view) * int(np.prod(store.clip_shape)) <= IN_MEMORY_BYTES:
+            view.load()
+    precision = choose_precision(preset.run.precision, device)
+    work = Work(
+        session,
+        preset,
+        spec,
+        store.fingerprint,
+        RealClips(train, spec, device),
+        RealClips(val, spec, device) if len(val) else None,
+        RealClips(test, spec, device),
+        device,
+        precision,
+    )
+    record_meta(work, store)
+    counts = f"{len(spec.classes)} classes, {len(train)} training, {len(val)} validation, {len(test)} test clips"
+    session.emit(
+        Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
+    )
+    if work.val is None:
+        session.emit(Note("warning", "no validation split: the last iteration is taken, not the best one"))
+    session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
+    return work
+
+
+def open_data(session: RunSession, preset: Preset) -> ClipStore:
+    """The clips file of the preset, checked against what the preset says of it."""
+    table = preset.dataset
+    if table.path is None and table.layout == "demo":
+        pace = UnitPace(session, "prepare")
+        path = prepare_demo(session.run.path.parent / ".data", 0, progress=pace.update, check=session.check)
+    else:
+        path = Path(needed_path(preset))
+    return open_checked(path, preset.dataset)
+
+
+def record_meta(work: Work, store: ClipStore) -> None:
+    """Add to meta.json what is known only now: device, threads, data."""
+    run = work.session.run
+    meta = run.meta()
+    threads = torch.get_num_threads()
+    if meta.get("threads", threads) != threads:
+        text = f"this run began with {meta['threads']} threads and goes on with {threads}: its bytes may differ"
+        work.session.emit(Note("warning", text))
+    described = torch.cuda.get_device_name(work.device) if work.device.type == "cuda" else str(work.device)
+    meta |= {
+        "device": described,
+        "threads": threads,
+        "precision": _name(work.precision),
+        "data_fingerprint": work.fingerprint,
+        "dataset": store.dataset,
+        "classes": list(work.spec.classes),
+        "data_clips": {"train": len(work.train), "val": len(work.val or ()), "test": len(work.test)},
+        "data_bytes": len(work.train) * int(np.prod(store.clip_shape)),
+    }
+    write_json(run.meta_file, meta)
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
