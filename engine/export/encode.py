@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -86,7 +87,7 @@ def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
 def _delays(number: int, fps: float) -> Iterator[int]:
     """Milliseconds of each frame in whole hundredths of a second; their sum stays true to ``fps``."""
     ends = [round(100 * index / fps) for index in range(number + 1)]
-    return (10 * (end - begin) for begin, end in zip(ends, ends[1:], strict=False))
+    return (10 * (end - begin) for begin, end in itertools.pairwise(ends))
 
 
 def png(picture: Pixels8) -> bytes:

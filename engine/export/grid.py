@@ -20,6 +20,7 @@ LEAST_CELL = 96
 """Cells are enlarged by whole factors to at least this many pixels."""
 GAP, MARGIN, CAPTION, FONT_SIZE = 4, 8, 170, 15
 BACKGROUND, TEXT = (24, 24, 27), (228, 228, 231)
+MOST_COLUMNS = 64
 ASPECT = 1.6
 """Width to height that a grid of many classes tries to have."""
 
@@ -68,13 +69,16 @@ class Layout:
 
 
 def plan(classes: int, cells: int, cell_height: int, cell_width: int, kind: str) -> Layout:
-    """The layout for a file of ``kind`` that shows as much as fits: first fewer cells of each class, then smaller ones, then fewer classes."""
+    """The layout of a file of ``kind`` that shows as much as fits.
+
+    What does not fit is cut in this order: cells of each class, their enlargement, classes.
+    """
     scale, bounds = math.ceil(LEAST_CELL / cell_width), BOUNDS[kind]
     for smaller in (scale, 1):
         for fewer in range(cells if smaller == scale else 1, 0, -1):
             layouts = [
                 Layout(classes, fewer, columns, smaller, cell_height, cell_width, bounds)
-                for columns in range(1, classes + 1)
+                for columns in range(1, min(classes, MOST_COLUMNS) + 1)
             ]
             fitting = [layout for layout in layouts if layout.fits]
             if fitting:

@@ -24,7 +24,7 @@ INDEX_FORMAT = "vdtui.export"
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What an export wrote: ``output`` as it was asked for, all ``files``, and ``notes`` for the user, one line each."""
+    """What an export wrote: ``output`` as asked for, all ``files``, and ``notes`` for the user, one line each."""
 
     output: Path
     files: tuple[Path, ...]

@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) 
     finite = np.isfinite(y)
     if not finite.any():
         return ""
-    with rc_context({**_STYLE, "svg.hashsalt": f"loss-{stage}"}):
+    with _style(f"loss-{stage}"):
         figure, axes = _axes("optimiser step", "loss")
         x, thin = decimated(np.array(steps, float), y)
         smooth = len(y) > 60
@@ -98,7 +99,7 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
     points = sorted(points, key=lambda point: point["step"])
     steps, means, stds = ([point[name] for point in points] for name in ("step", "mean", "std"))
     mean, std = 100 * np.array(means, float), 100 * np.nan_to_num(np.array(stds, float))
-    with rc_context({**_STYLE, "svg.hashsalt": "accuracy"}):
+    with _style("accuracy"):
         figure, axes = _axes("optimiser step", f"top-1 on {shown(split)}, %")
         axes.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
         axes.errorbar(steps, mean, std, color=BLUE, marker="o", markersize=4, linewidth=1.6, capsize=2, elinewidth=0.8)
@@ -124,9 +125,10 @@ def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
     colours[..., :3] = [int(BLUE[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     colours[..., 3] = share  # transparent where there is nothing, on any page
     side = 4.2 + 0.11 * min(number, NAMED_CLASSES)
-    with rc_context({**_STYLE, "svg.hashsalt": "confusion", "axes.spines.top": True, "axes.spines.right": True}):
+    with _style("confusion"):
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.add_subplot()
+        axes.spines[:].set_visible(True)
         axes.imshow(colours, interpolation="none")
         axes.set_xlabel("taken for")
         axes.set_ylabel("true class")
@@ -141,10 +143,16 @@ def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
         return _svg(figure, "Confusion matrix")
 
 
-def short(name: str, most: int = 22) -> str:
+def short(name: str, most: int = 28) -> str:
     """A class name as a tick label: one line, at most ``most`` characters."""
     line = " ".join(shown(name).split()) or "(no name)"
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _style(plot: str) -> AbstractContextManager[None]:
+    """The settings of all plots; ``plot`` keeps the ids in one picture apart from those in another."""
+    settings: Any = {**_STYLE, "svg.hashsalt": plot}
+    return rc_context(settings)
 
 
 def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:

@@ -196,7 +196,9 @@ def _class_names(document: Mapping[str, Any]) -> list[str]:
 def _state_line(document: Mapping[str, Any]) -> str:
     """One sentence or two on a run that is not complete; "" for one that is."""
     state, stage, name = document["state"], document["stage"], shlex.quote(document["name"])
-    where = f", in stage {stage} at step {document['step']} of {document['total']}" if stage else ", before its first step"
+    where = (
+        f", in stage {stage} at step {document['step']} of {document['total']}" if stage else ", before its first step"
+    )
     so_far = "This report shows what there is so far."
     if state == "completed":
         return ""
@@ -206,7 +208,9 @@ def _state_line(document: Mapping[str, Any]) -> str:
     if state == "stopped":
         return f"This run was stopped{where}; `vdtui resume {name}` goes on from there. {so_far}"
     if state == "crashed":
-        return f"The worker of this run is gone{where}; `vdtui resume {name}` goes on from its last checkpoint. {so_far}"
+        return (
+            f"The worker of this run is gone{where}; `vdtui resume {name}` goes on from its last checkpoint. {so_far}"
+        )
     return f"This run is not finished: it is {state}{where}. {so_far}"
 
 
@@ -219,7 +223,9 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
         tiles.append(("top-1 on test", wording.accuracy(main), remark))
     best = document["best"]
     if best and wording.number(best["accuracy"]) is not None:
-        tiles.append(("on validation", wording.percent(best["accuracy"]), f"at step {best['step']}, by which it was chosen"))
+        tiles.append(
+            ("on validation", wording.percent(best["accuracy"]), f"at step {best['step']}, by which it was chosen")
+        )
     if document["set"]:
         described = document["set"]
         values, nbytes = wording.count(described["stored_values"]), wording.size(described["bytes"]["float32"])
@@ -270,7 +276,7 @@ def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, 
         points = [point for point in during if (point["what"], point["split"]) == (what, split)]
         title = "Accuracy during the run" if what == "synthetic" else f"Accuracy during the run, {what}"
         found.append((title, accuracy_plot(points, split, best, classes)))
-    return [(title, Markup(svg)) for title, svg in found if svg]  # noqa: S704 - plots.py escapes what it draws
+    return [(title, Markup(svg)) for title, svg in found if svg]  # plots.py escapes what it draws
 
 
 def _per_class(
@@ -304,9 +310,14 @@ def _confusion(main: Mapping[str, Any] | None, names: list[str]) -> Any:
         matrix = np.array(rows, float)
     except (TypeError, ValueError):
         return None
-    if not len(names) or matrix.shape != (len(names), len(names)) or not np.isfinite(matrix).all() or (matrix < 0).any():
+    if (
+        not len(names)
+        or matrix.shape != (len(names), len(names))
+        or not np.isfinite(matrix).all()
+        or (matrix < 0).any()
+    ):
         return None
-    return Markup(confusion_plot(matrix, names))  # noqa: S704 - plots.py escapes what it draws
+    return Markup(confusion_plot(matrix, names))  # plots.py escapes what it draws
 
 
 def _list(result: Mapping[str, Any] | None, key: str, length: int) -> list[Any]:
@@ -355,4 +366,3 @@ def _repeat(document: Mapping[str, Any]) -> str:
     known = isinstance(dataset, dict) and (dataset.get("path") or dataset.get("layout") == "demo")
     data = "" if known else " --data FILE.h5"
     return f"vdtui distill --preset preset.toml{data} --run {shlex.quote(document['name'] + '-again')}"
-

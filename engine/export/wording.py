@@ -57,7 +57,11 @@ def values_of(result: Result, measure: str = "top1") -> list[tuple[str, float]]:
     if not isinstance(values, Sequence) or isinstance(values, str):
         return []
     seeds = table.get("seeds") if isinstance(table, Mapping) else None
-    known = [str(seed) for seed in seeds] if isinstance(seeds, Sequence) and len(seeds) == len(values) else [""] * len(values)
+    known = (
+        [str(seed) for seed in seeds]
+        if isinstance(seeds, Sequence) and len(seeds) == len(values)
+        else [""] * len(values)
+    )
     pairs = ((seed, number(value)) for seed, value in zip(known, values, strict=True))
     return [(seed, value) for seed, value in pairs if value is not None]
 
@@ -93,7 +97,8 @@ def size(count: object) -> str:
         return "–"
     if value < 1000:
         return f"{value:.0f} B"
-    for unit in ("kB", "MB", "GB"):
+    unit = ""
+    for unit in ("kB", "MB", "GB"):  # noqa: B007 - the last one is used below
         value /= 1000
         if value < 999.5:
             break
@@ -125,7 +130,9 @@ def moment(seconds: object) -> str:
     """Unix seconds as a date and time in UTC."""
     value = number(seconds)
     try:
-        return datetime.datetime.fromtimestamp(value or 0, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC") if value else "–"
+        return (
+            datetime.datetime.fromtimestamp(value or 0, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC") if value else "–"
+        )
     except (OverflowError, ValueError, OSError):
         return "–"
 
@@ -180,7 +187,9 @@ def verdict(results: Sequence[Result]) -> str:
         return ""
     points = 100 * (ours[0] - theirs[0])
     if ours[1] is None or theirs[1] is None:
-        judged = f"That is {points:+.1f} points against random real clips; with a single network there is no spread to judge it by."
+        judged = (
+            f"That is {points:+.1f} points against random real clips; a single network has no spread to judge it by."
+        )
     elif abs(points) <= 100 * math.hypot(ours[1], theirs[1]):
         judged = f"The difference to random real clips ({points:+.1f} points) is within the spread of the networks."
     else:
@@ -189,4 +198,6 @@ def verdict(results: Sequence[Result]) -> str:
 
 
 def _stored(result: Result) -> str:
-    return f"{size(result.get('bytes'))} ({count(result.get('stored_values'))} values as {result.get('precision', '?')})"
+    return (
+        f"{size(result.get('bytes'))} ({count(result.get('stored_values'))} values as {result.get('precision', '?')})"
+    )

@@ -100,7 +100,9 @@ def _refuse_unread(format: ExportFormat, precision: Precision | None, fps: float
     from engine.errors import UsageError
 
     if precision is not None and format is not ExportFormat.SAFETENSORS:
-        raise UsageError(f"--precision says nothing about {format.value}.", "Leave it out, or use --format safetensors.")
+        raise UsageError(
+            f"--precision says nothing about {format.value}.", "Leave it out, or use --format safetensors."
+        )
     if fps is not None and format not in (ExportFormat.MP4, ExportFormat.GIF):
         raise UsageError(f"--fps says nothing about {format.value}.", "Leave it out, or use --format mp4 or gif.")
 

@@ -12,8 +12,8 @@ from engine.export.names import MOST_BYTES, safe_name, safe_names
 
 HOSTILE = [
     "", ".", "..", "../../etc/passwd", "/", "a/b", "a\\b", "\0", "nul\0byte", "CON", "nul.txt", "lpt1", " ", "a.", "a ",
-    "-rf", "~", ".hidden", "x" * 300, "é" * 300, "\ud800", "line\nbreak", "\x1b[2J", "\u202egnp", "A", "a", "ａ", "é", "e\u0301",
-    "index.json", "Index.JSON", "a-2", "a-2", "a",
+    "-rf", "~", ".hidden", "x" * 300, "é" * 300, "\ud800", "line\nbreak", "\x1b[2J", "\u202egnp", "A", "a", "ａ", "é",
+    "e\u0301", "index.json", "Index.JSON", "a-2", "a-2", "a",
 ]  # fmt: skip
 
 
