@@ -103,7 +103,7 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
         figure, axes = _axes("optimiser step", f"top-1 on {shown(split)}, %")
         axes.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
         axes.errorbar(steps, mean, std, color=BLUE, marker="o", markersize=4, linewidth=1.6, capsize=2, elinewidth=0.8)
-        if chosen in steps:
+        if chosen is not None and chosen in steps:
             at = steps.index(chosen)
             axes.axvline(chosen, color=AMBER, linewidth=1, linestyle=(0, (4, 3)))
             axes.plot(chosen, mean[at], "o", markersize=10, fillstyle="none", color=AMBER, markeredgewidth=1.8)

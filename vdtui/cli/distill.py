@@ -16,7 +16,7 @@ def distill(
     ] = "default",
     data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Name of the run [default: the preset's].")
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run (default: the preset's).")
     ] = None,
     runs_dir: RunsDir = None,
     set_: Annotated[

@@ -41,10 +41,10 @@ def export(
         ),
     ],
     precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Of the values in safetensors [default: float32].")
+        Precision | None, typer.Option("--precision", help="Of the values in safetensors (default: float32).")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4 and gif [default: 8].")
+        float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4 and gif (default: 8).")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     runs_dir: RunsDir = None,

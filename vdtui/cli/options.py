@@ -11,7 +11,7 @@ import typer
 
 RunsDir = Annotated[
     Path | None,
-    typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs [default: $VDTUI_RUNS, else ./runs]."),
+    typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs (default: $VDTUI_RUNS, else ./runs)."),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
