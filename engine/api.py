@@ -54,8 +54,8 @@ def run_distillation(
 ) -> RunDirectory:
     """Distil in this process and return the finished run's directory.
 
-    ``on_event`` is called with every event (``engine.events``). Ctrl+C saves the state and raises KeyboardInterrupt;
-    `vdtui resume` or ``resume_distillation`` goes on. Raises VdtuiError.
+    ``on_event`` is called with every event (``engine.events``). After Ctrl+C (KeyboardInterrupt) the last
+    checkpoint counts; `vdtui resume` or ``resume_distillation`` goes on from it. Raises VdtuiError.
     """
     folder = None if runs_dir is None else Path(runs_dir)
     run = new_run(preset, data, folder, name, preset.title.lower().replace(" ", "-") or "run", sys.argv)

@@ -70,16 +70,17 @@ class NetworkPace:
         self._stage, self._what, self._step, self._total = stage, what, step, total
         self._networks, self._trained, self._seconds = networks, trained, seconds
         self._began = self._told = time.monotonic()
+        self._percent = -1
 
     def watch(self, fraction: float) -> None:
         """The present network is trained by ``fraction``: stops the run if that is asked for, tells the progress."""
         self._session.check()
-        now = time.monotonic()
-        if now - self._told < SECONDS_BETWEEN:
-            return
-        self._told = now
+        now, percent = time.monotonic(), int(100 * fraction)
+        if now - self._told < SECONDS_BETWEEN or percent == self._percent:
+            return  # at most a hundred lines a network: an evaluation may take hours
+        self._told, self._percent = now, percent
         done = self._trained + fraction
         eta = (self._networks - done) * (self._seconds + now - self._began) / done if done > 0 else None
-        what = f"{self._what}, {100 * fraction:.0f} %"
+        what = f"{self._what}, {percent} %"
         left = round(eta, 1) if eta is not None and self._stage == "evaluate" else None
         self._session.emit(Progress(self._stage, self._step, self._total, 0.0, what, left))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -21,7 +22,15 @@ def launch(run: RunDirectory) -> subprocess.Popen[bytes]:
     # Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
     home = Path(str(engine.__file__)).parent.parent
     command = [sys.executable, "-m", "engine.worker", str(run.path.resolve())]
+    # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
         return subprocess.Popen(
-            command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=home,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )

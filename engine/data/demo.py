@@ -46,10 +46,10 @@ class DemoLook:
     wave_amplitude: float = 5.0
     object: float = 190.0
     object_spread: float = 14.0
-    radius: tuple[float, float] = (8.0, 11.0)
+    radius: tuple[float, float] = (6.5, 9.0)
     square_side: float = 0.89
     """Half the side of a square, in radii: about the area of the disc."""
-    speed: tuple[float, float] = (3.0, 5.0)
+    speed: tuple[float, float] = (4.0, 5.5)
     offset: float = 6.0
     """How far the middle of the path may lie from the middle of the picture, along each axis."""
     noise: float = 4.0
