@@ -10,11 +10,15 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from hypothesis import settings
 
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.models.hallucinator import Hallucinator
 from engine.synthetic import StaticDynamic
+
+settings.register_profile("patient", deadline=None, max_examples=60)
+settings.load_profile("patient")  # a busy machine is no reason to fail
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable

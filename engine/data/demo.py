@@ -39,13 +39,13 @@ class DemoLook:
     """Every number that decides how hard the demo is. Lengths are pixels, speeds pixels per frame, colours 0 to 255."""
 
     background: float = 90.0
-    background_spread: float = 12.0
+    background_spread: float = 10.0
     waves: int = 3
     wave_cycles: float = 2.0
     """Most cycles of a background wave across the picture."""
-    wave_amplitude: float = 5.0
+    wave_amplitude: float = 4.0
     object: float = 190.0
-    object_spread: float = 14.0
+    object_spread: float = 12.0
     radius: tuple[float, float] = (6.5, 9.0)
     square_side: float = 0.89
     """Half the side of a square, in radii: about the area of the disc."""

@@ -24,7 +24,7 @@ from engine.runs.state import Accuracy, LogLine, Stage
 if TYPE_CHECKING:
     import numpy as np
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.4
 RUNS_POLL_SECONDS = 1.0
 CHUNK = 1 << 19
 """Bytes of log that one poll folds: about 20 ms."""

@@ -110,12 +110,12 @@ def test_a_circle_is_named(tmp_path: Path, one: str, other: str) -> None:
     write(tmp_path / "circle" / "b.toml", f'extends = "{other}"')
     with pytest.raises(PresetError) as caught:
         load_preset(first)
-    assert "circle" in caught.value.problem.replace(str(tmp_path / "circle"), "") and "b.toml" in caught.value.problem
+    assert "in a circle" in caught.value.problem and "b.toml" in caught.value.problem
 
 
 def test_a_preset_that_extends_itself(tmp_path: Path) -> None:
     """The shortest circle."""
-    with pytest.raises(PresetError, match="circle"):
+    with pytest.raises(PresetError, match="in a circle"):
         load_preset(write(tmp_path / "self.toml", 'extends = "self.toml"'))
 
 
@@ -184,7 +184,8 @@ def test_an_unknown_key_names_the_nearest_valid_one(text: str, near: str) -> Non
     """An option that is quietly ignored is a run with other values than asked for."""
     with pytest.raises(PresetError) as caught:
         load_preset("default", [text])
-    assert text.partition("=")[0] in caught.value.problem and near in caught.value.hint
+    section = text.partition("=")[0].partition(".")[0]
+    assert section in caught.value.problem and near in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["dynamic=5", "title.x=5", "dynamic.steps.x=5", "extends=demo", "=5"])
@@ -281,7 +282,9 @@ def test_a_preset_cannot_be_changed_later() -> None:
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
-TEXTS = st.text(max_size=30) | st.sampled_from(['"', "\\", "'''", '"""', "\x7f", "\r\n", "é漢\U0001f600", "a#b", "\x00"])
+TEXTS = st.text(max_size=30) | st.sampled_from(
+    ['"', "\\", "'''", '"""', "\x7f", "\r\n", "é漢\U0001f600", "a#b", "\x00"]
+)
 RATES = st.floats(0, 1e308, allow_subnormal=True) | st.sampled_from([5e-324, 1e-05, 1e16, 0.1 + 0.2])
 FRACTIONS = st.floats(0, 1, exclude_max=True)
 
@@ -308,7 +311,9 @@ def presets(draw: st.DrawFn) -> Preset:
 
 
 @given(presets())
-def test_a_run_s_preset_is_the_one_it_was_started_with(tmp_path_factory: pytest.TempPathFactory, preset: Preset) -> None:
+def test_a_run_s_preset_is_the_one_it_was_started_with(
+    tmp_path_factory: pytest.TempPathFactory, preset: Preset
+) -> None:
     """preset.toml in a run directory is what a resumed worker runs: to the last bit of every rate."""
     path = write(tmp_path_factory.getbasetemp() / "round" / "preset.toml", to_toml(preset))
     assert read_preset(path) == preset

@@ -10,17 +10,16 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from vdtui.tui import words
 from vdtui.tui.previews import Panel, Preview, PreviewError, load_preview, panels_of
 from vdtui.tui.screens.dialogs import HelpScreen
 from vdtui.tui.widgets.films import Films
+from vdtui.tui.widgets.lines import Lines
 
 Saved = tuple[str, int, str]
 """Stage, step and file of a preview."""
-WIDE = 100
-"""Columns from which all three films stand side by side."""
 KEYS = (
     ("left right", "the class before, the next class"),
     ("up down", "a later, an earlier step (also ] and [)"),
@@ -46,7 +45,7 @@ class GalleryScreen(Screen[None]):
         Binding("up,right_square_bracket", "travel(1)", show=False),
         Binding("n", "next_clip", "Next clip"),
         Binding("v", "view", "View"),
-        Binding("space", "play", "Play/pause"),
+        Binding("space", "play", "Play"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("escape,g", "app.pop_screen", "Back", key_display="esc"),
         Binding("q", "app.leave", "Leave"),
@@ -66,9 +65,9 @@ class GalleryScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Class, films, steps."""
-        yield Static(id="class")
+        yield Lines(id="class")
         yield Films()
-        yield Static(id="timeline")
+        yield Lines(id="timeline")
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -77,8 +76,8 @@ class GalleryScreen(Screen[None]):
         self._load()
 
     def on_resize(self) -> None:
-        """More or fewer films fit now."""
-        self.call_after_refresh(self._show)
+        """Texts are cut to the width."""
+        self.call_after_refresh(self._show_texts)
 
     @property
     def ready(self) -> bool:
@@ -140,8 +139,7 @@ class GalleryScreen(Screen[None]):
     def _films(self, panels: list[Panel]) -> list[Panel]:
         if self._view:
             return [panels[-(self._view % len(panels))]]
-        # With little room the still is left out: it is what the clip looks like anyway.
-        return panels if self.size.width >= WIDE else panels[-2:]
+        return panels
 
     def _show_texts(self) -> None:
         colours, preview = self.app.theme_variables, self._preview
@@ -157,8 +155,8 @@ class GalleryScreen(Screen[None]):
             if frames > 1:
                 play = "▶ playing" if self._playing else "‖ paused"
                 head.append(f"   {frames} frames · {play}", colours["text-muted"])
-        self.query_one("#class", Static).update(head, layout=False)
-        self.query_one("#timeline", Static).update(self._timeline(), layout=False)
+        self.query_one("#class", Lines).put(head)
+        self.query_one("#timeline", Lines).put(self._timeline())
 
     def _timeline(self) -> Text:
         colours, count = self.app.theme_variables, len(self._previews)

@@ -14,8 +14,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical
-from textual.screen import Screen
+from textual.containers import Container
 from textual.widgets import Footer
 
 from engine.errors import VdtuiError
@@ -23,6 +22,7 @@ from engine.runs import ENDED, RunDirectory
 from engine.runs.state import Accuracy
 from vdtui.tui import words
 from vdtui.tui.screens.dialogs import ConfirmStop, HelpScreen
+from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunSnapshot, RunWatcher
 from vdtui.tui.widgets.curves import AccuracyCurve, LossCurve, Reference
 from vdtui.tui.widgets.panels import Banner, Figures, Header, Log, Results, top1
@@ -30,6 +30,9 @@ from vdtui.tui.widgets.stepper import Stepper
 
 REDRAW_SECONDS = 1.0
 WIDE, TALL = 100, 30
+ORDER = (LossCurve, Figures, AccuracyCurve, Results, Log)
+COMPACT_ORDER = (LossCurve, AccuracyCurve, Log, Results, Figures)
+"""The panels from left to right and from top to bottom; with little room, log and results share a place."""
 REFERENCES = {"full": "warning", "random": "secondary"}
 """Results that stand as lines in the accuracy plot, with their colours."""
 KEYS = (
@@ -49,7 +52,7 @@ NOTES = (
 )
 
 
-class RunScreen(Screen[None]):
+class RunScreen(LiveScreen):
     """Shows ``run`` as it is on the disk; ``clock`` gives Unix seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -83,16 +86,13 @@ class RunScreen(Screen[None]):
         """Header, stages, curves beside figures, results and log, keys."""
         yield Header()
         yield Stepper()
-        yield Banner()
-        with Horizontal(id="upper"):
-            with Container(id="curves"):
-                yield LossCurve(classes="panel")
-                yield AccuracyCurve(classes="panel")
-            with Vertical(id="side"):
-                yield Figures(classes="panel")
-        with Horizontal(id="lower"):
-            yield Log(classes="panel")
+        yield Banner(flows=True)
+        with Container(id="panels"):
+            yield LossCurve(classes="panel")
+            yield Figures(classes="panel")
+            yield AccuracyCurve(classes="panel")
             yield Results(classes="panel")
+            yield Log(classes="panel")
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -121,7 +121,7 @@ class RunScreen(Screen[None]):
                 screen.follow(snapshot.previews)
 
     def _tick(self) -> None:
-        if self.snapshot is None or not self.is_current:
+        if self.snapshot is None or not self.shown:
             return
         if self._undrawn:
             self._draw_curves(self.snapshot)
@@ -133,25 +133,28 @@ class RunScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the layout for this size."""
-        self.set_class(event.size.width < WIDE or event.size.height < TALL, "compact")
+        compact = event.size.width < WIDE or event.size.height < TALL
+        self.set_class(compact, "compact")
+        order = COMPACT_ORDER if compact else ORDER
+        self.query_one("#panels").sort_children(key=lambda panel: order.index(type(panel)))
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
         run = self.snapshot
-        if run is None or not self.is_current or not self.size.width:
+        if run is None or not self.shown:
             return
-        self.query_one(Header).show(run)
-        self.query_one(Stepper).show(run)
-        self.query_one(Banner).show(run)
-        self.query_one(Figures).show(run, self._clock())
-        self.query_one(Log).show(run.log)
-        self.query_one(Results).show(run)
-        self.set_class(bool(run.results), "finished")
-        self.set_class(self._log_is_first(run), "log-first")
-        if time.monotonic() - self._drawn >= REDRAW_SECONDS:
-            self._draw_curves(run)
-        else:
-            self._undrawn = True
+        with self.app.batch_update():
+            self.query_one(Header).show(run)
+            self.query_one(Stepper).show(run)
+            self.query_one(Banner).show(run)
+            self.query_one(Figures).show(run, self._clock())
+            self.query_one(Log).show(run.log)
+            self.query_one(Results).show(run)
+            self.set_class(self._log_is_first(run), "log-first")
+            if time.monotonic() - self._drawn >= REDRAW_SECONDS:
+                self._draw_curves(run)
+            else:
+                self._undrawn = True
 
     def _log_is_first(self, run: RunSnapshot) -> bool:
         """Where results and log do not both fit: results when there are any, unless the user chose."""

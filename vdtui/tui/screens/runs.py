@@ -13,12 +13,14 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Footer
 
 from engine.runs import RunDirectory
 from vdtui.tui import words
 from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
+from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
 
 WIDE = 110
@@ -35,15 +37,15 @@ EMPTY = """No runs here yet.
 
 Start one with    {command}
 
-It needs no download and takes a few minutes: a small made-up video dataset
-is distilled to a few clips per class. The run appears here by itself."""
+It needs no download: a small made-up video dataset is distilled to a few
+clips per class. The run appears here by itself."""
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(LiveScreen):
     """Shows all runs in ``folder``, newest first; ``clock`` gives Unix seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open"),
+        Binding("enter", "open", "Open", priority=True),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "app.leave", "Leave"),
     ]
@@ -58,15 +60,15 @@ class RunsScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, table or friendly words, details of the chosen run, keys."""
-        yield Static(id="title")
-        yield DataTable(cursor_type="row", zebra_stripes=False, cell_padding=1)
-        yield Static(id="empty")
-        yield Static(id="details")
+        yield Lines(id="title")
+        yield DataTable(cursor_type="row", cursor_foreground_priority="renderable")
+        yield Lines(id="empty")
+        yield Lines(id="details")
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin to follow the folder."""
-        self.query_one("#empty").display = False
+        self.query_one(DataTable).display = False
         self.run_worker(self._follow())
 
     async def _follow(self) -> None:
@@ -80,16 +82,17 @@ class RunsScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the columns for this width."""
-        self._cells.clear()
+        self._cells.clear()  # so that the table is filled anew, with the columns for this width
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
-        if self.snapshot is None or not self.is_current or not self.size.width:
+        if self.snapshot is None or not self.shown:
             return
         rows = self.snapshot.rows
         self._show_title(rows)
         table = self.query_one(DataTable)
-        table.display, self.query_one("#empty").display = bool(rows), not rows
+        if table.display != bool(rows):
+            table.display, self.query_one("#empty").display = bool(rows), not rows
         if not rows:
             self._show_empty()
         now = self._clock()
@@ -112,12 +115,12 @@ class RunsScreen(Screen[None]):
             no_wrap=True,
             overflow="ellipsis",
         )
-        self.query_one("#title", Static).update(text, layout=False)
+        self.query_one("#title", Lines).put(text)
 
     def _show_empty(self) -> None:
         before, after = EMPTY.split("{command}")
         command = ("vdtui distill --preset demo", f"bold {self.app.theme_variables['primary']}")
-        self.query_one("#empty", Static).update(Text.assemble(before, command, after))
+        self.query_one("#empty", Lines).put(Text.assemble(before, command, after))
 
     def _columns(self) -> list[tuple[str, int]]:
         if self.size.width >= WIDE:
@@ -145,9 +148,9 @@ class RunsScreen(Screen[None]):
             "preset": Text(words.short(words.plain(row.title), 26)),
             "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
             "progress": _progress(row, widths["progress"], colours),
-            "best": Text(words.percent(row.best), justify="right"),
-            "stored": Text(words.size(row.stored_bytes), justify="right"),
-            "age": Text(words.age(now - row.created), justify="right"),
+            "best": Text(words.percent(row.best).rjust(widths["best"])),
+            "stored": Text(words.size(row.stored_bytes).rjust(widths["stored"])),
+            "age": Text(words.age(now - row.created).rjust(widths["age"])),
         }
         return [cells[name] for name in widths]
 
@@ -156,7 +159,7 @@ class RunsScreen(Screen[None]):
         table.clear(columns=True)
         right = ("best", "stored", "age")
         for name, width in self._columns():
-            table.add_column(Text(name, justify="right" if name in right else "left"), width=width, key=name)
+            table.add_column(Text(name.rjust(width) if name in right else name), width=width, key=name)
         for key, row in cells.items():
             table.add_row(*row, key=key)
         if chosen is not None and str(chosen.path) in cells:
@@ -172,19 +175,20 @@ class RunsScreen(Screen[None]):
 
     def _chosen(self) -> RunRow | None:
         table = self.query_one(DataTable)
-        keys = list(self._cells)
-        if self.snapshot is None or not 0 <= table.cursor_row < len(keys):
+        if self.snapshot is None or not table.is_valid_row_index(table.cursor_row):
             return None
-        return next((row for row in self.snapshot.rows if str(row.path) == keys[table.cursor_row]), None)
+        key = table.ordered_rows[table.cursor_row].key.value
+        return next((row for row in self.snapshot.rows if str(row.path) == key), None)
 
     def _show_details(self) -> None:
         row, text = self._chosen(), Text(no_wrap=True, overflow="ellipsis")
         if row is not None:
             text.append(words.plain(row.title) or "no title", "bold")
             text.append(f"\n{self._advice(row)}", self.app.theme_variables["text-muted"])
-        details = self.query_one("#details", Static)
-        details.display = row is not None
-        details.update(text, layout=False)
+        details = self.query_one("#details", Lines)
+        if details.display != (row is not None):
+            details.display = row is not None
+        details.put(text)
 
     def _advice(self, row: RunRow) -> str:
         if row.trouble:

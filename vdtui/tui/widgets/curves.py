@@ -106,7 +106,24 @@ class Curve(PlotWidget):
         canvas = self.query_one("#plot", Canvas)
         if canvas._canvas_size.width != canvas.size.width or canvas._canvas_size.height != canvas.size.height:
             return  # being laid out: it comes again with its new size
-        super()._render_plot()
+        with canvas.batch_refresh():
+            super()._render_plot()
+            self._lighten(canvas)
+
+    def _lighten(self, canvas: Canvas) -> None:
+        """Turn textual-plot's heavy box into two thin axes; the panel around it has a frame already."""
+        right, bottom = canvas._canvas_size.width - 1, canvas._canvas_size.height - 1
+        style = str(self.get_component_rich_style("plot--axis"))
+        for x in range(right + 1):
+            tick = canvas.get_pixel(x, bottom)[0] not in "━"
+            canvas.set_pixel(x, bottom, "┬" if tick else "─", style)
+            canvas.set_pixel(x, 0, " ", style)
+        for y in range(bottom):
+            tick = canvas.get_pixel(0, y)[0] not in "┃ ┏"
+            canvas.set_pixel(0, y, "┤" if tick else "│", style)
+            canvas.set_pixel(right, y, " ", style)
+        canvas.set_pixel(0, bottom, "└", style)
+        canvas.set_pixel(right, bottom, "─", style)
 
 
 class LossCurve(Curve):
@@ -155,9 +172,9 @@ class LossCurve(Curve):
         line = smooth if noisy else drawn
         self.plot(*line, line_style=self.colour("primary"), hires_mode=HiResMode.BRAILLE)
         low, high = padded(float(drawn[1].min()), float(drawn[1].max()))
-        wanted = max(2, self.rows // 2)
+        wanted = max(2, 2 * self.rows // 3)
         y_ticks = log_ticks(low, high, wanted) if self.logarithmic else nice_ticks(low, high, wanted)
-        x, x_ticks = step_axis(steps, self.columns)
+        x, x_ticks = step_axis(np.append(steps, 0), self.columns)
         self.limits(x, (low, high), x_ticks, y_ticks)
 
 
@@ -199,7 +216,7 @@ class AccuracyCurve(Curve):
         levels = [min(1.0, max(0.0, one.mean)) for one in self._references]
         low, high = padded(min([*(means - spreads), *levels]), max([*(means + spreads), *levels]), least=0.05)
         low, high = max(0.0, low), min(1.0, high)
-        x, x_ticks = step_axis(np.append(steps, self._total), self.columns)
+        x, x_ticks = step_axis(np.append(steps, (0, self._total)), self.columns)
         for level, one in zip(levels, self._references, strict=True):
             dots = np.linspace(*x, self.columns)
             self.scatter(dots, np.full(len(dots), level), marker="┄", marker_style=self.colour(one.colour))
@@ -208,7 +225,7 @@ class AccuracyCurve(Curve):
         else:
             self.plot(steps, means, line_style=self.colour("success-darken-2"), hires_mode=HiResMode.BRAILLE)
             self.errorbar(steps, means, np.full(len(steps), np.nan), spreads, "●", self.colour("success"))
-        ticks, _ = nice_ticks(100 * low, 100 * high, max(2, self.rows // 2))
+        ticks, _ = nice_ticks(100 * low, 100 * high, max(2, 2 * self.rows // 3))
         self.limits(x, (low, high), x_ticks, ([tick / 100 for tick in ticks], [f"{tick:g} %" for tick in ticks]))
 
 

@@ -7,6 +7,7 @@ repaint and nothing else.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 from rich.segment import Segment
@@ -99,44 +100,76 @@ class Films(Widget):
 def lines_of(
     panels: list[Panel], time: int, size: Size, background: Style, stills: dict[int, list[Strip]]
 ) -> list[Strip]:
-    """All lines of one frame: labels, then the films side by side in the middle of ``size``.
+    """All lines of one frame in the middle of ``size``. ``stills`` keeps what is the same in every frame."""
+    columns = []
+    for places in arranged(panels, size):
+        blocks = []
+        for place in places:
+            panel = panels[place.panel]
+            strips = stills.get(place.panel)
+            if strips is None:
+                strips = half_blocks(panel.frames[time % len(panel.frames)], place.columns, place.rows)
+            if len(panel.frames) == 1:
+                stills[place.panel] = strips
+            blocks.append((panel.label, strips))
+        columns.append(_stacked(blocks, background))
+    return _side_by_side(columns, size, background)
 
-    ``stills`` keeps what is the same in every frame.
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The cells that a panel fills, without its label."""
+
+    panel: int
+    columns: int
+    rows: int
+
+
+def arranged(panels: list[Panel], size: Size) -> list[list[Place]]:
+    """Where the panels stand: columns from left to right, each from top to bottom.
+
+    All in a row if there is width for it; else the last one, the clip, as large as the height allows, and the others
+    stacked beside it.
     """
-    room = (size.width - GAP * (len(panels) - 1)) // len(panels)
-    blocks = []
-    for index, panel in enumerate(panels):
-        height, width = panel.frames.shape[1:3]
-        columns, rows = fitted(height, width, room, size.height - 1)
-        if index in stills:
-            strips = stills[index]
-        else:
-            strips = half_blocks(panel.frames[time % len(panel.frames)], columns, rows)
-        if len(panel.frames) == 1:
-            stills[index] = strips
-        blocks.append((panel.label, columns, strips))
-    return _side_by_side(blocks, size, background)
+    count = len(panels)
+    room = (size.width - GAP * (count - 1)) // count
+    row = [[_place(panels, index, room, size.height - 1)] for index in range(count)]
+    large = _place(panels, count - 1, size.width, size.height - 1)
+    if count < 3 or row[-1][0].rows >= large.rows:
+        return row
+    half = (size.height - count + 1) // (count - 1)
+    small = [_place(panels, index, size.width // 3, half) for index in range(count - 1)]
+    rest = size.width - GAP - max(place.columns for place in small)
+    return [small, [_place(panels, count - 1, rest, size.height - 1)]]
 
 
-def _side_by_side(blocks: list[tuple[str, int, list[Strip]]], size: Size, background: Style) -> list[Strip]:
-    widest = [max(columns, len(label)) for label, columns, _ in blocks]
-    gap = GAP if sum(widest) + GAP * (len(blocks) - 1) <= size.width else 1
-    margin = max(0, (size.width - sum(widest) - gap * (len(blocks) - 1)) // 2)
-    tallest = max(len(strips) for _, _, strips in blocks)
+def _place(panels: list[Panel], index: int, columns: int, rows: int) -> Place:
+    height, width = panels[index].frames.shape[1:3]
+    return Place(index, *fitted(height, width, max(1, columns), max(1, rows)))
+
+
+def _stacked(blocks: list[tuple[str, list[Strip]]], background: Style) -> list[Strip]:
+    """Films under each other, each under its label, as lines of equal width."""
+    width = max(max(len(label), strips[0].cell_length) for label, strips in blocks)
     lines = []
-    for y in range(-1, tallest):
-        parts = [Strip.blank(margin, background)] if margin else []
-        for index, (label, columns, strips) in enumerate(blocks):
-            if index:
-                parts.append(Strip.blank(gap, background))
-            if y < 0:
-                text = words.short(label, widest[index]).ljust(widest[index])
-                parts.append(Strip([Segment(text, background + Style(bold=True))], widest[index]))
-                continue
-            filled = columns if y < len(strips) else 0
-            parts += [strips[y]] if filled else []
-            if widest[index] > filled:
-                parts.append(Strip.blank(widest[index] - filled, background))
-        lines.append(Strip.join(parts).adjust_cell_length(size.width, background))
-    above = max(0, (size.height - len(lines)) // 2)
-    return [Strip.blank(size.width, background)] * above + lines
+    for label, strips in blocks:
+        lines.append(Strip([Segment(label.ljust(width), background + Style(bold=True))], width))
+        lines += [strip.adjust_cell_length(width, background) for strip in strips]
+    return lines
+
+
+def _side_by_side(columns: list[list[Strip]], size: Size, background: Style) -> list[Strip]:
+    """Columns of lines next to each other, in the middle of ``size``."""
+    widths = [lines[0].cell_length for lines in columns]
+    margin = Strip.blank(max(0, (size.width - sum(widths) - GAP * (len(columns) - 1)) // 2), background)
+    gap = Strip.blank(GAP, background)
+    height = max(len(lines) for lines in columns)
+    rows = []
+    for y in range(height):
+        parts = [margin]
+        for index, (lines, width) in enumerate(zip(columns, widths, strict=True)):
+            parts += [gap] if index else []
+            parts.append(lines[y] if y < len(lines) else Strip.blank(width, background))
+        rows.append(Strip.join(parts).adjust_cell_length(size.width, background))
+    above = max(0, (size.height - height) // 2)
+    return [Strip.blank(size.width, background)] * above + rows[: size.height]

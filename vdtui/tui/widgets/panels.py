@@ -7,11 +7,12 @@ from typing import Any
 
 from rich.text import Text
 from textual.events import Resize
-from textual.widgets import RichLog, Static
+from textual.widgets import RichLog
 
 from engine.runs.state import LogLine
 from vdtui.tui import words
 from vdtui.tui.watch import RunSnapshot, is_number
+from vdtui.tui.widgets.lines import Lines
 
 ADVICE = {
     "stopped": "Its state is saved. It goes on with: vdtui resume {name}",
@@ -20,7 +21,7 @@ ADVICE = {
 }
 
 
-class Header(Static):
+class Header(Lines):
     """One line: state, name, title of the preset; seed and device at the right."""
 
     def show(self, run: RunSnapshot) -> None:
@@ -37,19 +38,22 @@ class Header(Static):
         title = words.short(words.plain(run.title), max(0, room - len(name) - 2))
         left = Text.assemble(badge, " ", (name, "bold"), "  ", (title, colours["text-muted"]), no_wrap=True)
         gap = max(1, self.size.width - left.cell_len - right.cell_len)
-        self.update(Text.assemble(left, " " * gap, right, no_wrap=True, overflow="crop"), layout=False)
+        self.put(Text.assemble(left, " " * gap, right, no_wrap=True, overflow="crop"))
 
 
-class Banner(Static):
+class Banner(Lines):
     """What is wrong and what to do, if anything is; not there otherwise."""
 
     def show(self, run: RunSnapshot) -> None:
         """Show the trouble of ``run``, or hide."""
         lines = advice(run)
-        self.display = bool(lines)
+        if self.display != bool(lines):
+            self.display = bool(lines)
         colour = self.app.theme_variables[words.COLOURS[run.state]]
-        self.styles.border_left = ("thick", colour)
-        self.update(Text("\n".join(lines)))
+        text = Text()
+        for index, line in enumerate(lines):
+            text.append("\n" if index else "").append("▌ ", colour).append(line)
+        self.put(text)
 
 
 def advice(run: RunSnapshot) -> list[str]:
@@ -68,7 +72,7 @@ def advice(run: RunSnapshot) -> list[str]:
     ]
 
 
-class Figures(Static):
+class Figures(Lines):
     """Names and numbers: speed, time, best accuracy, bytes, norms and ranges."""
 
     def on_mount(self) -> None:
@@ -84,7 +88,7 @@ class Figures(Static):
             gap = max(1, self.size.width - len(name) - len(value))
             text.append(name, colours["text-muted"]).append(" " * gap).append(value + "\n", "bold")
         text.rstrip()
-        self.update(text, layout=False)
+        self.put(text)
 
 
 def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
@@ -128,7 +132,7 @@ def measured_lines(figures: dict[str, float]) -> list[tuple[str, str]]:
     return lines
 
 
-class Results(Static):
+class Results(Lines):
     """The final table."""
 
     def on_mount(self) -> None:
@@ -140,7 +144,7 @@ class Results(Static):
         colours = self.app.theme_variables
         rows = [result_cells(result) for result in run.results]
         if not rows:
-            self.update(Text("They come with the last stage.", colours["text-muted"]), layout=False)
+            self.put(Text("They come with the last stage.", colours["text-muted"]))
             return
         head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
@@ -151,7 +155,7 @@ class Results(Static):
         for result, row in zip(run.results, rows, strict=True):
             own = result.get("what") == run.kind
             text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
-        self.update(text, layout=False)
+        self.put(text)
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
@@ -212,7 +216,8 @@ class Log(RichLog):
     def _say(self, line: LogLine) -> None:
         colours = self.app.theme_variables
         glyph, colour = {"warning": ("! ", "warning"), "error": ("✖ ", "error")}.get(line.level, ("  ", "foreground"))
-        parts = (words.clock(line.time) + " ", colours["text-muted"]), (glyph + words.plain(line.text), colours[colour])
+        time = words.clock(line.time)[: 8 if self.size.width >= 60 else 5]
+        parts = (time + " ", colours["text-muted"]), (glyph + words.plain(line.text), colours[colour])
         self.write(Text.assemble(*parts))
 
 

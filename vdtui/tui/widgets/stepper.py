@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual.widgets import Static
 
 from engine.runs.state import Stage
 from vdtui.tui import words
 from vdtui.tui.watch import RunSnapshot
+from vdtui.tui.widgets.lines import Lines
 
 
-class Stepper(Static):
+class Stepper(Lines):
     """Two lines: ``✔ prepare ── ▶ static ── ○ dynamic``, and a bar with percent, step and time left."""
 
     def show(self, run: RunSnapshot) -> None:
@@ -25,7 +25,7 @@ class Stepper(Static):
             text.append(f"{glyph} {name}", f"bold {colours[colour]}" if stage is run.present else colours[colour])
         text.append("\n")
         text.append_text(self._progress(run, colours))
-        self.update(text, layout=False)
+        self.put(text)
 
     def _progress(self, run: RunSnapshot, colours: dict[str, str]) -> Text:
         stage = run.present

@@ -1,0 +1,377 @@
+"""The synthetic set file: what a user loses here is the result of days, or the safety to open somebody else's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from engine.errors import DataError
+from engine.synthetic import (
+    Coreset,
+    Pixels,
+    Provenance,
+    StaticImages,
+    StillVideo,
+    SyntheticSet,
+    load_set,
+    load_synthetic,
+    save_synthetic,
+    to_bytes,
+)
+from tests.tiny import PYTHON, ROOT, make_spec, make_static_dynamic
+
+WHENCE = Provenance("MiniUCF é", 7, 400, "strict", "val", 0.1875)
+
+
+def sets(classes: tuple[str, ...] = ("a", "b"), ipc: int = 2, frames: int = 3, height: int = 4, width: int = 4) -> list:
+    spec = make_spec(classes, frames, height, width)
+    rng = torch.Generator().manual_seed(0)
+    number = len(classes)
+    return [
+        make_static_dynamic(spec, ipc, 2, 1),
+        Pixels(spec, torch.randn(number, ipc, frames, 3, height, width, generator=rng)),
+        StillVideo(spec, ipc, torch.randn(number, 2 * ipc, 3, height, width, generator=rng)),
+        StaticImages(spec, torch.randn(number, ipc, 3, height, width, generator=rng)),
+    ]
+
+
+KINDS = ["static-dynamic", "pixels", "static-only", "static-images"]
+
+
+@pytest.fixture(params=range(len(KINDS)), ids=KINDS)
+def synthetic(request: pytest.FixtureRequest) -> SyntheticSet:
+    return sets()[request.param]
+
+
+def header_of(content: bytes) -> dict[str, Any]:
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def with_header(content: bytes, header: dict[str, Any]) -> bytes:
+    length = int.from_bytes(content[:8], "little")
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def refused(path: Path, content: bytes) -> DataError:
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        load_set(path)
+    assert str(path) in caught.value.problem and caught.value.hint
+    assert "\n" not in caught.value.problem
+    return caught.value
+
+
+# --- round trips -----------------------------------------------------------------------------------------------------
+
+
+def same(one: SyntheticSet, other: SyntheticSet) -> None:
+    assert (one.kind, one.spec, one.ipc, one.variants) == (other.kind, other.spec, other.ipc, other.variants)
+    assert one.tensors().keys() == other.tensors().keys()
+    assert all(torch.equal(tensor, other.tensors()[name]) for name, tensor in one.tensors().items())
+    mine, theirs = (each.sample(torch.Generator().manual_seed(3)) for each in (one, other))
+    assert torch.equal(mine[0], theirs[0]) and torch.equal(mine[1], theirs[1])
+
+
+def test_a_set_comes_back_as_it_was(tmp_path: Path, synthetic: SyntheticSet) -> None:
+    """To the bit, with its classes, normalisation and where it is from."""
+    save_synthetic(tmp_path / "s.safetensors", synthetic, WHENCE)
+    loaded = load_set(tmp_path / "s.safetensors")
+    same(synthetic, loaded.synthetic)
+    assert loaded.provenance == WHENCE and loaded.precision == "float32"
+    assert not any(tensor.requires_grad for tensor in loaded.synthetic.parameters().values())
+
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
+    [
+        "<script>alert(1)</script>",
+        "../../etc",
+        '"',
+        "\\",
+        "a\nb",
+        "\x00",
+        "\x1b[2J",
+        "\u202e",
+        "漢字",
+        "\U0001f600",
+        "'; --",
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 3),
+    st.lists(NAMES, min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)),
+    st.sampled_from(["float32", "float16", "uint8"]),
+)
+def test_any_shape_and_any_class_name(
+    tmp_path: Path, which: int, classes: list[str], ipc: int, shape, precision
+) -> None:
+    """Class names are folder names of strangers; shapes are what people have."""
+    synthetic = sets(tuple(classes), ipc, *shape)[which]
+    save_synthetic(tmp_path / "s.safetensors", synthetic, WHENCE, precision)
+    loaded = load_set(tmp_path / "s.safetensors")
+    if precision == "float32":
+        same(synthetic, loaded.synthetic)
+    assert loaded.synthetic.spec == synthetic.spec and loaded.precision == precision
+    assert loaded.synthetic.expand()[0].shape == synthetic.expand()[0].shape
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "uint8"])
+def test_the_bytes_that_are_reported_are_those_in_the_file(synthetic: SyntheticSet, precision: str) -> None:
+    """By the file's own header, without the labels, which say nothing that the classes do not."""
+    header = header_of(to_bytes(synthetic, WHENCE, precision))
+    del header["__metadata__"]
+    sizes = {name: entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in header.items()}
+    assert sizes.pop("labels") == 8 * 2 * synthetic.ipc
+    assert sum(sizes.values()) == synthetic.nbytes(precision)
+
+
+def test_the_file_is_the_one_of_the_design(tmp_path: Path) -> None:
+    """Others read it without us: names, shapes, labels and metadata are a contract."""
+    save_synthetic(tmp_path / "s.safetensors", sets()[0], WHENCE)
+    with safe_open(tmp_path / "s.safetensors", framework="numpy") as file:
+        shapes = {name: tuple(file.get_tensor(name).shape) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        metadata, labels = file.metadata(), file.get_tensor("labels")
+    assert shapes == {
+        "static": (2, 4, 3, 4, 4),
+        "dynamic": (2, 2, 3, 1, 4, 4),
+        "hallucinator.weight": (3, 4, 3, 3, 3),
+        "hallucinator.bias": (3,),
+        "labels": (2, 2),
+    }
+    assert labels.tolist() == [[0, 0], [1, 1]]
+    assert json.loads(metadata["classes"]) == ["a", "b"] and metadata["frames"] == "3"
+    assert json.loads(metadata["pairing"]) == {"statics": 2, "dynamics": 1}
+    assert json.loads(metadata["mean"]) == [0.45, 0.5, 0.4] and json.loads(metadata["std"]) == [0.25, 0.2, 0.3]
+    wanted = {"format", "version", "precision", "preset", "seed", "protocol", "accuracy", "step", "selected_on"}
+    assert wanted <= set(metadata) and (metadata["format"], metadata["version"]) == ("vdtui.synthetic", "1")
+
+
+WRITE = """
+import hashlib
+from tests.engine.synthetic.test_files import WHENCE, sets
+from engine.synthetic import to_bytes
+print(*(hashlib.sha256(to_bytes(each, WHENCE, p)).hexdigest() for each in sets() for p in ("float32", "uint8")))
+"""
+
+
+def test_the_same_set_gives_the_same_bytes(synthetic: SyntheticSet) -> None:
+    """Twice in a row: a checksum that is published beside a set must hold."""
+    assert to_bytes(synthetic, WHENCE) == to_bytes(synthetic, WHENCE)
+
+
+def test_the_same_set_gives_the_same_bytes_in_another_process() -> None:
+    """Also under another hash seed, which orders sets and the library's metadata otherwise."""
+    here = [hashlib.sha256(to_bytes(each, WHENCE, p)).hexdigest() for each in sets() for p in ("float32", "uint8")]
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    there = subprocess.run([PYTHON, "-c", WRITE], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert there.stdout.split() == here, there.stderr
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.floats(-1000, 1000, width=32), min_size=48, max_size=48), st.booleans())
+def test_uint8_is_right_to_half_a_step(tmp_path: Path, values: list[float], flat: bool) -> None:
+    """The smallest export must be as good as 256 levels of each slice's range can be, and exact where it is flat."""
+    tensor = torch.tensor(values).view(1, 1, 3, 4, 4)
+    if flat:
+        tensor = tensor[..., :1, :1].amax().expand_as(tensor).contiguous()
+    save_synthetic(tmp_path / "u.safetensors", StaticImages(make_spec("a"), tensor), WHENCE, "uint8")
+    loaded = load_synthetic(tmp_path / "u.safetensors").tensors()["static"]
+    step = (float(tensor.max()) - float(tensor.min())) / 255
+    rounding = 4 * np.finfo(np.float32).eps * float(tensor.abs().max())
+    assert float((loaded.double() - tensor.double()).abs().max()) <= step / 2 + rounding
+
+
+def test_uint8_has_a_range_for_each_memory(tmp_path: Path) -> None:
+    """One bright memory must not take the levels of all others."""
+    tensor = torch.rand(2, 2, 3, 4, 4) * torch.tensor([[1.0, 1000.0], [1e-3, 10.0]])[..., None, None, None]
+    save_synthetic(tmp_path / "u.safetensors", StaticImages(make_spec(), tensor), WHENCE, "uint8")
+    error = (load_synthetic(tmp_path / "u.safetensors").tensors()["static"] - tensor).abs().amax(dim=(2, 3, 4))
+    assert bool((error <= tensor.amax(dim=(2, 3, 4)) / 255 * 0.51).all())
+
+
+def test_float16_is_right_to_its_precision(tmp_path: Path, synthetic: SyntheticSet) -> None:
+    """11 bits of each value."""
+    save_synthetic(tmp_path / "h.safetensors", synthetic, WHENCE, "float16")
+    loaded = load_synthetic(tmp_path / "h.safetensors")
+    for name, tensor in synthetic.tensors().items():
+        exact = name.startswith("hallucinator")
+        assert torch.allclose(loaded.tensors()[name], tensor, rtol=0 if exact else 2**-11, atol=0 if exact else 1e-7)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "uint8"])
+def test_a_file_that_was_written_can_be_read(tmp_path: Path, precision: str) -> None:
+    """Large memories (rates of 1e3 and above are published): a file or a refusal, never a file that nobody can open."""
+    path = tmp_path / "s.safetensors"
+    try:
+        save_synthetic(path, StaticImages(make_spec("a"), torch.full((1, 1, 3, 4, 4), 1e5)), WHENCE, precision)
+    except DataError:
+        assert not path.exists()
+        return
+    assert torch.allclose(load_synthetic(path).tensors()["static"], torch.tensor(1e5), rtol=0.01)
+
+
+def test_a_coreset_can_be_saved_and_loaded(tmp_path: Path) -> None:
+    """It is a set like all others; a file of a kind that no reader knows is lost."""
+    coreset = Coreset(make_spec(), torch.rand(2, 1, 3, 3, 4, 4))
+    save_synthetic(tmp_path / "c.safetensors", coreset, WHENCE)
+    assert torch.equal(load_synthetic(tmp_path / "c.safetensors").expand()[0], coreset.expand()[0])
+
+
+# --- files from outside ----------------------------------------------------------------------------------------------
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 3), st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_refused(tmp_path: Path, which: int, share: float) -> None:
+    """A download that broke off."""
+    content = to_bytes(sets()[which], WHENCE)
+    refused(tmp_path / "t.safetensors", content[: int(share * len(content))])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(st.integers(0, 3), st.integers(0, 10**6), st.integers(1, 255), st.booleans())
+def test_a_flipped_byte_never_gives_a_traceback(
+    tmp_path: Path, which: int, position: int, change: int, in_header: bool
+) -> None:
+    """A damaged disk: the set with another value in it, or a refusal in words."""
+    content = bytearray(to_bytes(sets()[which], WHENCE, "uint8"))
+    length = 8 + int.from_bytes(content[:8], "little")
+    content[position % (length if in_header else len(content))] ^= change
+    (tmp_path / "f.safetensors").write_bytes(content)
+    try:
+        loaded = load_set(tmp_path / "f.safetensors")
+    except DataError:
+        return
+    assert all(torch.isfinite(tensor).all() for tensor in loaded.synthetic.tensors().values())
+
+
+def test_what_is_no_set(tmp_path: Path) -> None:
+    """Each gets its own sentence: absent, foreign, from the future."""
+    with pytest.raises(DataError, match="no file"):
+        load_synthetic(tmp_path / "gone.safetensors")
+    with pytest.raises(DataError):
+        load_synthetic(tmp_path)
+    content = to_bytes(sets()[0], WHENCE)
+    header = header_of(content)
+    other = {**header, "__metadata__": {**header["__metadata__"], "version": "2"}}
+    assert "Update" in refused(tmp_path / "v", with_header(content, other)).hint
+    other = {**header, "__metadata__": {"format": "pt"}}
+    assert "not a synthetic set" in refused(tmp_path / "v", with_header(content, other)).problem
+    del other["__metadata__"]
+    refused(tmp_path / "v", with_header(content, other))
+    for rubbish in (b"", b"x" * 7, b"\xff" * 100, os.urandom(300), b"PK\x03\x04" * 30):
+        refused(tmp_path / "v", rubbish)
+
+
+@pytest.mark.parametrize("name", ["static", "dynamic", "hallucinator.weight", "hallucinator.bias"])
+def test_a_missing_tensor_is_refused(tmp_path: Path, name: str) -> None:
+    """Not a set that is made up where something is missing."""
+    content = to_bytes(sets()[0], WHENCE)
+    header = header_of(content)
+    header["other"] = header.pop(name)
+    refused(tmp_path / "m", with_header(content, header))
+
+
+@pytest.mark.parametrize("name", ["static.scale", "static.offset", "dynamic.scale"])
+def test_a_missing_range_is_refused(tmp_path: Path, name: str) -> None:
+    """uint8 without its range is noise."""
+    content = to_bytes(sets()[0], WHENCE, "uint8")
+    header = header_of(content)
+    header["other"] = header.pop(name)
+    refused(tmp_path / "m", with_header(content, header))
+
+
+CHANGES = [
+    ("ipc", "0"),
+    ("ipc", "-1"),
+    ("ipc", "3"),
+    ("ipc", "two"),
+    ("frames", "0"),
+    ("frames", "-1"),
+    ("frames", "7"),
+    ("frames", "3.0"),
+    ("classes", '["a"]'),
+    ("classes", "3"),
+    ("classes", "null"),
+    ("classes", "["),
+    ("mean", "[0.5, 0.5]"),
+    ("mean", "[0.5, 0.5, null]"),
+    ("mean", "[0.5, 0.5, NaN]"),
+    ("mean", "[0.5, 0.5, Infinity]"),
+    ("std", "[0.5, 0.5, 0.0]"),
+    ("std", "[0.5, 0.5, -1.0]"),
+    ("std", "[0.5, 0.5, NaN]"),
+    ("std", "[0.5, 0.5, Infinity]"),
+    ("std", "{}"),
+    ("kind", "magic"),
+    ("precision", "int4"),
+    ("seed", "seven"),
+    ("accuracy", ""),
+    ("mean", "[" * 100_000),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), CHANGES, ids=lambda text: text[:20])
+@pytest.mark.parametrize("which", [0, 2], ids=["static-dynamic", "static-only"])
+def test_a_description_that_does_not_fit_is_refused(tmp_path: Path, which: int, key: str, value: str) -> None:
+    """Tensors and their description must agree before anything is computed with them."""
+    content = to_bytes(sets()[which], WHENCE)
+    header = header_of(content)
+    header["__metadata__"][key] = value
+    if which == 2 and (key, value) == ("frames", "7"):
+        return  # a still video can be of any length
+    refused(tmp_path / "d", with_header(content, header))
+
+
+def test_every_description_is_needed(tmp_path: Path) -> None:
+    """A file that lost a line of its description."""
+    content = to_bytes(sets()[0], WHENCE)
+    for key in ("kind", "classes", "ipc", "frames", "mean", "std", "precision", "seed", "accuracy"):
+        header = header_of(content)
+        del header["__metadata__"][key]
+        refused(tmp_path / "d", with_header(content, header))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["static", "dynamic", "hallucinator.weight"])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float, name: str) -> None:
+    """One NaN in a memory makes every network trained on it NaN, hours later."""
+    synthetic = sets()[0]
+    synthetic.tensors()[name].view(-1)[5] = value
+    assert "finite" in refused(tmp_path / "n", to_bytes(synthetic, WHENCE)).problem
+
+
+def test_stills_of_the_wrong_shape_are_refused(tmp_path: Path) -> None:
+    """Grey images, or ones of another size, would end in a traceback inside a network."""
+    spec = make_spec()
+    refused(tmp_path / "g", to_bytes(StillVideo(spec, 1, torch.zeros(2, 1, 1, 4, 4)), WHENCE))
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    """Sets are shared: opening one must never run code."""
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "harmed"),)
+
+    torch.save({"static": Evil()}, tmp_path / "evil.pt")
+    refused(tmp_path / "evil.safetensors", (tmp_path / "evil.pt").read_bytes())
+    assert not (tmp_path / "harmed").exists()

@@ -1,0 +1,103 @@
+"""Pixels, coresets and still videos: rows of a table that must be trained on by the same rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet
+from tests.tiny import make_spec, make_static_dynamic
+
+SPEC = make_spec("abc", frames=3, height=4, width=5)
+
+
+def pixels(kind: type[Pixels] = Pixels, ipc: int = 2) -> Pixels:
+    return kind(SPEC, torch.randn(3, ipc, 3, 3, 4, 5, generator=torch.Generator().manual_seed(0)))
+
+
+def stills(per_class: int) -> torch.Tensor:
+    return torch.randn(3, per_class, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", [Pixels, Coreset])
+def test_pixels_are_their_own_clips(kind: type[Pixels]) -> None:
+    """Frames before channels on the disk, channels before frames for networks: nothing else changes."""
+    synthetic = pixels(kind)
+    for clips, labels in (synthetic.expand(), synthetic.sample(torch.Generator())):
+        assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+        for number in range(6):
+            stored = synthetic.pixels[number // 2, number % 2].numpy()
+            assert np.array_equal(clips[number].numpy(), np.moveaxis(stored, 1, 0))
+
+
+def test_a_still_video_is_one_image_for_all_frames() -> None:
+    """The "boring video" row: each frame the same, and each image of an instance in turn."""
+    static = stills(4)
+    synthetic = StillVideo(SPEC, 2, static)
+    clips, labels = synthetic.expand()
+    assert labels.tolist() == [c for c in range(3) for _ in range(4)] and synthetic.variants == 2
+    for number, clip in enumerate(clips):
+        for t in range(SPEC.frames):
+            assert torch.equal(clip[:, t], static[number // 4, number % 4])
+    drawn, _ = synthetic.sample(torch.Generator().manual_seed(1))
+    for number, clip in enumerate(drawn):
+        own = static[number // 2, 2 * (number % 2) : 2 * (number % 2) + 2]
+        assert any(torch.equal(clip[:, 0], image) for image in own)
+
+
+def test_static_images_are_all_drawn() -> None:
+    """Stage 1 matches all images of a class in every step."""
+    synthetic = StaticImages(SPEC, stills(4))
+    images, labels = synthetic.sample(torch.Generator(), [2, 0])
+    assert labels.tolist() == [2] * 4 + [0] * 4
+    assert torch.equal(images, torch.cat([synthetic.static[2], synthetic.static[0]]))
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "values"),
+    [
+        (pixels(ipc=2), 3 * 2 * 3 * 3 * 4 * 5),
+        (StaticImages(SPEC, stills(4)), 3 * 4 * 3 * 4 * 5),
+        (StillVideo(SPEC, 2, stills(4)), 3 * 4 * 3 * 4 * 5),
+    ],
+    ids=["pixels", "images", "still"],
+)
+def test_bytes_by_hand(synthetic: SyntheticSet, values: int) -> None:
+    """Bytes are the honest axis of every comparison: 4, 2 or 1 a value; in uint8 a range for each slice."""
+    slices = 3 * synthetic.tensors()[next(iter(synthetic.tensors()))].shape[1]
+    assert synthetic.stored_values == values
+    assert synthetic.nbytes() == synthetic.nbytes("float32") == 4 * values
+    assert synthetic.nbytes("float16") == 2 * values
+    assert synthetic.nbytes("uint8") == values + 8 * slices
+
+
+def test_a_coreset_costs_a_byte_a_value() -> None:
+    """Real clips are exact in uint8; counting them as floats would make every comparison look too good."""
+    assert pixels(Coreset).nbytes() == pixels(Coreset).nbytes("uint8") == 3 * 2 * 3 * 3 * 4 * 5
+
+
+def test_bytes_of_static_dynamic_by_hand() -> None:
+    """Memories at the precision, the hallucinator's 327 numbers always in float32."""
+    synthetic = make_static_dynamic(SPEC, ipc=2, statics=2, dynamics=1)
+    static, dynamic = 3 * 4 * 3 * 20, 3 * 2 * 3 * 20
+    assert synthetic.stored_values == static + dynamic + 327
+    assert synthetic.nbytes("float32") == 4 * (static + dynamic + 327)
+    assert synthetic.nbytes("float16") == 2 * (static + dynamic) + 4 * 327
+    assert synthetic.nbytes("uint8") == static + dynamic + 8 * (3 * 4 + 3 * 2) + 4 * 327
+
+
+@pytest.mark.parametrize(("ipc", "mebibytes"), [(1, 114.8), (5, 574.2)])
+def test_published_bytes_of_pixels(ipc: int, mebibytes: float) -> None:
+    """method.md: MiniUCF, 50 classes of 16 x 112 x 112 in float32."""
+    spec = make_spec([str(c) for c in range(50)], frames=16, height=112)
+    synthetic = Pixels(spec, torch.empty(50, ipc, 16, 3, 112, 112, device="meta"))
+    assert synthetic.nbytes() / 2**20 == pytest.approx(mebibytes, abs=0.06)
+
+
+def test_published_bytes_of_static_dynamic() -> None:
+    """method.md: 2 statics and 2 dynamics of 16 frames an instance: 90.9 MiB."""
+    values = 50 * (2 * 3 + 2 * 16) * 112 * 112
+    assert 4 * values / 2**20 == pytest.approx(90.9, abs=0.06)
+    small = make_static_dynamic(make_spec([str(c) for c in range(50)], frames=16, height=7))
+    assert (small.nbytes() - 4 * 327) * 256 == 4 * values

@@ -1,0 +1,237 @@
+"""Static-dynamic memories: what a user loses here is that the stored numbers are the clips that were learned."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from engine.models import Hallucinator
+from engine.synthetic import StaticDynamic, residual_dynamic
+from tests.tiny import compose_by_hand, make_spec, make_static_dynamic
+
+PAIRINGS = [(1, 1), (2, 2), (3, 2)]
+
+
+def marked(ipc: int, statics: int, dynamics: int, classes: int = 3) -> StaticDynamic:
+    """Memories whose clips say of what they are made: channel 0 is 100 c + s, channel 1 is 100 c + d."""
+    spec = make_spec("abcdef"[:classes], frames=2, height=3)
+    static, dynamic = (
+        100.0 * torch.arange(classes)[:, None] + torch.arange(ipc * number)[None] for number in (statics, dynamics)
+    )
+    hallucinator = Hallucinator()
+    with torch.no_grad():
+        hallucinator.weight.zero_()
+        hallucinator.bias.zero_()  # type: ignore[union-attr]
+        hallucinator.weight[0, 0, 1, 1, 1] = hallucinator.weight[1, 3, 1, 1, 1] = 1.0
+    return StaticDynamic(
+        spec,
+        ipc,
+        static[:, :, None, None, None].expand(-1, -1, 3, 3, 3).contiguous(),
+        dynamic[:, :, None, None, None, None].expand(-1, -1, 2, 1, 3, 3).contiguous(),
+        hallucinator,
+    )
+
+
+def origins(clips: torch.Tensor) -> list[tuple[int, int, int]]:
+    """(class, static, dynamic) of marked clips; all voxels of a clip must agree."""
+    found = []
+    for clip in clips:
+        s, d = (channel.unique().tolist() for channel in clip[:2])
+        assert len(s) == len(d) == 1 and s[0] // 100 == d[0] // 100
+        found.append((int(s[0] // 100), int(s[0] % 100), int(d[0] % 100)))
+    return found
+
+
+def test_clips_are_the_hallucinator_s_convolution() -> None:
+    """Every clip of the set against explicit loops in float64, with random weights and a frame that is not square."""
+    spec = make_spec(frames=3, height=4, width=5)
+    synthetic = make_static_dynamic(spec, ipc=2, statics=2, dynamics=1)
+    clips, labels = synthetic.expand()
+    tensors = {name: tensor.numpy() for name, tensor in synthetic.tensors().items()}
+    number = 0
+    for c, j, s in itertools.product(range(2), range(2), range(2)):
+        expected = compose_by_hand(
+            tensors["static"][c, 2 * j + s],
+            tensors["dynamic"][c, j, :, 0],
+            tensors["hallucinator.weight"],
+            tensors["hallucinator.bias"],
+        )
+        assert labels[number] == c
+        assert np.allclose(clips[number].numpy(), expected, rtol=1e-5, atol=1e-5)
+        number += 1
+    assert len(clips) == number == 8
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 3])
+@pytest.mark.parametrize(("statics", "dynamics"), PAIRINGS)
+def test_a_draw_has_a_clip_of_every_instance_made_of_its_own(ipc: int, statics: int, dynamics: int) -> None:
+    """Memories of another instance, or class, would blur what each one learns; any IPC must work."""
+    synthetic = marked(ipc, statics, dynamics)
+    seen = Counter()
+    for seed in range(30):
+        clips, labels = synthetic.sample(torch.Generator().manual_seed(seed))
+        assert labels.tolist() == [c for c in range(3) for _ in range(ipc)] and labels.dtype == torch.int64
+        for number, (c, s, d) in enumerate(origins(clips)):
+            assert (c, s // statics, d // dynamics) == (number // ipc, number % ipc, number % ipc)
+            seen[c, s, d] += 1
+    assert len(seen) == 3 * ipc * statics * dynamics, "some pairs are never drawn"
+
+
+@pytest.mark.parametrize(("statics", "dynamics"), [(2, 2), (3, 2)])
+def test_pairs_are_drawn_equally_often(statics: int, dynamics: int) -> None:
+    """A pair that is drawn less often is learned worse. Chi-square over the pairs of each instance."""
+    synthetic, draws = marked(2, statics, dynamics), 160
+    seen = Counter()
+    for seed in range(draws):
+        seen.update(origins(synthetic.sample(torch.Generator().manual_seed(seed))[0]))
+    pairs = statics * dynamics
+    for c, j in itertools.product(range(3), range(2)):
+        counts = [
+            seen[c, j * statics + s, j * dynamics + d] for s, d in itertools.product(range(statics), range(dynamics))
+        ]
+        expected = draws / pairs
+        assert sum(counts) == draws
+        assert sum((count - expected) ** 2 / expected for count in counts) < pairs - 1 + 6 * (2 * (pairs - 1)) ** 0.5
+
+
+def test_instances_are_drawn_independently() -> None:
+    """If all instances took the same variant, a batch would show a quarter of the combinations."""
+    synthetic = marked(2, 2, 2)
+    together = Counter()
+    for seed in range(150):
+        found = origins(synthetic.sample(torch.Generator().manual_seed(seed), [1])[0])
+        together[tuple((s % 2, d % 2) for _, s, d in found)] += 1
+    assert len(together) == 16
+
+
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True), st.integers(1, 3))
+def test_a_draw_of_some_classes_is_that_part_of_the_whole_draw(seed: int, classes: list[int], ipc: int) -> None:
+    """A large set is drawn in parts to fit into memory: it must be the same draw."""
+    synthetic = marked(ipc, 2, 2)
+    whole, _ = synthetic.sample(torch.Generator().manual_seed(seed))
+    part, labels = synthetic.sample(torch.Generator().manual_seed(seed), classes)
+    assert labels.tolist() == [c for c in classes for _ in range(ipc)]
+    assert torch.equal(part, torch.cat([whole[c * ipc : (c + 1) * ipc] for c in classes]))
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 3])
+@pytest.mark.parametrize(("statics", "dynamics"), PAIRINGS)
+def test_expand_gives_every_clip_once_in_order(ipc: int, statics: int, dynamics: int) -> None:
+    """By class, instance, static, dynamic: exported names and grids go by this order."""
+    synthetic = marked(ipc, statics, dynamics)
+    clips, labels = synthetic.expand()
+    expected = [
+        (c, j * statics + s, j * dynamics + d)
+        for c in range(3)
+        for j in range(ipc)
+        for s in range(statics)
+        for d in range(dynamics)
+    ]
+    assert origins(clips) == expected and labels.tolist() == [c for c, _, _ in expected]
+    assert len(expected) == 3 * synthetic.clips_per_class and not clips.requires_grad
+
+
+def test_the_dataset_is_what_expand_gives() -> None:
+    """`load_synthetic(path).as_dataset()` is how others train on a set: a plain torch Dataset in a plain DataLoader."""
+    synthetic = make_static_dynamic(make_spec("abc"), ipc=2)
+    clips, labels = synthetic.expand()
+    dataset = synthetic.as_dataset()
+    assert len(dataset) == len(clips) == 3 * 2 * 4  # type: ignore[arg-type]
+    loaded = list(DataLoader(dataset, batch_size=5))
+    assert torch.allclose(torch.cat([batch for batch, _ in loaded]), clips, atol=1e-6)
+    assert torch.equal(torch.cat([batch for _, batch in loaded]), labels)
+    item, label = dataset[7]
+    assert item.shape == (3, 3, 4, 4) and item.dtype == torch.float32 and type(label) is int
+    assert not item.requires_grad
+    for outside in (len(clips), -1):
+        with pytest.raises(IndexError):
+            dataset[outside]
+
+
+def test_layout_is_channels_last() -> None:
+    """3-D convolutions on the GPU are several times slower in the other layout."""
+    clips, _ = make_static_dynamic(make_spec()).sample(torch.Generator())
+    assert clips.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_the_gradient_is_that_of_the_clips() -> None:
+    """Against finite differences in float64; the static memory, frozen in stage 2, has none."""
+    synthetic = make_static_dynamic(make_spec(height=3), ipc=1)
+    synthetic.hallucinator.double()
+    synthetic.static, synthetic.dynamic = synthetic.static.double(), synthetic.dynamic.double()
+    parameters = synthetic.parameters()
+    assert set(parameters) == {"dynamic", "hallucinator.weight", "hallucinator.bias"}
+    for parameter in parameters.values():
+        parameter.requires_grad_()
+    rng = torch.Generator().manual_seed(1)
+    weights = torch.randn(2, 3, 3, 3, 3, dtype=torch.float64, generator=rng)
+
+    def loss() -> torch.Tensor:
+        return (weights * synthetic.sample(torch.Generator().manual_seed(5))[0] ** 2).sum()
+
+    loss().backward()
+    assert synthetic.static.grad is None and not synthetic.static.requires_grad
+    for parameter in parameters.values():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+        flat, gradient = parameter.detach().view(-1), parameter.grad.reshape(-1)
+        for index in range(0, len(flat), max(1, len(flat) // 12)):
+            before, values = flat[index].item(), []
+            for change in (1e-5, -1e-5):
+                flat[index] = before + change
+                values.append(loss().item())
+            flat[index] = before
+            assert gradient[index].item() == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5, abs=1e-6)
+
+
+def test_tensors_are_the_parameters_themselves() -> None:
+    """A checkpoint is written from them and loaded into them: a copy would lose every step."""
+    synthetic = make_static_dynamic(make_spec())
+    with torch.no_grad():
+        synthetic.parameters()["dynamic"].fill_(7.0)
+        synthetic.tensors()["hallucinator.bias"].fill_(3.0)
+    assert synthetic.tensors()["dynamic"].unique().tolist() == [7.0]
+    assert synthetic.hallucinator.bias.tolist() == [3.0] * 3  # type: ignore[union-attr]
+
+
+# --- the start from real clips ---------------------------------------------------------------------------------------
+
+
+def luminance(clips: np.ndarray, std: tuple[float, ...], axis: int) -> np.ndarray:
+    """Mean of the channels in pixel units, up to the constant that the means of the data add."""
+    return np.mean(np.moveaxis(clips, axis, -1) * np.array(std), axis=-1)
+
+
+@pytest.mark.parametrize(("ipc", "statics", "dynamics"), [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 3, 1)])
+def test_the_residual_is_the_least_squares_solution(ipc: int, statics: int, dynamics: int) -> None:
+    """Against numpy's lstsq, pixel by pixel, over the luminance errors of all pairs of an instance: a start that is
+    worse than it could be costs steps."""
+    std, rng = (0.2, 0.3, 0.25), np.random.default_rng(0)
+    clips = rng.normal(size=(2, ipc * dynamics, 3, 2, 3, 3))
+    static = rng.normal(size=(2, ipc * statics, 3, 3, 3))
+    found = residual_dynamic(torch.tensor(clips).float(), torch.tensor(static).float(), ipc, std)
+    assert found.shape == (2, ipc * dynamics, 2, 1, 3, 3)
+    wanted, still = luminance(clips, std, 2), luminance(static, std, 2)
+    brightness = np.mean(std)  # what a dynamic of 1 adds to the luminance through an identity hallucinator
+    for c, d, t, h, w in np.ndindex(2, ipc * dynamics, 2, 3, 3):
+        j = d // dynamics
+        own = still[c, j * statics : (j + 1) * statics, h, w]
+        solution = np.linalg.lstsq(np.full((statics, 1), brightness), wanted[c, d, t, h, w] - own, rcond=None)[0]
+        assert found[c, d, t, 0, h, w].item() == pytest.approx(solution[0], rel=1e-4, abs=1e-5)
+
+
+def test_one_static_and_one_dynamic_give_the_clip_s_luminance() -> None:
+    """Stage 2 starts from what the eye recognises as the real clip."""
+    spec, rng = make_spec(), torch.Generator().manual_seed(0)
+    clips = torch.randn(2, 2, 3, 3, 4, 4, generator=rng)
+    static = torch.randn(2, 2, 3, 4, 4, generator=rng)
+    dynamic = residual_dynamic(clips, static, 2, spec.std)
+    made, _ = StaticDynamic(spec, 2, static, dynamic, Hallucinator.identity(spec.std)).expand()
+    expected = luminance(clips.flatten(0, 1).numpy(), spec.std, 1)
+    assert np.allclose(luminance(made.numpy(), spec.std, 1), expected, atol=1e-5)
