@@ -28,10 +28,11 @@ POLL_SECONDS = 0.4
 RUNS_POLL_SECONDS = 1.0
 CHUNK = 1 << 19
 """Bytes of log that one poll folds: about 20 ms."""
-FOLD_SECONDS = 0.05
-"""Processor time that one poll of the runs screen spends on logs."""
+FOLD_SECONDS = 0.12
+"""Processor time that one poll of the runs screen spends on logs that it has not read yet."""
 SHARE = 0.04
 """The share of one core that following a run may take."""
+LONGEST_PAUSE = 2.0
 HURRY = 0.4
 """The share while an existing log is read through, which happens once and keeps the user waiting."""
 LOG_LINES = 300
@@ -159,7 +160,7 @@ class Pace:
         began = time.thread_time()
         snapshot, soon = poll()
         cost = time.thread_time() - began
-        self.pause = cost / HURRY if soon else max(self._interval, cost / SHARE)
+        self.pause = cost / HURRY if soon else min(LONGEST_PAUSE, max(self._interval, cost / SHARE))
         return snapshot
 
 
@@ -342,11 +343,12 @@ class RunsWatcher:
         self._pace = Pace(RUNS_POLL_SECONDS)
         self._entries: dict[Path, _Entry] = {}
         self._last: RunsSnapshot | None = None
+        self._folding = 0.0
 
     @property
     def pause(self) -> float:
-        """Seconds to wait before the next poll."""
-        return self._pace.pause
+        """Seconds to wait before the next poll; reading new logs has a budget of its own and does not delay it."""
+        return max(RUNS_POLL_SECONDS, self._pace.pause - self._folding / SHARE)
 
     def poll(self) -> RunsSnapshot | None:
         """The runs as they are now, or None if that is as they were."""
@@ -364,7 +366,8 @@ class RunsWatcher:
                 folding += time.thread_time() - began
         snapshot = RunsSnapshot(self.folder, tuple(entry.row() for entry in self._entries.values()))
         changed, self._last = snapshot != self._last, snapshot
-        return (snapshot if changed else None), folding >= FOLD_SECONDS
+        self._folding = folding
+        return (snapshot if changed else None), False
 
 
 class _Entry:

@@ -57,6 +57,7 @@ class RunsScreen(LiveScreen):
         self._clock = clock
         self._watcher = RunsWatcher(folder)
         self._cells: dict[str, list[Text]] = {}
+        self._shown_rows: dict[str, tuple[RunRow, str]] = {}
 
     def compose(self) -> ComposeResult:
         """Title, table or friendly words, details of the chosen run, keys."""
@@ -96,7 +97,7 @@ class RunsScreen(LiveScreen):
         if not rows:
             self._show_empty()
         now = self._clock()
-        cells = {str(row.path): self._row_cells(row, now) for row in rows}
+        cells = {str(row.path): self._cached_cells(row, now) for row in rows}
         if list(cells) == list(self._cells):
             self._update(table, cells)
         else:
@@ -138,6 +139,14 @@ class RunsScreen(LiveScreen):
         used = sum(width + 2 for _, width in fixed) + 2
         return [("name", max(12, self.size.width - used - 2)), *fixed]
 
+    def _cached_cells(self, row: RunRow, now: float) -> list[Text]:
+        """The cells as they were, if nothing in them changed: with hundreds of runs most do not."""
+        key, shown = str(row.path), (row, words.age(now - row.created))
+        if self._shown_rows.get(key) != shown or key not in self._cells:
+            self._shown_rows[key] = shown
+            return self._row_cells(row, now)
+        return self._cells[key]
+
     def _row_cells(self, row: RunRow, now: float) -> list[Text]:
         colours = self.app.theme_variables
         widths = dict(self._columns())
@@ -169,6 +178,8 @@ class RunsScreen(LiveScreen):
         names = [name for name, _ in self._columns()]
         for key, row in cells.items():
             old = self._cells[key]
+            if row is old:
+                continue
             for name, before, after in zip(names, old, row, strict=True):
                 if before != after or before.style != after.style:
                     table.update_cell(key, name, after)
