@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def run_distillation(
     checkpoint counts; `vdtui resume` or ``resume_distillation`` goes on from it. Raises VdtuiError.
     """
     folder = None if runs_dir is None else Path(runs_dir)
-    run = new_run(preset, data, folder, name, preset.title.lower().replace(" ", "-") or "run", sys.argv)
+    run = new_run(preset, data, folder, name, re.sub(r"[^\w.+=-]+", "-", preset.title).strip("-.") or "run", sys.argv)
     return resume_distillation(run, on_event=on_event)
 
 

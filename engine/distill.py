@@ -28,7 +28,7 @@ from engine.events import (
 )
 from engine.export.report import write_html
 from engine.learning import Learning, Selection
-from engine.matching import DistributionMatching, GradientMatching
+from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES
 from engine.models import Hallucinator, choose_device, image_model, seeded, video_model
 from engine.pace import NetworkPace
 from engine.runs.checkpoints import Checkpoint
@@ -98,16 +98,13 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     table = work.preset.static
     static = start_static(work) if resume is None else torch.from_numpy(resume.arrays["static"]).to(work.device)
     images = StaticImages(work.spec, static.requires_grad_())
-    objective = GradientMatching(
+    objective = IMAGE_OBJECTIVES[table.objective].of_preset(
+        table,
         work.train,
         lambda number: image_model(
             len(work.spec.classes), work.spec.height, derive(work.seed, "static-network", number), work.device
         ),
-        table.batch_real,
         derive(work.seed, "static"),
-        table.outer_loops,
-        table.inner_loops,
-        table.lr_network,
     )
     optimiser = torch.optim.SGD([{"params": [static], "lr": table.lr}], momentum=table.momentum)
     Learning(work, "static", images, objective, optimiser, table.steps, table.checkpoint_every).run(resume)
@@ -147,7 +144,8 @@ def learn_dynamic(work: Work, static: torch.Tensor | None, resume: Checkpoint | 
             tensor.copy_(torch.from_numpy(resume.arrays[name]))
     for parameter in synthetic.parameters().values():
         parameter.requires_grad_()
-    objective = DistributionMatching(
+    objective = CLIP_OBJECTIVES[table.objective].of_preset(
+        table,
         work.train,
         lambda step: video_model(
             work.preset.evaluation.models[0],
@@ -157,7 +155,6 @@ def learn_dynamic(work: Work, static: torch.Tensor | None, resume: Checkpoint | 
             derive(work.seed, "dynamic-network", step),
             work.device,
         ),
-        table.batch_real,
         derive(work.seed, "dynamic"),
         work.precision,
     )
@@ -229,6 +226,7 @@ def final_table(work: Work) -> None:
             trials,
             precision=precision,
             selected_on=chosen.provenance.selected_on if is_chosen else "none",
+            protocol=work.preset.evaluation.protocol,
             model=work.recipe.model,
             data_fingerprint=work.fingerprint,
             step=step if is_chosen else None,

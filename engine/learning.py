@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from engine.errors import DivergedError, StopRequested
-from engine.evaluation import PROTOCOL, TrialCache, mean_std, network_seed, run_trial
+from engine.evaluation import TrialCache, mean_std, network_seed, run_trial
 from engine.events import BestChanged, Evaluated, NetworkTrained, PreviewSaved, StageFinished, StageStarted, Step
 from engine.matching import Objective
 from engine.pace import NetworkPace, StepPace
@@ -68,8 +68,9 @@ class Selection:
 
     def provenance(self, step: int, accuracy: float | None) -> Provenance:
         """What the file says of itself."""
+        protocol = self._work.preset.evaluation.protocol
         selected_on = "none" if self._work.val is None else "val"
-        return Provenance(self._work.preset.title, self._work.seed, step, PROTOCOL, selected_on, accuracy)
+        return Provenance(self._work.preset.title, self._work.seed, step, protocol, selected_on, accuracy)
 
     def _accuracy(self, step: int) -> float:
         work, number = self._work, self._work.preset.evaluation.selection_repeats

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -108,7 +109,8 @@ def _resolve(name: str, seen: tuple[str, ...] = (), folder: Path | None = None) 
 
 def _find(name: str, folder: Path | None) -> _Source:
     if name.endswith(".toml") or "/" in name:
-        path = Path(name) if folder is None or Path(name).is_absolute() else folder / name
+        # Normalised, so that a circle of presets is seen however they name each other.
+        path = Path(os.path.normpath(Path(name) if folder is None else folder / name))
         return _Source(str(path), _parse(str(path), _read(path)), path.parent)
     entry = resources.files("presets") / f"{name}.toml"
     if not name or not entry.is_file():
@@ -179,9 +181,11 @@ def keys(model: type[BaseModel] = Preset, prefix: str = "") -> list[str]:
 
 
 def _suggest(key: str) -> str:
-    near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.5)
-    if not near:
-        near = [valid for valid in keys() if valid.rpartition(".")[2] == key.rpartition(".")[2]]
+    same = [valid for valid in keys() if valid.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = difflib.get_close_matches(key, same, n=1, cutoff=0.5) or difflib.get_close_matches(
+        key, keys(), n=1, cutoff=0.5
+    )
+    near = near or same
     return f"Did you mean {near[0]}?" if near else "`vdtui presets default` shows all keys."
 
 
@@ -189,6 +193,8 @@ def _explained(error: ValidationError, label: str) -> PresetError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        if isinstance(first["input"], dict) and first["input"]:  # a section that does not exist
+            key = f"{key}.{next(iter(first['input']))}"
         return PresetError(f"{label}: unknown key {key}.", _suggest(key))
     message = first["msg"].removeprefix("Value error, ")
     if not key:

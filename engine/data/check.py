@@ -33,6 +33,15 @@ def check_data(preset: Preset) -> None:
 def open_checked(path: Path, wanted: DatasetTable) -> ClipStore:
     """The clips file ``path``, if it is what the preset's table ``wanted`` says and networks can take it."""
     store = ClipStore.open(path)
+    try:
+        _check(store, path, wanted)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _check(store: ClipStore, path: Path, wanted: DatasetTable) -> None:
     for name, value, found in (
         ("frames", wanted.frames, store.frames),
         ("size", wanted.size, store.height),
@@ -55,4 +64,3 @@ def open_checked(path: Path, wanted: DatasetTable) -> ClipStore:
     if empty or not len(store.split("test")):
         problem = f"{path} has no training clips of {empty[0]!r}." if empty else f"{path} has no test clips."
         raise DataError(problem, "Prepare the data with training videos of every class, and with test videos.")
-    return store

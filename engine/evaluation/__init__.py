@@ -1,8 +1,7 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
 from engine.evaluation.protocols import (
-    PROTOCOL,
-    PROTOCOL_VERSION,
+    PROTOCOLS,
     TrialCache,
     mean_std,
     network_seed,
@@ -12,8 +11,7 @@ from engine.evaluation.protocols import (
 from engine.evaluation.training import Outcome, Recipe, evaluate_network, outcome, train_network
 
 __all__ = [
-    "PROTOCOL",
-    "PROTOCOL_VERSION",
+    "PROTOCOLS",
     "Outcome",
     "Recipe",
     "TrialCache",

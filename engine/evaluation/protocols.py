@@ -22,7 +22,8 @@ from engine.runs.files import read_json, write_json
 from engine.seeds import derive
 from engine.synthetic.base import SyntheticSet
 
-PROTOCOL, PROTOCOL_VERSION = "strict", 1
+PROTOCOLS = {"strict": 1}
+"""Protocols and their versions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,7 @@ def result(
     *,
     precision: str,
     selected_on: str,
+    protocol: str,
     model: str,
     data_fingerprint: str,
     step: int | None,
@@ -130,8 +132,8 @@ def result(
         "bytes": synthetic.nbytes(precision),
         "stored_values": synthetic.stored_values,
         "precision": precision,
-        "protocol": PROTOCOL,
-        "protocol_version": PROTOCOL_VERSION,
+        "protocol": protocol,
+        "protocol_version": PROTOCOLS[protocol],
         "selected_on": selected_on,
         "model": model,
         "top1": summary([outcome.top1 for outcome in outcomes], seeds),

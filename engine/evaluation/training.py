@@ -58,7 +58,7 @@ def train_network(
     network.train()
     with seeded(derive(seed, "dropout"), device):
         for epoch in range(recipe.epochs):
-            if epoch == recipe.epochs // 2:
+            if epoch == (recipe.epochs + 1) // 2:
                 optimiser.param_groups[0]["lr"] = recipe.lr / 10
             rng = generator(seed, "epoch", epoch)
             with torch.no_grad():
@@ -100,7 +100,7 @@ def outcome(logits: torch.Tensor, labels: torch.Tensor, video: torch.Tensor, cla
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     confusion.index_put_((target, ranked[:, 0]), torch.ones(number, dtype=torch.int64), accumulate=True)
     totals = confusion.sum(1)
-    per_class = [float(confusion[c, c] / totals[c]) if totals[c] else None for c in range(classes)]
+    per_class = [int(confusion[c, c]) / int(totals[c]) if totals[c] else None for c in range(classes)]
     hits = ranked[:, :5] == target.unsqueeze(1)
     return Outcome(
         top1=float(hits[:, 0].double().mean()),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import torch
 from torch import nn
 
+from engine.config.schema import DynamicTable
 from engine.data.batches import RealClips
 from engine.matching.base import Objective, parts
 from engine.models.base import Network
@@ -38,6 +40,18 @@ class DistributionMatching(Objective):
         self._seed = seed
         self._precision = precision
         self._clips_at_once = clips_at_once
+
+    @classmethod
+    def of_preset(
+        cls,
+        table: DynamicTable,
+        real: RealClips,
+        new_network: Callable[[int], Network],
+        seed: int,
+        precision: torch.dtype,
+    ) -> Self:
+        """The objective as the preset's table says."""
+        return cls(real, new_network, table.batch_real, seed, precision)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per group of classes whose synthetic clips fit into one pass."""

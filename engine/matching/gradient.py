@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Self
 
 import torch
 from torch import nn
 
+from engine.config.schema import StaticTable
 from engine.data.batches import RealClips
 from engine.matching.base import Objective
+from engine.models.base import Network
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 
@@ -40,6 +43,11 @@ class GradientMatching(Objective):
         self._inner_loops = inner_loops
         self._lr_network = lr_network
         self._network: nn.Module | None = None
+
+    @classmethod
+    def of_preset(cls, table: StaticTable, real: RealClips, new_network: Callable[[int], Network], seed: int) -> Self:
+        """The objective as the preset's table says."""
+        return cls(real, new_network, table.batch_real, seed, table.outer_loops, table.inner_loops, table.lr_network)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per class."""

@@ -29,7 +29,7 @@ class ConvNet3D(Network):
             *_block(3, 64, pool=(1, 2, 2)),
             *_block(64, 128, pool=(2, 2, 2)),
             *_block(128, 128, pool=(2, 2, 2)),
-            nn.AvgPool3d((2, 2, 2) if size > MIN_SIZE else (2, 1, 1), stride=1),
+            nn.AvgPool3d((2, 2, 2) if last_side(size) > 1 else (2, 1, 1), stride=1),
         )
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Conv3d(128, classes, kernel_size=1)
@@ -49,6 +49,16 @@ def _block(channels_in: int, channels_out: int, pool: tuple[int, int, int]) -> l
     return [conv, nn.ReLU(inplace=True), nn.MaxPool3d(pool)]
 
 
+def last_side(size: int) -> int:
+    """Height and width of the map after the last block: 2 at 112 pixels, 1 below 107.
+
+    The reference averages over 2 x 2 above 64 pixels, which a map of 1 x 1 cannot; there only time is averaged.
+    """
+    for _ in range(3):
+        size = ((size - 1) // 2 + 1) // 2
+    return size
+
+
 def forward_flops(frames: int, size: int, classes: int = 50) -> int:
     """Multiplications and additions of one clip's forward pass: 11.0 G at 16 x 112, 1.77 G at 8 x 64."""
     flops, channels_in = 0, 3
@@ -57,5 +67,5 @@ def forward_flops(frames: int, size: int, classes: int = 50) -> int:
         side = (side - 1) // 2 + 1
         flops += 2 * channels_in * 3 * 7 * 7 * channels_out * time * side * side
         side, time, channels_in = side // 2, time // pool_time, channels_out
-    side_left = side - 1 if size > MIN_SIZE else side
+    side_left = side - 1 if side > 1 else side
     return flops + 2 * 128 * classes * (time - 1) * side_left * side_left

@@ -37,7 +37,9 @@ def save_checkpoint(folder: Path, order: int, checkpoint: Checkpoint) -> Path:
 
     path = folder / f"{order:08d}-{checkpoint.stage}-{checkpoint.step}.safetensors"
     metadata = {"stage": checkpoint.stage, "step": str(checkpoint.step), "document": json.dumps(checkpoint.document)}
-    write_bytes(path, save(checkpoint.arrays, metadata))
+    # The library stores the memory behind an array: of a view, that is not what the view shows.
+    arrays = {name: array.copy(order="C") for name, array in checkpoint.arrays.items()}
+    write_bytes(path, save(arrays, metadata))
     with storage_errors(folder):
         for old in checkpoint_files(folder)[:-KEPT]:
             old.unlink(missing_ok=True)

@@ -145,7 +145,7 @@ class RunDirectory:
 
 def check_name(name: str) -> str:
     """``name`` if it can be a folder's name; raises UsageError otherwise."""
-    if not re.fullmatch(r"[\w][\w .+=-]{0,99}", name) or name.strip() != name:
+    if not re.fullmatch(r"[\w][\w .+=-]{0,99}", name) or name.strip() != name or len(os.fsencode(name)) > 200:
         problem = f"{name!r} cannot be a run's name."
         raise UsageError(
             problem, "Use letters, digits, dots, dashes and underscores, at most 100, not starting with a dot."
@@ -196,7 +196,7 @@ def _claim(folder: Path, draft: Path, name: str | None, stem: str) -> Path:
 def find_run(folder: Path, name: str) -> RunDirectory:
     """The run ``name`` in ``folder``, or the one whose path ``name`` is; raises UsageError if there is none."""
     for path in (folder / name, Path(name)):
-        if (path / "preset.toml").is_file() or (path / "status.json").is_file():
+        if _is_run(path):
             return RunDirectory(path if path.name else path.resolve())
     import difflib
 
@@ -213,8 +213,14 @@ def list_runs(folder: Path) -> list[RunDirectory]:
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
-    runs = [path for path in paths if (path / "status.json").is_file() or (path / "preset.toml").is_file()]
-    return [RunDirectory(path) for path in sorted(runs, key=_age)]
+    return [RunDirectory(path) for path in sorted(filter(_is_run, paths), key=_age)]
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return (path / "status.json").is_file() or (path / "preset.toml").is_file()
+    except (OSError, ValueError):  # a name that no disk can hold
+        return False
 
 
 def _age(path: Path) -> tuple[float, str]:

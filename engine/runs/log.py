@@ -41,7 +41,9 @@ class EventLog:
     def _append(self, record: dict[str, Any]) -> None:
         line = json.dumps(finite(record), ensure_ascii=False, separators=(",", ":")) + "\n"
         content = line.encode("utf-8")
+        start = os.fstat(self._file.fileno()).st_size
         if self._file.write(content) != len(content):
+            self._file.truncate(start)  # else the next event would be appended to the half of this one
             raise OSError(errno.ENOSPC, "only a part of the line could be written")
 
     def sync(self) -> None:
@@ -81,8 +83,8 @@ class EventTail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
-        self._rest = b""
+        self._offset = 0  # of the first line that was not read whole
+        self._torn = 0  # bytes seen of it; they are read again, for the next worker may have cut them off
         self.restarted = False
 
     def read(self, limit: int = 1 << 24) -> list[dict[str, Any]]:
@@ -94,21 +96,22 @@ class EventTail:
         try:
             size = self._path.stat().st_size
             if size < self._offset:
-                self._offset, self._rest, self.restarted = 0, b"", True
-            if size == self._offset:
+                self._offset, self._torn, self.restarted = 0, 0, True
+            if size == self._offset + self._torn:
                 return []
             with open(self._path, "rb") as file:
                 file.seek(self._offset)
-                block = file.read(limit)
+                block = file.read(limit if limit < 0 else self._torn + limit)
         except OSError:
             return []
-        self._offset += len(block)
-        *lines, self._rest = (self._rest + block).split(b"\n")
+        *lines, rest = block.split(b"\n")
+        self._offset += len(block) - len(rest)
+        self._torn = len(rest)
         records = []
         for line in lines:
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if not isinstance(record, dict):
                 continue

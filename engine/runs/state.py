@@ -47,10 +47,10 @@ class Curve:
     steps: list[int] = dataclasses.field(default_factory=list)
     values: list[float] = dataclasses.field(default_factory=list)
 
-    def add(self, step: int, value: float | None) -> None:
-        """Append a point; a missing value (null in the log: it was not finite) becomes NaN."""
+    def add(self, step: int, value: float) -> None:
+        """Append a point."""
         self.steps.append(step)
-        self.values.append(math.nan if value is None else value)
+        self.values.append(value)
 
     def cut(self, step: int) -> None:
         """Forget the points after ``step``."""
@@ -130,7 +130,7 @@ class RunState:
             return
         try:
             handler(record, float(time))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return
         self.events += 1
         self.updated = float(time)
@@ -185,19 +185,20 @@ class RunState:
         self._say(time, f"stage {stage.name} done in {stage.seconds:.0f} s")
 
     def _on_progress(self, record: dict[str, Any], time: float) -> None:
+        step, total, rate = int(record["step"]), int(record["total"]), float(record["rate"])
+        what, left = str(record["what"]), _seconds(record.get("eta"))
         stage = self._stage(str(record["stage"]))
-        stage.step, stage.total = int(record["step"]), int(record["total"])
-        stage.rate, stage.what = float(record["rate"]), str(record["what"])
-        stage.left = record.get("eta")
+        stage.step, stage.total, stage.rate, stage.what, stage.left = step, total, rate, what, left
         self.stage = stage.name
 
     def _on_step(self, record: dict[str, Any], time: float) -> None:
+        step, total, rate = int(record["step"]), int(record["total"]), float(record["rate"])
+        loss, left = _number(record["loss"]), _seconds(record.get("eta"))
+        self.figures = {str(name): _number(value) for name, value in record["figures"].items()}
         stage = self._stage(str(record["stage"]))
-        stage.step, stage.total, stage.rate = int(record["step"]), int(record["total"]), float(record["rate"])
-        stage.what, stage.left = "", record.get("eta")
+        stage.step, stage.total, stage.rate, stage.what, stage.left = step, total, rate, "", left
         self.stage = stage.name
-        self.losses.setdefault(stage.name, Curve()).add(stage.step, record["loss"])
-        self.figures = {str(name): math.nan if value is None else value for name, value in record["figures"].items()}
+        self.losses.setdefault(stage.name, Curve()).add(step, loss)
 
     def _on_network_trained(self, record: dict[str, Any], time: float) -> None:
         text = (
@@ -257,6 +258,15 @@ class RunState:
     def _on_run_completed(self, record: dict[str, Any], time: float) -> None:
         self.seconds = float(record["seconds"])
         self._say(time, f"completed in {self.seconds:.0f} s")
+
+
+def _number(value: Any) -> float:
+    """A figure of the log; null, which is what it has for numbers that are not finite, is NaN."""
+    return math.nan if value is None else float(value)
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def fold(records: Iterable[dict[str, Any]]) -> RunState:

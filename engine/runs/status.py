@@ -78,12 +78,13 @@ def current_process(state: str) -> Status:
 
 
 def process_start(pid: int) -> str:
-    """The start time of a process as the kernel tells it, or "" where there is no /proc."""
+    """The start time of a process as the kernel tells it, or "" where there is no /proc; "dead" for a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "dead" if fields[0] in "ZX" else fields[19]
 
 
 def process_lives(status: Status) -> bool:
@@ -92,11 +93,12 @@ def process_lives(status: Status) -> bool:
         return False
     try:
         os.kill(status.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
-    return not status.pid_started or process_start(status.pid) in ("", status.pid_started)
+    started = process_start(status.pid)
+    return started != "dead" and (not status.pid_started or started in ("", status.pid_started))
 
 
 def actual_state(status: Status, now: float | None = None) -> str:

@@ -22,7 +22,7 @@ from engine.errors import DataError
 from engine.models.hallucinator import Hallucinator
 from engine.runs.files import write_bytes
 from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
-from engine.synthetic.pixels import Pixels
+from engine.synthetic.pixels import Coreset, Pixels
 from engine.synthetic.static_dynamic import StaticDynamic
 from engine.synthetic.still import StaticImages, StillVideo
 
@@ -89,11 +89,15 @@ def ordered(content: bytes) -> bytes:
 def encode(name: str, tensor: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
     """The tensors that store ``tensor`` at ``precision``.
 
-    uint8 has a scale and an offset for each [class, memory] slice: value = offset + scale * stored.
+    uint8 has a scale and an offset for each [class, memory] slice: value = offset + scale * stored. Raises DataError
+    for values that float16 cannot hold.
     """
     if precision == "float32" or not is_memory(name):
         return {name: tensor.contiguous()}
     if precision == "float16":
+        if tensor.abs().max() > torch.finfo(torch.float16).max:
+            problem = f"The {name} memory has values up to {tensor.abs().max():.3g}, beyond what float16 can hold."
+            raise DataError(problem, "Export it as float32 or uint8.")
         return {name: tensor.to(torch.float16).contiguous()}
     flat = tensor.flatten(2)
     low, high = flat.amin(2), flat.amax(2)
@@ -160,7 +164,7 @@ def _read(path: Path, device: str) -> tuple[dict[str, torch.Tensor], dict[str, s
 
 def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str]) -> SyntheticSet:
     kind, ipc = metadata["kind"], int(metadata["ipc"])
-    main = "pixels" if kind == "pixels" else "static"
+    main = "pixels" if kind in ("pixels", "coreset") else "static"
     spec = ClipSpec(
         classes=tuple(str(name) for name in json.loads(metadata["classes"])),
         frames=int(metadata["frames"]),
@@ -169,10 +173,13 @@ def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str]) -> Synthet
         mean=tuple(float(value) for value in json.loads(metadata["mean"])),
         std=tuple(float(value) for value in json.loads(metadata["std"])),
     )
-    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, spec.mean)) or min(spec.std) <= 0:
+    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, spec.mean + spec.std)):
         raise ValueError("mean or std")
+    if min(spec.std) <= 0 or spec.frames < 1 or ipc < 1:
+        raise ValueError("std, frames or ipc")
     builders: dict[str, Callable[[], SyntheticSet]] = {
         "pixels": lambda: Pixels(spec, decode("pixels", stored)),
+        "coreset": lambda: Coreset(spec, decode("pixels", stored)),
         "static-only": lambda: StillVideo(spec, ipc, decode("static", stored)),
         "static-images": lambda: StaticImages(spec, decode("static", stored)),
         "static-dynamic": lambda: StaticDynamic(

@@ -47,6 +47,7 @@ class StillVideo(SyntheticSet):
     def __init__(self, spec: ClipSpec, ipc: int, static: torch.Tensor) -> None:
         super().__init__(spec, ipc)
         assert static.shape[0] == len(spec.classes) and static.shape[1] % ipc == 0
+        assert static.shape[2:] == (3, spec.height, spec.width), static.shape
         self.static = static
 
     @property

@@ -90,6 +90,7 @@ def make_result(trials: list[Trial], precision: str = "float32") -> dict[str, An
         trials,
         precision=precision,
         selected_on="val",
+        protocol="strict",
         model="convnet3d",
         data_fingerprint="abcd",
         step=400,

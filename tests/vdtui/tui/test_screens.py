@@ -279,7 +279,7 @@ async def test_every_size_and_every_state_can_be_drawn(folder: Path, fake: Any, 
     app = make_app(folder, "demo")
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, wait)
-        for size in ((120, 40), (30, 8), (5, 3), (200, 60), (100, 30), (80, 24)):
+        for size in ((30, 8), (5, 3), (200, 60)):
             await pilot.resize_terminal(*size)
             await pilot.press("l", "v")
             await pilot.pause()
@@ -313,3 +313,20 @@ def test_importing_the_dashboard_is_light() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
+
+
+async def test_no_colour_is_respected(folder: Path, fake: Any, wait: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked for no colours would get them, or a crash; and a state would be told by colour alone."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    fake().complete().previews(20)
+    app = make_app(folder, "demo")
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, wait)
+        await wait(lambda: "loss · dynamic" in screen_text(app), "the curves")
+        assert screen is app.screen
+        styles = [segment.style for strip in app.screen._compositor.render_strips() for segment in strip]
+        colours = [style.color.triplet for style in styles if style and style.color and style.color.triplet]
+        assert colours and all(red == green == blue for red, green, blue in colours)
+        assert "✔ completed" in screen_text(app)
+        await pilot.press("g")
+        await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "the gallery")

@@ -14,9 +14,13 @@ from typing import Any
 
 import numpy as np
 from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Grid
+from textual.strip import Strip
 from textual_hires_canvas import Canvas
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import AxisFormatter
+from textual_plot.plot_widget import Legend
 
 from engine.runs.state import Accuracy
 from vdtui.tui import words
@@ -42,6 +46,15 @@ class Labels(AxisFormatter):
         return self.labels
 
 
+class StyledCanvas(Canvas):
+    """A canvas whose lines always have a style: without one, textual's filter for NO_COLOR fails."""
+
+    def render_line(self, y: int) -> Strip:
+        """One line; a blank one where the canvas has not been enlarged to the widget yet."""
+        strip = super().render_line(y)
+        return strip if strip.cell_length else Strip.blank(self.size.width, self.rich_style)
+
+
 class Curve(PlotWidget):
     """A plot without mouse or keys whose limits and ticks are set with its data."""
 
@@ -54,6 +67,13 @@ class Curve(PlotWidget):
         self._labels_x, self._labels_y = Labels(), Labels()
         self.set_x_formatter(self._labels_x)
         self.set_y_formatter(self._labels_y)
+
+    def compose(self) -> ComposeResult:
+        """The canvases that textual-plot looks for by their names."""
+        with Grid():
+            for name in ("margin-top", "margin-left", "plot", "margin-bottom"):
+                yield StyledCanvas(1, 1, id=name)
+        yield Legend(id="legend")
 
     def on_mount(self) -> None:
         """Small margins: the title is in the border."""
