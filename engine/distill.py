@@ -21,6 +21,7 @@ from engine.evaluation.protocols import Trial
 from engine.events import (
     Evaluated,
     NetworkTrained,
+    Progress,
     ResultReady,
     RunStarted,
     StageFinished,
@@ -219,6 +220,7 @@ def final_table(work: Work) -> None:
             cache = TrialCache(session.run, f"{what}-test-{step:06d}")
             trials.append(run_trial(sets(k), work.test, work.recipe, seed, cache, pace.watch))
             done += 1
+            session.emit(Progress("evaluate", done, len(rows) * number, 0.0, ""))
             session.emit(NetworkTrained(what, step, "test", seed, trials[-1].outcome.top1, trials[-1].seconds))
         row = result(
             what,

@@ -16,7 +16,7 @@ from engine.runs import RunDirectory
 from tests.tiny_run import make_clips, quick_options
 
 ROOT = Path(__file__).parents[2]
-VDTUI = [sys.executable, "-m", "vdtui.cli.main"]
+VDTUI = [sys.executable, "-c", "import sys; sys.argv[0] = 'vdtui'; from vdtui.cli.main import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +166,10 @@ def test_mistakes_get_two_plain_lines_before_any_work(home):
     refused(vdtui(home, "show", "dnoe"), "Did you mean done")
     refused(vdtui(home, "resume", "done"), "completed")
     refused(vdtui(home, "pause", "done"), "nothing to pause")
+    refused(vdtui(home, "distill", "--dta", "clips.h5"), "--dta", "vdtui distill --help")
+    refused(vdtui(home, "export", "done", "--format", "avi", "--output", "x.avi"), "avi")
+    refused(vdtui(home, "shwo"), "shwo")
+    refused(vdtui(home, "show"), "RUN")
     refused(vdtui(home, "monitor"), "needs a terminal")
     refused(vdtui(home), "needs a terminal")
     (home / "half.h5").write_bytes((home / "clips.h5").read_bytes()[:20000])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -74,18 +74,28 @@ def root(
 def main() -> None:
     """The console script's entry point."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except VdtuiError as error:
-        typer.echo(f"error: {_line(error.problem)}\nhint: {_line(error.hint)}", err=True)
-        sys.exit(error.exit_code)
+        _refuse(error.problem, error.hint, error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `vdtui runs | head` is not an error
         sys.exit(0)
     except OSError as error:
-        typer.echo(f"error: {_line(str(error))}\nhint: Check the path, its permissions and the disk.", err=True)
-        sys.exit(1)
+        _refuse(str(error), "Check the path, its permissions and the disk.", 1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what the command line's own mistakes have, whoever parses it
+            raise
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "vdtui"
+        _refuse(error.format_message(), f"See: {command} --help", 2)
+
+
+def _refuse(problem: str, hint: str, code: int) -> NoReturn:
+    typer.echo(f"error: {_line(problem)}\nhint: {_line(hint)}", err=True)
+    sys.exit(code)
 
 
 def _line(text: str) -> str:
