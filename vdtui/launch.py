@@ -14,6 +14,16 @@ from engine.runs.files import storage_errors
 from engine.runs.status import Status
 
 
+WORKER_ENVIRONMENT = {
+    # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # glibc gives large blocks back at once, and the next step pays for fresh pages; a worker keeps them instead.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+}
+"""Set for workers unless the user has set them otherwise. None of them changes a result."""
+
+
 def launch(run: RunDirectory) -> subprocess.Popen[bytes]:
     """Start a worker on ``run`` in a session of its own, its output in ``engine.log``; returns at once."""
     if run.control().want != "run":
@@ -22,8 +32,7 @@ def launch(run: RunDirectory) -> subprocess.Popen[bytes]:
     # Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
     home = Path(str(engine.__file__)).parent.parent
     command = [sys.executable, "-m", "engine.worker", str(run.path.resolve())]
-    # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment = {**WORKER_ENVIRONMENT, **os.environ}
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
         return subprocess.Popen(
             command,

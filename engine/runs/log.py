@@ -123,5 +123,6 @@ class EventTail:
 
     def _check(self, header: dict[str, Any]) -> None:
         if header.get("schema") != SCHEMA or header.get("version") != SCHEMA_VERSION:
+            self._offset, self._torn = 0, 0  # so that the next read says it again
             problem = f"{self._path} has format {header.get('schema')} {header.get('version')}, not {SCHEMA} 1."
             raise RunError(problem, "It was written by another version of vdtui: update vdtui to read it.")
