@@ -39,15 +39,13 @@ class Selection:
 
     def due(self, step: int) -> bool:
         """Whether ``step`` is to be evaluated, and is not yet."""
-        table = self._work.preset.dynamic
-        return step > self._evaluated and (step % table.eval_every == 0 or step == table.steps)
+        return step > self._evaluated and step in self._work.preset.dynamic.evaluated_steps
 
     def seconds_left(self, step: int) -> float:
         """What the evaluations after ``step`` will take, judging by those that were made."""
         if self._work.val is None or not self._seconds:
             return 0.0
-        table = self._work.preset.dynamic
-        number = len({*range(0, table.steps, table.eval_every), table.steps} & set(range(step + 1, table.steps + 1)))
+        number = sum(later > step for later in self._work.preset.dynamic.evaluated_steps)
         return number * mean_std(self._seconds)[0]
 
     def document(self) -> dict[str, Any]:

@@ -90,10 +90,25 @@ def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
     session.emit(
         Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
     )
+    session.emit(Note("info", ahead(work)))
     if work.val is None:
         session.emit(Note("warning", "no validation split: the last iteration is taken, not the best one"))
     session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
     return work
+
+
+def ahead(work: Work) -> str:
+    """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
+    preset, evaluation = work.preset, work.preset.evaluation
+    static = f"{preset.static.steps} static and " if "static" in preset.stages else ""
+    steps = preset.dynamic.steps
+    evaluations = len(preset.dynamic.evaluated_steps) if work.val is not None else 0
+    rows = 3 if "static" in preset.stages else 2
+    clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
+    return (
+        f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
+        f"iteration, {rows} x {evaluation.repeats} for the final table; each is trained on {clips:,} clips"
+    )
 
 
 def open_data(session: RunSession, preset: Preset) -> ClipStore:

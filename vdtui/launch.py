@@ -13,7 +13,6 @@ from engine.runs import RunDirectory
 from engine.runs.files import storage_errors
 from engine.runs.status import Status
 
-
 WORKER_ENVIRONMENT = {
     # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
     "OMP_WAIT_POLICY": "PASSIVE",
