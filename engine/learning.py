@@ -17,7 +17,7 @@ from engine.pace import NetworkPace, StepPace
 from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
 from engine.synthetic import Provenance, SyntheticSet, save_synthetic
-from engine.work import Work
+from engine.work import Work, candidate_steps
 
 PREVIEWS_PER_STAGE = 12
 
@@ -39,13 +39,13 @@ class Selection:
 
     def due(self, step: int) -> bool:
         """Whether ``step`` is to be evaluated, and is not yet."""
-        return step > self._evaluated and step in self._work.preset.dynamic.evaluated_steps
+        return step > self._evaluated and step in candidate_steps(self._work.preset.dynamic)
 
     def seconds_left(self, step: int) -> float:
         """What the evaluations after ``step`` will take, judging by those that were made."""
         if self._work.val is None or not self._seconds:
             return 0.0
-        number = sum(later > step for later in self._work.preset.dynamic.evaluated_steps)
+        number = sum(later > step for later in candidate_steps(self._work.preset.dynamic))
         return number * mean_std(self._seconds)[0]
 
     def document(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
+from engine.config.schema import DynamicTable
 from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
@@ -97,12 +98,17 @@ def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
     return work
 
 
+def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
+    """The steps among which the iteration is chosen: 0, every ``eval_every``, and the last."""
+    return tuple(sorted({*range(0, table.steps, table.eval_every), table.steps}))
+
+
 def ahead(work: Work) -> str:
     """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
     preset, evaluation = work.preset, work.preset.evaluation
     static = f"{preset.static.steps} static and " if "static" in preset.stages else ""
     steps = preset.dynamic.steps
-    evaluations = len(preset.dynamic.evaluated_steps) if work.val is not None else 0
+    evaluations = len(candidate_steps(preset.dynamic)) if work.val is not None else 0
     rows = 3 if "static" in preset.stages else 2
     clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
     return (

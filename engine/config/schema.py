@@ -75,11 +75,6 @@ class DynamicTable(_Table):
     eval_every: Count = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Count = Field(50, description="steps between two checkpoints")
 
-    @property
-    def evaluated_steps(self) -> tuple[int, ...]:
-        """The candidates among which the iteration is chosen: step 0, every ``eval_every``, and the last."""
-        return tuple(sorted({*range(0, self.steps, self.eval_every), self.steps}))
-
 
 class EvaluationTable(_Table):
     """How a synthetic set is judged: networks trained on it from scratch."""

@@ -84,8 +84,7 @@ class Curve(PlotWidget):
         self.draw()
 
     def draw(self) -> None:
-        """Put the present data on the canvas."""
-        raise NotImplementedError
+        """Put the present data on the canvas; the curves of each kind do."""
 
     @property
     def columns(self) -> int:
