@@ -320,7 +320,7 @@ def test_kill_at_any_moment(tmp_path: Path, workers: int) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            process.wait(chance.uniform(0.0, 0.3) + 0.1 * kills + 0.6 * (workers - 1))
+            process.wait(chance.uniform(0.0, 0.3) + 0.1 * kills)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1
