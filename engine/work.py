@@ -55,7 +55,14 @@ class Work:
         """How networks are trained to judge a set."""
         table = self.preset.evaluation
         return Recipe(
-            table.models[0], table.epochs, table.lr, table.momentum, table.weight_decay, table.batch, self.precision
+            table.models[0],
+            table.epochs,
+            table.lr,
+            table.momentum,
+            table.weight_decay,
+            table.batch,
+            self.precision,
+            table.lr_drop,
         )
 
 

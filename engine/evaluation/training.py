@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,7 +18,7 @@ from engine.synthetic.base import SyntheticSet
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 half way; hard labels."""
+    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 after ``lr_drop`` of them."""
 
     model: str
     epochs: int
@@ -26,6 +27,7 @@ class Recipe:
     weight_decay: float
     batch: int
     precision: torch.dtype = torch.float32
+    lr_drop: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ def train_network(
     network.train()
     with seeded(derive(seed, "dropout"), device):
         for epoch in range(recipe.epochs):
-            if epoch == (recipe.epochs + 1) // 2:
+            if epoch == math.ceil(recipe.epochs * recipe.lr_drop):
                 optimiser.param_groups[0]["lr"] = recipe.lr / 10
             rng = generator(seed, "epoch", epoch)
             with torch.no_grad():
