@@ -55,14 +55,7 @@ class Work:
         """How networks are trained to judge a set."""
         table = self.preset.evaluation
         return Recipe(
-            table.models[0],
-            table.epochs,
-            table.lr,
-            table.momentum,
-            table.weight_decay,
-            table.batch,
-            self.precision,
-            table.lr_drop,
+            table.models[0], table.epochs, table.lr, table.momentum, table.weight_decay, table.batch, self.precision
         )
 
 

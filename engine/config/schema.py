@@ -84,8 +84,7 @@ class EvaluationTable(_Table):
         ("convnet3d",), description="networks to train"
     )
     epochs: Count = Field(500, description="passes over the synthetic set")
-    lr: Rate = Field(0.01, description="learning rate, divided by 10 once")
-    lr_drop: Fraction = Field(0.5, description="part of the epochs after which the rate is divided by 10")
+    lr: Rate = Field(0.01, description="learning rate, divided by 10 half way")
     momentum: Fraction = Field(0.9, description="momentum of SGD")
     weight_decay: Rate = Field(5e-4, description="weight decay")
     batch: Count = Field(256, description="clips per training step")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import torch
@@ -18,7 +17,7 @@ from engine.synthetic.base import SyntheticSet
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 after ``lr_drop`` of them."""
+    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 half way; hard labels."""
 
     model: str
     epochs: int
@@ -27,7 +26,6 @@ class Recipe:
     weight_decay: float
     batch: int
     precision: torch.dtype = torch.float32
-    lr_drop: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ def train_network(
     network.train()
     with seeded(derive(seed, "dropout"), device):
         for epoch in range(recipe.epochs):
-            if epoch == math.ceil(recipe.epochs * recipe.lr_drop):
+            if epoch == (recipe.epochs + 1) // 2:
                 optimiser.param_groups[0]["lr"] = recipe.lr / 10
             rng = generator(seed, "epoch", epoch)
             with torch.no_grad():
