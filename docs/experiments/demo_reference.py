@@ -1,6 +1,6 @@
 """How hard the demo data are: a ConvNet3D trained on all of them, and on one random clip per class.
 
-Numbers in the README come from `python docs/experiments/demo_reference.py`. About 7 minutes on two cores.
+Run it with `python docs/experiments/demo_reference.py`; about 10 minutes on two cores.
 """
 
 from __future__ import annotations
