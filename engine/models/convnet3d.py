@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from engine.data.check import MIN_FRAMES, MIN_SIZE
 from engine.errors import DataError
 from engine.models.base import Network
-
-MIN_SIZE, MIN_FRAMES = 64, 8
 
 
 class ConvNet3D(Network):

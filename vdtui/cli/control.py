@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vdtui.cli.distill import attend
 from vdtui.cli.options import Detach, Plain, RunName, RunsDir, note
 
+if TYPE_CHECKING:
+    from engine.runs import RunDirectory
+
 POLL_SECONDS = 0.1
+
+
+def _asked(run: str, runs_dir: Path | None, want: str) -> RunDirectory:
+    """The run ``run``, after it was asked to ``pause`` or ``stop``; raises RunError if it is not alive."""
+    from engine.errors import RunError
+    from engine.runs import ALIVE, find_run, runs_folder
+
+    found = find_run(runs_folder(runs_dir), run)
+    if (state := found.state()) not in ALIVE:
+        raise RunError(f"The run {found.name} is {state}, so there is nothing to {want}.", "See `vdtui runs`.")
+    found.request(want)
+    return found
 
 
 def pause(run: RunName, runs_dir: RunsDir = None) -> None:
@@ -15,13 +32,7 @@ def pause(run: RunName, runs_dir: RunsDir = None) -> None:
 
     Example: vdtui pause demo
     """
-    from engine.errors import RunError
-    from engine.runs import ALIVE, find_run, runs_folder
-
-    found = find_run(runs_folder(runs_dir), run)
-    if (state := found.state()) not in ALIVE:
-        raise RunError(f"The run {found.name} is {state}, so there is nothing to pause.", "See `vdtui runs`.")
-    found.request("pause")
+    found = _asked(run, runs_dir, "pause")
     note(f"The run {found.name} pauses after the present step. Continue it: vdtui resume {found.name}")
 
 
@@ -30,13 +41,9 @@ def stop(run: RunName, runs_dir: RunsDir = None) -> None:
 
     Example: vdtui stop demo
     """
-    from engine.errors import RunError
-    from engine.runs import ALIVE, find_run, runs_folder
+    from engine.runs import ALIVE
 
-    found = find_run(runs_folder(runs_dir), run)
-    if (state := found.state()) not in ALIVE:
-        raise RunError(f"The run {found.name} is {state}, so there is nothing to stop.", "See `vdtui runs`.")
-    found.request("stop")
+    found = _asked(run, runs_dir, "stop")
     while (state := found.state()) in ALIVE:
         time.sleep(POLL_SECONDS)
     note(
