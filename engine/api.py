@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, to_toml
+from engine.data.recipe import default_file
 from engine.events import Event
 from engine.runs import RunDirectory, create_run, runs_folder
 from engine.version import VERSION
@@ -20,8 +21,14 @@ LIBRARIES = ("torch", "torchvision", "numpy", "h5py", "av", "safetensors")
 
 
 def with_data(preset: Preset, data: str | Path | None) -> Preset:
-    """``preset`` on the clips file ``data``, or on its own; the path made absolute, since workers live elsewhere."""
+    """``preset`` on the clips file ``data``, on its own, or on the one that `prepare` leaves in this folder.
+
+    The path is made absolute, since workers live elsewhere.
+    """
     given = preset.dataset.path if data is None else data
+    if given is None:
+        expected = default_file(preset.dataset)
+        given = expected if expected is not None and expected.is_file() else None
     if given is None:
         return preset
     path = str(Path(given).resolve())

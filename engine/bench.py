@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
-from engine.matching import DistributionMatching
+from engine.matching import DistributionMatching, Setting
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import forward_flops
 from engine.synthetic import StaticDynamic
@@ -99,9 +99,8 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
     dynamic = torch.randn(CLASSES, 2, FRAMES, 1, SIZE, SIZE, device=device)
     synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
     parameters = [tensor.requires_grad_() for tensor in synthetic.parameters().values()]
-    objective = DistributionMatching(
-        real, lambda step: video_model("convnet3d", CLASSES, FRAMES, SIZE, step, device), BATCH_REAL, 0, precision
-    )
+    setting = Setting(real, lambda step: video_model("convnet3d", CLASSES, FRAMES, SIZE, step, device), 0, precision)
+    objective = DistributionMatching(setting, BATCH_REAL)
     optimiser = torch.optim.SGD(parameters, 1e-3, momentum=0.95)
     network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).requires_grad_(False)
     clips = torch.randn(CLASSES * BATCH_REAL, 3, FRAMES, SIZE, SIZE, device=device)

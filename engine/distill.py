@@ -8,6 +8,7 @@ randomness is derived from the seed by name and step, so a resumed run is the ru
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from contextlib import contextmanager
 import torch
 
 from engine.config import Preset
-from engine.errors import DataError
+from engine.errors import DataError, PresetError
 from engine.evaluation import TrialCache, network_seed, result, run_trial
 from engine.evaluation.protocols import Trial
 from engine.events import (
     Evaluated,
     NetworkTrained,
+    Note,
     Progress,
     ResultReady,
     RunStarted,
@@ -29,9 +31,12 @@ from engine.events import (
 )
 from engine.export.report import write_html
 from engine.learning import Learning, Selection
-from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES
-from engine.models import Hallucinator, choose_device, image_model, seeded, video_model
-from engine.pace import NetworkPace
+from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Objective, Setting
+from engine.matching.experts import Trajectories, open_or_train
+from engine.matching.kernel import start_labels
+from engine.models import Hallucinator, Network, choose_device, image_model, seeded, video_model
+from engine.pace import NetworkPace, UnitPace
+from engine.parallel import joined, local_device
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.files import write_json
 from engine.runs.session import RunSession
@@ -43,35 +48,44 @@ from engine.synthetic import (
     StaticImages,
     StillVideo,
     SyntheticSet,
+    Temporal,
+    fit_dynamic,
     load_set,
     residual_dynamic,
 )
-from engine.work import Work, prepare
+from engine.work import Work, experts_folder, prepare
 
 
 def distill(session: RunSession, preset: Preset) -> None:
     """Run ``preset`` from its last checkpoint, or from the beginning, to its report.
 
-    Raises StopRequested when the run is asked to stop (its state is saved), and VdtuiError for what a user can mend.
+    Of several processes (``engine.parallel``) all learn, and the leader does the rest. Raises StopRequested when the
+    run is asked to stop (its state is saved), and VdtuiError for what a user can mend.
     """
     checkpoint = session.load_checkpoint()
-    device = choose_device(preset.run.device)
+    device = choose_device(local_device(preset.run.device))
     session.emit(RunStarted(session.run.name, preset.run.seed, str(device), preset.stages, checkpoint is not None))
-    with deterministic():
-        work = prepare(session, preset, device)
+    with deterministic(), joined(device) as group:
+        work = prepare(session, preset, device, group)
         stages = preset.stages
         reached = stages.index(checkpoint.stage) if checkpoint else 0
         if checkpoint is not None and checkpoint.document.get("data") != work.fingerprint:
             problem = "The data is not the one that this run was started with."
             raise DataError(problem, "Put the original clips file back, or start a new run.")
+        trajectories = None
+        if "experts" in stages and reached <= stages.index("dynamic"):
+            trajectories = expert_trajectories(work)
         static = None
         if "static" in stages:
             static = learn_static(work, checkpoint if reached <= stages.index("static") else None, checkpoint)
         if reached <= stages.index("dynamic"):
-            learn_dynamic(work, static, checkpoint if checkpoint and checkpoint.stage == "dynamic" else None)
-        final_table(work)
-    session.complete()
-    write_html(session.run, session.run.report)
+            resume = checkpoint if checkpoint and checkpoint.stage == "dynamic" else None
+            learn_dynamic(work, static, trajectories, resume)
+        if group.leads:
+            final_table(work)
+    if group.leads:
+        session.complete()
+        write_html(session.run, session.run.report)
 
 
 @contextmanager
@@ -84,6 +98,34 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+# --- experts ---------------------------------------------------------------------------------------------------------
+
+
+def expert_trajectories(work: Work) -> Trajectories:
+    """The experts of trajectory matching, trained now if they are not there; runs of one folder share them."""
+    session, preset = work.session, work.preset
+    began = time.monotonic()
+    session.emit(StageStarted("experts", 0, 1))
+    trajectories, warnings = open_or_train(
+        experts_folder(session.run.path.parent),
+        preset,
+        work.train,
+        work.val,
+        work.fingerprint,
+        work.precision,
+        UnitPace(session, "experts").update,
+        session.check,
+    )
+    for warning in warnings:
+        session.emit(Note("warning", warning))
+    accuracies = [record.test_accuracy for record in trajectories.records if record.test_accuracy is not None]
+    if accuracies:
+        text = f"{len(accuracies)} experts: top-1 {100 * statistics.fmean(accuracies):.1f} % on held-out clips"
+        session.emit(Note("info", f"{text} ({100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} %)"))
+    session.emit(StageFinished("experts", round(time.monotonic() - began, 3)))
+    return trajectories
 
 
 # --- stage 1 ---------------------------------------------------------------------------------------------------------
@@ -99,14 +141,16 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     table = work.preset.static
     static = start_static(work) if resume is None else torch.from_numpy(resume.arrays["static"]).to(work.device)
     images = StaticImages(work.spec, static.requires_grad_())
-    objective = IMAGE_OBJECTIVES[table.objective].of_preset(
-        table,
+    setting = Setting(
         work.train,
         lambda number: image_model(
             len(work.spec.classes), work.spec.height, derive(work.seed, "static-network", number), work.device
         ),
         derive(work.seed, "static"),
+        work.precision,
+        work.group,
     )
+    objective = IMAGE_OBJECTIVES[table.objective](work.preset, setting)
     optimiser = torch.optim.SGD([{"params": [static], "lr": table.lr}], momentum=table.momentum)
     Learning(work, "static", images, objective, optimiser, table.steps, table.checkpoint_every).run(resume)
     return static.detach()
@@ -136,8 +180,10 @@ def start_static(work: Work) -> torch.Tensor:
 # --- stage 2 ---------------------------------------------------------------------------------------------------------
 
 
-def learn_dynamic(work: Work, static: torch.Tensor | None, resume: Checkpoint | None) -> None:
-    """Stage 2: dynamic memory and hallucinator (or pixels), by distribution matching; keeps the best iteration."""
+def learn_dynamic(
+    work: Work, static: torch.Tensor | None, trajectories: Trajectories | None, resume: Checkpoint | None
+) -> None:
+    """Stage 2: dynamic memory and hallucinator (or pixels), by the preset's objective; keeps the best iteration."""
     table = work.preset.dynamic
     synthetic = start_set(work, static)
     if resume is not None:
@@ -145,49 +191,113 @@ def learn_dynamic(work: Work, static: torch.Tensor | None, resume: Checkpoint | 
             tensor.copy_(torch.from_numpy(resume.arrays[name]))
     for parameter in synthetic.parameters().values():
         parameter.requires_grad_()
-    objective = CLIP_OBJECTIVES[table.objective].of_preset(
-        table,
+    setting = Setting(
         work.train,
-        lambda step: video_model(
-            work.preset.evaluation.models[0],
-            len(work.spec.classes),
-            work.spec.frames,
-            work.spec.height,
-            derive(work.seed, "dynamic-network", step),
-            work.device,
-        ),
+        lambda number: stage_network(work, number),
         derive(work.seed, "dynamic"),
         work.precision,
+        work.group,
+        trajectories,
     )
-    rates = dict.fromkeys(synthetic.parameters(), table.lr_dynamic)
-    rates |= {name: table.lr_hallucinator for name in rates if name.startswith("hallucinator.")}
-    groups = [{"params": [tensor], "lr": rates[name]} for name, tensor in synthetic.parameters().items()]
-    optimiser = torch.optim.SGD(groups, momentum=table.momentum)
-    selection = Selection(work, synthetic, resume)
+    objective = CLIP_OBJECTIVES[table.objective](work.preset, setting)
+    optimiser = dynamic_optimiser(work, synthetic, objective)
+    selection = Selection(work, synthetic, objective, resume)
     learning = Learning(
-        work, "dynamic", synthetic, objective, optimiser, table.steps, table.checkpoint_every, selection
+        work,
+        "dynamic",
+        synthetic,
+        objective,
+        optimiser,
+        table.steps,
+        table.checkpoint_every,
+        selection,
+        cosine=table.schedule == "cosine",
     )
     learning.run(resume)
 
 
+def stage_network(work: Work, number: int) -> Network:
+    """A freshly initialised video network for the objective of stage 2."""
+    spec, seed = work.spec, derive(work.seed, "dynamic-network", number)
+    return video_model(work.preset.evaluation.models[0], len(spec.classes), spec.frames, spec.height, seed, work.device)
+
+
+def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective) -> torch.optim.Optimizer:
+    """SGD or Adam over all that stage 2 learns, each kind at its own rate."""
+    table = work.preset.dynamic
+    kinds = {
+        "dynamic": table.lr_dynamic,
+        "pixels": table.lr_dynamic,
+        "static": table.lr_static,
+        "hallucinator": table.lr_hallucinator,
+        "soft_labels": table.frepo.lr_labels,
+    }
+    rates = {name: kinds[name.partition(".")[0]] for name in synthetic.parameters()} | objective.rates()
+    learned = synthetic.parameters() | objective.parameters()
+    groups = [{"params": [tensor], "lr": rates[name], "full_lr": rates[name]} for name, tensor in learned.items()]
+    if table.optimiser == "adam":
+        return torch.optim.Adam(groups)
+    return torch.optim.SGD(groups, momentum=table.momentum)
+
+
 def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
     """The synthetic set before the first step of stage 2."""
-    table, spec, noise = work.preset.synthetic, work.spec, work.preset.dynamic.init == "noise"
+    table, spec = work.preset.synthetic, work.spec
+    temporal = None
+    if table.n_syn is not None:
+        temporal = Temporal(spec.frames, table.n_syn, table.segments, table.interpolation)
+    learn_labels = table.labels == "learned"
+    labels = start_labels(len(spec.classes), table.ipc).to(work.device) if learn_labels else None
     if static is None:
-        if noise:
-            shape = (len(spec.classes), table.ipc, spec.frames, 3, spec.height, spec.width)
-            return Pixels(spec, torch.randn(shape, generator=generator(work.seed, "pixels-noise")).to(work.device))
-        return Pixels(spec, start_clips(work, table.ipc).transpose(2, 3).contiguous())
-    number = table.ipc * table.dynamics_per_instance
-    if noise:
-        shape = (len(spec.classes), number, spec.frames, 1, spec.height, spec.width)
-        dynamic = torch.randn(shape, generator=generator(work.seed, "dynamic-noise")).to(work.device)
+        return Pixels(
+            spec, start_pixels(work, temporal), temporal=temporal, soft_labels=labels, learn_labels=learn_labels
+        )
+    return StaticDynamic(
+        spec,
+        table.ipc,
+        static,
+        start_dynamic(work, static, temporal),
+        start_hallucinator(work),
+        temporal=temporal,
+        train_static=work.preset.dynamic.train_static,
+        soft_labels=labels,
+        learn_labels=learn_labels,
+    )
+
+
+def start_pixels(work: Work, temporal: Temporal | None) -> torch.Tensor:
+    """Pixels (C, ipc, stored, 3, H, W) before their first step: noise, or real clips."""
+    spec, ipc = work.spec, work.preset.synthetic.ipc
+    if work.preset.dynamic.init == "noise":
+        stored = spec.frames if temporal is None else temporal.stored
+        shape = (len(spec.classes), ipc, stored, 3, spec.height, spec.width)
+        return torch.randn(shape, generator=generator(work.seed, "pixels-noise")).to(work.device)
+    clips = start_clips(work, ipc).transpose(2, 3).contiguous()
+    return clips if temporal is None else temporal.compress(clips, 2)
+
+
+def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -> torch.Tensor:
+    """Dynamic memory (C, dpc, stored, 1, h, w) before its first step: noise, or what real clips have beyond ``static``."""
+    spec, table = work.spec, work.preset.synthetic
+    number, side = table.ipc * table.dynamics_per_instance, table.dynamic_size
+    if side is not None and side > spec.height:
+        problem = f"synthetic.dynamic_size = {side} is more than the clips' {spec.height} pixels."
+        raise PresetError(problem, f"Set it to {spec.height} or less, or leave it out.")
+    if work.preset.dynamic.init == "noise":
+        stored = spec.frames if temporal is None else temporal.stored
+        shape = (len(spec.classes), number, stored, 1, side or spec.height, side or spec.width)
+        return torch.randn(shape, generator=generator(work.seed, "dynamic-noise")).to(work.device)
+    full = residual_dynamic(start_clips(work, number), static, table.ipc, spec.std)
+    return fit_dynamic(full, temporal, side).contiguous()
+
+
+def start_hallucinator(work: Work) -> Hallucinator:
+    """The hallucinators before their first step: torch's usual random weights, or the identity."""
+    number = work.preset.synthetic.hallucinators
+    if work.preset.dynamic.init == "noise":
         with seeded(derive(work.seed, "hallucinator"), torch.device("cpu")):
-            hallucinator = Hallucinator()
-    else:
-        dynamic = residual_dynamic(start_clips(work, number), static, table.ipc, spec.std)
-        hallucinator = Hallucinator.identity(spec.std)
-    return StaticDynamic(spec, table.ipc, static, dynamic, hallucinator.to(work.device))
+            return Hallucinator(number).to(work.device)
+    return Hallucinator.identity(work.spec.std, number).to(work.device)
 
 
 # --- the final table -------------------------------------------------------------------------------------------------
@@ -218,7 +328,8 @@ def final_table(work: Work) -> None:
                 seconds=time.monotonic() - began,
             )
             cache = TrialCache(session.run, f"{what}-test-{step:06d}")
-            trials.append(run_trial(sets(k), work.test, work.recipe, seed, cache, pace.watch))
+            recipe = work.recipe_of(chosen.provenance.step_size) if is_chosen else work.recipe
+            trials.append(run_trial(sets(k), work.test, recipe, seed, cache, pace.watch))
             done += 1
             session.emit(Progress("evaluate", done, len(rows) * number, 0.0, ""))
             session.emit(NetworkTrained(what, step, "test", seed, trials[-1].outcome.top1, trials[-1].seconds))

@@ -12,18 +12,20 @@ from __future__ import annotations
 class VdtuiError(Exception):
     """Something the user can mend.
 
-    ``problem`` says what is wrong, ``hint`` what to do; both are one line of plain text.
+    ``problem`` says what is wrong, ``hint`` what to do; both are one line of plain text. ``details`` is for the rare
+    case that wants more, such as a picture of the folders that were expected: any number of lines, shown after them.
     """
 
     exit_code = 2
 
-    def __init__(self, problem: str, hint: str) -> None:
+    def __init__(self, problem: str, hint: str, details: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
+        self.details = details
 
-    def __reduce__(self) -> tuple[type[VdtuiError], tuple[str, str]]:
-        return type(self), (self.problem, self.hint)  # errors cross process borders (prepare's workers)
+    def __reduce__(self) -> tuple[type[VdtuiError], tuple[str, str, str]]:
+        return type(self), (self.problem, self.hint, self.details)  # errors cross process borders (prepare's workers)
 
 
 class UsageError(VdtuiError):

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 SCHEMA = "vdtui.events"
 SCHEMA_VERSION = 1
 
-STAGES = ("prepare", "static", "dynamic", "evaluate")
-"""The stages of a run in their order; a run with plain pixels has no ``static`` stage."""
+STAGES = ("prepare", "experts", "static", "dynamic", "evaluate")
+"""The stages of a run in their order; one with plain pixels has no ``static``, only trajectory matching ``experts``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,8 @@ class RunStarted(Event):
 class StageStarted(Event):
     """A stage begins at ``step`` of ``total``; everything logged of it beyond ``step`` before now is void.
 
-    ``step`` is above zero when the stage goes on from a checkpoint. Units of steps: videos (prepare), optimiser
-    steps (static, dynamic), trained networks (evaluate).
+    ``step`` is above zero when the stage goes on from a checkpoint. Units of steps: videos (prepare), epochs
+    of all experts (experts), optimiser steps (static, dynamic), trained networks (evaluate).
     """
 
     stage: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +29,11 @@ class Selection:
     The kept set is written to ``synthetic/best.safetensors`` at once. Without a validation split the last one is kept.
     """
 
-    def __init__(self, work: Work, synthetic: SyntheticSet, resume: Checkpoint | None) -> None:
+    def __init__(self, work: Work, synthetic: SyntheticSet, objective: Objective, resume: Checkpoint | None) -> None:
         document = resume.document if resume else {}
         self._work = work
         self._synthetic = synthetic
+        self._objective = objective
         self.best_step: int = document.get("best_step", -1)
         self.best_accuracy: float | None = document.get("best_accuracy")
         self._evaluated: int = document.get("evaluated", -1)
@@ -39,7 +41,8 @@ class Selection:
 
     def due(self, step: int) -> bool:
         """Whether ``step`` is to be evaluated, and is not yet."""
-        return step > self._evaluated and step in candidate_steps(self._work.preset.dynamic)
+        leads = self._work.group.leads
+        return leads and step > self._evaluated and step in candidate_steps(self._work.preset.dynamic)
 
     def seconds_left(self, step: int) -> float:
         """What the evaluations after ``step`` will take, judging by those that were made."""
@@ -68,11 +71,17 @@ class Selection:
         """What the file says of itself."""
         protocol = self._work.preset.evaluation.protocol
         selected_on = "none" if self._work.val is None else "val"
-        return Provenance(self._work.preset.title, self._work.seed, step, protocol, selected_on, accuracy)
+        title, seed = self._work.preset.title, self._work.seed
+        return Provenance(title, seed, step, protocol, selected_on, accuracy, self._step_size())
+
+    def _step_size(self) -> float | None:
+        learned = self._objective.parameters().get("step_size")
+        return None if learned is None else learned.item()
 
     def _accuracy(self, step: int) -> float:
         work, number = self._work, self._work.preset.evaluation.selection_repeats
         assert work.val is not None
+        recipe = work.recipe_of(self._step_size())
         began = time.monotonic()
         values = []
         for k in range(number):
@@ -89,7 +98,7 @@ class Selection:
                 seconds=time.monotonic() - began,
             )
             cache = TrialCache(work.session.run, f"synthetic-val-{step:06d}")
-            trial = run_trial(self._synthetic, work.val, work.recipe, seed, cache, pace.watch)
+            trial = run_trial(self._synthetic, work.val, recipe, seed, cache, pace.watch)
             values.append(trial.outcome.top1)
             work.session.emit(NetworkTrained("synthetic", step, "val", seed, trial.outcome.top1, trial.seconds))
         mean, std = mean_std(values)
@@ -110,10 +119,12 @@ class Learning:
     stage: str
     synthetic: SyntheticSet
     objective: Objective
-    optimiser: torch.optim.SGD
+    optimiser: torch.optim.Optimizer
     steps: int
     checkpoint_every: int
     selection: Selection | None = None
+    cosine: bool = False
+    """Whether learning rates fall to zero along half a cosine over the steps."""
 
     def run(self, resume: Checkpoint | None) -> None:
         """All steps that are left."""
@@ -131,7 +142,7 @@ class Learning:
                     self.selection.consider(step)
                 if step == self.steps:
                     break
-                session.check()
+                self.work.check()
             except StopRequested:
                 self._save(step, resume)
                 raise
@@ -141,49 +152,70 @@ class Learning:
             rate, eta = pace.stepped(time.monotonic() - started, step + 1, later)
             session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures, eta))
         if self.selection is not None:
-            last = self.selection.provenance(self.steps, None)
-            save_synthetic(session.run.last, self.synthetic, last)
+            if self.work.group.leads:
+                save_synthetic(session.run.last, self.synthetic, self.selection.provenance(self.steps, None))
             session.save_checkpoint(Checkpoint("evaluate", 0, self._arrays(), self._document()))
         session.emit(StageFinished(self.stage, round(time.monotonic() - began, 3)))
 
     def _step(self, step: int, resume: Checkpoint | None) -> tuple[float, dict[str, float]]:
+        self._set_rates(step)
         self.optimiser.zero_grad()
-        total = 0.0
+        total = torch.zeros((), device=self.work.device)
         for part in self.objective.losses(self.synthetic, step):
             part.backward()
-            total += part.item()
-        if not np.isfinite(total):
+            total += part.detach()
+        learned = self._learned()
+        for tensor in learned.values():
+            if tensor.grad is None:
+                tensor.grad = torch.zeros_like(tensor)  # no part of this process's share was made of it
+        self.work.group.sum_([total, *(tensor.grad for tensor in learned.values() if tensor.grad is not None)])
+        figures = {_grad_name(name): _norm(tensor.grad) for name, tensor in learned.items()}
+        bad = [name for name, value in figures.items() if not np.isfinite(value)]
+        if not np.isfinite(total.item()) or bad:
             self._save(step, resume)
-            problem = f"The loss of stage {self.stage} is not finite at step {step}; the state before it is kept."
-            raise DivergedError(
-                problem, f"Start again with a lower rate: --set {self.stage}.{_rate_key(self.stage)}=..."
-            )
+            what = "loss" if not bad else f"gradient of {bad[0].removeprefix('grad_')}"
+            raise self._diverged(f"The {what} of stage {self.stage} is not finite at step {step}")
         self.optimiser.step()
         self.objective.after_step(self.synthetic, step)
-        return total, self._figures()
+        figures |= self._ranges(step) | self.objective.figures()
+        return total.item(), {name: float(f"{value:.5g}") for name, value in figures.items()}
 
-    def _figures(self) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for name, tensor in self.synthetic.parameters().items():
-            if not name.startswith("hallucinator."):
-                low, high = tensor.detach().aminmax()
-                figures |= {f"min_{name}": low.item(), f"max_{name}": high.item()}
-            if name != "hallucinator.bias" and tensor.grad is not None:
-                figures[f"grad_{name.removesuffix('.weight')}"] = tensor.grad.norm().item()
-        return {name: float(f"{value:.5g}") for name, value in figures.items()}
+    def _learned(self) -> dict[str, torch.Tensor]:
+        return self.synthetic.parameters() | self.objective.parameters()
+
+    def _set_rates(self, step: int) -> None:
+        if self.cosine:
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["full_lr"] * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+    def _ranges(self, step: int) -> dict[str, float]:
+        """Smallest and largest value of each memory; the last checkpoint is the last good state if one is not finite."""
+        ranges: dict[str, float] = {}
+        for name, tensor in self._learned().items():
+            low, high = (value.item() for value in tensor.detach().aminmax())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise self._diverged(f"The {name} memory is not finite after step {step} of stage {self.stage}")
+            if not name.startswith("hallucinator") and tensor.dim() > 0:
+                ranges |= {f"min_{name}": low, f"max_{name}": high}
+        return ranges
+
+    def _diverged(self, problem: str) -> DivergedError:
+        rate = {"static": "static.lr", "dynamic": "dynamic.lr_dynamic"}[self.stage]
+        return DivergedError(
+            f"{problem}; the last good state is kept.", f"Start again with a lower rate: --set {rate}=..."
+        )
 
     def _preview(self, step: int) -> None:
         every = max(1, -(-self.steps // PREVIEWS_PER_STAGE))
-        if step % every == 0 or step == self.steps:
+        if self.work.group.leads and (step % every == 0 or step == self.steps):
             file = save_preview(self.work.session.run.previews, self.stage, step, self.synthetic)
             self.work.session.emit(PreviewSaved(self.stage, step, file))
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {name: _array(tensor) for name, tensor in self.synthetic.tensors().items()}
-        for name, tensor in self.synthetic.parameters().items():
-            buffer = self.optimiser.state.get(tensor, {}).get("momentum_buffer")
-            if buffer is not None:
-                arrays[f"momentum.{name}"] = _array(buffer)
+        for name, tensor in self._learned().items():
+            state = self.optimiser.state.get(tensor, {})
+            arrays |= {f"optimiser.{name}/{key}": _array(value) for key, value in state.items() if value is not None}
         return arrays | {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
 
     def _document(self) -> dict[str, Any]:
@@ -199,11 +231,18 @@ class Learning:
     def _restore(self, resume: Checkpoint | None) -> int:
         if resume is None:
             return 0
-        for name, tensor in self.synthetic.parameters().items():
-            stored = resume.arrays.get(f"momentum.{name}")
-            if stored is not None:
-                self.optimiser.state[tensor]["momentum_buffer"] = torch.from_numpy(stored).to(tensor)
-        own = {name.removeprefix("objective."): array for name, array in resume.arrays.items() if "objective." in name}
+        learned = self._learned()
+        for name, array in resume.arrays.items():
+            if name.startswith("optimiser."):
+                owner, _, key = name.removeprefix("optimiser.").rpartition("/")
+                tensor = learned[owner]
+                stored = torch.from_numpy(array)
+                self.optimiser.state[tensor][key] = stored.to(tensor) if stored.dim() else stored
+        own = {
+            name.removeprefix("objective."): array
+            for name, array in resume.arrays.items()
+            if name.startswith("objective.")
+        }
         self.objective.load_state({name: torch.from_numpy(array).to(self.work.device) for name, array in own.items()})
         return resume.step
 
@@ -212,5 +251,10 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
-def _rate_key(stage: str) -> str:
-    return {"static": "lr", "dynamic": "lr_dynamic"}[stage]
+def _grad_name(name: str) -> str:
+    return f"grad_{name.removesuffix('.weight')}"
+
+
+def _norm(gradient: torch.Tensor | None) -> float:
+    assert gradient is not None
+    return gradient.norm().item()

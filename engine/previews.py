@@ -21,7 +21,8 @@ def save_preview(folder: Path, stage: str, step: int, synthetic: SyntheticSet) -
     """Write ``<stage>-<step>.npz`` into ``folder`` and return its name.
 
     Arrays: ``classes`` (text), ``clips`` uint8 (C, N, T, h, w, 3), and for static-dynamic sets ``static`` uint8
-    (C, S, h, w, 3) and ``dynamic`` uint8 (C, D, T, h, w), a signed map in which 128 is zero.
+    (C, S, h, w, 3) and ``dynamic`` uint8 (C, D, T, h, w), a signed map in which 128 is zero: the dynamic memory as the
+    hallucinator sees it, with all frames, also where fewer or smaller ones are stored.
     """
     spec = synthetic.spec
     number = len(spec.classes)
@@ -32,9 +33,7 @@ def save_preview(folder: Path, stage: str, step: int, synthetic: SyntheticSet) -
     if isinstance(synthetic, StaticDynamic):
         static = _small(synthetic.static.detach()[:, :PER_CLASS].flatten(0, 1), side)
         arrays["static"] = spec.to_pixels(static).cpu().numpy().reshape(number, -1, side, side, 3)
-        dynamic = synthetic.dynamic.detach()[:, :PER_CLASS, :, 0]
-        signed = (_small(dynamic.flatten(0, 1), side) / 3 * 127 + 128).round().clamp(0, 255).to(torch.uint8)
-        arrays["dynamic"] = signed.cpu().numpy().reshape(number, -1, frames, side, side)
+        arrays["dynamic"] = _dynamics(synthetic, side)
     name = f"{stage}-{step:06d}.npz"
     with replacing(folder / name) as temporary:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
@@ -53,6 +52,14 @@ def _clips(synthetic: SyntheticSet, shown: int, side: int) -> np.ndarray:
             clips = clips.unsqueeze(2)
         small = _small(clips.flatten(1, 2), side).unflatten(1, (3, -1))
         rows.append(synthetic.spec.to_pixels(small).cpu().numpy())
+    return np.stack(rows)
+
+
+def _dynamics(synthetic: StaticDynamic, side: int) -> np.ndarray:
+    rows = []
+    for stored in synthetic.dynamic.detach()[:, :PER_CLASS]:  # class by class: all of them enlarged may not fit
+        signed = _small(synthetic.moving(stored), side) / 3 * 127 + 128
+        rows.append(signed.round().clamp(0, 255).to(torch.uint8).cpu().numpy())
     return np.stack(rows)
 
 

@@ -5,6 +5,7 @@ Opening the data, checking it against the preset and holding a validation split 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
+from engine.errors import StopRequested
 from engine.evaluation import Recipe
 from engine.events import Note, StageFinished, StageStarted
 from engine.models import choose_precision
 from engine.pace import UnitPace
+from engine.parallel import ALONE, Group
 from engine.runs.files import write_json
 from engine.runs.session import RunSession
 from engine.seeds import derive
@@ -44,6 +47,17 @@ class Work:
     test: RealClips
     device: torch.device
     precision: torch.dtype
+    group: Group = ALONE
+
+    def check(self) -> None:
+        """At a step boundary: wait while paused; raise StopRequested, in every process, when the run shall stop."""
+        try:
+            self.session.check()
+        except StopRequested:
+            self.group.agree(True, self.device)
+            raise
+        if self.group.agree(False, self.device):
+            raise StopRequested("the leader stops")
 
     @property
     def seed(self) -> int:
@@ -58,8 +72,14 @@ class Work:
             table.models[0], table.epochs, table.lr, table.momentum, table.weight_decay, table.batch, self.precision
         )
 
+    def recipe_of(self, step_size: float | None) -> Recipe:
+        """How networks are trained on a synthetic set for which MTT learned ``step_size``."""
+        if step_size is None or not self.preset.evaluation.use_learned_lr:
+            return self.recipe
+        return dataclasses.replace(self.recipe, lr=step_size)
 
-def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
+
+def prepare(session: RunSession, preset: Preset, device: torch.device, group: Group = ALONE) -> Work:
     """Open the clips, or make the demo's, hold a validation split out of training, and record what is used."""
     began = time.monotonic()
     session.emit(StageStarted("prepare", 0, 1))
@@ -85,8 +105,10 @@ def prepare(session: RunSession, preset: Preset, device: torch.device) -> Work:
         RealClips(test, spec, device),
         device,
         precision,
+        group,
     )
-    record_meta(work, store)
+    if group.leads:
+        record_meta(work, store)
     counts = f"{len(spec.classes)} classes, {len(train)} training, {len(val)} validation, {len(test)} test clips"
     session.emit(
         Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
@@ -106,7 +128,8 @@ def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
 def ahead(work: Work) -> str:
     """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
     preset, evaluation = work.preset, work.preset.evaluation
-    static = f"{preset.static.steps} static and " if "static" in preset.stages else ""
+    experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
+    static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
     evaluations = len(candidate_steps(preset.dynamic)) if work.val is not None else 0
     rows = 3 if "static" in preset.stages else 2
@@ -115,6 +138,11 @@ def ahead(work: Work) -> str:
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
         f"iteration, {rows} x {evaluation.repeats} for the final table; each is trained on {clips:,} clips"
     )
+
+
+def experts_folder(runs: Path) -> Path:
+    """Where the runs of the folder ``runs`` keep their experts, and share them."""
+    return runs / ".data" / "experts"
 
 
 def open_data(session: RunSession, preset: Preset) -> ClipStore:

@@ -3,6 +3,8 @@
 Started detached by the command line or the dashboard, or by hand; it lives on when they end. SIGTERM and SIGINT ask
 it to stop at the next step boundary with its state saved. Exit codes: 0 done or stopped as asked, 1 the run failed,
 2 the run could not begin.
+
+`torchrun --nproc-per-node N -m engine.worker RUN_DIR` works on one run with N processes (``engine.parallel``).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +20,8 @@ from types import FrameType
 
 from engine.errors import VdtuiError
 from engine.events import Event
-from engine.runs import RunDirectory
-from engine.runs.session import RunSession
+from engine.runs import ENDED, RunDirectory
+from engine.runs.session import FollowerSession, RunSession
 
 
 def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool = False) -> str:
@@ -26,7 +29,7 @@ def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool =
 
     Raises VdtuiError after it is recorded in the run. With ``signals``, SIGTERM and SIGINT stop it.
     """
-    session = RunSession(run, *listeners)
+    session = RunSession(run, *listeners) if _leads() else FollowerSession(run)
     with session:
         if signals:
             _stop_on_signals(session)
@@ -36,15 +39,21 @@ def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool =
         from engine.distill import distill  # torch comes with it: seconds, in which the run is already seen to live
 
         distill(session, preset)
-    return session.state
+    return run.state()
+
+
+def _leads() -> bool:
+    """Whether this process owns the run; of several that torchrun started, the first one does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _stop_on_signals(session: RunSession) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         session.stop(f"received {signal.Signals(number).name}")
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    answer = stop if _leads() else signal.SIG_IGN  # torchrun sends signals to all; the leader answers for them
+    signal.signal(signal.SIGTERM, answer)
+    signal.signal(signal.SIGINT, answer)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to stop
 
 
@@ -61,9 +70,20 @@ def main() -> int:
         print(f"error: {error.problem}\nhint: {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except Exception:
+        if not _leads() and _ended(run):
+            return 0  # the leader stopped in an evaluation, and took the connection with it
         traceback.print_exc()
         return 1
     return 0
+
+
+def _ended(run: RunDirectory) -> bool:
+    """Whether the run is recorded as ended, now or within seconds."""
+    for _ in range(50):
+        if run.state() in ENDED:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 if __name__ == "__main__":

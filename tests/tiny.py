@@ -15,7 +15,7 @@ from hypothesis import settings
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.models.hallucinator import Hallucinator
-from engine.synthetic import StaticDynamic
+from engine.synthetic import StaticDynamic, Temporal
 
 settings.register_profile("patient", deadline=None, max_examples=60)
 settings.load_profile("patient")  # a busy machine is no reason to fail
@@ -71,18 +71,40 @@ def normalised(pixels: np.ndarray, spec: ClipSpec) -> np.ndarray:
 
 
 def make_static_dynamic(
-    spec: ClipSpec, ipc: int = 1, statics: int = 2, dynamics: int = 2, seed: int = 0
+    spec: ClipSpec,
+    ipc: int = 1,
+    statics: int = 2,
+    dynamics: int = 2,
+    seed: int = 0,
+    *,
+    temporal: Temporal | None = None,
+    side: int | None = None,
+    hallucinators: int = 1,
+    train_static: bool = False,
+    soft: bool = False,
 ) -> StaticDynamic:
-    """Random memories and a random hallucinator; ``statics`` and ``dynamics`` per instance."""
+    """Random memories and random hallucinators; ``statics`` and ``dynamics`` per instance, squares of ``side``."""
     rng = torch.Generator().manual_seed(seed)
     number = len(spec.classes)
     static = torch.randn(number, ipc * statics, 3, spec.height, spec.width, generator=rng)
-    dynamic = torch.randn(number, ipc * dynamics, spec.frames, 1, spec.height, spec.width, generator=rng)
-    hallucinator = Hallucinator()
+    stored, size = temporal.stored if temporal else spec.frames, (side, side) if side else (spec.height, spec.width)
+    dynamic = torch.randn(number, ipc * dynamics, stored, 1, *size, generator=rng)
+    hallucinator = Hallucinator(hallucinators)
     with torch.no_grad():
         for parameter in hallucinator.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
-    return StaticDynamic(spec, ipc, static, dynamic, hallucinator)
+    labels = torch.randn(number, ipc, number, generator=rng) if soft else None
+    return StaticDynamic(
+        spec,
+        ipc,
+        static,
+        dynamic,
+        hallucinator,
+        temporal=temporal,
+        train_static=train_static,
+        soft_labels=labels,
+        learn_labels=soft,
+    )
 
 
 def conv3d_by_hand(clip: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: int = 0) -> np.ndarray:
@@ -106,6 +128,23 @@ def compose_by_hand(static: np.ndarray, dynamic: np.ndarray, weight: np.ndarray,
     frames = len(dynamic)
     joined = np.concatenate([np.repeat(static[:, None], frames, axis=1), dynamic[None]], axis=0)
     return conv3d_by_hand(joined, weight, bias, padding=1)
+
+
+def enlarge_by_hand(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """``frame`` (h, w) at height x width, float64, pixel by pixel: bilinear between the centres of its pixels."""
+
+    def around(at: int, size: int, old: int) -> tuple[int, int, float]:
+        centre = min(max((at + 0.5) * old / size - 0.5, 0.0), old - 1.0)
+        below = int(centre)
+        return below, min(below + 1, old - 1), centre - below
+
+    result = np.zeros((height, width))
+    for y, x in np.ndindex(height, width):
+        (top, bottom, v), (left, right, u) = around(y, height, frame.shape[0]), around(x, width, frame.shape[1])
+        upper = (1 - u) * float(frame[top, left]) + u * float(frame[top, right])
+        lower = (1 - u) * float(frame[bottom, left]) + u * float(frame[bottom, right])
+        result[y, x] = (1 - v) * upper + v * lower
+    return result
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:

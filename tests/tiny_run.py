@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.data.layouts import list_videos
 from engine.data.prepare import prepare
+from engine.data.sampling import Sampling
 from tests.videos import write_video
 
 QUICK = (
@@ -44,5 +45,5 @@ def make_clips(folder: Path, per_class: int = 5) -> Path:
             split = "train" if number < per_class - 2 else "test"
             write_video(folder / "videos" / split / name / f"{number}.mp4", frames)
     listing = list_videos("folders", folder / "videos")
-    prepare(listing, folder / "clips.h5", frames=8, size=64, interval=1, workers=1)
+    prepare(listing, folder / "clips.h5", Sampling(8, 64))
     return folder / "clips.h5"

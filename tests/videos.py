@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path, PosixPath
 from typing import Any
 
 import av
 import numpy as np
 
-CODECS = {".mp4": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "libvpx-vp9"}
+CODECS = {".mp4": "libx264", ".mkv": "libx264", ".ts": "libx264", ".avi": "mpeg4", ".webm": "libvpx-vp9", ".gif": "gif"}
 
 
 def write_video(
-    path: Path, frames: np.ndarray, codec: str | None = None, fps: int = 10, metadata: dict[str, str] | None = None
+    path: Path,
+    frames: np.ndarray,
+    codec: str | None = None,
+    fps: int = 10,
+    metadata: dict[str, str] | None = None,
+    *,
+    options: dict[str, str] | None = None,
+    gop: int | None = None,
+    b_frames: int | None = None,
+    pixels: str = "yuv420p",
+    turned: dict[str, Any] | None = None,
+    aspect: Fraction | None = None,
 ) -> Path:
-    """Write ``frames``, uint8 (T, H, W, 3) with even H and W; the codec goes by the suffix if it is not given."""
+    """Write ``frames``, uint8 (T, H, W, 3) with even H and W; the codec goes by the suffix if it is not given.
+
+    ``options`` are the encoder's, beside a high quality; ``gop`` is the distance of key frames. ``turned`` (degrees,
+    hflip, vflip) says how a player shall turn the frames, ``aspect`` how wide it shall show a pixel of height 1.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     codec = codec or CODECS[path.suffix]
     quality = {"qscale": "2"} if codec == "mpeg4" else {"crf": "10"}
     with av.open(str(path), "w") as container:
         container.metadata.update(metadata or {})
-        stream: Any = container.add_stream(codec, rate=fps, options=quality)
+        stream: Any = container.add_stream(codec, rate=fps, options={**quality, **(options or {})})
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "rgb8" if codec == "gif" else pixels
+        if gop is not None:
+            stream.codec_context.gop_size = gop
+        if b_frames is not None:
+            stream.codec_context.max_b_frames = b_frames
+        if turned is not None:
+            stream.set_display_rotation(**turned)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         if codec == "mpeg4":
             stream.codec_context.qmin = stream.codec_context.qmax = 2
         for frame in frames:
@@ -47,6 +71,16 @@ def grey_ramp(length: int, height: int = 32, width: int = 32, start: int = 10, s
     """Flat frames, each ``step`` lighter than the one before: a frame's number can be read from its grey."""
     values = (start + step * np.arange(length)).astype(np.uint8)
     return np.broadcast_to(values[:, None, None, None], (length, height, width, 3)).copy()
+
+
+def moving_square(length: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A light square that wanders over noise, below a bar that changes too: no two frames of 51 are alike."""
+    frames = np.random.default_rng(0).integers(50, 70, (length, height, width, 3), np.uint8)
+    for number, frame in enumerate(frames):
+        left = 3 * number % (width - 10)
+        frame[height // 3 : height // 3 + 10, left : left + 10] = 220
+        frame[: height // 6] = 5 * number % 256
+    return frames
 
 
 def ramp_numbers(clip: np.ndarray, start: int = 10, step: int = 5) -> list[int]:

@@ -23,14 +23,18 @@ WORKER_ENVIRONMENT = {
 """Set for workers unless the user has set them otherwise. None of them changes a result."""
 
 
-def launch(run: RunDirectory) -> subprocess.Popen[bytes]:
-    """Start a worker on ``run`` in a session of its own, its output in ``engine.log``; returns at once."""
+def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
+    """Start a worker on ``run`` in a session of its own, its output in ``engine.log``; returns at once.
+
+    Several ``processes`` share its work, one per GPU where there are GPUs.
+    """
     if run.control().want != "run":
         run.request("run")
     Status(state="queued", heartbeat=time.time()).save(run.status_file)
     # Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
     home = Path(str(engine.__file__)).parent.parent
-    command = [sys.executable, "-m", "engine.worker", str(run.path.resolve())]
+    several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    command = [sys.executable, "-m", *several, "engine.worker", str(run.path.resolve())]
     environment = {**WORKER_ENVIRONMENT, **os.environ}
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
         return subprocess.Popen(

@@ -68,12 +68,16 @@ def read_preset(path: Path) -> Preset:
 
 def to_toml(preset: Preset) -> str:
     """``preset`` as TOML with every value spelled out; loading it gives an equal preset."""
-    tables = preset.tables()
-    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
-    for name, table in tables.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_table_lines(preset.tables(), "")).lstrip("\n") + "\n"
+
+
+def _table_lines(table: dict[str, Any], prefix: str) -> Iterator[str]:
+    """The lines of a table, its own values before the tables in it."""
+    yield from (f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict))
+    for name, inner in table.items():
+        if isinstance(inner, dict):
+            yield from ("", f"[{prefix}{name}]")
+            yield from _table_lines(inner, f"{prefix}{name}.")
 
 
 def _toml(value: Any) -> str:
@@ -98,13 +102,29 @@ def _resolve(name: str, seen: tuple[str, ...] = (), folder: Path | None = None) 
     parent = tables.pop("extends", None)
     if parent is None:
         return tables, source.label
-    if not isinstance(parent, str):
-        raise PresetError(f"{source.label}: extends must be a name.", 'Write, for example, extends = "default".')
-    inherited, _ = _resolve(parent, (*seen, source.label), source.folder)
-    for key, value in tables.items():
-        both = isinstance(value, dict) and isinstance(inherited.get(key), dict)
-        inherited[key] = {**inherited[key], **value} if both else value
-    return inherited, source.label
+    inherited: dict[str, Any] = {}
+    for name in _parents(parent, source.label):
+        above, _ = _resolve(name, (*seen, source.label), source.folder)
+        inherited = _merged(inherited, above)
+    return _merged(inherited, tables), source.label
+
+
+def _parents(extends: Any, label: str) -> list[str]:
+    """The presets that one extends, in the order in which they are laid over each other."""
+    names = [extends] if isinstance(extends, str) else extends
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        hint = 'Write, for example, extends = "default", or a list of names of which the later ones win.'
+        raise PresetError(f"{label}: extends must be a name, or a list of names.", hint)
+    return names
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``below`` with the values of ``above``; tables are merged key by key."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
 
 
 def _find(name: str, folder: Path | None) -> _Source:

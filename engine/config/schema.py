@@ -23,11 +23,16 @@ class _Table(BaseModel):
 class DatasetTable(_Table):
     """Where the clips come from. A clips file given with ``--data`` must fit what is said here."""
 
-    layout: str | None = Field(None, description="layout of the source; `demo` is made by the run itself")
+    layout: str | None = Field(
+        None, description="layout from which `vdtui prepare` makes the clips file; `demo` is made by the run itself"
+    )
     path: str | None = Field(None, description="clips file (.h5), as --data")
     frames: Count | None = Field(None, description="frames per clip that the data must have; unset: any")
     size: Count | None = Field(None, description="height and width in pixels that the data must have; unset: any")
-    interval: Count | None = Field(None, description="every n-th frame; unset: any")
+    interval: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="every n-th frame that the data must have; 0: fps or uniform frames; unset: any"
+    )
+    split: Count | None = Field(None, description="which of the official splits the data must have; unset: any")
     val_fraction: Fraction = Field(
         0.2, description="part of the training videos held out to choose the iteration, unless the data has its own"
     )
@@ -40,12 +45,26 @@ class SyntheticTable(_Table):
     ipc: Count = Field(1, description="instances per class")
     statics_per_instance: Count = Field(2, description="still images that an instance owns (static-dynamic)")
     dynamics_per_instance: Count = Field(2, description="one-channel videos that an instance owns (static-dynamic)")
+    hallucinators: Count = Field(1, description="hallucinators shared by all classes; each draw picks one of them")
+    labels: Literal["hard", "learned"] = Field("hard", description="hard: the class; learned: a value for every class")
+    n_syn: Count | None = Field(
+        None, description="frames stored per segment, of dynamic memory or pixels; unset: all of them"
+    )
+    segments: Count = Field(1, description="consecutive segments of a clip, each stored as n_syn frames")
+    interpolation: Literal["duplicate", "linear"] = Field(
+        "duplicate", description="how the n_syn stored frames of a segment become all of its frames"
+    )
+    dynamic_size: Count | None = Field(
+        None, description="height and width of the stored dynamic memory in pixels; unset: those of the clips"
+    )
 
 
 class StaticTable(_Table):
     """Stage 1: still images as static memory."""
 
-    objective: Literal["dc"] = Field("dc", description="dc: gradient matching (Zhao et al. 2021)")
+    objective: Literal["dc", "dm"] = Field(
+        "dc", description="dc: gradient matching (Zhao et al. 2021); dm: distribution matching (Zhao and Bilen 2023)"
+    )
     init: Literal["noise", "frame", "median"] = Field(
         "noise", description="start: noise, a frame of a real clip, or the median over time of a real clip"
     )
@@ -53,27 +72,77 @@ class StaticTable(_Table):
     lr: Rate = Field(0.1, description="learning rate of the images")
     momentum: Fraction = Field(0.5, description="momentum of the images' SGD")
     batch_real: Count = Field(256, description="real frames per class and step")
-    outer_loops: Count = Field(1, description="steps with one network before a new one is drawn")
-    inner_loops: Steps = Field(1, description="steps of that network's training between two steps of the images")
-    lr_network: Rate = Field(0.01, description="learning rate of that network")
+    outer_loops: Count = Field(1, description="steps with one network before a new one is drawn (dc)")
+    inner_loops: Steps = Field(1, description="steps of that network's training between two steps of the images (dc)")
+    lr_network: Rate = Field(0.01, description="learning rate of that network (dc)")
     checkpoint_every: Count = Field(50, description="steps between two checkpoints")
+
+
+class MttTable(_Table):
+    """MTT, trajectory matching (Cazenavette et al. 2022)."""
+
+    syn_steps: Count = Field(10, description="student steps on the synthetic clips that are differentiated through")
+    expert_epochs: Count = Field(1, description="expert epochs that the student shall make up for")
+    max_start_epoch: Count = Field(10, description="the student starts at an expert's epoch below this")
+    batch: Count | None = Field(None, description="synthetic instances per student step; unset: all")
+    step_size: Annotated[float, Field(ge=1e-3, le=1, allow_inf_nan=False)] = Field(
+        0.01, description="learning rate of the student at the start; it is learned and kept above 0.001"
+    )
+    lr_step_size: Rate = Field(1e-5, description="learning rate of that step size; 0 keeps it fixed")
+    experts_per_step: Count = Field(1, description="experts whose losses are averaged in a step; processes share them")
+    unroll: Literal["plain", "checkpointed", "constant"] = Field(
+        "plain", description="memory for time: plain keeps all student steps, the others compute them again"
+    )
+
+
+class FrepoTable(_Table):
+    """FRePo, kernel ridge regression on a pool of networks (Zhou et al. 2022)."""
+
+    pool: Count = Field(10, description="networks in the pool")
+    online_updates: Count = Field(100, description="training steps of a pool network before it is drawn anew")
+    lr_network: Rate = Field(1e-4, description="learning rate of the pool networks' Adam")
+    batch_real: Count = Field(512, description="real clips per step, of all classes together")
+    ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1e-6, description="regularisation of the solve")
+    lr_labels: Rate = Field(1e-3, description="learning rate of learned labels")
 
 
 class DynamicTable(_Table):
     """Stage 2: dynamic memory and hallucinator (or the pixels of whole clips)."""
 
-    objective: Literal["dm"] = Field("dm", description="dm: distribution matching (Zhao and Bilen 2023)")
+    objective: Literal["dm", "mtt", "frepo"] = Field(
+        "dm", description="dm: distribution matching; mtt: trajectory matching; frepo: kernel ridge regression"
+    )
     init: Literal["noise", "residual"] = Field(
         "noise",
         description="start: noise, or real clips (their luminance less the static memory's, identity hallucinator)",
     )
     steps: Steps = Field(5000, description="optimiser steps")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="optimiser of everything that stage 2 learns")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rates over the steps")
     lr_dynamic: Rate = Field(1e-4, description="learning rate of the dynamic memory, or of the pixels")
     lr_hallucinator: Rate = Field(1e-5, description="learning rate of the hallucinator")
+    train_static: bool = Field(False, description="learn the static memory further in stage 2")
+    lr_static: Rate = Field(1e-4, description="learning rate of the static memory where train_static is true")
     momentum: Fraction = Field(0.95, description="momentum of SGD")
-    batch_real: Count = Field(64, description="real clips per class and step")
+    batch_real: Count = Field(64, description="real clips per class and step (dm)")
     eval_every: Count = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Count = Field(50, description="steps between two checkpoints")
+    mtt: MttTable = MttTable()
+    frepo: FrepoTable = FrepoTable()
+
+
+class ExpertsTable(_Table):
+    """The experts of MTT: networks trained on all real clips, whose weights are kept after every epoch."""
+
+    number: Count = Field(30, description="experts to train; all of them are used")
+    epochs: Count | None = Field(
+        None, description="epochs of training; unset: as many as can be drawn, max_start_epoch + expert_epochs - 1"
+    )
+    lr: Rate = Field(0.01, description="learning rate of their SGD")
+    momentum: Fraction = Field(0.0, description="momentum of their SGD")
+    weight_decay: Rate = Field(0.0, description="weight decay of their SGD")
+    batch: Count = Field(256, description="real clips per training step")
+    stored: Literal["float16", "float32"] = Field("float16", description="precision of the stored weights")
 
 
 class EvaluationTable(_Table):
@@ -85,6 +154,9 @@ class EvaluationTable(_Table):
     )
     epochs: Count = Field(500, description="passes over the synthetic set")
     lr: Rate = Field(0.01, description="learning rate, divided by 10 half way")
+    use_learned_lr: bool = Field(
+        False, description="train on the synthetic set with the step size that MTT learned, in place of lr"
+    )
     momentum: Fraction = Field(0.9, description="momentum of SGD")
     weight_decay: Rate = Field(5e-4, description="weight decay")
     batch: Count = Field(256, description="clips per training step")
@@ -114,20 +186,40 @@ class Preset(_Table):
     synthetic: SyntheticTable = SyntheticTable()
     static: StaticTable = StaticTable()
     dynamic: DynamicTable = DynamicTable()
+    experts: ExpertsTable = ExpertsTable()
     evaluation: EvaluationTable = EvaluationTable()
     run: RunTable = RunTable()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.dynamic.lr_dynamic == 0 and self.dynamic.lr_hallucinator == 0 and self.dynamic.steps > 0:
+        table, synthetic = self.dynamic, self.synthetic
+        if table.lr_dynamic == 0 and table.lr_hallucinator == 0 and table.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
+        if synthetic.kind == "pixels" and table.train_static:
+            raise ValueError("dynamic.train_static needs a static memory, which synthetic.kind = pixels has not")
+        if synthetic.kind == "pixels" and synthetic.dynamic_size is not None:
+            raise ValueError("synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = pixels has not")
+        if synthetic.n_syn is None and synthetic.segments > 1:
+            raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
+        if synthetic.labels == "learned" and table.objective != "frepo":
+            raise ValueError("synthetic.labels = learned needs dynamic.objective = frepo, which learns them")
+        if self.evaluation.use_learned_lr and table.objective != "mtt":
+            raise ValueError("evaluation.use_learned_lr needs dynamic.objective = mtt, which learns it")
+        if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
+            raise ValueError("experts.epochs ends before dynamic.mtt.max_start_epoch + expert_epochs - 1")
         return self
+
+    @property
+    def expert_snapshots(self) -> int:
+        """How many of an expert's weights can be drawn: after epochs 0 to max_start_epoch + expert_epochs - 1."""
+        return self.dynamic.mtt.max_start_epoch + self.dynamic.mtt.expert_epochs
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that this preset runs, in order."""
+        experts = ("experts",) if self.dynamic.objective == "mtt" else ()
         statics = ("static",) if self.synthetic.kind == "static-dynamic" else ()
-        return ("prepare", *statics, "dynamic", "evaluate")
+        return ("prepare", *experts, *statics, "dynamic", "evaluate")
 
     def tables(self) -> dict[str, Any]:
         """All values as plain tables, without those that are unset."""

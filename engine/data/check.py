@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.config import Preset
 from engine.config.schema import DatasetTable
+from engine.data.recipe import default_file, prepare_command, where_from
 from engine.data.store import ClipStore
 from engine.errors import DataError, PresetError
 
@@ -15,12 +16,19 @@ MIN_SIZE, MIN_FRAMES = 64, 8
 
 def needed_path(preset: Preset) -> str:
     """The clips file of ``preset``; raises PresetError if it names none and does not make its own."""
-    if preset.dataset.path is None:
-        problem = f"The preset {preset.title or '(untitled)'} needs data: a clips file."
+    if preset.dataset.path is not None:
+        return preset.dataset.path
+    name, command = preset.title or "(untitled)", prepare_command(preset.dataset)
+    expected = default_file(preset.dataset)
+    if expected is None:
         raise PresetError(
-            problem, "Make one with `vdtui prepare LAYOUT --source DIR --output FILE.h5`, then --data FILE.h5."
+            f"The preset {name} needs data: a clips file.", f"Make one with `{command}`, then --data FILE.h5."
         )
-    return preset.dataset.path
+    home = where_from(preset.dataset)
+    raise PresetError(
+        f"The preset {name} needs data: there is no {expected} here, and no --data FILE.h5 was given.",
+        f"Make it with `{command}`." + (f" {home}" if home else ""),
+    )
 
 
 def check_data(preset: Preset) -> None:
@@ -46,10 +54,12 @@ def _check(store: ClipStore, path: Path, wanted: DatasetTable) -> None:
         ("frames", wanted.frames, store.frames),
         ("size", wanted.size, store.height),
         ("interval", wanted.interval, store.interval),
+        ("split", wanted.split, store.official_split),
     ):
         if value is not None and value != found:
             problem = f"{path} has {name} {found}, but the preset wants {value}."
-            raise DataError(problem, f"Prepare the data with --{name} {value}, or --set dataset.{name}={found}.")
+            remedy = f"--{name} {value}" if value else "--fps or --uniform"
+            raise DataError(problem, f"Prepare the data with {remedy}, or --set dataset.{name}={found}.")
     if store.height != store.width:
         raise DataError(
             f"The clips in {path} are {store.width} x {store.height}, not square.", "Prepare with --size N."

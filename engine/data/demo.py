@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 from engine.data.layouts import list_videos
 from engine.data.prepare import Check, Progress, prepare
+from engine.data.sampling import Sampling
 from engine.errors import UsageError
 from engine.runs.files import storage_errors
 
@@ -174,7 +175,8 @@ def prepare_demo(folder: Path, seed: int = 0, progress: Progress | None = None, 
 def _make_clips(clips: Path, seed: int, progress: Progress | None, check: Check | None) -> None:
     videos = demo_videos(clips.parent, seed, progress, check)
     listing = list_videos("demo", videos)
-    prepare(listing, clips, frames=FRAMES, size=SIZE, interval=INTERVAL, progress=progress, check=check)
+    sampling = Sampling(FRAMES, SIZE, INTERVAL)
+    prepare(listing, clips, sampling, progress=progress, check=check)
     shutil.rmtree(videos, ignore_errors=True)
 
 

@@ -8,7 +8,7 @@ last whole record is cut off.
     NAME.h5.partial/
       header.json    what is being prepared; with any other, the work is thrown away
       clips.raw      clips of the decoded videos, one after the other
-      videos.jsonl   one line per video in order: {"frames": N} or {"skipped": REASON}
+      videos.jsonl   one line per video in order: what prepare must know of it, or {"skipped": REASON}
       lock           held by the process that writes
 """
 
@@ -20,31 +20,76 @@ import json
 import os
 import shutil
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from engine.data.decode import DecodedVideo, SkippedVideo
+from engine.data.decode import SkippedVideo
+from engine.data.digest import Digest
+from engine.data.pool import Lost
 from engine.errors import UsageError
 from engine.runs.files import read_json, write_json
 
-COMMIT_VIDEOS = 64
+COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 2.0
 
 
-class PartialClips:
-    """The videos that are done, in order; ``append`` adds the next one.
+class Records:
+    """What is known of the videos that are done, in order: columns, since there may be hundreds of thousands.
 
-    ``done`` holds for each either its number of frames (int) or the reason why it was skipped (str).
+    Columns but ``skipped`` have the videos with clips only.
     """
 
-    def __init__(self, folder: Path, header: dict[str, Any], video_shape: tuple[int, ...]) -> None:
-        """``video_shape`` (clips_per_video, T, H, W, 3) is the shape of one video's clips."""
-        self.video_shape = video_shape
-        self.done: list[int | str] = []
-        self.decoded = 0  # how many of done have clips
+    def __init__(self, frames_per_clip: int) -> None:
+        self.done = 0
+        self.skipped: dict[int, str] = {}
+        """Number of the video -> reason."""
+        self.frames, self.clips, self.dense = array("q"), array("q"), array("b")
+        self.contents: list[str] = []
+        self.totals = array("Q")
+        """Six for each video; see ``digest.totals``."""
+        self.crc32 = array("I")
+        """One for each clip."""
+        self.indices = array("i")
+        """``frames_per_clip`` for each clip."""
+        self._frames_per_clip = frames_per_clip
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take over ``record``; raises ValueError, KeyError or TypeError, and changes nothing, if it is not one."""
+        if "skipped" in record:
+            self.skipped[self.done] = str(record["skipped"])
+        else:
+            frames, dense, content = int(record["frames"]), bool(record["dense"]), str(record["content"])
+            crc32, indices, totals = (array(kind, record[key]) for kind, key in _LISTS)
+            if len(indices) != len(crc32) * self._frames_per_clip or len(totals) != 6 or not crc32:
+                raise ValueError
+            self.frames.append(frames)
+            self.clips.append(len(crc32))
+            self.dense.append(dense)
+            self.contents.append(content)
+            self.crc32 += crc32
+            self.indices += indices
+            self.totals += totals
+        self.done += 1
+
+    @property
+    def clip_count(self) -> int:
+        """Clips of all videos."""
+        return len(self.crc32)
+
+
+_LISTS = (("I", "crc32"), ("i", "indices"), ("Q", "totals"))
+
+
+class PartialClips:
+    """The videos that are done, in order; ``append`` adds the next one."""
+
+    def __init__(self, folder: Path, header: dict[str, Any], clip_shape: tuple[int, ...]) -> None:
+        """``clip_shape`` is (T, H, W, 3)."""
+        self.clip_shape = clip_shape
         self._raw_path, self._log_path = folder / "clips.raw", folder / "videos.jsonl"
         if read_json(folder / "header.json") != header:
             for path in (self._raw_path, self._log_path):
@@ -52,77 +97,88 @@ class PartialClips:
             write_json(folder / "header.json", header)
         self._raw = self._raw_path.open("ab", buffering=0)
         self._log = self._log_path.open("ab", buffering=0)
-        self._recover()
+        self.records = self._recover()
         self._pending: list[str] = []
+        self._pending_bytes = 0
         self._committed_at = time.monotonic()
 
-    def _recover(self) -> None:
-        """Take over the records whose clips are there, and cut off the rest."""
-        size, whole = self._raw_path.stat().st_size, 0
-        for line in self._log_path.read_bytes().splitlines(keepends=True):
-            outcome = _parse(line)
-            if outcome is None or (isinstance(outcome, int) and (self.decoded + 1) * self.video_bytes > size):
-                break
-            self._count(outcome)
-            whole += len(line)
-        self._log.truncate(whole)
-        self._raw.truncate(self.decoded * self.video_bytes)
-
     @property
-    def video_bytes(self) -> int:
-        return int(np.prod(self.video_shape))
+    def clip_bytes(self) -> int:
+        return int(np.prod(self.clip_shape))
 
-    def _count(self, outcome: int | str) -> None:
-        self.done.append(outcome)
-        self.decoded += isinstance(outcome, int)
+    def _recover(self) -> Records:
+        """Take over the records whose clips are there, and cut off the rest."""
+        records = Records(self.clip_shape[0])
+        room, whole = self._raw_path.stat().st_size // self.clip_bytes, 0
+        with self._log_path.open("rb") as log:
+            for line in log:
+                record = _parse(line)
+                if record is None or records.clip_count + len(record.get("crc32", ())) > room:
+                    break
+                try:
+                    records.add(record)
+                except (ValueError, KeyError, TypeError, OverflowError):
+                    break
+                whole += len(line)
+        self._log.truncate(whole)
+        self._raw.truncate(records.clip_count * self.clip_bytes)
+        return records
 
-    def append(self, outcome: DecodedVideo | SkippedVideo) -> None:
-        if isinstance(outcome, DecodedVideo):
-            assert outcome.clips.shape == self.video_shape
-            _write_all(self._raw, outcome.clips.tobytes())
-            record: dict[str, Any] = {"frames": outcome.length}
-            self._count(outcome.length)
+    def append(self, outcome: Digest | SkippedVideo | Lost) -> None:
+        if isinstance(outcome, Digest):
+            assert outcome.clips.shape[1:] == self.clip_shape
+            _write_all(self._raw, outcome.clips.data)
+            self._pending_bytes += outcome.clips.nbytes
+            record: dict[str, Any] = {
+                "frames": outcome.frames,
+                "dense": outcome.dense,
+                "indices": outcome.indices.ravel().tolist(),
+                "crc32": outcome.crc32,
+                "totals": outcome.totals,
+                "content": outcome.content,
+            }
         else:
             record = {"skipped": outcome.reason}
-            self._count(outcome.reason)
-        self._pending.append(json.dumps(record) + "\n")
-        if len(self._pending) >= COMMIT_VIDEOS or time.monotonic() - self._committed_at > COMMIT_SECONDS:
+        self.records.add(record)
+        self._pending.append(json.dumps(record, separators=(",", ":")) + "\n")
+        if self._pending_bytes >= COMMIT_BYTES or time.monotonic() - self._committed_at > COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
         """Make all that was appended survive a crash."""
         if self._pending:
-            os.fsync(self._raw.fileno())
+            os.fdatasync(self._raw.fileno())
             _write_all(self._log, "".join(self._pending).encode())
-            os.fsync(self._log.fileno())
-        self._pending = []
+            os.fdatasync(self._log.fileno())
+        self._pending, self._pending_bytes = [], 0
         self._committed_at = time.monotonic()
 
     def clips(self) -> np.ndarray:
-        """All clips so far, uint8 (videos with clips, *video_shape), read from the disk as they are used."""
-        if self.decoded == 0:
-            return np.empty((0, *self.video_shape), np.uint8)
-        return np.memmap(self._raw_path, np.uint8, "r", shape=(self.decoded, *self.video_shape))
+        """All clips so far, uint8 (clips, T, H, W, 3), read from the disk as they are used."""
+        count = self.records.clip_count
+        if count == 0:
+            return np.empty((0, *self.clip_shape), np.uint8)
+        return np.memmap(self._raw_path, np.uint8, "r", shape=(count, *self.clip_shape))
 
     def close(self) -> None:
         self._raw.close()
         self._log.close()
 
 
-def _parse(line: bytes) -> int | str | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
     """The record in ``line``, or None if it was torn."""
     if not line.endswith(b"\n"):
         return None
     try:
         record = json.loads(line)
-        return int(record["frames"]) if "frames" in record else str(record["skipped"])
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return None
+    return record if isinstance(record, dict) and isinstance(record.get("crc32", []), list) else None
 
 
-def _write_all(file: IO[bytes], content: bytes) -> None:
+def _write_all(file: IO[bytes], content: bytes | memoryview) -> None:
     """An unbuffered write may stop short of a full disk; the next one then says so."""
-    rest = memoryview(content)
+    rest = memoryview(content).cast("B")
     while rest:
         rest = rest[file.write(rest) :]
 

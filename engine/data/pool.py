@@ -1,8 +1,9 @@
-"""Decoding with several processes, in order.
+"""A function over many items in several processes, in order.
 
-A file that crashes FFmpeg takes its process along, so a lost process is not the end: the videos that were under way
-are read again, each alone, and the one that crashes again is skipped. Results come in the order of the paths and only
-a few are ahead of the reader at any time, so neither the output nor the memory depends on the number of workers.
+A file that crashes FFmpeg takes its process along, and one on which it hangs keeps it; so neither is the end: items
+that were under way are done again, each alone, and the one that fails again is given up. Results come in the order of
+the items and only a few are ahead of the reader at any time, so neither the output nor the memory depends on the
+number of workers.
 """
 
 from __future__ import annotations
@@ -11,99 +12,149 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-
-from engine.data.decode import DecodedVideo, Sampling, SkippedVideo, read_video
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 POLL_SECONDS = 0.2
+PATIENCE_SECONDS = 600.0
+"""How long the oldest item may take before it is given up."""
 
-Outcome = DecodedVideo | SkippedVideo
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Check = Callable[[], None]
 
 
-def decode_in_order(
-    paths: Sequence[Path], sampling: Sampling, workers: int, check: Callable[[], None]
-) -> Iterator[Outcome]:
-    """Yield the outcome of each path; ``check`` is called often and may raise to stop. 0 or 1 workers: no processes."""
-    pool = _start(workers) if workers > 1 and len(paths) > 1 else None
-    if pool is None:
-        for path in paths:
-            check()
-            yield read_video(path, sampling)
-        return
-    try:
-        under_way: deque[tuple[Path, Future[Outcome]]] = deque()
-        todo = deque(paths)
+@dataclass(frozen=True)
+class Lost:
+    """An item that gave no result, and why: one line in plain words."""
+
+    reason: str
+
+
+CRASHED, STUCK = Lost("it crashes the decoder"), Lost("decoding it does not come to an end")
+
+
+class _StuckError(Exception):
+    """The oldest item takes longer than anyone would wait."""
+
+
+class Workers(Generic[Item, Result]):
+    """Processes that apply ``function``; a context manager. They start at once, and import while the caller goes on.
+
+    With 0 workers, or where processes cannot start (from a script without a main guard), the caller's does it.
+    """
+
+    def __init__(self, function: Callable[[Item], Result], workers: int) -> None:
+        self._function = function
+        self._number = workers
+        self._pool = self._new_pool(workers) if workers > 0 else None
+        self._first = self._ping() if self._pool is not None else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, items: Sequence[Item], check: Check) -> Iterator[Result | Lost]:
+        """Yield the result of each item; ``check`` is called often and may raise to stop."""
+        if not self._works():
+            for item in items:
+                check()
+                yield self._function(item)
+            return
+        under_way: deque[tuple[Item, Future[Result]]] = deque()
+        todo = deque(items)
         while todo or under_way:
             try:
-                while todo and len(under_way) < 3 * workers:
-                    under_way.append((todo[0], _submit(pool, todo[0], sampling)))
+                while todo and len(under_way) < 3 * self._number:
+                    under_way.append((todo[0], self._submit(self._pool, todo[0])))
                     todo.popleft()
-                outcome = _wait(under_way[0][1], check)
-            except BrokenProcessPool:
-                _stop(pool)
-                for path, future in under_way:
-                    yield _salvage(path, future, sampling, check)
+                result = _wait(under_way[0][1], check)
+            except (BrokenProcessPool, _StuckError):
+                self._end_pool()
+                for item, future in under_way:
+                    yield self._salvage(item, future, check)
                 under_way.clear()
-                pool = _pool(workers)
+                self._pool = self._new_pool(self._number)
             else:
                 under_way.popleft()
-                yield outcome
-    finally:
-        _stop(pool)
+                yield result
+
+    def _works(self) -> bool:
+        """Whether there are processes that could start."""
+        if self._first is not None:
+            try:
+                self._first.result()
+            except BrokenProcessPool:
+                self._end_pool()
+                self._pool = None
+            self._first = None
+        return self._pool is not None
+
+    def _salvage(self, item: Item, future: Future[Result], check: Check) -> Result | Lost:
+        """The result of an item that was under way when a process died, or was killed."""
+        if future.done() and not future.cancelled() and future.exception() is None:
+            return future.result()
+        pool = self._new_pool(1)
+        try:
+            return _wait(self._submit(pool, item), check)
+        except BrokenProcessPool:
+            return CRASHED
+        except _StuckError:
+            return STUCK
+        finally:
+            _kill(pool)
+
+    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
+        # Not fork: FFmpeg, BLAS and a dashboard's threads do not survive it.
+        resource_tracker.ensure_running()  # starting it later would undo _interrupts_held
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_become_worker, initargs=(self._function,))
+
+    def _ping(self) -> Future[int]:
+        assert self._pool is not None
+        with _interrupts_held():
+            pings = [self._pool.submit(os.getpid) for _ in range(self._number)]  # each starts a process
+        return pings[0]
+
+    def _submit(self, pool: ProcessPoolExecutor | None, item: Item) -> Future[Result]:
+        assert pool is not None
+        with _interrupts_held():
+            return pool.submit(self._function, item)
+
+    def _end_pool(self) -> None:
+        if self._pool is not None:
+            _kill(self._pool)
 
 
-def _salvage(path: Path, future: Future[Outcome], sampling: Sampling, check: Callable[[], None]) -> Outcome:
-    """The outcome of a video that was under way when a process died."""
-    if future.done() and not future.cancelled() and future.exception() is None:
-        return future.result()
-    alone = _pool(1)
-    try:
-        return _wait(_submit(alone, path, sampling), check)
-    except BrokenProcessPool:
-        return SkippedVideo("it crashes the decoder")
-    finally:
-        _stop(alone)
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # no public way before Python 3.14
+        process.kill()
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _wait(future: Future[Outcome], check: Callable[[], None]) -> Outcome:
+def _wait(future: Future[Result], check: Check) -> Result:
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         check()
         try:
             return future.result(timeout=POLL_SECONDS)
         except TimeoutError:
-            continue
-
-
-def _start(workers: int) -> ProcessPoolExecutor | None:
-    """A pool that is known to work; None where processes cannot start, as from a script without a main guard."""
-    pool = _pool(workers)
-    try:
-        with _interrupts_held():
-            first = pool.submit(os.getpid)
-        first.result()
-    except BrokenProcessPool:
-        _stop(pool)
-        return None
-    return pool
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Not fork: FFmpeg, BLAS and a dashboard's threads do not survive it.
-    resource_tracker.ensure_running()  # starting it later would undo _interrupts_held
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_become_worker)
-
-
-def _submit(pool: ProcessPoolExecutor, path: Path, sampling: Sampling) -> Future[Outcome]:
-    with _interrupts_held():
-        return pool.submit(read_video, path, sampling)
+            if time.monotonic() > end:
+                raise _StuckError from None
 
 
 @contextmanager
@@ -117,12 +168,8 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _stop(pool: ProcessPoolExecutor) -> None:
-    pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _become_worker() -> None:
-    """Die with the parent: after a kill -9 of it nobody else would end us."""
+def _become_worker(function: object) -> None:
+    """Die with the parent: after a kill -9 of it nobody else would end us. ``function`` comes for its imports."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

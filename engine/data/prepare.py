@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import stat
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,19 @@ import av
 import h5py
 import numpy as np
 
-from engine.data.decode import Sampling
+from engine.data.decode import SkippedVideo
+from engine.data.digest import Digest, Task, digest
 from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key, one_line
-from engine.data.layouts.folders import frame_files
-from engine.data.partial import PartialClips, exclusive, remove
-from engine.data.pool import decode_in_order
+from engine.data.partial import PartialClips, Records, exclusive, remove
+from engine.data.pool import Workers
+from engine.data.sampling import Sampling
 from engine.data.store import FORMAT, VERSION
+from engine.data.verify import content_checksum
 from engine.errors import DataError, StorageError, UsageError
 from engine.runs.files import storage_errors
 from engine.version import VERSION as TOOL_VERSION
 
 COMPRESSIONS = (None, "gzip", "lzf")
-HASHED_BYTES = 64 * 1024
 BLOCK_BYTES = 16 * 2**20
 METADATA_BYTES = 1024
 """More than name, labels and HDF5's own bookkeeping of a video take."""
@@ -51,6 +54,8 @@ class PrepareSummary:
     path: Path
     dataset: str
     layout: str
+    split: int | None
+    """Which official split, where the data set has several."""
     classes: tuple[str, ...]
     videos: dict[str, int]
     """Split -> videos that gave clips."""
@@ -58,8 +63,12 @@ class PrepareSummary:
     """Split -> clips."""
     skipped: tuple[tuple[str, str], ...]
     """(video, reason) of those that gave none."""
+    missing: int
+    """Videos that are not on the disk, in a data set where that is normal."""
     short_videos: int
     """Videos with fewer frames than a clip, whose last frame is repeated."""
+    dense_videos: int
+    """Videos too short for the spacing of frames that was asked for, whose frames are taken closer together."""
     resumed_videos: int
     """Videos that an interrupted prepare had already done."""
     mean: tuple[float, float, float]
@@ -75,12 +84,9 @@ class PrepareSummary:
 def prepare(
     listing: Listing,
     output: Path,
+    sampling: Sampling,
     *,
-    frames: int,
-    size: int,
-    interval: int = 1,
-    clips_per_video: int = 1,
-    workers: int = 1,
+    workers: int = 0,
     max_skipped_percent: float = 5.0,
     overwrite: bool = False,
     compression: str | None = None,
@@ -90,69 +96,90 @@ def prepare(
     """Decode all videos of ``listing`` into ``output``.
 
     ``progress(done, total, name)`` is told of each video, in order; ``check()`` is called several times a second and
-    may raise to stop, which loses nothing. The result does not depend on ``workers`` or on interruptions.
+    may raise to stop, which loses nothing. The result does not depend on ``workers`` (processes; 0: this one) or on
+    interruptions.
 
     Raises :class:`UsageError` (impossible option, output exists, another process writes it), :class:`DataError` (too
     many videos skipped, a class without training clips, no test clips), :class:`StorageError` (disk).
     """
     started = time.monotonic()
-    sampling = Sampling(frames, size, interval, clips_per_video)
     _check_options(output, overwrite, max_skipped_percent, compression)
     check = check or _nothing
     videos = sorted(listing.videos, key=_order)
-    fingerprint = source_fingerprint(videos, sampling, check)
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "source_fingerprint": fingerprint,
-        "classes": list(listing.classes),
-        "decoder": av.__version__,
-    }
     folder = output.with_name(output.name + ".partial")
-    with storage_errors(output), exclusive(folder):
-        _check_options(output, overwrite, max_skipped_percent, compression)  # it may have appeared meanwhile
-        partial = PartialClips(folder, header, (clips_per_video, frames, size, size, 3))
-        try:
-            resumed = len(partial.done)
-            _decode_rest(videos, partial, sampling, workers, max_skipped_percent, progress or _quiet, check)
-            work = _Work(listing, videos, partial, sampling, fingerprint)
-            work.validate()
-            mean, std = _assemble(work, folder / "assembled.h5", compression, check)
-        finally:
-            partial.close()
-        _publish(folder / "assembled.h5", output)
-        remove(folder)
+    with Workers(digest, min(workers, len(videos))) as processes, storage_errors(output):
+        _limit_skipped(listing, {}, videos, max_skipped_percent)
+        header = _header(listing, videos, sampling, check)
+        with exclusive(folder):
+            _check_options(output, overwrite, max_skipped_percent, compression)  # it may have appeared meanwhile
+            partial = PartialClips(folder, header, (sampling.frames, sampling.size, sampling.size, 3))
+            try:
+                resumed = partial.records.done
+                _require_room(folder, listing, partial, sampling, max_skipped_percent, compression)
+                work = _Work(listing, videos, partial, sampling)
+                _decode_rest(work, processes, max_skipped_percent, progress or _quiet, check)
+                work.validate()
+                work.fingerprint = work.source_fingerprint()
+                mean, std = _assemble(work, folder / "assembled.h5", compression, check)
+            finally:
+                partial.close()
+            _publish(folder / "assembled.h5", output)
+            remove(folder)
     return work.summary(output, resumed, mean, std, time.monotonic() - started)
 
 
-def source_fingerprint(videos: list[VideoEntry], sampling: Sampling, check: Check) -> str:
-    """sha256 over which videos there are, what is in them (size, first and last 64 KiB), and what is taken of them.
+def _header(listing: Listing, videos: list[VideoEntry], sampling: Sampling, check: Check) -> dict[str, Any]:
+    """What an interrupted prepare must have been doing for its work to be taken over.
 
-    Names are relative, so a data set that was moved keeps its fingerprint.
+    Sources count by name and size; looking into hundreds of thousands of files is left to the moment when each of them
+    is read.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, VERSION, asdict(sampling)]).encode())
-    for video in sorted(videos, key=lambda video: video.name):
+    sha = hashlib.sha256()
+    for video in videos:
         check()
-        record = [video.name, video.label, video.split, *_content(video.path)]
-        digest.update(json.dumps(record).encode())
-    return digest.hexdigest()
+        try:
+            status = video.path.stat()
+            size = status.st_size if stat.S_ISREG(status.st_mode) else -1
+        except OSError:
+            size = -2  # decoding will say so too; once mended, this is another data set
+        record = [video.name, video.label, video.split, video.start, video.end, size]
+        sha.update(json.dumps(record).encode())
+    for rest in (listing.rejected, listing.missing, listing.notes):
+        sha.update(json.dumps(rest).encode())
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "tool": TOOL_VERSION,
+        "dataset": listing.dataset,
+        "layout": listing.layout,
+        "split": listing.official_split,
+        "classes": list(listing.classes),
+        "sampling": sampling.record(),
+        "videos": sha.hexdigest(),
+        "decoder": av.__version__,
+    }
 
 
-def _content(path: Path) -> list[Any]:
-    """Size and hash of a file; of a folder of frames, their names and sizes and the hashes of the first and last."""
-    try:
-        if path.is_dir():
-            images = frame_files(path)
-            names = [[image.name.encode(errors="surrogateescape").hex(), image.stat().st_size] for image in images]
-            return [names, *(_content(image) for image in images[:1] + images[-1:])]
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            ends = hashlib.sha256(file.read(HASHED_BYTES))
-            file.seek(max(HASHED_BYTES, size - HASHED_BYTES))
-            ends.update(file.read(HASHED_BYTES))
-        return [size, ends.hexdigest()]
-    except OSError:
-        return ["unreadable"]  # decoding will say so too; once mended, the fingerprint is another
+def _require_room(
+    folder: Path,
+    listing: Listing,
+    partial: PartialClips,
+    sampling: Sampling,
+    max_skipped_percent: float,
+    compression: str | None,
+) -> None:
+    """Refuse at once what surely cannot fit: the clips twice, for a while. Sliding windows count as one clip each."""
+    numbers = sum(sampling.placement(video.split).number or 1 for video in listing.videos)
+    copies = 2 if compression is None else 1
+    needed = copies * numbers * partial.clip_bytes * (1 - max_skipped_percent / 100)
+    there = partial.records.clip_count * partial.clip_bytes
+    free = shutil.disk_usage(folder).free
+    if free < needed - there:
+        raise StorageError(
+            f"The clips need {needed / 1e9:.2f} GB for a while, of which {there / 1e9:.2f} GB are there, but only "
+            f"{free / 1e9:.2f} GB are free at {one_line(folder.parent)}.",
+            "Free some space, choose an --output on another disk, or make smaller clips: --size, --frames.",
+        )
 
 
 def _check_options(output: Path, overwrite: bool, max_skipped_percent: float, compression: str | None) -> None:
@@ -181,47 +208,48 @@ def _quiet(done: int, total: int, name: str) -> None:
 
 
 def _decode_rest(
-    videos: list[VideoEntry],
-    partial: PartialClips,
-    sampling: Sampling,
-    workers: int,
+    work: _Work,
+    processes: Workers[Task, Digest | SkippedVideo],
     max_skipped_percent: float,
     progress: Progress,
     check: Check,
 ) -> None:
-    """Bring ``partial`` up to the last video; stop early when more are skipped than allowed."""
-    allowed = len(videos) * max_skipped_percent / 100
-    rest = videos[len(partial.done) :]
-    progress(len(partial.done), len(videos), "")
+    """Bring the partial clips up to the last video; stop early when more are skipped than allowed."""
+    videos, partial, listing = work.videos, work.partial, work.listing
+    rest = videos[partial.records.done :]
+    progress(partial.records.done, len(videos), "")
+    tasks = [Task(video, work.sampling, listing.root) for video in rest]
     try:
-        _limit_skipped(videos, partial, allowed)
-        for video, outcome in zip(
-            rest, decode_in_order([video.path for video in rest], sampling, workers, check), strict=True
-        ):
+        _limit_skipped(listing, partial.records.skipped, videos, max_skipped_percent)
+        for video, outcome in zip(rest, processes.map(tasks, check), strict=True):
             partial.append(outcome)
-            _limit_skipped(videos, partial, allowed)
-            progress(len(partial.done), len(videos), video.name)
+            if not isinstance(outcome, Digest):
+                _limit_skipped(listing, partial.records.skipped, videos, max_skipped_percent)
+            progress(partial.records.done, len(videos), video.name)
     finally:
         partial.commit()
 
 
-def _limit_skipped(videos: list[VideoEntry], partial: PartialClips, allowed: float) -> None:
-    skipped = len(partial.done) - partial.decoded
-    if skipped > allowed:
-        video, reason = next(_skipped(videos, partial))
-        raise DataError(
-            f"{skipped} of {len(videos)} videos cannot be used, more than allowed; first {one_line(video)}: {reason}.",
-            "Mend or remove such videos, or allow more with --max-skipped PERCENT.",
-        )
+def _limit_skipped(listing: Listing, skipped: dict[int, str], videos: list[VideoEntry], percent: float) -> None:
+    """Raise DataError if more are skipped than ``percent`` of all allows; those that the layout rejected count too."""
+    total, number = len(videos) + len(listing.rejected), len(skipped) + len(listing.rejected)
+    if number <= total * percent / 100:
+        return
+    name, reason = next(_skipped(listing, skipped, videos))
+    raise DataError(
+        f"{number} of {total} videos cannot be used, more than allowed; first {one_line(name)}: {reason}.",
+        "Mend or remove such videos, or allow more with --max-skipped PERCENT.",
+    )
 
 
-def _skipped(videos: list[VideoEntry], partial: PartialClips) -> Iterator[tuple[str, str]]:
-    for video, outcome in zip(videos, partial.done, strict=False):  # not all are done yet
-        if isinstance(outcome, str):
-            yield video.name, outcome
+def _skipped(listing: Listing, skipped: dict[int, str], videos: list[VideoEntry]) -> Iterator[tuple[str, str]]:
+    """(name, reason): first those that the layout rejected, then those that gave no clips."""
+    yield from listing.rejected
+    for number, reason in skipped.items():
+        yield videos[number].name, reason
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
     """Everything that goes into the file."""
 
@@ -229,75 +257,146 @@ class _Work:
     videos: list[VideoEntry]
     partial: PartialClips
     sampling: Sampling
-    fingerprint: str
+    fingerprint: str = ""
 
-    def used(self) -> list[tuple[VideoEntry, int]]:
-        """(video, number of its frames) of all that have clips, in the order of their clips."""
-        pairs = zip(self.videos, self.partial.done, strict=True)
-        return [(video, outcome) for video, outcome in pairs if isinstance(outcome, int)]
+    @property
+    def records(self) -> Records:
+        return self.partial.records
+
+    @cached_property
+    def used(self) -> list[VideoEntry]:
+        """The videos that have clips, in the order of their clips; to be asked for when all are done."""
+        assert self.records.done == len(self.videos)
+        return [video for number, video in enumerate(self.videos) if number not in self.records.skipped]
+
+    @cached_property
+    def clips_of(self) -> np.ndarray:
+        """Number of clips of each used video, int64."""
+        return np.frombuffer(self.records.clips, np.int64) if self.used else np.empty(0, np.int64)
+
+    def rows(self, split: str) -> range:
+        """The used videos of ``split``; contiguous, see :func:`_order`."""
+        rows = [row for row, video in enumerate(self.used) if video.split == split]
+        return range(rows[0], rows[-1] + 1) if rows else range(0)
+
+    def clip_range(self, rows: range) -> slice:
+        """Where the clips of the used videos ``rows`` are."""
+        ends = np.concatenate([[0], np.cumsum(self.clips_of)])
+        return slice(int(ends[rows.start]), int(ends[rows.stop]))
 
     def validate(self) -> None:
-        trained = {video.label for video, _ in self.used() if video.split == "train"}
+        trained = {video.label for video in self.used if video.split == "train"}
         for label, name in enumerate(self.listing.classes):
             if label not in trained:
                 raise DataError(
                     f"No training clips are left for class {one_line(name)!r}.",
                     "Add videos that can be read to it, or remove the class.",
                 )
-        if not any(video.split == "test" for video, _ in self.used()):
+        if not any(video.split == "test" for video in self.used):
             raise DataError(
                 "No videos are left for testing.", "Add videos: a class needs two or more for one to be set aside."
             )
 
+    def source_fingerprint(self) -> str:
+        """sha256 over which videos there are, what is in them, and what is taken of them.
+
+        Names are relative, so a data set that was moved keeps its fingerprint.
+        """
+        sha = hashlib.sha256(json.dumps([FORMAT, VERSION, self.sampling.record()]).encode())
+        contents = iter(self.records.contents)
+        for number, video in enumerate(self.videos):
+            content = "" if number in self.records.skipped else next(contents)
+            sha.update(json.dumps([video.name, video.label, video.split, video.start, video.end, content]).encode())
+        return sha.hexdigest()
+
+    @cached_property
     def notes(self) -> tuple[str, ...]:
-        tested = {video.label for video, _ in self.used() if video.split == "test"}
+        found = list(self.listing.notes)
+        tested = {video.label for video in self.used if video.split == "test"}
         names = [one_line(name) for label, name in enumerate(self.listing.classes) if label not in tested]
-        if not names:
-            return ()
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        return (f"No test videos in {len(names)} of {len(self.listing.classes)} classes: {shown}.",)
+        if names:
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            found.append(f"No test videos in {len(names)} of {len(self.listing.classes)} classes: {shown}.")
+        return (*found, *self._leaks())
+
+    def _leaks(self) -> Iterator[str]:
+        """A note if videos of other splits are, byte for byte, training videos."""
+        whole = zip(self.used, self.records.contents, strict=True)
+        known = [((content, video.start, video.end), video) for video, content in whole]
+        trained = {key: video for key, video in known if video.split == "train"}
+        leaks = [(video, trained[key]) for key, video in known if video.split != "train" and key in trained]
+        if leaks:
+            one, other = leaks[0]
+            yield (
+                f"{len(leaks)} videos held out of training are copies of training videos, "
+                f"first {one_line(one.name)} of {one_line(other.name)}."
+            )
+
+    @property
+    def short_videos(self) -> int:
+        return sum(frames < self.sampling.frames for frames in self.records.frames)
+
+    @property
+    def dense_videos(self) -> int:
+        return sum(self.records.dense)
+
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        return tuple(_skipped(self.listing, self.records.skipped, self.videos))
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std of the training clips, float64 (3,), of pixel values in [0, 1].
+
+        From sums of integers, which no order of adding can change. A constant channel gets the std of one grey level:
+        data is divided by it.
+        """
+        rows = self.rows("train")
+        totals = [sum(self.records.totals[6 * row + k] for row in rows) for k in range(6)]
+        pixels = int(self.clips_of[rows.start : rows.stop].sum()) * self.partial.clip_bytes // 3
+        mean = [total / (255 * pixels) for total in totals[:3]]
+        spread = [pixels * square - total**2 for total, square in zip(totals[:3], totals[3:], strict=True)]
+        std = [np.sqrt(value / pixels**2) / 255 for value in spread]
+        return np.array(mean), np.array([value or 1 / 255 for value in std])
 
     def summary(self, path: Path, resumed: int, mean: np.ndarray, std: np.ndarray, seconds: float) -> PrepareSummary:
-        used = self.used()
-        counts = Counter(video.split for video, _ in used)
-        videos = {split: counts[split] for split in SPLITS if counts[split]}
+        rows = {split: self.rows(split) for split in SPLITS if len(self.rows(split))}
         return PrepareSummary(
             path=path,
             dataset=self.listing.dataset,
             layout=self.listing.layout,
+            split=self.listing.official_split,
             classes=self.listing.classes,
-            videos=videos,
-            clips={split: count * self.sampling.clips_per_video for split, count in videos.items()},
-            skipped=tuple(_skipped(self.videos, self.partial)),
-            short_videos=sum(length < self.sampling.frames for _, length in used),
+            videos={split: len(own) for split, own in rows.items()},
+            clips={split: int(self.clips_of[own.start : own.stop].sum()) for split, own in rows.items()},
+            skipped=self.skipped(),
+            missing=len(self.listing.missing),
+            short_videos=self.short_videos,
+            dense_videos=self.dense_videos,
             resumed_videos=resumed,
             mean=tuple(mean.tolist()),
             std=tuple(std.tolist()),
             source_fingerprint=self.fingerprint,
             nbytes=path.stat().st_size,
             seconds=seconds,
-            notes=self.notes(),
+            notes=self.notes,
         )
 
 
 def _assemble(work: _Work, path: Path, compression: str | None, check: Check) -> tuple[np.ndarray, np.ndarray]:
     """Write the HDF5 file; returns mean and std of the training clips."""
-    statistics = _Statistics()
-    used = work.used()
     clips = work.partial.clips()
-    per_video = METADATA_BYTES + 4 * work.sampling.frames * work.sampling.clips_per_video
-    _reserve(path, clips.nbytes + 2**20 + len(used) * per_video)
+    per_clip = 4 * work.sampling.frames + 64
+    _reserve(path, clips.nbytes + 2**20 + len(clips) * per_clip + len(work.used) * METADATA_BYTES)
+    mean, std = work.statistics()
     with _hdf5(path) as file:
         for split in SPLITS:
-            rows = [row for row, (video, _) in enumerate(used) if video.split == split]  # contiguous: see _order
-            if rows:
-                seen = statistics.add if split == "train" else None
+            rows = work.rows(split)
+            if len(rows):
                 group = file.create_group(split)
-                _write_clips(group, clips[rows[0] : rows[-1] + 1], compression, seen, check)
-                _write_labels(group, rows, used, work.sampling)
-        _write_videos(file, used, list(_skipped(work.videos, work.partial)))
-        mean, std = statistics.result()
+                _write_clips(group, clips[work.clip_range(rows)], compression, check)
+                _write_labels(group, rows, work)
+        _write_videos(file, work)
         file.attrs.update(_attributes(work, mean, std))
+        file.attrs["checksum"] = content_checksum(file)
     return mean, std
 
 
@@ -328,96 +427,74 @@ def _hdf5(path: Path) -> Iterator[h5py.File]:
         file.close()
 
 
-def _write_clips(
-    group: h5py.Group,
-    clips: np.ndarray,
-    compression: str | None,
-    seen: Callable[[np.ndarray], None] | None,
-    check: Check,
-) -> None:
-    """Copy ``clips`` (videos, clips_per_video, T, H, W, 3) block by block."""
-    flat = clips.reshape(-1, *clips.shape[2:])
+def _write_clips(group: h5py.Group, clips: np.ndarray, compression: str | None, check: Check) -> None:
+    """Copy ``clips`` (N, T, H, W, 3) block by block; uncompressed ones chunk by chunk, past HDF5's own copies."""
     dataset = group.create_dataset(
-        "clips", flat.shape, np.uint8, chunks=(1, *flat.shape[1:]), compression=compression, track_times=False
+        "clips", clips.shape, np.uint8, chunks=(1, *clips.shape[1:]), compression=compression, track_times=False
     )
-    step = max(1, BLOCK_BYTES // int(np.prod(flat.shape[1:])))
-    for start in range(0, len(flat), step):
+    step = max(1, BLOCK_BYTES // int(np.prod(clips.shape[1:])))
+    for start in range(0, len(clips), step):
         check()
-        block = np.asarray(flat[start : start + step])
-        dataset[start : start + step] = block
-        if seen is not None:
-            seen(block)
+        block = np.asarray(clips[start : start + step])
+        if compression is not None:
+            dataset[start : start + step] = block
+            continue
+        for number, clip in enumerate(block, start):
+            dataset.id.write_direct_chunk((number, 0, 0, 0, 0), clip.reshape(-1))
 
 
-def _write_labels(group: h5py.Group, rows: list[int], used: list[tuple[VideoEntry, int]], sampling: Sampling) -> None:
-    repeated = np.repeat(rows, sampling.clips_per_video)
-    labels = np.array([used[row][0].label for row in repeated], np.int64)
-    indices = np.concatenate([sampling.indices(used[row][1]) for row in rows])
-    group.create_dataset("labels", data=labels, track_times=False)
-    group.create_dataset("video", data=repeated.astype(np.int64), track_times=False)
-    group.create_dataset("frame_indices", data=indices, track_times=False)
+def _write_labels(group: h5py.Group, rows: range, work: _Work) -> None:
+    counts, clips, frames = work.clips_of[rows.start : rows.stop], work.clip_range(rows), work.sampling.frames
+    labels = np.array([work.used[row].label for row in rows], np.int64)
+    indices = np.frombuffer(work.records.indices, np.int32).reshape(-1, frames)
+    columns = {
+        "labels": np.repeat(labels, counts),
+        "video": np.repeat(np.arange(rows.start, rows.stop, dtype=np.int64), counts),
+        "frame_indices": indices[clips],
+        "crc32": np.frombuffer(work.records.crc32, np.uint32)[clips],
+    }
+    for name, values in columns.items():
+        group.create_dataset(name, data=values, track_times=False)
 
 
-def _write_videos(file: h5py.File, used: list[tuple[VideoEntry, int]], skipped: list[tuple[str, str]]) -> None:
-    """``videos``: one row for each that has clips, to which ``video`` points. ``skipped``: the others."""
+def _write_videos(file: h5py.File, work: _Work) -> None:
+    """``videos``: one row for each that has clips, to which ``video`` points; ``skipped``, ``missing``: the others."""
     text = h5py.string_dtype()
     group = file.create_group("videos")
-    group.create_dataset("name", data=[video.name for video, _ in used], dtype=text, track_times=False)
-    group.create_dataset("split", data=[video.split for video, _ in used], dtype=text, track_times=False)
-    group.create_dataset("label", data=np.array([video.label for video, _ in used], np.int64), track_times=False)
-    group.create_dataset("frames", data=np.array([length for _, length in used], np.int64), track_times=False)
-    rows = np.array(skipped, dtype=[("path", text), ("reason", text)])
+    group.create_dataset("name", data=[video.name for video in work.used], dtype=text, track_times=False)
+    group.create_dataset("split", data=[video.split for video in work.used], dtype=text, track_times=False)
+    group.create_dataset("label", data=np.array([video.label for video in work.used], np.int64), track_times=False)
+    group.create_dataset("frames", data=np.array(work.records.frames, np.int64), track_times=False)
+    rows = np.array(list(work.skipped()), dtype=[("path", text), ("reason", text)])
     file.create_dataset("skipped", data=rows, track_times=False)
+    if work.listing.missing:
+        file.create_dataset("missing", data=list(work.listing.missing), dtype=text, track_times=False)
 
 
 def _attributes(work: _Work, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
+    sampling = work.sampling
     return {
         "format": FORMAT,
         "version": VERSION,
         "dataset": work.listing.dataset,
         "layout": work.listing.layout,
+        "split": work.listing.official_split or 0,
         "classes": json.dumps(list(work.listing.classes), ensure_ascii=False),
-        "frames": work.sampling.frames,
-        "height": work.sampling.size,
-        "width": work.sampling.size,
-        "interval": work.sampling.interval,
+        "frames": sampling.frames,
+        "height": sampling.size,
+        "width": sampling.size,
+        "interval": sampling.interval if sampling.spacing == "interval" else 0,
+        "sampling": json.dumps(sampling.record()),
         "mean": mean,
         "std": std,
+        "missing": len(work.listing.missing),
+        "short_videos": work.short_videos,
+        "dense_videos": work.dense_videos,
+        "notes": json.dumps(list(work.notes), ensure_ascii=False),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tool": f"vdtui {TOOL_VERSION}",
         "source_fingerprint": work.fingerprint,
     }
-
-
-class _Statistics:
-    """Mean and standard deviation per channel from sums of integers, which no order of adding can change."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums = [0, 0, 0]
-        self.squares = [0, 0, 0]
-
-    def add(self, clips: np.ndarray) -> None:
-        """``clips``: uint8 (n, T, H, W, 3)."""
-        frames = clips.reshape(-1, *clips.shape[2:])
-        self.count += frames.size // 3
-        for start in range(0, len(frames), 4096):  # 4096 * 255^2 fits into 32 bits
-            part = frames[start : start + 4096]
-            sums = part.sum(axis=0, dtype=np.uint32).sum(axis=(0, 1), dtype=np.uint64)
-            squares = np.square(part, dtype=np.uint16).sum(axis=0, dtype=np.uint32).sum(axis=(0, 1), dtype=np.uint64)
-            self.sums = [total + int(new) for total, new in zip(self.sums, sums, strict=True)]
-            self.squares = [total + int(new) for total, new in zip(self.squares, squares, strict=True)]
-
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and std, float64 (3,), of pixel values in [0, 1].
-
-        A constant channel gets the std of one grey level: data is divided by it.
-        """
-        n = self.count
-        mean = [total / (255 * n) for total in self.sums]
-        spread = [n * square - total**2 for total, square in zip(self.sums, self.squares, strict=True)]
-        std = [np.sqrt(value / n**2) / 255 for value in spread]
-        return np.array(mean), np.array([value or 1 / 255 for value in std])
 
 
 def _publish(finished: Path, output: Path) -> None:

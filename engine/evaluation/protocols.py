@@ -49,7 +49,7 @@ def run_trial(
     watch: Callable[[float], None] = lambda fraction: None,
 ) -> Trial:
     """Train one network on ``synthetic`` and test it on ``real``, or take it from the cache."""
-    key = digest(synthetic)
+    key = f"{digest(synthetic)}-{recipe.lr!r}"
     known = cache.load(key, seed)
     if known is not None:
         return known
@@ -91,7 +91,7 @@ class TrialCache:
 
 def digest(synthetic: SyntheticSet) -> str:
     """A fingerprint of a set's bytes."""
-    sha = hashlib.sha256(synthetic.kind.encode())
+    sha = hashlib.sha256(f"{synthetic.kind} {synthetic.ipc} {synthetic.temporal}".encode())
     for name, tensor in sorted(synthetic.tensors().items()):
         sha.update(f"{name}{tuple(tensor.shape)}".encode())
         sha.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -62,7 +62,8 @@ def train_network(
                 optimiser.param_groups[0]["lr"] = recipe.lr / 10
             rng = generator(seed, "epoch", epoch)
             with torch.no_grad():
-                clips, labels = synthetic.sample(rng)
+                drawn = synthetic.draw(rng)
+            clips, labels = drawn.clips, drawn.labels
             for chosen in torch.randperm(len(labels), generator=rng).to(device).split(recipe.batch):
                 watch(epoch / recipe.epochs)
                 with autocast(device, recipe.precision):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.synthetic import SyntheticSet
+from engine.synthetic import StaticDynamic, SyntheticSet
 
 Pixels8 = NDArray[np.uint8]
 
@@ -37,11 +37,11 @@ def class_statics(synthetic: SyntheticSet, label: int) -> Pixels8:
 
 
 def class_dynamics(synthetic: SyntheticSet, label: int) -> NDArray[np.float32]:
-    """The dynamic memory of class ``label``, float32 (D, T, H, W), in its own units; D is 0 if the set has none."""
-    stored = synthetic.tensors().get("dynamic")
-    if stored is None:
+    """The dynamic memory of class ``label`` as the hallucinator sees it: float32 (D, T, H, W); D is 0 without one."""
+    if not isinstance(synthetic, StaticDynamic):
         return np.zeros((0, synthetic.spec.frames, synthetic.spec.height, synthetic.spec.width), np.float32)
-    values: NDArray[np.float32] = stored[label].squeeze(2).float().cpu().numpy()
+    with torch.no_grad():
+        values: NDArray[np.float32] = synthetic.moving(synthetic.dynamic[label]).float().cpu().numpy()
     return values
 
 

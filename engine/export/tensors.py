@@ -14,8 +14,9 @@ def export_safetensors(
 ) -> Exported:
     """Write ``loaded`` to ``output`` with its provenance; values as ``precision`` (float32, float16, uint8).
 
-    Equal sets give equal files. The values take ``loaded.synthetic.nbytes(precision)`` bytes; beside them the file
-    holds labels and a description. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
+    Equal sets give equal files. The values take ``loaded.synthetic.nbytes(precision)`` bytes, soft labels among them,
+    which are float32 at any precision as hallucinators are; beside them the file holds a description, and labels if
+    they are hard. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")

@@ -8,11 +8,34 @@ and one line in ``matching/__init__.py``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
+from engine.data.batches import RealClips
+from engine.models.base import Network
+from engine.parallel import ALONE, Group
 from engine.synthetic.base import SyntheticSet
+
+if TYPE_CHECKING:
+    from engine.matching.experts import Trajectories
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What any objective is made of, beside its table in the preset."""
+
+    real: RealClips
+    new_network: Callable[[int], Network]
+    """A freshly initialised network by its number: an image network in stage 1, a video network in stage 2."""
+    seed: int
+    precision: torch.dtype = torch.float32
+    group: Group = ALONE
+    """The processes that share the loss: the sum over them of what ``losses`` yields is the whole."""
+    trajectories: Trajectories | None = None
+    """Experts' weights, for objectives that follow them."""
 
 
 class Objective(ABC):
@@ -25,6 +48,8 @@ class Objective(ABC):
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """The loss at ``step`` in parts whose sum it is, differentiable in ``synthetic.parameters()``.
 
+        Of several processes each yields its share, which may be nothing at all.
+
         Parts that do not depend on each other are handed out one by one: the caller runs ``backward`` on each before
         it takes the next, so that only one part's activations are held at a time.
         """
@@ -32,6 +57,18 @@ class Objective(ABC):
     def loss(self, synthetic: SyntheticSet, step: int) -> torch.Tensor:
         """The whole loss at ``step`` as one scalar, with all its activations."""
         return torch.stack(list(self.losses(synthetic, step))).sum()
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """What the objective itself learns beside the memories, by name; the same tensors at every call."""
+        return {}
+
+    def rates(self) -> dict[str, float]:
+        """Learning rates of ``parameters``."""
+        return {}
+
+    def figures(self) -> dict[str, float]:
+        """Numbers of the last step that a user should see, by name (a learned step size, ...)."""
+        return {}
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:  # noqa: B027 - nothing is right for most
         """Called when the memories have moved at ``step``; for objectives that train their network on them."""
@@ -45,7 +82,7 @@ class Objective(ABC):
         assert not state
 
 
-def parts(number: int, size: int) -> Iterator[range]:
-    """range(number) in consecutive ranges of at most ``size``."""
-    for start in range(0, number, size):
-        yield range(start, min(start + size, number))
+def parts(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """``items`` in consecutive parts of at most ``size``."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
 from torch import nn
 
-from engine.config.schema import StaticTable
-from engine.data.batches import RealClips
-from engine.matching.base import Objective
-from engine.models.base import Network
+from engine.config import Preset
+from engine.matching.base import Objective, Setting
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 
@@ -26,36 +24,29 @@ class GradientMatching(Objective):
     """
 
     def __init__(
-        self,
-        real: RealClips,
-        new_network: Callable[[int], nn.Module],
-        batch_real: int,
-        seed: int,
-        outer_loops: int = 1,
-        inner_loops: int = 1,
-        lr_network: float = 0.01,
+        self, setting: Setting, batch_real: int, outer_loops: int = 1, inner_loops: int = 1, lr_network: float = 0.01
     ) -> None:
-        self._real = real
-        self._new_network = new_network
+        self._setting = setting
+        self._seed = setting.seed
         self._batch_real = batch_real
-        self._seed = seed
         self._outer_loops = outer_loops
         self._inner_loops = inner_loops
         self._lr_network = lr_network
         self._network: nn.Module | None = None
 
     @classmethod
-    def of_preset(cls, table: StaticTable, real: RealClips, new_network: Callable[[int], Network], seed: int) -> Self:
-        """The objective as the preset's table says."""
-        return cls(real, new_network, table.batch_real, seed, table.outer_loops, table.inner_loops, table.lr_network)
+    def for_stills(cls, preset: Preset, setting: Setting) -> Self:
+        """The objective of stage 1."""
+        table = preset.static
+        return cls(setting, table.batch_real, table.outer_loops, table.inner_loops, table.lr_network)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per class."""
+        """One part per class of this process's share."""
         network = self._network_of(step)
         weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-        for label in range(len(synthetic.spec.classes)):
+        for label in self._setting.group.share(range(len(synthetic.spec.classes))):
             rng = generator(self._seed, "dc-real", step, label)
-            real = self._real.draw_frames(label, self._batch_real, rng)
+            real = self._setting.real.draw_frames(label, self._batch_real, rng)
             labels = torch.full((len(real),), label, device=real.device)
             target = torch.autograd.grad(nn.functional.cross_entropy(network(real), labels), weights)
             images, labels = synthetic.sample(generator(self._seed, "dc-synthetic", step), [label])
@@ -85,12 +76,12 @@ class GradientMatching(Objective):
         """Restore the network."""
         self._network = None
         if state:
-            self._network = self._new_network(0)
+            self._network = self._setting.new_network(0)
             self._network.load_state_dict(dict(state))
 
     def _network_of(self, step: int) -> nn.Module:
         if self._network is None or step % self._outer_loops == 0:
-            self._network = self._new_network(step // self._outer_loops)
+            self._network = self._setting.new_network(step // self._outer_loops)
         return self._network
 
 

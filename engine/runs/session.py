@@ -170,3 +170,37 @@ class RunSession:
                 self._say()
             except (OSError, VdtuiError):
                 continue  # a full disk must not kill the run through its heartbeat; the next write may succeed
+
+
+class FollowerSession(RunSession):
+    """The session of a process that helps the one which owns the run (``engine.parallel``): it reads, and says nothing."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._began = time.monotonic()
+        self._earlier_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """The leader records how the run ends; a requested stop is swallowed."""
+        return isinstance(error, StopRequested)
+
+    def emit(self, event: Event) -> None:
+        """The leader emits the same."""
+
+    def check(self) -> None:
+        """The leader tells at step boundaries."""
+
+    def complete(self) -> None:
+        """The leader says it."""
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """The leader saves the same."""
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint, which the leader begins from too."""
+        return load_checkpoint(self.run.checkpoints)

@@ -9,33 +9,76 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch.utils.data import Dataset
 
 from engine.data.spec import ClipSpec
+from engine.synthetic.temporal import Temporal
 
 PRECISIONS = {"float32": 4, "float16": 2, "uint8": 1}
 """Bytes per stored value."""
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Clips of one draw, with what they are and what a network shall say of them."""
+
+    clips: torch.Tensor
+    """(N, 3, T, H, W), or images (N, 3, H, W)."""
+    labels: torch.Tensor
+    """int64 (N): the class that each belongs to."""
+    targets: torch.Tensor
+    """``labels``, or soft ones (N, C) where the set has them: what a cross-entropy compares with."""
+
+
 class SyntheticSet(ABC):
-    """A small set of clips. ``labels`` are hard: an instance of class c has label c."""
+    """A small set of clips. An instance of class c has label c, and may have a soft label that says more.
+
+    ``soft_labels`` (C, ipc, C), float32, or None: one value for each class, for every instance, whichever of its
+    variants is drawn. They are stored and counted; with ``learn_labels`` they are among the parameters too.
+    """
 
     kind: ClassVar[str]
+    soft_labels: torch.Tensor | None = None
+    temporal: Temporal | None = None
+    """How the stored frames become those of a clip; None where all of them are stored, or none."""
 
-    def __init__(self, spec: ClipSpec, ipc: int) -> None:
+    def __init__(
+        self, spec: ClipSpec, ipc: int, *, soft_labels: torch.Tensor | None = None, learn_labels: bool = False
+    ) -> None:
+        number = len(spec.classes)
+        assert soft_labels is None or soft_labels.shape == (number, ipc, number), soft_labels.shape
+        assert soft_labels is not None or not learn_labels, "there are no labels to learn"
         self.spec = spec
         self.ipc = ipc
+        self.soft_labels = soft_labels
+        self.learn_labels = learn_labels
 
-    @abstractmethod
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The stored tensors by their name in the file, detached; they share memory with the parameters."""
+        """All that is stored, by name, detached; the tensors share memory with the parameters.
 
-    @abstractmethod
+        Names are those in the file, but ``soft_labels``, which are ``labels`` there.
+        """
+        stored = self._stored() | ({} if self.soft_labels is None else {"soft_labels": self.soft_labels})
+        return {name: tensor.detach() for name, tensor in stored.items()}
+
     def parameters(self) -> dict[str, torch.Tensor]:
         """The learnable tensors by name; an optimiser steps on these."""
+        if self.learn_labels:
+            assert self.soft_labels is not None
+            return self._learned() | {"soft_labels": self.soft_labels}
+        return self._learned()
+
+    @abstractmethod
+    def _stored(self) -> dict[str, torch.Tensor]:
+        """The tensors that clips are made of, by their name in the file."""
+
+    @abstractmethod
+    def _learned(self) -> dict[str, torch.Tensor]:
+        """Those of them that an optimiser steps on."""
 
     @abstractmethod
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
@@ -60,32 +103,51 @@ class SyntheticSet(ABC):
         return next(iter(self.tensors().values())).device
 
     def sample(self, rng: torch.Generator, classes: Sequence[int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ``draw``: clips and targets (labels (N), or soft ones (N, C))."""
+        drawn = self.draw(rng, classes)
+        return drawn.clips, drawn.targets
+
+    def draw(self, rng: torch.Generator, classes: Sequence[int] | None = None) -> Draw:
         """One draw: a clip of every instance of ``classes`` (default all), each variant equally likely.
 
-        Returns clips (len(classes) * ipc, 3, T, H, W), ordered by class, and labels int64. The draw of a class does
-        not depend on which other classes are asked for, so a large set may be drawn in parts.
+        Gives len(classes) * ipc clips, ordered by class. The draw of a class does not depend on which other classes
+        are asked for, so a large set may be drawn in parts.
         """
         number = len(self.spec.classes)
         variant = torch.randint(self.variants, (number, self.ipc), generator=rng)
         choice = torch.arange(self.ipc) * self.variants + variant
         wanted = torch.arange(number) if classes is None else torch.as_tensor(list(classes))
         labels = wanted.repeat_interleave(self.ipc).to(self.device)
-        return self.compose(labels, choice[wanted].flatten().to(self.device)), labels
+        chosen = choice[wanted].flatten().to(self.device)
+        return Draw(self.compose(labels, chosen), labels, self.targets(labels, chosen))
+
+    def targets(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+        """Targets of the clips that ``compose`` makes of ``labels`` and ``choice``: (N), or soft ones (N, C)."""
+        return labels if self.soft_labels is None else self.soft_labels[labels, choice // self.variants]
 
     def expand(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """All different clips (C * clips_per_class, 3, T, H, W), ordered by class and instance, and their labels."""
+        """All different clips (C * clips_per_class, 3, T, H, W), ordered by class and instance, and their targets.
+
+        Targets are labels, int64 (N), or with soft labels those of each clip's instance, float32 (N, C).
+        """
         number = len(self.spec.classes)
         labels = torch.arange(number, device=self.device).repeat_interleave(self.clips_per_class)
         choice = torch.arange(self.clips_per_class, device=self.device).repeat(number)
         with torch.no_grad():
-            return self.compose(labels, choice), labels
+            return self.compose(labels, choice), self.targets(labels, choice)
 
-    def as_dataset(self) -> Dataset[tuple[torch.Tensor, int]]:
-        """A torch Dataset of all different clips: items (float32 (3, T, H, W), normalised by ``spec``; label)."""
+    def as_dataset(self) -> Dataset[tuple[torch.Tensor, int | torch.Tensor]]:
+        """A torch Dataset of all different clips in the order of ``expand``.
+
+        Items are (float32 (3, T, H, W), normalised by ``spec``; label, or with soft labels float32 (C)).
+        """
         return _Expanded(self)
 
     def nbytes(self, precision: str = "float32") -> int:
-        """Bytes of the stored values at ``precision``; in uint8 with the float32 range of each tensor's slices."""
+        """Bytes of the stored values at ``precision``; in uint8 with the float32 range of each memory's slices.
+
+        Hard labels are not counted: they say nothing that the place of an instance does not.
+        """
         return sum(stored_bytes(name, tensor, precision) for name, tensor in self.tensors().items())
 
     @property
@@ -95,8 +157,11 @@ class SyntheticSet(ABC):
 
 
 def is_memory(name: str) -> bool:
-    """Whether the stored tensor ``name`` is a memory; the hallucinator's 327 weights are always kept in float32."""
-    return not name.startswith("hallucinator.")
+    """Whether the stored tensor ``name`` is a memory, which may be stored at a lower precision.
+
+    Hallucinators (327 weights each) and soft labels are always float32: they are few, and every clip depends on them.
+    """
+    return not name.startswith("hallucinator.") and name != "soft_labels"
 
 
 def stored_bytes(name: str, tensor: torch.Tensor, precision: str) -> int:
@@ -107,18 +172,19 @@ def stored_bytes(name: str, tensor: torch.Tensor, precision: str) -> int:
     return tensor.numel() * PRECISIONS[precision] + ranges
 
 
-class _Expanded(Dataset[tuple[torch.Tensor, int]]):
+class _Expanded(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):
     def __init__(self, synthetic: SyntheticSet) -> None:
         self._synthetic = synthetic
 
     def __len__(self) -> int:
         return len(self._synthetic.spec.classes) * self._synthetic.clips_per_class
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int | torch.Tensor]:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        label, choice = divmod(index, self._synthetic.clips_per_class)
-        device = self._synthetic.device
+        synthetic = self._synthetic
+        label, number = divmod(index, synthetic.clips_per_class)
+        labels, choice = (torch.tensor([value], device=synthetic.device) for value in (label, number))
         with torch.no_grad():
-            clips = self._synthetic.compose(torch.tensor([label], device=device), torch.tensor([choice], device=device))
-        return clips[0], label
+            clip = synthetic.compose(labels, choice)[0]
+            return clip, label if synthetic.soft_labels is None else synthetic.targets(labels, choice)[0]

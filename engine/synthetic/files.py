@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
-from engine.errors import DataError
+from engine.errors import DataError, PresetError
 from engine.models.hallucinator import Hallucinator
 from engine.runs.files import write_bytes
 from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
 from engine.synthetic.pixels import Coreset, Pixels
 from engine.synthetic.static_dynamic import StaticDynamic
 from engine.synthetic.still import StaticImages, StillVideo
+from engine.synthetic.temporal import Temporal
 
 FORMAT, VERSION = "vdtui.synthetic", 1
+_MOST_FRAMES = 1 << 16
+"""A damaged file that names more would fill the memory when its few stored frames are shown."""
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
 _HINT = "Export it again with `vdtui export RUN --format safetensors`, or use another file."
 
 
@@ -40,6 +46,29 @@ class Provenance:
     protocol: str = ""
     selected_on: str = "none"
     accuracy: float | None = None
+    step_size: float | None = None
+    """The learning rate that was learned with the set (trajectory matching), which networks are to be trained at."""
+
+    def metadata(self) -> dict[str, str]:
+        """As text by field; a step size that there is not is left out, as in files from before there were any."""
+        fields = {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}
+        return fields if self.step_size is not None else {k: v for k, v in fields.items() if k != "step_size"}
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, str]) -> Provenance:
+        """The inverse of ``metadata``. Raises KeyError or ValueError for what is missing or of another type."""
+        fields = {name: json.loads(metadata[name]) for name in cls.__dataclass_fields__ if name != "step_size"}
+        fields["step_size"] = json.loads(metadata.get("step_size", "null"))
+        wanted = {"preset": str, "seed": int, "step": int, "protocol": str, "selected_on": str}
+        bad = [name for name, kind in wanted.items() if type(fields[name]) is not kind]
+        bad += [name for name in ("accuracy", "step_size") if not _is_measure(fields[name])]
+        if bad or (fields["step_size"] is not None and fields["step_size"] <= 0):
+            raise ValueError(bad[0] if bad else "step_size")
+        return cls(**fields)
+
+
+def _is_measure(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and abs(value) <= sys.float_info.max)
 
 
 def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "float32") -> bytes:
@@ -56,12 +85,14 @@ def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "
         "mean": json.dumps(list(spec.mean)),
         "std": json.dumps(list(spec.std)),
         "precision": precision,
-        **{name: json.dumps(value) for name, value in dataclasses.asdict(provenance).items()},
+        **_temporal(synthetic),
+        **provenance.metadata(),
     }
     stored: dict[str, torch.Tensor] = {}
     for name, tensor in synthetic.tensors().items():
         stored |= encode(name, tensor.cpu(), precision)
-    stored["labels"] = torch.arange(len(spec.classes)).unsqueeze(1).expand(-1, synthetic.ipc).contiguous()
+    soft = stored.pop("soft_labels", None)
+    stored["labels"] = _hard_labels(len(spec.classes), synthetic.ipc) if soft is None else soft
     return ordered(save(stored, metadata))
 
 
@@ -72,8 +103,22 @@ def save_synthetic(path: Path, synthetic: SyntheticSet, provenance: Provenance, 
 
 def _pairing(synthetic: SyntheticSet) -> dict[str, int]:
     if isinstance(synthetic, StaticDynamic):
-        return {"statics": synthetic.statics_per_instance, "dynamics": synthetic.dynamics_per_instance}
+        pairing = {"statics": synthetic.statics_per_instance, "dynamics": synthetic.dynamics_per_instance}
+        several = synthetic.hallucinator.number > 1
+        return pairing | ({"hallucinators": synthetic.hallucinator.number} if several else {})
     return {"statics": synthetic.variants, "dynamics": 0}
+
+
+def _temporal(synthetic: SyntheticSet) -> dict[str, str]:
+    """How stored frames become a clip's, where not all are stored."""
+    if synthetic.temporal is None:
+        return {}
+    named = {name: getattr(synthetic.temporal, name) for name in ("n_syn", "segments", "interpolation")}
+    return {"temporal": json.dumps(named)}
+
+
+def _hard_labels(classes: int, ipc: int) -> torch.Tensor:
+    return torch.arange(classes).unsqueeze(1).expand(-1, ipc).contiguous()
 
 
 def ordered(content: bytes) -> bytes:
@@ -89,11 +134,11 @@ def ordered(content: bytes) -> bytes:
 def encode(name: str, tensor: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
     """The tensors that store ``tensor`` at ``precision``.
 
-    uint8 has a scale and an offset for each [class, memory] slice: value = offset + scale * stored. Raises DataError
-    for values that float16 cannot hold.
+    uint8 has a scale and an offset for each [class, memory] slice: value = offset + scale * stored. Hallucinators and
+    soft labels are float32 at any precision. Raises DataError for values that float16 cannot hold.
     """
     if precision == "float32" or not is_memory(name):
-        return {name: tensor.contiguous()}
+        return {name: tensor.to(torch.float32).contiguous()}
     if precision == "float16":
         if tensor.abs().max() > torch.finfo(torch.float16).max:
             problem = f"The {name} memory has values up to {tensor.abs().max():.3g}, beyond what float16 can hold."
@@ -106,13 +151,25 @@ def encode(name: str, tensor: torch.Tensor, precision: str) -> dict[str, torch.T
     return {name: steps.view(tensor.shape).contiguous(), f"{name}.offset": low, f"{name}.scale": scale}
 
 
-def decode(name: str, stored: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """float32 values of the stored tensor ``name``; the inverse of ``encode`` up to its rounding."""
-    tensor = stored[name]
-    if tensor.dtype != torch.uint8:
+def decode(name: str, stored: Mapping[str, torch.Tensor], precision: str) -> torch.Tensor:
+    """float32 values of the memory ``name``; the inverse of ``encode`` up to its rounding.
+
+    Raises KeyError or ValueError if it is not stored as ``encode`` does.
+    """
+    tensor = _stored(stored, name, _DTYPES[precision])
+    if precision != "uint8":
         return tensor.to(torch.float32)
+    low, scale = (_stored(stored, f"{name}.{part}", torch.float32) for part in ("offset", "scale"))
+    if not low.shape == scale.shape == tensor.shape[:2]:
+        raise ValueError(f"ranges of {name}")
     shape = tensor.shape[:2] + (1,) * (tensor.dim() - 2)
-    return stored[f"{name}.offset"].view(shape) + stored[f"{name}.scale"].view(shape) * tensor.to(torch.float32)
+    return low.view(shape) + scale.view(shape) * tensor.to(torch.float32)
+
+
+def _stored(stored: Mapping[str, torch.Tensor], name: str, dtype: torch.dtype) -> torch.Tensor:
+    if stored[name].dtype != dtype:
+        raise ValueError(f"{name} is {stored[name].dtype}")
+    return stored[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,65 +189,113 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
 def load_set(path: str | Path, device: torch.device | str = "cpu") -> LoadedSet:
     """As ``load_synthetic``, with provenance and precision. Raises DataError."""
     stored, metadata = _read(Path(path), str(device))
+    path = one_line(path)
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is a safetensors file, but not a synthetic set.", _HINT)
     if metadata.get("version") != str(VERSION):
-        problem = f"{path} has version {metadata.get('version')} of the format; this vdtui reads {VERSION}."
+        version = one_line(str(metadata.get("version"))[:20])
+        problem = f"{path} has version {version} of the format; this vdtui reads {VERSION}."
         raise DataError(problem, "Update vdtui to read it.")
     try:
-        synthetic = _build(stored, metadata)
-        fields = {name: json.loads(metadata[name]) for name in Provenance.__dataclass_fields__}
         precision = metadata["precision"]
         if precision not in PRECISIONS:
             raise ValueError(precision)
-    except (KeyError, ValueError, TypeError, AssertionError, RuntimeError, IndexError) as error:
-        raise DataError(f"{path} is damaged: its tensors do not fit its description ({error}).", _HINT) from error
+        synthetic = _build(stored, metadata, precision)
+        provenance = Provenance.of_metadata(metadata)
+    except (LookupError, ValueError, TypeError, AssertionError, RuntimeError, ArithmeticError, PresetError) as error:
+        reason = one_line(str(error))[:120]
+        raise DataError(f"{path} is damaged: its tensors do not fit its description ({reason}).", _HINT) from error
     if not all(torch.isfinite(tensor).all() for tensor in synthetic.tensors().values()):
         raise DataError(f"{path} holds values that are not finite.", _HINT)
-    return LoadedSet(synthetic, Provenance(**fields), precision)
+    return LoadedSet(synthetic, provenance, precision)
 
 
 def _read(path: Path, device: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    shown = one_line(path)
     try:
         with safe_open(path, framework="pt", device=device) as file:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.", "Check the path.") from error
+        raise DataError(f"There is no file {shown}.", "Check the path.") from error
     except (OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise DataError(f"{path} cannot be read as a synthetic set: {reason}.", _HINT) from error
+        reason = one_line(str(error).splitlines()[0][:120])
+        raise DataError(f"{shown} cannot be read as a synthetic set: {reason}.", _HINT) from error
 
 
-def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str]) -> SyntheticSet:
+def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision: str) -> SyntheticSet:
     kind, ipc = metadata["kind"], int(metadata["ipc"])
-    main = "pixels" if kind in ("pixels", "coreset") else "static"
+    memories = {name: decode(name, stored, precision) for name in _MEMORIES[kind]}
+    spec = _spec(metadata, next(iter(memories.values())))
+    if ipc < 1:
+        raise ValueError("ipc")
+    soft, temporal = _soft_labels(stored, len(spec.classes), ipc), _read_temporal(metadata, spec.frames)
+    if temporal is not None and kind in ("static-only", "static-images"):
+        raise ValueError("temporal")
+    builders: dict[str, Callable[..., SyntheticSet]] = {
+        "pixels": lambda pixels: Pixels(spec, pixels, temporal=temporal, soft_labels=soft),
+        "coreset": lambda pixels: Coreset(spec, pixels, temporal=temporal, soft_labels=soft),
+        "static-only": lambda static: StillVideo(spec, ipc, static, soft_labels=soft),
+        "static-images": lambda static: StaticImages(spec, static, soft_labels=soft),
+        "static-dynamic": lambda static, dynamic: StaticDynamic(
+            spec, ipc, static, dynamic, _hallucinator(stored), temporal=temporal, soft_labels=soft
+        ),
+    }
+    synthetic = builders[kind](**memories)
+    if synthetic.ipc != ipc:
+        raise ValueError("ipc")
+    return synthetic
+
+
+_MEMORIES = {
+    "pixels": ("pixels",),
+    "coreset": ("pixels",),
+    "static-only": ("static",),
+    "static-images": ("static",),
+    "static-dynamic": ("static", "dynamic"),
+}
+"""The memories of each kind; clips have the height and width of the first."""
+
+
+def _spec(metadata: Mapping[str, str], memory: torch.Tensor) -> ClipSpec:
     spec = ClipSpec(
         classes=tuple(str(name) for name in json.loads(metadata["classes"])),
         frames=int(metadata["frames"]),
-        height=stored[main].shape[-2],
-        width=stored[main].shape[-1],
+        height=memory.shape[-2],
+        width=memory.shape[-1],
         mean=tuple(float(value) for value in json.loads(metadata["mean"])),
         std=tuple(float(value) for value in json.loads(metadata["std"])),
     )
     if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, spec.mean + spec.std)):
         raise ValueError("mean or std")
-    if min(spec.std) <= 0 or spec.frames < 1 or ipc < 1:
-        raise ValueError("std, frames or ipc")
-    builders: dict[str, Callable[[], SyntheticSet]] = {
-        "pixels": lambda: Pixels(spec, decode("pixels", stored)),
-        "coreset": lambda: Coreset(spec, decode("pixels", stored)),
-        "static-only": lambda: StillVideo(spec, ipc, decode("static", stored)),
-        "static-images": lambda: StaticImages(spec, decode("static", stored)),
-        "static-dynamic": lambda: StaticDynamic(
-            spec, ipc, decode("static", stored), decode("dynamic", stored), _hallucinator(stored, spec)
-        ),
-    }
-    return builders[kind]()
+    if min(spec.std) <= 0 or not 1 <= spec.frames <= _MOST_FRAMES or not spec.classes or not memory.numel():
+        raise ValueError("std, frames, or no memory at all")
+    return spec
 
 
-def _hallucinator(stored: Mapping[str, torch.Tensor], spec: ClipSpec) -> Hallucinator:
-    hallucinator = Hallucinator.identity(spec.std).to(stored["hallucinator.weight"].device)
-    weights: dict[str, Any] = {name: stored[f"hallucinator.{name}"] for name in ("weight", "bias")}
-    hallucinator.load_state_dict(weights)
-    return hallucinator.requires_grad_(False)
+def _read_temporal(metadata: Mapping[str, str], frames: int) -> Temporal | None:
+    if "temporal" not in metadata:
+        return None
+    named = json.loads(metadata["temporal"])
+    if type(named["n_syn"]) is not int or type(named["segments"]) is not int:
+        raise ValueError("temporal")
+    return Temporal(frames, named["n_syn"], named["segments"], named["interpolation"])
+
+
+def _soft_labels(stored: Mapping[str, torch.Tensor], classes: int, ipc: int) -> torch.Tensor | None:
+    """The labels if they are soft; hard ones can only be those that the places of the instances say."""
+    labels = stored["labels"]
+    if labels.dtype == torch.float32 and labels.shape == (classes, ipc, classes):
+        return labels
+    hard = labels.dtype == torch.int64 and labels.shape == (classes, ipc)
+    if not (hard and torch.equal(labels.cpu(), _hard_labels(classes, ipc))):
+        raise ValueError("labels")
+    return None
+
+
+def _hallucinator(stored: Mapping[str, torch.Tensor]) -> Hallucinator:
+    weight, bias = (_stored(stored, f"hallucinator.{name}", torch.float32) for name in ("weight", "bias"))
+    several = bias.dim() == 2 and len(bias) > 1
+    if bias.shape[-1:] != (3,) or not (bias.dim() == 1 or several) or weight.shape != (*bias.shape, 4, 3, 3, 3):
+        raise ValueError("hallucinator")
+    return Hallucinator.of(weight, bias).requires_grad_(False)

@@ -5,65 +5,115 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from engine.data.spec import ClipSpec
 from engine.models.hallucinator import Hallucinator
 from engine.synthetic.base import SyntheticSet
+from engine.synthetic.temporal import Temporal
 
 
 class StaticDynamic(SyntheticSet):
-    """Static memory (C, spc, 3, H, W), dynamic memory (C, dpc, T, 1, H, W) and one hallucinator.
+    """Static memory (C, spc, 3, H, W), dynamic memory (C, dpc, stored, 1, h, w) and one or more hallucinators.
 
     Instance j of a class owns ``spc / ipc`` statics and ``dpc / ipc`` dynamics; its clips are
-    hallucinator(concat(static repeated over T, dynamic)) over all pairs of one static and one dynamic.
+    hallucinator(concat(static repeated over T, dynamic)) over all pairs of one static and one dynamic, made by each
+    of the hallucinators, which all classes share.
+
+    The dynamic memory is (T, 1, H, W), or less: ``temporal`` says which frames it stores, and squares smaller than
+    the clips are enlarged bilinearly; its shape alone says so. With ``train_static`` the static memory is learned too.
     """
 
     kind: ClassVar[str] = "static-dynamic"
 
     def __init__(
-        self, spec: ClipSpec, ipc: int, static: torch.Tensor, dynamic: torch.Tensor, hallucinator: Hallucinator
+        self,
+        spec: ClipSpec,
+        ipc: int,
+        static: torch.Tensor,
+        dynamic: torch.Tensor,
+        hallucinator: Hallucinator,
+        *,
+        temporal: Temporal | None = None,
+        train_static: bool = False,
+        soft_labels: torch.Tensor | None = None,
+        learn_labels: bool = False,
     ) -> None:
-        super().__init__(spec, ipc)
+        super().__init__(spec, ipc, soft_labels=soft_labels, learn_labels=learn_labels)
         number = len(spec.classes)
+        assert temporal is None or temporal.frames == spec.frames, (temporal, spec.frames)
+        stored = spec.frames if temporal is None else temporal.stored
         assert static.shape[0] == number and static.shape[2:] == (3, spec.height, spec.width), static.shape
-        assert dynamic.shape[0] == number and dynamic.shape[2:] == (spec.frames, 1, spec.height, spec.width)
-        assert static.shape[1] % ipc == 0 and dynamic.shape[1] % ipc == 0
+        assert dynamic.shape[0] == number and dynamic.shape[2:4] == (stored, 1), dynamic.shape
+        assert _is_clip_or_square(spec, dynamic.shape[4:]), dynamic.shape
+        for memory in (static, dynamic):
+            assert memory.shape[1] > 0 and memory.shape[1] % ipc == 0, memory.shape
         self.static = static
         self.dynamic = dynamic
         self.hallucinator = hallucinator
+        self.temporal = temporal if temporal is not None and temporal.compresses else None
+        self.train_static = train_static
         self.statics_per_instance = static.shape[1] // ipc
         self.dynamics_per_instance = dynamic.shape[1] // ipc
 
     @property
     def variants(self) -> int:
-        """Pairs of one static and one dynamic of an instance."""
-        return self.statics_per_instance * self.dynamics_per_instance
+        """Pairs of one static and one dynamic of an instance, for each hallucinator."""
+        return self.statics_per_instance * self.dynamics_per_instance * self.hallucinator.number
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Names as in the file."""
-        weight, bias = self.hallucinator.weight.detach(), self.hallucinator.bias.detach()  # type: ignore[union-attr]
-        return {
-            "static": self.static.detach(),
-            "dynamic": self.dynamic.detach(),
-            "hallucinator.weight": weight,
-            "hallucinator.bias": bias,
-        }
+    def _stored(self) -> dict[str, torch.Tensor]:
+        return {"static": self.static, "dynamic": self.dynamic, **self._weights()}
 
-    def parameters(self) -> dict[str, torch.Tensor]:
-        """Dynamic memory and hallucinator; the static memory is frozen in stage 2."""
-        assert self.hallucinator.bias is not None
-        return {
-            "dynamic": self.dynamic,
-            "hallucinator.weight": self.hallucinator.weight,
-            "hallucinator.bias": self.hallucinator.bias,
-        }
+    def _learned(self) -> dict[str, torch.Tensor]:
+        # The static memory is frozen in stage 2, unless it is asked for.
+        static = {"static": self.static} if self.train_static else {}
+        return {**static, "dynamic": self.dynamic, **self._weights()}
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {"hallucinator.weight": self.hallucinator.weight, "hallucinator.bias": self.hallucinator.bias}
 
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-        """Clips of the chosen pairs; choice = (instance * statics_per_instance + s) * dynamics_per_instance + d."""
-        instance, pair = choice // self.variants, choice % self.variants
-        s = instance * self.statics_per_instance + pair // self.dynamics_per_instance
+        """Clips of the choices ((instance * statics + s) * dynamics + d) * hallucinators + h, numbers per instance."""
+        pair, h = choice // self.hallucinator.number, choice % self.hallucinator.number
+        instance = choice // self.variants
+        s = pair // self.dynamics_per_instance
         d = instance * self.dynamics_per_instance + pair % self.dynamics_per_instance
-        return self.hallucinator.compose(self.static[labels, s], self.dynamic[labels, d].squeeze(2))
+        return self.hallucinator.compose(self.static[labels, s], self.moving(self.dynamic[labels, d]), h)
+
+    def moving(self, dynamic: torch.Tensor) -> torch.Tensor:
+        """Stored dynamic memories (N, stored, 1, h, w) as the hallucinator sees them: (N, T, H, W)."""
+        # Space before time (they commute): then only the frames that differ are enlarged.
+        large = enlarge(dynamic.squeeze(2), (self.spec.height, self.spec.width))
+        return large if self.temporal is None else self.temporal.stretch(large, 1)
+
+
+def _is_clip_or_square(spec: ClipSpec, size: tuple[int, ...]) -> bool:
+    height, width = size
+    return (height, width) == (spec.height, spec.width) or 1 <= height == width <= min(spec.height, spec.width)
+
+
+def enlarge(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """``frames`` (N, T, h, w) at ``size`` (height and width), bilinearly between the centres of their pixels."""
+    if frames.shape[-2:] == size:
+        return frames
+    return nn.functional.interpolate(frames, size, mode="bilinear", align_corners=False)
+
+
+def shrink(frames: torch.Tensor, side: int) -> torch.Tensor:
+    """``frames`` (N, T, H, W) as squares of ``side`` pixels, each the mean of the area it stands for."""
+    if frames.shape[-2:] == (side, side):
+        return frames
+    return nn.functional.interpolate(frames, (side, side), mode="area")
+
+
+def fit_dynamic(dynamic: torch.Tensor, temporal: Temporal | None = None, side: int | None = None) -> torch.Tensor:
+    """What is stored of full dynamic memories (C, dpc, T, 1, H, W): (C, dpc, stored, 1, h, w).
+
+    ``side`` is that of the stored squares (None: as they are); ``temporal`` says which frames are stored (None: all).
+    """
+    if side is not None:
+        dynamic = shrink(dynamic.squeeze(3).flatten(0, 1), side).unflatten(0, dynamic.shape[:2]).unsqueeze(3)
+    return dynamic if temporal is None else temporal.compress(dynamic, 2)
 
 
 def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> torch.Tensor:
@@ -73,6 +123,7 @@ def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: t
     (C, dpc, T, 1, H, W): the luminance (mean of the channels in pixel units) of each clip, less that of the mean
     static of its instance. This is the least-squares solution over all pairs: of the dynamics that an instance may
     have, it leaves the smallest sum of squared luminance errors static_s + dynamic_d - clip_d over its statics s.
+    ``fit_dynamic`` makes a smaller memory of it.
     """
     weight = torch.tensor(std, device=clips.device) / sum(std)  # pixel units, in units of the mean deviation
     luminance = torch.einsum("ndcthw,c->ndthw", clips, weight)

@@ -15,8 +15,15 @@ class StaticImages(SyntheticSet):
 
     kind: ClassVar[str] = "static-images"
 
-    def __init__(self, spec: ClipSpec, static: torch.Tensor) -> None:
-        super().__init__(spec, static.shape[1])
+    def __init__(
+        self,
+        spec: ClipSpec,
+        static: torch.Tensor,
+        *,
+        soft_labels: torch.Tensor | None = None,
+        learn_labels: bool = False,
+    ) -> None:
+        super().__init__(spec, static.shape[1], soft_labels=soft_labels, learn_labels=learn_labels)
         assert static.shape[0] == len(spec.classes)
         assert static.shape[2:] == (3, spec.height, spec.width), static.shape
         self.static = static
@@ -26,12 +33,10 @@ class StaticImages(SyntheticSet):
         """One: an instance is an image."""
         return 1
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Names as in the file."""
-        return {"static": self.static.detach()}
+    def _stored(self) -> dict[str, torch.Tensor]:
+        return {"static": self.static}
 
-    def parameters(self) -> dict[str, torch.Tensor]:
-        """All images."""
+    def _learned(self) -> dict[str, torch.Tensor]:
         return {"static": self.static}
 
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
@@ -44,8 +49,16 @@ class StillVideo(SyntheticSet):
 
     kind: ClassVar[str] = "static-only"
 
-    def __init__(self, spec: ClipSpec, ipc: int, static: torch.Tensor) -> None:
-        super().__init__(spec, ipc)
+    def __init__(
+        self,
+        spec: ClipSpec,
+        ipc: int,
+        static: torch.Tensor,
+        *,
+        soft_labels: torch.Tensor | None = None,
+        learn_labels: bool = False,
+    ) -> None:
+        super().__init__(spec, ipc, soft_labels=soft_labels, learn_labels=learn_labels)
         assert static.shape[0] == len(spec.classes) and static.shape[1] % ipc == 0
         assert static.shape[2:] == (3, spec.height, spec.width), static.shape
         self.static = static
@@ -55,12 +68,10 @@ class StillVideo(SyntheticSet):
         """The images of an instance."""
         return self.static.shape[1] // self.ipc
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Names as in the file."""
-        return {"static": self.static.detach()}
+    def _stored(self) -> dict[str, torch.Tensor]:
+        return {"static": self.static}
 
-    def parameters(self) -> dict[str, torch.Tensor]:
-        """All images."""
+    def _learned(self) -> dict[str, torch.Tensor]:
         return {"static": self.static}
 
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:

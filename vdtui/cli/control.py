@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdtui.cli.distill import attend
-from vdtui.cli.options import Detach, Plain, RunName, RunsDir, note
+from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, note
 
 if TYPE_CHECKING:
     from engine.runs import RunDirectory
@@ -52,7 +52,9 @@ def stop(run: RunName, runs_dir: RunsDir = None) -> None:
     )
 
 
-def resume(run: RunName, runs_dir: RunsDir = None, plain: Plain = False, detach: Detach = False) -> None:
+def resume(
+    run: RunName, runs_dir: RunsDir = None, processes: Processes = 1, plain: Plain = False, detach: Detach = False
+) -> None:
     """Continue a paused, stopped, failed or crashed run, as if it had never been interrupted.
 
     Example: vdtui resume demo --detach
@@ -72,7 +74,7 @@ def resume(run: RunName, runs_dir: RunsDir = None, plain: Plain = False, detach:
         found.request("run")
     else:
         found.preset_values()  # a run without its preset cannot go on: say so here, not in a log
-        launch(found)
+        launch(found, processes)
     attend(found.path.parent, found.name, plain, detach, since)
 
 

@@ -1,33 +1,162 @@
-"""`vdtui data`: what is in a clips file."""
+"""`vdtui data`: what is in a clips file, in words, as pictures, and whether it is still whole."""
 
 from __future__ import annotations
 
-import json
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vdtui.cli.options import human_bytes, note, print_json
+
 if TYPE_CHECKING:
+    from engine.data.sheet import Strip
     from engine.data.store import ClipStore
+    from engine.data.verify import Damage
 
 SHOWN_CLASSES = 20
 SHOWN_SKIPPED = 5
+SHEET_CLASSES = 60
+STRIP_COLUMNS = 24
+"""Columns of the terminal that one frame takes."""
 
 
 def data(
     file: Annotated[Path, typer.Argument(metavar="FILE.h5", help="A clips file, made by `vdtui prepare`.")],
+    sheet: Annotated[bool, typer.Option("--sheet", help="Show random clips here, in colour.")] = False,
+    png: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Save random clips as a picture.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every clip and compare its checksum.")] = False,
+    split: Annotated[str, typer.Option(help="Of the clips shown: train, val or test.")] = "train",
+    classes: Annotated[int | None, typer.Option(min=1, help="Classes shown; default: as many as fit.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each class in the picture.")] = 3,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which clips are shown.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.png if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on stdout.")] = False,
 ) -> None:
-    """Show what is in a clips file: classes, counts, shape, bytes, skipped videos.
+    """Show what is in a clips file: classes, counts, shape, bytes, sampling, skipped videos.
 
-    Example: vdtui data my.h5
+    Example: vdtui data hmdb51.h5
+
+    Example: vdtui data hmdb51.h5 --png sheet.png --clips 2 --split test
     """
     from engine.data.store import ClipStore
 
+    if verify:
+        _verify(file, as_json)
+        return
     with ClipStore.open(file) as store:
-        description = _describe(store)
-    typer.echo(json.dumps(description, indent=1) if as_json else _text(description))
+        if png is not None:
+            _save(store, png, split, classes or SHEET_CLASSES, clips, frames, seed, overwrite)
+        elif sheet:
+            _show(store, split, classes, frames, seed)
+        elif as_json:
+            print_json(_describe(store))
+        else:
+            typer.echo(_text(_describe(store)))
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _save(
+    store: ClipStore, png: Path, split: str, classes: int, clips: int, frames: int, seed: int, overwrite: bool
+) -> None:
+    from engine.data.sheet import save_sheet, strips
+
+    labels = range(min(classes, len(store.classes)))
+    rows = [strips(store, [label], split=split, clips=clips, frames=frames, seed=seed) for label in labels]
+    width, height = save_sheet(png, rows, overwrite)
+    note(f"{png}: {len(rows)} of {len(store.classes)} classes, {width} x {height} pixels")
+
+
+def _show(store: ClipStore, split: str, classes: int | None, frames: int, seed: int) -> None:
+    from rich.console import Console
+
+    from engine.data.sheet import strips
+    from engine.errors import UsageError
+
+    console = Console()
+    if not console.is_terminal or console.color_system is None:
+        raise UsageError("There is no terminal with colours here to show clips on.", "Save them: --png OUT.png")
+    columns = min(STRIP_COLUMNS, max(4, console.width // frames))
+    rows = columns // 2 + 1
+    fitting = max(1, (shutil.get_terminal_size().lines - 1) // rows)
+    labels = list(range(min(classes or fitting, len(store.classes))))
+    for strip in strips(store, labels, split=split, frames=frames, seed=seed):
+        _print_strip(console, strip, columns)
+    if len(labels) < len(store.classes):
+        note(f"{len(labels)} of {len(store.classes)} classes; more with --classes N or --png OUT.png")
+
+
+def _print_strip(console: Any, strip: Strip, columns: int) -> None:
+    """A caption, and the strip as half blocks: two pixels, one above the other, in each character."""
+    import numpy as np
+    from PIL import Image
+    from rich.style import Style
+    from rich.text import Text
+
+    from engine.data.layouts.base import one_line
+
+    height, width = strip.pixels.shape[:2]
+    wide = columns * (width // height)
+    small = np.asarray(Image.fromarray(strip.pixels).resize((wide, columns), Image.Resampling.BOX)).tolist()
+    console.print(Text(one_line(f"{strip.name}   {strip.video}"), no_wrap=True, overflow="ellipsis"))
+    for top in range(0, columns - 1, 2):
+        line = Text(no_wrap=True)
+        for upper, lower in zip(small[top], small[top + 1], strict=True):
+            line.append("▀", Style.parse(f"rgb({_rgb(upper)}) on rgb({_rgb(lower)})"))
+        console.print(line)
+
+
+def _rgb(pixel: list[int]) -> str:
+    return ",".join(map(str, pixel))
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def _verify(file: Path, as_json: bool) -> None:
+    from engine.data.verify import verify
+    from engine.errors import DataError
+
+    damages = verify(file, _progress())
+    if damages is None:
+        raise DataError(f"{file} has no checksums: an older version made it.", "Make it anew with `vdtui prepare`.")
+    if as_json:
+        print_json({"path": str(file), "whole": not damages, "damages": [vars(damage) for damage in damages]})
+    if damages:
+        first = "; ".join(_damage(damage) for damage in damages[:3])
+        more = f"; and {len(damages) - 3} more" if len(damages) > 3 else ""
+        raise DataError(
+            f"{file} is damaged in {len(damages)} places: {first}{more}.",
+            "Copy it again from where it is whole, or make it anew with `vdtui prepare`.",
+        )
+    if not as_json:
+        typer.echo(f"{file} is as it was written.")
+
+
+def _damage(damage: Damage) -> str:
+    if damage.clip < 0:
+        return damage.what
+    return f"{damage.split} clip {damage.clip} ({damage.video}): {damage.what}"
+
+
+def _progress() -> Any:
+    """Tell on a terminal how far it is; elsewhere nothing, since it is a matter of seconds to minutes."""
+    shown = sys.stderr.isatty()
+
+    def show(done: int, total: int, what: str) -> None:
+        if shown:
+            end = "\n" if done == total else ""
+            typer.echo(f"\r{done:,} of {total:,} clips{end}", nl=False, err=True)
+
+    return show
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
 
 
 def _describe(store: ClipStore) -> dict[str, Any]:
@@ -40,12 +169,14 @@ def _describe(store: ClipStore) -> dict[str, Any]:
         "path": str(store.path),
         "dataset": store.dataset,
         "layout": store.layout,
+        "split": store.official_split or None,
         "classes": list(store.classes),
         "splits": splits,
         "frames": store.frames,
         "height": store.height,
         "width": store.width,
         "interval": store.interval,
+        "sampling": store.sampling,
         "bytes": store.path.stat().st_size,
         "mean": list(store.mean),
         "std": list(store.std),
@@ -53,7 +184,11 @@ def _describe(store: ClipStore) -> dict[str, Any]:
         "tool": store.tool,
         "fingerprint": store.fingerprint,
         "source_fingerprint": store.source_fingerprint,
+        "missing": store.missing,
+        "short_videos": store.short_videos,
+        "dense_videos": store.dense_videos,
         "skipped": [{"path": path, "reason": reason} for path, reason in store.skipped],
+        "notes": list(store.notes),
     }
 
 
@@ -61,13 +196,14 @@ def _text(description: dict[str, Any]) -> str:
     from engine.data.layouts.base import one_line
 
     splits, classes = description["splits"], description["classes"]
-    shape = "{frames} frames of {height} x {width}, every {interval}. of the video".format_map(description)
+    official = f", official split {description['split']}" if description["split"] else ""
     lines = [
         one_line(description["path"]),
-        f"data set     {one_line(description['dataset'])} (layout {one_line(description['layout'])})",
-        f"clips        {shape}",
-        *(f"{name:<12} {split['clips']} clips of {split['videos']} videos" for name, split in splits.items()),
-        f"size         {description['bytes'] / 1e6:.1f} MB",
+        f"data set     {one_line(description['dataset'])} (layout {one_line(description['layout'])}{official})",
+        "clips        {frames} frames of {height} x {width}".format_map(description),
+        *(f"             {line}" for line in _sampling(description)),
+        *(f"{name:<12} {_counts(split)}" for name, split in splits.items()),
+        f"size         {human_bytes(description['bytes'])}",
         f"mean, std    {_numbers(description['mean'])}, {_numbers(description['std'])}",
         f"created      {one_line(description['created'])} by {one_line(description['tool'])}",
         f"fingerprint  {description['fingerprint']}",
@@ -77,11 +213,49 @@ def _text(description: dict[str, Any]) -> str:
         counts = " ".join(f"{split['per_class'][label]:>6}" for split in splits.values())
         lines.append(f"  {label:>4} {counts}  {one_line(name)}")
     lines += [f"  ... and {len(classes) - SHOWN_CLASSES} more; all with --json"] if len(classes) > SHOWN_CLASSES else []
+    lines += [f"short        {description['short_videos']} videos, last frame repeated"] * bool(
+        description["short_videos"]
+    )
+    lines += [f"dense        {description['dense_videos']} short videos, frames closer"] * bool(
+        description["dense_videos"]
+    )
+    lines += [f"missing      {description['missing']} videos not on the disk"] * bool(description["missing"])
     skipped = description["skipped"]
     lines.append(f"skipped      {len(skipped)} videos")
     lines += [f"  {one_line(row['path'])}: {one_line(row['reason'])}" for row in skipped[:SHOWN_SKIPPED]]
-    lines += ["  ..."] if len(skipped) > SHOWN_SKIPPED else []
+    lines += ["  ... all with --json"] if len(skipped) > SHOWN_SKIPPED else []
+    lines += [f"note         {one_line(text)}" for text in description["notes"]]
     return "\n".join(lines)
+
+
+def _counts(split: dict[str, Any]) -> str:
+    ordered = sorted(split["per_class"])
+    balance = f"smallest class {ordered[0]}, median {ordered[len(ordered) // 2]}, largest {ordered[-1]}"
+    return f"{split['clips']:,} clips of {split['videos']:,} videos; {balance}"
+
+
+def _sampling(description: dict[str, Any]) -> list[str]:
+    """How the clips were taken from the videos, in words."""
+    found = description["sampling"]
+    if not found:
+        return [f"every {description['interval']}. frame"]
+    spacing = {
+        "interval": f"every {found['interval']}. frame" if found["interval"] > 1 else "every frame",
+        "fps": f"{found['fps']} frames per second",
+        "uniform": "frames evenly from the whole video",
+    }[found["spacing"]]
+    train, test = _placement(found["train"]), _placement(found["test"])
+    placed = train if train == test else f"{train} (training), {test} (testing)"
+    return [f"{spacing}; {placed}", f"resize {found['resize']}"]
+
+
+def _placement(found: dict[str, Any]) -> str:
+    if found["where"] == "sliding":
+        return f"a clip every {found['stride']} frames"
+    number, where = found["number"], found["where"]
+    if number == 1:
+        return "1 clip per video from the middle" if where == "uniform" else "1 clip per video at random"
+    return f"{number} clips per video, {'evenly' if where == 'uniform' else 'at random'}"
 
 
 def _numbers(values: list[float]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vdtui.cli.options import Detach, Plain, RunsDir, note, on_a_terminal
+from vdtui.cli.options import Detach, Plain, Processes, RunsDir, note, on_a_terminal
 
 
 def distill(
@@ -25,6 +25,7 @@ def distill(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    processes: Processes = 1,
     plain: Plain = False,
     detach: Detach = False,
 ) -> None:
@@ -49,7 +50,7 @@ def distill(
     chosen = with_data(load_preset(preset, overrides), data)
     check_data(chosen)
     made = new_run(chosen, None, runs_dir, run, Path(preset).stem, ["vdtui", *sys.argv[1:]])
-    launch(made)
+    launch(made, processes)
     attend(made.path.parent, made.name, plain, detach)
 
 

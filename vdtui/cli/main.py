@@ -77,7 +77,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except VdtuiError as error:
-        _refuse(error.problem, error.hint, error.exit_code)
+        _refuse(error.problem, error.hint, error.exit_code, error.details)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -93,8 +93,10 @@ def main() -> None:
         _refuse(error.format_message(), f"See: {command} --help", 2)
 
 
-def _refuse(problem: str, hint: str, code: int) -> NoReturn:
+def _refuse(problem: str, hint: str, code: int, details: str = "") -> NoReturn:
     typer.echo(f"error: {_line(problem)}\nhint: {_line(hint)}", err=True)
+    for line in details.splitlines():
+        typer.echo("".join(character if character.isprintable() else "?" for character in line), err=True)
     sys.exit(code)
 
 

@@ -19,6 +19,11 @@ Plain = Annotated[bool, typer.Option("--plain", help="Progress lines instead of 
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
 
 
+Processes = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Processes that share the work, one per GPU; started by torchrun.")
+]
+
+
 def print_json(document: Any) -> None:
     """Print ``document`` on stdout; NaN becomes null."""
     from engine.runs.files import finite

@@ -12,64 +12,115 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vdtui.cli.options import human_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from engine.data.layouts import Listing
+    from engine.data.layouts import Layout, LayoutOptions, Listing
     from engine.data.prepare import PrepareSummary
+    from engine.data.sampling import Sampling
 
     Progress = Callable[[int, int, str], None]
 
+LAYOUT_NAMES = "hmdb51, ucf101, miniucf101, kinetics400, ssv2, folders, table, demo"
 PLAIN_SECONDS = 5.0
 SHOWN_SKIPPED = 5
 
 
 def prepare(
-    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="How the videos lie: folders or demo.")],
-    source: Annotated[Path | None, typer.Option(help="Folder of the data set; not for demo.")] = None,
+    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help=f"How the videos lie: {LAYOUT_NAMES}.")],
+    source: Annotated[Path | None, typer.Option(help="Folder of the data set; for table also the file.")] = None,
     output: Annotated[Path | None, typer.Option(help="File to write; default: the data set's name, here.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames per clip; default 16, demo 8.")] = None,
-    size: Annotated[int | None, typer.Option(help="Height and width in pixels; default 112, demo 64.")] = None,
-    interval: Annotated[int | None, typer.Option(help="Take every N-th frame; default 4, demo 1.")] = None,
-    clips_per_video: Annotated[int, typer.Option(help="Clips taken from each video.")] = 1,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Split files (a folder), or the table, if not in the source.")
+    ] = None,
+    split: Annotated[int | None, typer.Option(help="Which official split; default 1.")] = None,
+    unused: Annotated[
+        str | None, typer.Option(metavar="leave|train", help="HMDB51's videos of neither side of a split.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share for testing, where the data has no split; default 0.3.")
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Read what links lead to outside of the source.")
+    ] = False,
+    frames: Annotated[int | None, typer.Option(help="Frames per clip; default as published, else 16.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Height and width in pixels; default as published, else 112.")
+    ] = None,
+    interval: Annotated[int | None, typer.Option(help="Take every N-th frame; default as published, else 4.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Take frames at this rate, whatever the video's own is.")] = None,
+    uniform: Annotated[bool, typer.Option("--uniform", help="Take frames evenly from the whole video.")] = False,
+    clips_per_video: Annotated[int | None, typer.Option(help="Clips taken from each video; default 1.")] = None,
+    placement: Annotated[
+        str | None, typer.Option(metavar="uniform|random|sliding", help="Where in the video they begin.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(help="Frames from one sliding window to the next.")] = None,
+    test_clips_per_video: Annotated[int | None, typer.Option(help="The same for testing; default as above.")] = None,
+    test_placement: Annotated[str | None, typer.Option(metavar="uniform|random|sliding", help="The same.")] = None,
+    test_stride: Annotated[int | None, typer.Option(help="The same.")] = None,
+    resize: Annotated[
+        str, typer.Option(metavar="published|pad|centre-crop|shorter-side", help="How frames become square.")
+    ] = "published",
+    folder_fps: Annotated[
+        float | None, typer.Option(help="Frames per second of folders of frames, for --fps and stretches of time.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides a split made here, random placements, and the demo's videos.")
+    ] = 0,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Decoding processes; default: one per CPU, up to 8.")
     ] = None,
-    max_skipped: Annotated[float, typer.Option(help="Percent of videos that may be unreadable.")] = 5.0,
+    max_skipped: Annotated[float, typer.Option(help="Percent of videos that may be unusable.")] = 5.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     compression: Annotated[
-        str | None, typer.Option(metavar="NAME", help="gzip or lzf: smaller, and slower to train from.")
+        str | None, typer.Option(metavar="gzip|lzf", help="Smaller, and slower to train from.")
     ] = None,
-    test_fraction: Annotated[float, typer.Option(help="Share for testing, where the folders have no split.")] = 0.3,
-    seed: Annotated[int, typer.Option(min=0, help="Decides that split, and what the demo's videos show.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
 ) -> None:
     """Turn videos into one file of clips, ready for training.
 
-    LAYOUT folders takes SOURCE/CLASS/VIDEO, or SOURCE/train/CLASS/VIDEO beside SOURCE/test/; a video is a file or a
-    folder of images. LAYOUT demo makes its own videos, in a folder beside the output. After an interruption, the same
-    command goes on where it stopped.
+    A video is a file that FFmpeg reads, or a folder of frames (images in natural order). The official layouts find
+    class folders and split files wherever they lie in SOURCE. LAYOUT folders takes SOURCE/CLASS/VIDEO, or
+    SOURCE/train/CLASS/VIDEO beside SOURCE/test/; LAYOUT table a CSV or JSON Lines file with path, label and split;
+    LAYOUT demo makes its own videos. After an interruption, the same command goes on where it stopped.
+
+    Frames are resized to 160 x 120 and cropped to 112 x 112 as published (other sizes in proportion). --resize keeps
+    the aspect instead: pad (black around), centre-crop (shorter side to size), shorter-side (to 8/7 of it, cropped).
+
+    Example: vdtui prepare hmdb51 --source ~/data/hmdb51
 
     Example: vdtui prepare folders --source my-videos --output my.h5 --frames 8 --size 64
     """
     from engine.data import prepare as engine
+    from engine.data.layouts import LayoutOptions
+    from engine.data.recipe import choose_placement, choose_sampling, default_output
 
-    # Not 16, 112, 4 for the demo: its videos are as large and as long as its clips should be.
-    shape = (8, 64, 1) if layout == "demo" else (16, 112, 4)
-    frames, size, interval = (
-        default if given is None else given for given, default in zip((frames, size, interval), shape, strict=True)
+    chosen = _layout(layout)
+    sampling = choose_sampling(
+        chosen,
+        frames=frames,
+        size=size,
+        interval=interval,
+        fps=fps,
+        uniform=uniform,
+        train=choose_placement(placement, clips_per_video, stride),  # type: ignore[arg-type]
+        test=choose_placement(test_placement, test_clips_per_video, test_stride),  # type: ignore[arg-type]
+        resize=resize,  # type: ignore[arg-type]
+        seed=seed,
+        folder_fps=folder_fps,
     )
+    options = LayoutOptions(test_fraction, split, unused, annotations, seed, follow_links)
     try:
         with _progress() as progress:
-            listing = _listing(layout, source, output, test_fraction, seed, progress)
-            output = output or Path(f"{listing.dataset}.h5")
+            listing = _listing(chosen, source, output, options, progress)
+            output = output or default_output(listing.dataset, listing.official_split)
+            _say_what_comes(listing, output, sampling)
             summary = engine.prepare(
                 listing,
                 output,
-                frames=frames,
-                size=size,
-                interval=interval,
-                clips_per_video=clips_per_video,
+                sampling,
                 workers=_cpus() if workers is None else workers,
                 max_skipped_percent=max_skipped,
                 overwrite=overwrite,
@@ -85,20 +136,47 @@ def prepare(
         _print_summary(summary)
 
 
-def _listing(
-    layout: str, source: Path | None, output: Path | None, test_fraction: float, seed: int, progress: Progress
-) -> Listing:
-    from engine.data.demo import demo_videos
-    from engine.data.layouts import LAYOUTS, LayoutOptions, list_videos
+def _say_what_comes(listing: Listing, output: Path, sampling: Sampling) -> None:
+    """The cost before it is paid; sliding windows cannot be counted before videos are opened."""
+    from engine.data.layouts.base import one_line
+
+    numbers = [sampling.placement(video.split).number for video in listing.videos]
+    clips = sum(number for number in numbers if number is not None)
+    shape = f"{sampling.frames} x {sampling.size} x {sampling.size}"
+    if None in numbers:
+        size = f"sliding windows of {shape}"
+    else:
+        size = f"{clips:,} clips of {shape}: {human_bytes(clips * 3 * sampling.frames * sampling.size**2)}"
+    counts = f"{len(listing.videos):,} videos of {len(listing.classes)} classes"
+    typer.echo(f"{one_line(listing.dataset)}: {counts}; {size} in {one_line(output)}", err=True)
+
+
+def _layout(name: str) -> Layout:
+    from engine.data.layouts import LAYOUTS
     from engine.errors import UsageError
 
-    if layout == "demo":
+    if name not in LAYOUTS:
+        raise UsageError(f"There is no layout named {name!r}.", f"Choose one of: {', '.join(LAYOUTS)}.")
+    return LAYOUTS[name]
+
+
+def _listing(
+    layout: Layout, source: Path | None, output: Path | None, options: LayoutOptions, progress: Progress
+) -> Listing:
+    from engine.data.demo import demo_videos
+    from engine.data.layouts import list_videos
+    from engine.errors import UsageError
+
+    if layout.name == "demo":
         if source is not None:
             raise UsageError("The demo makes its own videos.", "Leave out --source, or use LAYOUT folders.")
-        source = demo_videos((output or Path("demo.h5")).parent, seed, progress)
-    elif layout in LAYOUTS and source is None:
-        raise UsageError("The folder of the videos is missing.", f"Add it: vdtui prepare {layout} --source DIR")
-    return list_videos(layout, source or Path(), LayoutOptions(test_fraction, seed))
+        source = demo_videos((output or Path("demo.h5")).parent, options.seed, progress)
+    elif source is None:
+        where = f"; {layout.title} is at {layout.home}" if layout.home else ""
+        raise UsageError(
+            "The folder of the videos is missing.", f"Add it: vdtui prepare {layout.name} --source DIR{where}"
+        )
+    return list_videos(layout.name, source, options)
 
 
 def _cpus() -> int:
@@ -168,13 +246,17 @@ def _print_summary(summary: PrepareSummary) -> None:
         f"{one_line(summary.path)}: {len(summary.classes)} classes, {counts}",
         f"{summary.nbytes / 1e6:.1f} MB in {summary.seconds:.1f} s",
     ]
-    if summary.resumed_videos:
-        lines.append(f"{summary.resumed_videos} videos were done already by an interrupted prepare.")
-    if summary.short_videos:
-        lines.append(f"{summary.short_videos} videos are shorter than a clip; their last frame is repeated.")
+    for number, text in (
+        (summary.resumed_videos, "videos were done already by an interrupted prepare."),
+        (summary.dense_videos, "videos are short: their frames are taken closer together, length // frames apart."),
+        (summary.short_videos, "videos have fewer frames than a clip; their last frame is repeated."),
+        (summary.missing, "videos of the data set are not on the disk."),
+    ):
+        if number:
+            lines.append(f"{number} {text}")
     if summary.skipped:
         lines.append(f"{len(summary.skipped)} videos skipped:")
         lines += [f"  {one_line(name)}: {reason}" for name, reason in summary.skipped[:SHOWN_SKIPPED]]
         lines += ["  ..."] if len(summary.skipped) > SHOWN_SKIPPED else []
-    for line in (*lines, *summary.notes):
+    for line in (*lines, *(one_line(text) for text in summary.notes)):
         typer.echo(line, err=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vdtui.cli.options import Json, note, print_json, print_table
+from vdtui.cli.options import Json, human_bytes, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.config import Preset
 
 
 def presets(
@@ -36,9 +39,33 @@ def presets(
         return
     found = {each: load_preset(each) for each in preset_names()}
     if json:
-        print_json([{"name": each, **preset.tables()} for each, preset in found.items()])
+        print_json([{"name": each, "stored_bytes": _bytes(preset), **preset.tables()} for each, preset in found.items()])
         return
-    rows = [
-        [each, preset.synthetic.kind, str(preset.synthetic.ipc), preset.description] for each, preset in found.items()
+    print_table(
+        ["preset", "data", "method", "ipc", "stored", "what it is"], [_row(*item) for item in found.items()], right=(3, 4)
+    )
+
+
+def _row(name: str, preset: Preset) -> list[str]:
+    stored = _bytes(preset)
+    published = f" Published, unchecked: {preset.published}." if preset.published else ""
+    return [
+        name,
+        preset.dataset.layout or "any",
+        f"{preset.synthetic.kind}, {preset.dynamic.objective}",
+        str(preset.synthetic.ipc),
+        "-" if stored is None else human_bytes(stored),
+        preset.description + published,
     ]
-    print_table(["preset", "kind", "ipc", "what it is"], rows, right=(2,))
+
+
+def _bytes(preset: Preset) -> int | None:
+    """Bytes of the synthetic set in float32, where the preset says of which data."""
+    from engine.config.size import stored_values
+    from engine.data.recipe import OFFICIAL_CLASSES
+
+    table = preset.dataset
+    classes = OFFICIAL_CLASSES.get(table.layout or "")
+    if classes is None or table.frames is None or table.size is None:
+        return None
+    return 4 * stored_values(preset.synthetic, classes, table.frames, table.size)

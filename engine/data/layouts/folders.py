@@ -1,63 +1,66 @@
 """Videos of one's own: a folder per class, named as one likes.
 
 The split is either given, by folders ``train/`` and ``test/`` (and perhaps ``val/``) that hold the class folders, or
-made here, per class. Making it ranks the videos by a hash of seed and name: it does not depend on the order in which
-the disk lists files, and adding a video to a class does not reshuffle the others.
+made here, per class.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data.layouts.base import SPLITS, LayoutOptions, Listing, VideoEntry, natural_key, one_line, readable
-from engine.errors import DataError
+from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, distinct, natural_key, one_line, readable
+from engine.data.layouts.claims import Claim, entries, settle
+from engine.data.layouts.expected import explain_absence, link_notes, open_source, peek, wrong_source
+from engine.data.layouts.holdout import hold_out
+from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Contents, Place, Scan, Source, frame_files, split_suffix
+from engine.errors import DataError, UsageError
 
-TREE = "Expected SOURCE/<class>/<video file or folder of frames>, or SOURCE/train/<class>/... beside SOURCE/test/..."
+__all__ = ["DEMO", "LAYOUT", "frame_files", "list_demo_videos", "list_videos"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-
-_OTHER_KINDS = (
-    "7z bz2 gz rar tar tgz xz zip zst",
-    "ann asc cfg csv dat doc docx html ini json jsonl log lst md nfo pdf rst srt sub toml tsv txt",
-    "vtt xls xlsx xml yaml yml",
-    "db h5 hdf5 mat npy npz pkl pt pth safetensors",
-    "aac flac m4a mp3 ogg wav",
-    "bak flo lock m3u m3u8 part partial py sh svg tmp torrent",
-)
-OTHER_SUFFIXES = frozenset(f".{name}" for kind in _OTHER_KINDS for name in kind.split())
-"""Files that are surely no video. Anything else is tried: what FFmpeg reads is a video, whatever it is called."""
-
-OTHER_NAMES = frozenset({"readme", "license", "makefile", "thumbs.db", "desktop.ini"})
+TREE = """\
+SOURCE/
+  <class>/
+    <video file, or folder of frames>
+    ...
+  <class>/
+  ...
+or, with a split of your own,
+SOURCE/
+  train/<class>/...
+  test/<class>/...
+  val/<class>/...      (need not be there)"""
 
 
 def list_videos(source: Path, options: LayoutOptions) -> Listing:
     """The :class:`Listing` of a folder of class folders; raises :class:`DataError` if it is not one."""
-    if not source.is_dir():
-        problem = "is not a folder" if source.exists() else "does not exist"
-        raise DataError(f"The source {one_line(source)} {problem}.", TREE)
-    try:
-        splits = _given_split(source)
-        found = {split: _classes(folder, source) for split, folder in splits.items()}
-    except OSError as error:
-        reason = error.strerror or "read error"
-        raise DataError(f"Cannot list {one_line(error.filename or source)}: {reason}.", "Check it.") from error
-    if not any(found.values()):
-        raise DataError(f"No videos were found in {one_line(source)}.", TREE)
-    classes = _class_names(found)
-    labels = {name: label for label, name in enumerate(classes)}
-    videos = [
-        VideoEntry(path, readable(path.relative_to(source).as_posix()), labels[name], split)
-        for split, by_class in found.items()
-        for name, paths in by_class.items()
-        for path in paths
-    ]
-    if list(found) == ["train"]:
-        videos = _make_split(videos, options)
-    dataset = readable(source.resolve().name) or "folders"
-    return Listing(tuple(readable(name) for name in classes), tuple(videos), "folders", dataset)
+    place = open_source(source, TREE, options.follow_links)
+    top = place.read(place.top)
+    splits = _given_split(place, top)
+    if len(splits) > 1 and options.test_fraction is not None:
+        raise UsageError(
+            "The folders train/ and test/ are a split, so --test-fraction means nothing.", "Leave --test-fraction out."
+        )
+    found = _Found()
+    for split, folder in splits.items():
+        _collect(place, split, folder, top if folder is place.top else place.read(folder), found)
+    claims, doubles = settle(found.claims)
+    if not claims:
+        seen = Scan((*found.files_outside,), tuple(top.others), tuple(found.folders_outside))
+        hint = explain_absence(seen, "Put the videos of each class into a folder of its own.")
+        raise wrong_source(TREE, f"No videos were found in {one_line(source)}.", hint)
+    classes = _classes(claims)
+    videos = entries(claims, classes)
+    return Listing(
+        tuple(distinct(classes)),
+        tuple(videos if len(splits) > 1 else hold_out(videos, options)),
+        "folders",
+        readable(Path(place.top.real).name) or "folders",
+        (*((readable(link.name), OUTSIDE) for link in (*found.folders_outside, *found.files_outside)), *doubles),
+        notes=link_notes(found.folders_outside),
+        root=place.root,
+    )
 
 
 def list_demo_videos(source: Path, options: LayoutOptions) -> Listing:
@@ -65,84 +68,82 @@ def list_demo_videos(source: Path, options: LayoutOptions) -> Listing:
     return replace(list_videos(source, options), layout="demo", dataset="demo")
 
 
-def _given_split(source: Path) -> dict[str, Path]:
+@dataclass
+class _Found:
+    """What the class folders hold."""
+
+    claims: list[Claim] = field(default_factory=list)
+    files_outside: list[Place] = field(default_factory=list)
+    folders_outside: list[Place] = field(default_factory=list)
+
+
+def _given_split(source: Source, top: Contents) -> dict[str, Place]:
     """Which folder holds the classes of which split; only ``train`` where the split has yet to be made."""
-    present = {split: source / split for split in SPLITS if (source / split).is_dir()}
+    beyond = [place.name for place in top.outside if place.name in SPLITS]
+    if beyond:
+        raise DataError(
+            f"{beyond[0]}/ in {one_line(source.path)} is a link out of it.", "Add --follow-links to read it."
+        )
+    by_name = {place.name: place for place in top.folders}
+    present = {split: by_name[split] for split in SPLITS if split in by_name}
     if "train" in present and "test" in present:
         return present
-    others = [path for path in _visible(source) if path.is_dir() and path.name not in present]
-    if present and not others:
+    if present and len(present) == len(by_name):
         missing = "test" if "train" in present else "train"
         raise DataError(
-            f"{one_line(source)} has {' and '.join(f'{name}/' for name in present)} but no {missing}/.",
+            f"{one_line(source.path)} has {' and '.join(f'{name}/' for name in present)} but no {missing}/.",
             "A given split needs both train/ and test/; without one, put the class folders directly into SOURCE.",
         )
-    return {"train": source}
+    return {"train": source.top}
 
 
-def _class_names(found: dict[str, dict[str, list[Path]]]) -> list[str]:
+def _collect(source: Source, split: str, folder: Place, contents: Contents, found: _Found) -> None:
+    """Add the videos of the class folders in ``folder``."""
+    found.folders_outside += contents.outside
+    for child in contents.folders:
+        label = child.name.rpartition("/")[2]
+        for place in _videos(source, child, (source.top, folder), found):
+            path = source.locate(place)
+            found.claims.append(Claim(place.name, path, label, split, place.real, place.linked))
+
+
+def _videos(source: Source, label: Place, above: tuple[Place, ...], found: _Found) -> Iterator[Place]:
+    """Videos of a class. A folder below it with images and no video file is itself a video: its frames."""
+    for folder, contents in source.walk(label, above):
+        found.folders_outside += contents.outside
+        found.files_outside += [place for place in contents.videos if place.outside]
+        if contents.images and not contents.videos and folder is not label:
+            contents.folders.clear()
+            yield folder
+        yield from (place for place in contents.videos if not place.outside)
+
+
+def _classes(claims: list[Claim]) -> list[str]:
     """All classes in natural order; each must be in train."""
-    for split, by_class in found.items():
-        unknown = sorted(by_class.keys() - found["train"].keys(), key=natural_key)
-        if unknown:
-            raise DataError(
-                f"Class {one_line(unknown[0])!r} has videos in {split}/ but none in train/.",
-                f"Add its folder to train/ or remove it from {split}/.",
-            )
-    return sorted(found["train"], key=natural_key)
+    trained = {claim.label for claim in claims if claim.split == "train"}
+    unknown = sorted((claim for claim in claims if claim.label not in trained), key=lambda c: natural_key(c.label))
+    if unknown:
+        name, split = unknown[0].label, unknown[0].split
+        raise DataError(
+            f"Class {one_line(name)!r} has videos in {split}/ but none in train/.",
+            f"Add its folder to train/ or remove it from {split}/.",
+        )
+    return sorted(trained, key=natural_key)
 
 
-def _make_split(videos: list[VideoEntry], options: LayoutOptions) -> list[VideoEntry]:
-    """Move the share for testing; a class of two or more videos gets one on either side at least."""
-    by_label: dict[int, list[VideoEntry]] = {}
-    for video in videos:
-        by_label.setdefault(video.label, []).append(video)
-    result = []
-    for members in by_label.values():
-        ranked = sorted(members, key=lambda video: hashlib.sha256(f"{options.seed}/{video.name}".encode()).digest())
-        tests = min(max(1, round(len(ranked) * options.test_fraction)), len(ranked) - 1)
-        result += [replace(video, split="test") for video in ranked[:tests]] + ranked[tests:]
-    return result
+def _fits(source: Path) -> bool:
+    """Whether several folders hold files that are called like videos."""
+    names = (name.split("/") for name in peek(source))
+    classes = {parts[0] for parts in names if len(parts) > 1 and split_suffix(parts[-1])[1] in VIDEO_SUFFIXES}
+    return len(classes) > 1
 
 
-def _classes(folder: Path, source: Path) -> dict[str, list[Path]]:
-    """Class name -> its videos; folders without any (annotations, empty ones) are no classes."""
-    above = {source.resolve(), folder.resolve()}
-    found = {child.name: list(_videos(child, set(above))) for child in _visible(folder) if child.is_dir()}
-    return {name: paths for name, paths in found.items() if paths}
+def _is_made(source: Path) -> bool:
+    """The demo's videos are made, never found."""
+    return False
 
 
-def _videos(folder: Path, seen: set[Path], is_class: bool = True) -> Iterator[Path]:
-    """Videos below ``folder``. A subfolder with images and no video file is itself a video: its frames.
-
-    ``seen`` holds the real paths that were visited, which stops at symbolic links that lead back to one of them.
-    """
-    here = folder.resolve()
-    if here in seen:
-        return
-    seen.add(here)
-    children = _visible(folder)
-    files = [child for child in children if child.is_file() and _may_be_video(child)]
-    if not is_class and not files and frame_files(folder):
-        yield folder
-        return
-    yield from files
-    for child in children:
-        if child.is_dir():
-            yield from _videos(child, seen, is_class=False)
-
-
-def frame_files(folder: Path) -> list[Path]:
-    """The images in ``folder`` in natural order, which is the order in time."""
-    return [path for path in _visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-
-
-def _may_be_video(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    return suffix not in IMAGE_SUFFIXES and suffix not in OTHER_SUFFIXES and path.stem.lower() not in OTHER_NAMES
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(
-        (path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda p: natural_key(p.name)
-    )
+LAYOUT = Layout("folders", "your own videos", TREE, list_videos, _fits, options=frozenset({"test_fraction", "seed"}))
+DEMO = Layout(
+    "demo", "the demo", TREE, list_demo_videos, _is_made, options=frozenset({"seed"}), frames=8, size=64, interval=1
+)

@@ -18,11 +18,15 @@ from engine.config import Preset, keys, load_preset, preset_names, read_preset, 
 from engine.errors import PresetError
 from tests.tiny import ROOT
 
-SECTIONS: dict[str, type[BaseModel]] = {
-    name: field.annotation
-    for name, field in Preset.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-}
+
+def sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield prefix + name, field.annotation
+            yield from sections(field.annotation, f"{prefix}{name}.")
+
+
+SECTIONS = dict(sections(Preset))
 
 
 def write(path: Path, text: str) -> Path:
@@ -323,10 +327,29 @@ def test_a_run_s_preset_is_the_one_it_was_started_with(
 def test_every_value_is_spelled_out() -> None:
     """A run must be the same under a later version with other defaults."""
     written = tomllib.loads(to_toml(load_preset("demo")))
-    unset = {"published", "dataset.path"}
-    flat = {f"{a}.{b}" for a, table in written.items() if isinstance(table, dict) for b in table}
-    flat |= {a for a, value in written.items() if not isinstance(value, dict)}
-    assert flat == set(keys()) - unset
+    unset = {"published", "dataset.path", "dataset.split", "synthetic.n_syn", "synthetic.dynamic_size"}
+    unset |= {"dynamic.mtt.batch", "experts.epochs"}
+    assert set(flat(written)) == set(keys()) - unset
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def test_later_parents_win_and_tables_are_merged_at_any_depth(tmp_path: Path) -> None:
+    """A preset made of small files must be the sum of them, not the last one."""
+    write(
+        tmp_path / "one.toml", "title = 'one'\n[dynamic]\nsteps = 7\n[dynamic.mtt]\nsyn_steps = 3\nexpert_epochs = 2\n"
+    )
+    write(tmp_path / "two.toml", "title = 'two'\n[dynamic.mtt]\nsyn_steps = 4\n")
+    own = write(tmp_path / "own.toml", "extends = ['one.toml', 'two.toml']\n[dynamic]\nmomentum = 0.1\n")
+    preset = load_preset(own)
+    assert preset.title == "two" and (preset.dynamic.steps, preset.dynamic.momentum) == (7, 0.1)
+    assert (preset.dynamic.mtt.syn_steps, preset.dynamic.mtt.expert_epochs) == (4, 2)
 
 
 # --- no dead options -------------------------------------------------------------------------------------------------
@@ -341,8 +364,9 @@ def sources(*packages: str) -> Iterator[tuple[Path, str]]:
 
 def section_of(node: ast.expr, names: dict[str, str]) -> str | None:
     """The section that an expression gives: ``preset.dynamic``, or a name that stands for it."""
-    if isinstance(node, ast.Attribute) and node.attr in SECTIONS:
-        return node.attr
+    if isinstance(node, ast.Attribute):
+        inner = f"{section_of(node.value, names)}.{node.attr}"
+        return inner if inner in SECTIONS else node.attr if node.attr in SECTIONS else None
     return names.get(node.id) if isinstance(node, ast.Name) else None
 
 
@@ -361,7 +385,7 @@ def reads(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
                     pairs = list(zip(target.elts, value.elts, strict=True))
                 for one, other in pairs:
-                    section = section_of(other, {})
+                    section = section_of(other, names)
                     if isinstance(one, ast.Name) and section:
                         names[one.id] = section
         for node in ast.walk(function):
@@ -375,7 +399,7 @@ ENGINE_READS = {pair for _, text in sources("engine") for pair in reads(ast.pars
 @pytest.mark.parametrize("key", [key for key in keys() if "." in key])
 def test_every_option_is_read_by_the_engine(key: str) -> None:
     """An option that nothing reads is a promise that is not kept (style.md: no dead options)."""
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     assert (section, name) in ENGINE_READS, f"nothing in engine/ reads {key}"
 
 

@@ -11,17 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.layouts import LayoutOptions, Listing, VideoEntry, list_videos
-from engine.data.layouts.base import natural_key, one_line
-from engine.data.layouts.folders import _make_split, frame_files
+from engine.data.decode import DecodedVideo, read_video
+from engine.data.layouts import LAYOUTS, LayoutOptions, Listing, VideoEntry, list_videos
+from engine.data.layouts.base import distinct, natural_key, one_line, readable
+from engine.data.layouts.folders import frame_files
+from engine.data.layouts.holdout import hold_out
+from engine.data.sampling import Sampling
 from engine.errors import DataError, UsageError
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    return folder
+from tests.layouts import MAKERS, Write, frame_folder, make_folders, make_hmdb51, make_ucf101, real_video, touch
+from tests.videos import ramp_numbers
 
 
 def names(listing: Listing) -> set[str]:
@@ -67,6 +65,12 @@ def test_folder_of_frames_is_one_video_in_natural_order(tmp_path: Path) -> None:
     assert [path.name for path in frame_files(tmp_path / "a/clip")] == ["frame1.PNG", "frame2.jpg", "frame10.jpg"]
 
 
+def test_what_is_inside_a_folder_of_frames_is_no_video(tmp_path: Path) -> None:
+    """Thumbnails and flow beside the frames would be videos of their own."""
+    touch(tmp_path, "a/clip/1.jpg", "a/clip/2.jpg", "a/clip/flow/1.png", "a/clip/n_frames", "b/deep/er/1.mp4")
+    assert names(list_videos("folders", tmp_path)) == {"a/clip", "b/deep/er/1.mp4"}
+
+
 def test_given_split_is_kept(tmp_path: Path) -> None:
     """A published split that is silently remade gives numbers that compare with nothing."""
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "test/a/2.mp4", "test/b/2.mp4", "val/a/3.mp4")
@@ -107,8 +111,8 @@ def test_wrong_source_shows_the_tree(tmp_path: Path, make: object) -> None:
     make(tmp_path / "source")  # type: ignore[operator]
     with pytest.raises(DataError) as caught:
         list_videos("folders", tmp_path / "source")
-    assert "SOURCE/<class>/" in caught.value.hint
     assert "\n" not in caught.value.problem + caught.value.hint
+    assert caught.value.details.startswith("Expected:\n  SOURCE/\n    <class>/\n")
 
 
 def test_symlink_loops_end(tmp_path: Path) -> None:
@@ -120,12 +124,13 @@ def test_symlink_loops_end(tmp_path: Path) -> None:
     assert names(list_videos("folders", tmp_path)) == {"a/1.mp4", "b/1.mp4"}
 
 
-def test_linked_folders_are_followed(tmp_path: Path) -> None:
+def test_linked_folders_are_followed_if_asked_to(tmp_path: Path) -> None:
     """Data sets are often assembled out of links to a shared disk."""
-    touch(tmp_path, "disk/many/1.mp4")
-    (tmp_path / "source").mkdir()
+    touch(tmp_path, "disk/many/1.mp4", "source/b/1.mp4")
     (tmp_path / "source/a").symlink_to(tmp_path / "disk/many")
-    assert names(list_videos("folders", tmp_path / "source")) == {"a/1.mp4"}
+    listing = list_videos("folders", tmp_path / "source", LayoutOptions(follow_links=True))
+    assert names(listing) == {"a/1.mp4", "b/1.mp4"}
+    assert listing.root is None
 
 
 def test_unknown_layout_lists_the_known() -> None:
@@ -148,11 +153,11 @@ def test_impossible_fraction(fraction: float) -> None:
 )
 def test_made_split(sizes: list[int], fraction: float, seed: int, shuffle: random.Random) -> None:
     """Each class on both sides, near the fraction, and the same on a disk that lists files in another order."""
-    videos = [VideoEntry(Path(), f"{c}/{v}", c, "train") for c, size in enumerate(sizes) for v in range(size)]
-    options = LayoutOptions(fraction, seed)
-    split = {video.name: video.split for video in _make_split(videos, options)}
+    videos = [VideoEntry(Path(f"{c}/{v}"), f"{c}/{v}", c, "train") for c, size in enumerate(sizes) for v in range(size)]
+    options = LayoutOptions(fraction, seed=seed)
+    split = {video.name: video.split for video in hold_out(videos, options)}
     shuffled = shuffle.sample(videos, len(videos))
-    assert split == {video.name: video.split for video in _make_split(shuffled, options)}
+    assert split == {video.name: video.split for video in hold_out(shuffled, options)}
     tests = Counter(name.split("/")[0] for name, side in split.items() if side == "test")
     for label, size in enumerate(sizes):
         assert tests[str(label)] in range(min(1, size - 1), size)
@@ -184,3 +189,142 @@ def test_one_line_hides_escapes() -> None:
     """A file name must not recolour or clear the user's terminal."""
     assert "\x1b" not in one_line("a\x1b[2Jb\nc")
     assert one_line("naïve 动作") == "naïve 动作"
+
+
+def test_a_given_split_and_a_fraction_contradict_each_other(tmp_path: Path) -> None:
+    """An option that is ignored silently is a wrong result later."""
+    touch(tmp_path, "train/a/1.mp4", "test/a/2.mp4")
+    with pytest.raises(UsageError, match="--test-fraction means nothing"):
+        list_videos("folders", tmp_path, LayoutOptions(test_fraction=0.5))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3) | st.sampled_from([b"\xff", b"\xfe", "\ufffd [2]".encode()])))
+def test_names_stay_apart(raw: list[bytes]) -> None:
+    """Two files whose names look the same once they are UTF-8 must not become one in fingerprints."""
+    spelt = [os.fsdecode(name) for name in raw]
+    shown = distinct(spelt)
+    assert len(set(shown)) == len(spelt)
+    for name, text in zip(spelt, shown, strict=True):
+        text.encode()
+        assert text.startswith(readable(name))
+    assert sorted(distinct(spelt[::-1])) == sorted(shown)
+    if len(set(spelt)) == len(spelt):
+        assert distinct(spelt[::-1]) == shown[::-1]
+
+
+def test_classes_and_videos_that_look_the_same_stay_apart(tmp_path: Path) -> None:
+    """Old archives have Latin-1 names; two classes of one name would be one line in every report."""
+    for label in (b"caf\xe9", b"caf\xe8"):
+        for video in (b"\xe0.avi", b"\xe1.avi"):
+            folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + label))
+            folder.mkdir(exist_ok=True)
+            Path(os.fsdecode(os.fsencode(folder) + b"/" + video)).write_bytes(b"x")
+    listing = list_videos("folders", tmp_path)
+    assert listing.classes == ("caf\ufffd", "caf\ufffd [2]")
+    assert len({video.name for video in listing.videos}) == len({video.path for video in listing.videos}) == 4
+    assert {video.path.parent for video in listing.videos if video.label == 0} == {
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe8"))
+    }
+
+
+def test_very_long_numbers_sort() -> None:
+    """Python refuses to turn thousands of digits into a number."""
+    assert natural_key("9" * 5000) < natural_key("1" + "0" * 5000)
+    assert sorted(["a010", "a9", "a10", "a0"], key=natural_key) == ["a0", "a9", "a010", "a10"]
+
+
+@pytest.mark.parametrize("option", ["test_fraction", "split", "unused", "annotations"])
+def test_options_that_a_layout_does_not_read_are_refused(tmp_path: Path, option: str) -> None:
+    """An option that is ignored silently is a wrong result later."""
+    value = {"test_fraction": 0.5, "split": 1, "unused": "train", "annotations": tmp_path}[option]
+    readers = [name for name, layout in LAYOUTS.items() if option in layout.options]
+    assert readers
+    for name in LAYOUTS.keys() - set(readers):
+        with pytest.raises(UsageError) as caught:
+            list_videos(name, tmp_path, LayoutOptions(**{option: value}))  # type: ignore[arg-type]
+        assert caught.value.problem == f"--{option.replace('_', '-')} means nothing to {name}."
+        assert ", ".join(readers) in caught.value.hint
+
+
+@pytest.mark.parametrize("layout", MAKERS)
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")])
+def test_every_layout_shows_its_tree(tmp_path: Path, layout: str, make: object) -> None:
+    """The user must learn what was expected without opening the manual."""
+    make(tmp_path / "source")  # type: ignore[operator]
+    with pytest.raises(DataError) as caught:
+        list_videos(layout, tmp_path / "source")
+    assert "\n" not in caught.value.problem + caught.value.hint
+    tree = [f"  {line}" if line else "" for line in LAYOUTS[layout].tree.splitlines()]
+    assert caught.value.details.splitlines() == ["Expected:", *tree]
+
+
+@pytest.mark.parametrize("real", MAKERS)
+@pytest.mark.parametrize("asked", MAKERS)
+def test_the_wrong_layout_is_recognised(tmp_path: Path, asked: str, real: str) -> None:
+    """Whoever mistakes one data set for another is told which it is, with the command to type."""
+    MAKERS[real](tmp_path / "my data", lambda path: touch(path.parent, path.name))
+    right = {"miniucf101": "ucf101"}.get(real, real)
+    assert LAYOUTS[right].fits(tmp_path / "my data")
+    if {"miniucf101": "ucf101"}.get(asked, asked) == right or asked == "folders":
+        return
+    with pytest.raises(DataError) as caught:
+        list_videos(asked, tmp_path / "my data")
+    command = f"vdtui prepare {right} --source '{tmp_path}/my data'"
+    assert caught.value.hint.endswith(f"It looks like {LAYOUTS[right].title}: {command}")
+
+
+def test_own_split_of_an_official_data_set_is_remarked_on(tmp_path: Path) -> None:
+    """A split that is made here gives numbers that compare with nothing published."""
+    make_hmdb51(tmp_path / "a", videos=".")
+    (note,) = list_videos("folders", tmp_path / "a").notes
+    assert note == f"It looks like HMDB51: vdtui prepare hmdb51 --source {tmp_path}/a uses its official split."
+    assert list_videos("folders", make_folders(tmp_path / "b")).notes == ()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(name=st.binary(min_size=1, max_size=20))
+def test_fits_never_raises(tmp_path_factory: pytest.TempPathFactory, layout: str, name: bytes) -> None:
+    """It is asked while another error is being explained."""
+    base = tmp_path_factory.getbasetemp()
+    for source in (base / os.fsdecode(name), Path(os.fsdecode(name) * 1000), Path("/proc/self/mem"), Path("/dev/null")):
+        assert LAYOUTS[layout].fits(source) in (True, False)
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a data set must not be taken for all of it because a folder has the wrong permissions."""
+    make_ucf101(tmp_path)
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("Archery"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"Cannot list .*Archery: Permission denied"):
+        list_videos("ucf101", tmp_path)
+
+
+@pytest.mark.parametrize("layout", MAKERS)
+@pytest.mark.parametrize("write", [real_video, frame_folder])
+def test_what_is_listed_can_be_decoded(tmp_path: Path, layout: str, write: Write) -> None:
+    """A path that the decoder refuses (relative, through a link, with odd characters) is a video lost."""
+    if layout == "table":
+
+        def write_as_named(path: Path) -> None:  # a table says mp4, whatever that is
+            write(path)
+            path.with_suffix("").rename(path)
+
+        MAKERS[layout](tmp_path / "source", write if write is real_video else write_as_named)
+    else:
+        MAKERS[layout](tmp_path / "source", write)
+    (tmp_path / "link").symlink_to("source")
+    listing = list_videos(layout, tmp_path / "link")
+    assert {video.split for video in listing.videos} == {"train", "test"}
+    for video in listing.videos[:2]:
+        decoded = read_video(video, Sampling(frames=3, size=32), listing.root)
+        assert isinstance(decoded, DecodedVideo)
+        assert decoded.length == (12 if write is real_video else 3)
+        start = 10 + sum(video.path.name.encode()) % 80 if write is real_video else 10
+        first = 4 if write is real_video else 0  # the middle three of twelve frames begin at the fourth
+        assert ramp_numbers(decoded.clips[0], start) == [first, first + 1, first + 2]

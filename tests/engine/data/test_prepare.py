@@ -10,30 +10,37 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.data import partial as partial_module
 from engine.data import prepare as prepare_module
-from engine.data.decode import DecodedVideo, Sampling, SkippedVideo
-from engine.data.layouts import list_videos
+from engine.data.decode import SkippedVideo
+from engine.data.digest import Digest, Task, content, digest, totals
+from engine.data.layouts import Listing, VideoEntry, list_videos
 from engine.data.partial import PartialClips, exclusive
-from engine.data.pool import decode_in_order
 from engine.data.prepare import PrepareSummary, prepare
+from engine.data.sampling import Placement, Sampling
 from engine.errors import DataError, StorageError, UsageError
-from tests.videos import CrashingPath, grey_ramp, ramp_numbers, write_dataset, write_video
+from tests.videos import grey_ramp, ramp_numbers, write_dataset, write_video
 
 ROOT = Path(__file__).parents[3]
 
 
-def make(source: Path, output: Path, **options: object) -> PrepareSummary:
-    chosen: dict[str, object] = {"frames": 4, "size": 32, **options}
-    return prepare(list_videos("folders", source), output, **chosen)  # type: ignore[arg-type]
+SAMPLING = ("frames", "size", "interval", "train", "test", "spacing", "fps", "folder_fps", "seed")
+
+
+def make(source: Path, output: Path, listing: Listing | None = None, **options: Any) -> PrepareSummary:
+    sampling = Sampling(**{"frames": 4, "size": 32} | {name: options.pop(name) for name in SAMPLING if name in options})
+    return prepare(listing or list_videos("folders", source), output, sampling, **options)
 
 
 def everything(path: Path) -> dict[str, object]:
@@ -57,14 +64,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_format(source: Path, tmp_path: Path) -> None:
     """Scripts outside the project read this file by these names."""
-    summary = make(source, tmp_path / "c.h5", clips_per_video=2)
+    summary = make(source, tmp_path / "c.h5", train=Placement(number=2), test=Placement(number=2))
     with h5py.File(tmp_path / "c.h5") as file:
         assert file.attrs["format"] == "vdtui.clips"
         assert file.attrs["version"] == 1
         assert json.loads(file.attrs["classes"]) == ["<run>", "walk"]
         shape = [file.attrs[name] for name in ("frames", "height", "width", "interval")]
         assert shape == [4, 32, 32, 1]
-        assert {"dataset", "layout", "created", "tool", "source_fingerprint"} <= set(file.attrs)
+        assert {"dataset", "layout", "created", "tool", "source_fingerprint", "checksum", "sampling"} <= set(file.attrs)
+        assert json.loads(file.attrs["sampling"])["train"] == {"where": "uniform", "number": 2, "stride": None}
         assert (file.attrs["dataset"], file.attrs["layout"]) == ("mine", "folders")
         assert set(file) == {"train", "test", "videos", "skipped"}
         for split, clips in (("train", 12), ("test", 8)):
@@ -74,6 +82,8 @@ def test_the_format(source: Path, tmp_path: Path) -> None:
             assert group["clips"].compression is None
             assert (group["labels"].dtype, group["video"].dtype) == (np.int64, np.int64)
             assert (group["frame_indices"].dtype, group["frame_indices"].shape) == (np.int32, (clips, 4))
+            crc32 = [zlib.crc32(clip.tobytes()) for clip in group["clips"][()]]
+            assert group["crc32"][()].tolist() == crc32 and group["crc32"].dtype == np.uint32
             for label, video in zip(group["labels"][()], group["video"][()], strict=True):
                 assert file["videos/label"][video] == label
                 assert file["videos/split"].asstr()[video] == split
@@ -106,7 +116,7 @@ def test_clips_are_of_their_video(tmp_path: Path) -> None:
 
 def test_workers_change_nothing(source: Path, tmp_path: Path) -> None:
     """The same data on a machine with more cores must have the same fingerprint and bytes."""
-    make(source, tmp_path / "1.h5", workers=1)
+    make(source, tmp_path / "1.h5", workers=0)
     make(source, tmp_path / "2.h5", workers=2)
     assert everything(tmp_path / "1.h5") == everything(tmp_path / "2.h5")
 
@@ -211,13 +221,13 @@ def test_thousands_of_classes(tmp_path: Path) -> None:
     names = tuple(f"{number:05d} " + "x" * 95 for number in range(2000))
     listing = list_videos("folders", tmp_path / "s")
     videos = sorted(listing.videos, key=prepare_module._order)
+    sampling = Sampling(4, 32)
     with exclusive(tmp_path / "p"):
-        partial = PartialClips(tmp_path / "p", {}, (1, 4, 32, 32, 3))
-        for outcome in decode_in_order([video.path for video in videos], Sampling(4, 32), 1, lambda: None):
-            partial.append(outcome)
+        partial = PartialClips(tmp_path / "p", {}, (4, 32, 32, 3))
+        for video in videos:
+            partial.append(digest(Task(video, sampling, None)))
         partial.commit()
-        many = replace(listing, classes=names)
-        work = prepare_module._Work(many, videos, partial, Sampling(4, 32), "")
+        work = prepare_module._Work(replace(listing, classes=names), videos, partial, sampling)
         prepare_module._assemble(work, tmp_path / "c.h5", None, lambda: None)
         partial.close()
     with h5py.File(tmp_path / "c.h5") as file:
@@ -234,7 +244,7 @@ class StopNowError(Exception):
     pass
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_stopping_keeps_what_is_done(source: Path, tmp_path: Path, workers: int) -> None:
     """A stop from the dashboard must not cost the videos decoded so far."""
 
@@ -264,14 +274,16 @@ def test_partial_of_other_data_is_not_mixed_in(source: Path, tmp_path: Path) -> 
     assert everything(tmp_path / "c.h5") == everything(tmp_path / "whole.h5")
 
 
+def made_up(value: int, frames: int, clips: int = 1) -> Digest:
+    """A digest of grey clips of 2 x 4 x 4."""
+    pixels = np.full((clips, 2, 4, 4, 3), value, np.uint8)
+    return Digest(pixels, np.zeros((clips, 2), np.int32), frames, False, (value,) * clips, totals(pixels), str(value))
+
+
 def test_torn_partial_is_cut_back(tmp_path: Path) -> None:
     """A kill may leave half a clip and half a line; a power cut a line without its clip."""
-    shape = (1, 2, 4, 4, 3)
-    outcomes: list[DecodedVideo | SkippedVideo] = [
-        DecodedVideo(np.full(shape, 1, np.uint8), 2),
-        SkippedVideo("broken"),
-        DecodedVideo(np.full(shape, 3, np.uint8), 5),
-    ]
+    shape = (2, 4, 4, 3)
+    outcomes: list[Digest | SkippedVideo] = [made_up(1, 2, clips=2), SkippedVideo("broken"), made_up(3, 5)]
 
     def reopened() -> PartialClips:
         return PartialClips(tmp_path, {"a": 1}, shape)
@@ -284,12 +296,43 @@ def test_torn_partial_is_cut_back(tmp_path: Path) -> None:
     with (tmp_path / "clips.raw").open("ab") as raw, (tmp_path / "videos.jsonl").open("ab") as log:
         raw.write(b"half a clip")
         log.write(b'{"fram')
-    assert reopened().done == [2, "broken", 5]
-    assert reopened().clips()[:, 0, 0, 0, 0, 0].tolist() == [1, 3]
-    os.truncate(tmp_path / "clips.raw", 2 * 4 * 4 * 3 + 5)
-    assert reopened().done == [2, "broken"]
-    assert reopened().clips().shape == (1, *shape)
-    assert PartialClips(tmp_path, {"a": 2}, shape).done == []
+    records = reopened().records
+    assert (records.done, records.skipped, list(records.frames)) == (3, {1: "broken"}, [2, 5])
+    assert (list(records.clips), list(records.crc32), records.contents) == ([2, 1], [1, 1, 3], ["1", "3"])
+    assert reopened().clips()[:, 0, 0, 0, 0].tolist() == [1, 1, 3]
+    os.truncate(tmp_path / "clips.raw", 2 * 2 * 4 * 4 * 3 + 5)
+    assert reopened().records.done == 2
+    assert reopened().clips().shape == (2, *shape)
+    os.truncate(tmp_path / "clips.raw", 2 * 4 * 4 * 3)  # one of the two clips of a video
+    assert reopened().records.done == 0
+    assert PartialClips(tmp_path, {"a": 2}, shape).records.done == 0
+
+
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([b'{"skipped": "x"}\n', b'{"frames": 1}\n', b"[]\n", b"1\n"])))
+def test_any_rubbish_in_the_log_is_cut_back(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
+    """After a power cut a disk may hold anything; what can be read is kept, the rest is decoded again."""
+    folder = tmp_path_factory.mktemp("p")
+    PartialClips(folder, {}, (2, 4, 4, 3)).close()
+    (folder / "videos.jsonl").write_bytes(b"".join(lines))
+    partial = PartialClips(folder, {}, (2, 4, 4, 3))
+    known = partial.records.done
+    partial.append(made_up(1, 2))
+    partial.commit()
+    partial.close()
+    assert PartialClips(folder, {}, (2, 4, 4, 3)).records.done == known + 1
+
+
+def test_sums_and_content_are_what_they_say(tmp_path: Path) -> None:
+    """Mean and deviation of terabytes rest on these sums; the fingerprint on the content."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 7, 3), np.uint8)
+    flat = pixels.reshape(-1, 3).astype(object)
+    assert totals(pixels) == (*flat.sum(0), *(flat**2).sum(0))
+    path = tmp_path / "video"
+    found = set()
+    for edit in (b"a" * 200_000, b"b" + b"a" * 199_999, b"a" * 199_999 + b"b", b"a" * 200_001, b"short", b""):
+        path.write_bytes(edit)
+        found.add(content(path))
+    assert len(found) == 6
 
 
 SCRIPT = """
@@ -298,14 +341,16 @@ from pathlib import Path
 from engine.data import partial
 from engine.data.layouts import list_videos
 from engine.data.prepare import prepare
+from engine.data.sampling import Placement, Sampling
 if __name__ == "__main__":
-    partial.COMMIT_VIDEOS = 3
+    partial.COMMIT_SECONDS = 0.0
     print("go", flush=True)
-    prepare(list_videos("folders", Path(sys.argv[1])), Path(sys.argv[2]), frames=4, size=32, workers=int(sys.argv[3]))
+    sampling = Sampling(4, 32, train=Placement("sliding", None, 5))
+    prepare(list_videos("folders", Path(sys.argv[1])), Path(sys.argv[2]), sampling, workers=int(sys.argv[3]))
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_kill_at_any_moment(tmp_path: Path, workers: int) -> None:
     """The machine goes down, the cluster kills the job: the file in the end must be the same."""
     source = write_dataset(tmp_path / "s", each=30, length=20)
@@ -327,7 +372,7 @@ def test_kill_at_any_moment(tmp_path: Path, workers: int) -> None:
         process.wait()
         process.stdout.close()
         assert kills < 40
-    make(source, tmp_path / "whole.h5")
+    make(source, tmp_path / "whole.h5", train=Placement("sliding", None, 5))
     assert everything(tmp_path / "c.h5") == everything(tmp_path / "whole.h5")
     assert kills > 0
 
@@ -370,44 +415,94 @@ def test_full_disk(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert make(source, tmp_path / "c.h5").resumed_videos == 10
 
 
-def test_crash_of_the_decoder_costs_one_video(source: Path) -> None:
-    """One file that crashes FFmpeg would end a prepare of days, each time at the same place."""
-    paths = sorted(source.rglob("*.mp4"))[:4]
-    paths.insert(2, CrashingPath(paths[0]))
-    outcomes = list(decode_in_order(paths, Sampling(4, 32), 2, lambda: None))
-    assert [isinstance(outcome, SkippedVideo) for outcome in outcomes] == [False, False, True, False, False]
+def test_a_disk_that_is_too_small_is_told_before_decoding(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after a day of decoding."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
+    seen: list[int] = []
+    with pytest.raises(StorageError) as caught:
+        make(source, tmp_path / "c.h5", progress=lambda done, total, name: seen.append(done))
+    assert "GB" in caught.value.problem and "--size" in caught.value.hint and not seen
 
 
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """After a kill -9, orphans would hold memory on a shared machine for ever."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os, time\n"
-        "from engine.data.pool import _start\n"
-        "if __name__ == '__main__':\n"
-        "    print(_start(1).submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
+def test_varying_numbers_of_clips_stay_with_their_videos(tmp_path: Path) -> None:
+    """Sliding windows give long videos more clips; labels, frame numbers and videos must follow."""
+    for name, start in (("dark", 10), ("light", 130)):
+        for number in range(4):
+            write_video(tmp_path / "s" / name / f"{number}.mp4", grey_ramp(4 + 3 * number, start=start))
+    summary = make(tmp_path / "s", tmp_path / "c.h5", train=Placement("sliding", None, 2))
+    with h5py.File(tmp_path / "c.h5") as file:
+        lengths, names = file["videos/frames"][()], file["videos/name"].asstr()[()]
+        train = file["train"]
+        expected = [
+            row for row, length in enumerate(lengths[: summary.videos["train"]]) for _ in range(0, length - 3, 2)
+        ]
+        assert train["video"][()].tolist() == expected
+        assert summary.clips["train"] == len(expected) and summary.clips["test"] == summary.videos["test"]
+        for row, clip in enumerate(train["clips"][()]):
+            start = 10 if names[train["video"][row]].startswith("dark") else 130
+            assert ramp_numbers(clip, start=start) == train["frame_indices"][row].tolist()
+
+
+def test_what_the_layout_rejected_counts_as_skipped(source: Path, tmp_path: Path) -> None:
+    """Duplicates and links out of the folder are bad files too, and must be listed like them."""
+    listing = replace(list_videos("folders", source), rejected=(("x.mp4", "a duplicate"),), notes=("a note",))
+    with pytest.raises(DataError, match=r"1 of 11 .*x\.mp4: a duplicate"):
+        make(source, tmp_path / "c.h5", listing)
+    summary = make(source, tmp_path / "c.h5", listing, max_skipped_percent=10)
+    assert summary.skipped == (("x.mp4", "a duplicate"),) and "a note" in summary.notes
+
+
+def test_missing_videos_are_counted_and_named(source: Path, tmp_path: Path) -> None:
+    """Kinetics is never complete: that is no error, but a number that belongs to every result."""
+    listing = replace(list_videos("folders", source), missing=("gone.mp4", "away.mp4"), official_split=3)
+    summary = make(source, tmp_path / "c.h5", listing)
+    assert (summary.missing, summary.split, summary.skipped) == (2, 3, ())
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert (file.attrs["missing"], file.attrs["split"]) == (2, 3)
+        assert file["missing"].asstr()[()].tolist() == ["gone.mp4", "away.mp4"]
+
+
+def test_copies_of_training_videos_among_the_tested_are_named(tmp_path: Path) -> None:
+    """A test video that was trained on makes every number too good."""
+    for split in ("train", "test"):
+        write_dataset(tmp_path / "s" / split, each=2)
+    write_video(tmp_path / "s/test/a/1.mp4", grey_ramp(6, start=33))
+    write_video(tmp_path / "s/test/b/0.mp4", grey_ramp(6, start=44))
+    write_video(tmp_path / "s/test/b/1.mp4", grey_ramp(6, start=55))
+    notes = make(tmp_path / "s", tmp_path / "c.h5").notes
+    assert any("1 videos held out" in note and "test/a/0.mp4 of train/a/0.mp4" in note for note in notes)
+
+
+def test_short_and_dense_videos_are_told_apart(tmp_path: Path) -> None:
+    """The two rules for short videos change what a clip shows in different ways."""
+    for length in (3, 9, 20):
+        for number in range(2):
+            write_video(tmp_path / f"s/a/{length}-{number}.mp4", grey_ramp(length))
+    summary = make(tmp_path / "s", tmp_path / "c.h5", interval=4)
+    assert (summary.short_videos, summary.dense_videos) == (2, 2)
+
+
+def test_train_and_test_are_placed_apart(source: Path, tmp_path: Path) -> None:
+    """Several random clips to train on, one from the middle to test on."""
+    summary = make(source, tmp_path / "c.h5", train=Placement("random", 3), test=Placement())
+    assert summary.clips == {"train": 18, "test": 4}
+
+
+def test_two_stretches_of_one_file_are_two_videos(tmp_path: Path) -> None:
+    """A table may cut films into scenes."""
+    path = write_video(tmp_path / "film.mp4", grey_ramp(40), fps=10)
+    scenes = [("a", 0, "train", 0.0, 2.0), ("b", 0, "test", 2.0, 4.0)]
+    videos = tuple(
+        VideoEntry(path, f"film.mp4@{name}", label, split, at, end) for name, label, split, at, end in scenes
     )
-    process = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    worker = int(process.stdout.readline())
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    deadline = time.monotonic() + 10
-    while _alive(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    make(tmp_path, tmp_path / "c.h5", Listing(("film",), videos, "table", "films"))
+    with h5py.File(tmp_path / "c.h5") as file:
+        for split, begin in (("train", 0), ("test", 20)):
+            numbers = [begin + number for number in file[split]["frame_indices"][0].tolist()]
+            assert ramp_numbers(file[split]["clips"][0]) == numbers
 
 
 def test_no_worker_is_left(source: Path, tmp_path: Path) -> None:

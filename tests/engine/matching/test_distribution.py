@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from engine.data.batches import RealClips
-from engine.matching import DistributionMatching
+from engine.errors import DivergedError
+from engine.matching import DistributionMatching, Setting
 from engine.models import Network
-from engine.synthetic import Pixels, StaticDynamic
+from engine.parallel import Group
+from engine.synthetic import Pixels, StaticDynamic, StaticImages
 from tests.tiny import compose_by_hand, conv3d_by_hand, make_real, make_spec, make_static_dynamic, normalised
 
 SPEC = make_spec(frames=3, height=3)
@@ -78,7 +80,7 @@ def in_float64(synthetic: StaticDynamic) -> dict[str, np.ndarray]:
 def test_the_loss_is_the_equation_s(at_once: int) -> None:
     """Against float64 loops; classes of 3 and 5 real clips, fewer than asked for, give all that they have."""
     real, synthetic = make_real(SPEC, (3, 5)), make_static_dynamic(SPEC, ipc=2, statics=1, dynamics=1)
-    objective = DistributionMatching(real, TinyNetwork, batch_real=64, seed=0, clips_at_once=at_once)
+    objective = DistributionMatching(Setting(real, TinyNetwork, 0), 64, at_once=at_once)
     expected = distances_by_hand(clips_by_class(real), clips_of(synthetic, in_float64(synthetic)), seed=7)
     assert objective.loss(synthetic, step=7).item() == pytest.approx(sum(expected), rel=1e-4)
 
@@ -86,7 +88,7 @@ def test_the_loss_is_the_equation_s(at_once: int) -> None:
 def test_parts_are_classes_and_sum_to_the_loss() -> None:
     """The worker runs backward on one part after the other; together they must be the loss."""
     real, synthetic = make_real(SPEC, (3, 5)), make_static_dynamic(SPEC, ipc=2, statics=1, dynamics=1)
-    objective = DistributionMatching(real, TinyNetwork, 64, 0, clips_at_once=2)
+    objective = DistributionMatching(Setting(real, TinyNetwork, 0), 64, at_once=2)
     parts = [part.item() for part in objective.losses(synthetic, 3)]
     expected = distances_by_hand(clips_by_class(real), clips_of(synthetic, in_float64(synthetic)), seed=3)
     assert parts == pytest.approx(expected, rel=1e-4)
@@ -103,7 +105,7 @@ def test_the_gradient_is_that_of_the_equation(at_once: int) -> None:
         networks.append(TinyNetwork(step))
         return networks[-1]
 
-    objective = DistributionMatching(real, new_network, 64, 0, clips_at_once=at_once)
+    objective = DistributionMatching(Setting(real, new_network, 0), 64, at_once=at_once)
     for parameter in synthetic.parameters().values():
         parameter.requires_grad_()
     for part in objective.losses(synthetic, 5):
@@ -129,7 +131,7 @@ def test_real_batches_are_different_clips_of_the_class(batch_real: int) -> None:
     """The mean of exactly ``batch_real`` clips of the class, none twice: found among all that there are."""
     real, synthetic = make_real(SPEC, (4, 5)), make_static_dynamic(SPEC, ipc=1, statics=1, dynamics=1)
     clips, made = clips_by_class(real), clips_of(synthetic, in_float64(synthetic))
-    objective = DistributionMatching(real, TinyNetwork, batch_real, 0, clips_at_once=1)
+    objective = DistributionMatching(Setting(real, TinyNetwork, 0), batch_real, at_once=1)
     drawn = set()
     for step in range(4):
         parts = [part.item() for part in objective.losses(synthetic, step)]
@@ -153,7 +155,7 @@ def test_passes_are_bounded() -> None:
         return networks[-1]
 
     real, synthetic = make_real(SPEC, (7, 9)), make_static_dynamic(SPEC, ipc=2)
-    DistributionMatching(real, new_network, 64, 0, clips_at_once=3).loss(synthetic, 0)
+    DistributionMatching(Setting(real, new_network, 0), 64, at_once=3).loss(synthetic, 0)
     assert networks[0].largest <= 3
 
 
@@ -166,20 +168,20 @@ def test_a_step_can_be_computed_again_and_differs_from_its_neighbours() -> None:
         seeds.append(step)
         return TinyNetwork(0)  # the same one, so that only the draws differ
 
-    objective = DistributionMatching(real, new_network, 2, 0)
+    objective = DistributionMatching(Setting(real, new_network, 0), 2)
     values = [objective.loss(synthetic, step).item() for step in (0, 1, 2, 1, 0)]
     torch.rand(5)
     assert values[0] == values[4] and values[1] == values[3]
     assert len(set(values)) == 3 and seeds == [0, 1, 2, 1, 0]
-    assert DistributionMatching(real, new_network, 2, 0).loss(synthetic, 1).item() == values[1]
-    assert DistributionMatching(real, new_network, 2, 1).loss(synthetic, 1).item() != values[1]
+    assert DistributionMatching(Setting(real, new_network, 0), 2).loss(synthetic, 1).item() == values[1]
+    assert DistributionMatching(Setting(real, new_network, 1), 2).loss(synthetic, 1).item() != values[1]
 
 
 def test_chunks_see_the_same_draw() -> None:
     """A larger GPU must not give another result."""
     real, synthetic = make_real(SPEC, (6, 6)), make_static_dynamic(SPEC, ipc=2)
     losses = [
-        DistributionMatching(real, TinyNetwork, 4, 0, clips_at_once=size).loss(synthetic, 2).item()
+        DistributionMatching(Setting(real, TinyNetwork, 0), 4, at_once=size).loss(synthetic, 2).item()
         for size in (1, 2, 3, 4, 8, 64)
     ]
     assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-5)
@@ -190,13 +192,65 @@ def test_it_works_with_pixels_and_vanishes_on_the_real_clips() -> None:
     real = make_real(SPEC, (2, 2))
     own = np.stack([np.stack(clips) for clips in clips_by_class(real)])
     pixels = Pixels(SPEC, torch.tensor(own).float().transpose(2, 3).contiguous())
-    assert DistributionMatching(real, TinyNetwork, 64, 0).loss(pixels, 0).item() == pytest.approx(0, abs=1e-9)
-    assert DistributionMatching(real, TinyNetwork, 64, 0).state() == {}
+    assert DistributionMatching(Setting(real, TinyNetwork, 0), 64).loss(pixels, 0).item() == pytest.approx(0, abs=1e-9)
+    assert DistributionMatching(Setting(real, TinyNetwork, 0), 64).state() == {}
 
 
 def test_in_bfloat16_it_is_nearly_the_same() -> None:
     """The networks' precision is for speed; embeddings are averaged and compared in float32."""
     real, synthetic = make_real(SPEC, (6, 6)), make_static_dynamic(SPEC, ipc=2)
-    exact = DistributionMatching(real, TinyNetwork, 4, 0).loss(synthetic, 0)
-    fast = DistributionMatching(real, TinyNetwork, 4, 0, precision=torch.bfloat16).loss(synthetic, 0)
+    exact = DistributionMatching(Setting(real, TinyNetwork, 0), 4).loss(synthetic, 0)
+    fast = DistributionMatching(Setting(real, TinyNetwork, 0, torch.bfloat16), 4).loss(synthetic, 0)
     assert fast.dtype == torch.float32 and fast.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+# --- frames, processes, guard ------------------------------------------------------------------------------------------
+
+
+class FlatNetwork(Network):
+    """The embedding is the image itself."""
+
+    def embed(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.flatten(1)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.embed(batch)
+
+
+def test_of_stills_it_is_the_distance_of_mean_frames() -> None:
+    """Stage 1 by DM: real clips whose frames are all the same, so whichever frame is drawn, the mean is known."""
+    real = make_real(SPEC, (3, 5), still=True)
+    static = torch.randn(2, 2, 3, SPEC.height, SPEC.width, generator=torch.Generator().manual_seed(0))
+    objective = DistributionMatching(Setting(real, lambda number: FlatNetwork(), 0), 64, stills=True, at_once=2)
+    expected = 0.0
+    for label, clips in enumerate(clips_by_class(real)):
+        frames = np.mean([clip[:, 0] for clip in clips], axis=0)
+        expected += float(((static[label].double().numpy().mean(axis=0) - frames) ** 2).sum())
+    assert objective.loss(StaticImages(SPEC, static), 3).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_shares_of_several_processes_are_the_whole(count: int) -> None:
+    """A class that nobody computes, or that two do, makes other memories with more GPUs than with one."""
+    real, synthetic = make_real(SPEC, (3, 5)), make_static_dynamic(SPEC, ipc=2)
+    whole = [
+        part.item() for part in DistributionMatching(Setting(real, TinyNetwork, 0), 2, at_once=1).losses(synthetic, 1)
+    ]
+    shares = [
+        [
+            part.item()
+            for part in DistributionMatching(
+                Setting(real, TinyNetwork, 0, group=Group(rank, count)), 2, at_once=1
+            ).losses(synthetic, 1)
+        ]
+        for rank in range(count)
+    ]
+    assert sorted(sum(shares, [])) == pytest.approx(sorted(whole), rel=1e-5)
+
+
+def test_a_collapsed_embedding_is_named() -> None:
+    """Of clips that are all the same nothing can be learned; hours of steps would pass without a word."""
+    real = make_real(SPEC, (3, 5))
+    real.view.pixels[:] = 7  # type: ignore[attr-defined]
+    with pytest.raises(DivergedError, match="equal"):
+        DistributionMatching(Setting(real, TinyNetwork, 0), 2).loss(make_static_dynamic(SPEC), 0)

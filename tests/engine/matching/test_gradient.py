@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.matching import GradientMatching
+from engine.matching import GradientMatching, Setting
 from engine.matching.gradient import gradient_distance
 from engine.models import image_model
 from engine.synthetic import StaticImages
@@ -119,7 +119,7 @@ def test_the_loss_is_the_equation_s(real, per_class: int) -> None:
     """Against backpropagation and cosines in float64 loops; biases and normalisation parameters do not count."""
     images = make_images(per_class)
     parts, guard = loss_by_hand(weights_of(4), frames_by_class(real), as_float64(images))
-    objective = GradientMatching(real, TinyNetwork, batch_real=256, seed=0)
+    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256)
     found = [part.item() for part in objective.losses(images, step=4)]
     assert guard < 1e-3
     assert found == pytest.approx(parts, abs=guard + 2e-5)
@@ -130,7 +130,7 @@ def test_the_gradient_is_that_of_the_equation(real) -> None:
     """The second derivative through the network's own gradient, against finite differences of the float64 loops."""
     images, frames = make_images(), frames_by_class(real)
     images.static.requires_grad_()
-    for part in GradientMatching(real, TinyNetwork, 256, 0).losses(images, 4):
+    for part in GradientMatching(Setting(real, TinyNetwork, 0), 256).losses(images, 4):
         part.backward()
     gradient, values = images.static.grad, as_float64(images)
     assert gradient is not None
@@ -149,7 +149,7 @@ def test_the_gradient_is_that_of_the_equation(real) -> None:
 def test_between_steps_the_network_is_trained_on_the_images(real, outer: int, inner: int) -> None:
     """The outer and the inner loop of the paper: one network for ``outer`` steps, ``inner`` SGD steps in between."""
     images, frames, rate = make_images(), frames_by_class(real), 0.5
-    objective = GradientMatching(real, TinyNetwork, 256, 0, outer, inner, lr_network=rate)
+    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256, outer, inner, lr_network=rate)
     weights: Weights = {}
     for step in range(2 * outer + 1):
         if step % outer == 0:
@@ -169,7 +169,7 @@ def test_stopping_and_resuming_changes_nothing(real, stop_after: int) -> None:
     images = make_images()
 
     def make() -> GradientMatching:
-        return GradientMatching(real, TinyNetwork, 2, 0, outer_loops=3, inner_loops=2, lr_network=0.5)
+        return GradientMatching(Setting(real, TinyNetwork, 0), 2, outer_loops=3, inner_loops=2, lr_network=0.5)
 
     def take(objective: GradientMatching, step: int) -> float:
         value = objective.loss(images, step).item()
@@ -192,7 +192,7 @@ def test_training_does_not_reach_the_images(real) -> None:
     """Only the loss moves the memories; the network's own training must leave no gradient in them."""
     images = make_images()
     images.static.requires_grad_()
-    objective = GradientMatching(real, TinyNetwork, 256, 0, outer_loops=2, inner_loops=3)
+    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256, outer_loops=2, inner_loops=3)
     objective.loss(images, 0)
     objective.after_step(images, 0)
     assert images.static.grad is None
@@ -203,7 +203,7 @@ def test_steps_repeat_and_differ(real) -> None:
     images = make_images()
 
     def value(step: int, seed: int = 0) -> float:
-        return GradientMatching(real, lambda _: TinyNetwork(0), 2, seed).loss(images, step).item()
+        return GradientMatching(Setting(real, lambda _: TinyNetwork(0), seed), 2).loss(images, step).item()
 
     assert value(1) == value(1)
     assert len({value(0), value(1), value(2), value(1, seed=1)}) == 4
@@ -214,7 +214,7 @@ def test_it_runs_with_the_network_of_stage_1() -> None:
     spec = make_spec(frames=2, height=8)
     images = StaticImages(spec, torch.randn(2, 1, 3, 8, 8).requires_grad_())
     objective = GradientMatching(
-        make_real(spec, (3, 3)), lambda number: image_model(2, 8, number, torch.device("cpu")), 3, 0
+        Setting(make_real(spec, (3, 3)), lambda number: image_model(2, 8, number, torch.device("cpu")), 0), 3
     )
     loss = objective.loss(images, 0)
     loss.backward()

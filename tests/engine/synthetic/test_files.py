@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -16,15 +17,19 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.torch import load, save
 
 from engine.errors import DataError
+from engine.models.hallucinator import Hallucinator
 from engine.synthetic import (
     Coreset,
     Pixels,
     Provenance,
+    StaticDynamic,
     StaticImages,
     StillVideo,
     SyntheticSet,
+    Temporal,
     load_set,
     load_synthetic,
     save_synthetic,
@@ -36,18 +41,38 @@ WHENCE = Provenance("MiniUCF é", 7, 400, "strict", "val", 0.1875)
 
 
 def sets(classes: tuple[str, ...] = ("a", "b"), ipc: int = 2, frames: int = 3, height: int = 4, width: int = 4) -> list:
+    """Plain ones of every kind, and then such as use what else can be stored."""
     spec = make_spec(classes, frames, height, width)
     rng = torch.Generator().manual_seed(0)
     number = len(classes)
+    less = Temporal(frames, max(1, frames - 1), 1, "linear")
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(number, *shape, generator=rng)
+
     return [
         make_static_dynamic(spec, ipc, 2, 1),
-        Pixels(spec, torch.randn(number, ipc, frames, 3, height, width, generator=rng)),
-        StillVideo(spec, ipc, torch.randn(number, 2 * ipc, 3, height, width, generator=rng)),
-        StaticImages(spec, torch.randn(number, ipc, 3, height, width, generator=rng)),
+        Pixels(spec, noise(ipc, frames, 3, height, width)),
+        StillVideo(spec, ipc, noise(2 * ipc, 3, height, width)),
+        StaticImages(spec, noise(ipc, 3, height, width)),
+        make_static_dynamic(
+            spec, ipc, 1, 2, temporal=less, side=max(1, min(height, width) // 2), hallucinators=2, soft=True
+        ),
+        Pixels(spec, noise(ipc, less.stored, 3, height, width), temporal=less),
+        StillVideo(spec, ipc, noise(2 * ipc, 3, height, width), soft_labels=noise(ipc, number)),
     ]
 
 
-KINDS = ["static-dynamic", "pixels", "static-only", "static-images"]
+KINDS = [
+    "static-dynamic",
+    "pixels",
+    "static-only",
+    "static-images",
+    "compressed-static-dynamic",
+    "compressed-pixels",
+    "soft-static-only",
+]
+WHICH = st.integers(0, len(KINDS) - 1)
 
 
 @pytest.fixture(params=range(len(KINDS)), ids=KINDS)
@@ -80,6 +105,7 @@ def refused(path: Path, content: bytes) -> DataError:
 
 def same(one: SyntheticSet, other: SyntheticSet) -> None:
     assert (one.kind, one.spec, one.ipc, one.variants) == (other.kind, other.spec, other.ipc, other.variants)
+    assert one.temporal == other.temporal
     assert one.tensors().keys() == other.tensors().keys()
     assert all(torch.equal(tensor, other.tensors()[name]) for name, tensor in one.tensors().items())
     mine, theirs = (each.sample(torch.Generator().manual_seed(3)) for each in (one, other))
@@ -114,7 +140,7 @@ NAMES = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.integers(0, 3),
+    WHICH,
     st.lists(NAMES, min_size=1, max_size=3),
     st.integers(1, 3),
     st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)),
@@ -135,11 +161,12 @@ def test_any_shape_and_any_class_name(
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "uint8"])
 def test_the_bytes_that_are_reported_are_those_in_the_file(synthetic: SyntheticSet, precision: str) -> None:
-    """By the file's own header, without the labels, which say nothing that the classes do not."""
+    """By the file's own header, without hard labels, which say nothing that the classes do not."""
     header = header_of(to_bytes(synthetic, WHENCE, precision))
     del header["__metadata__"]
     sizes = {name: entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in header.items()}
-    assert sizes.pop("labels") == 8 * 2 * synthetic.ipc
+    if synthetic.soft_labels is None:
+        assert sizes.pop("labels") == 8 * 2 * synthetic.ipc
     assert sum(sizes.values()) == synthetic.nbytes(precision)
 
 
@@ -162,6 +189,74 @@ def test_the_file_is_the_one_of_the_design(tmp_path: Path) -> None:
     assert json.loads(metadata["mean"]) == [0.45, 0.5, 0.4] and json.loads(metadata["std"]) == [0.25, 0.2, 0.3]
     wanted = {"format", "version", "precision", "preset", "seed", "protocol", "accuracy", "step", "selected_on"}
     assert wanted <= set(metadata) and (metadata["format"], metadata["version"]) == ("vdtui.synthetic", "1")
+
+
+def test_the_file_of_a_compressed_set_is_the_one_of_the_design(tmp_path: Path) -> None:
+    """What is stored has the shapes that are stored; how it becomes clips stands beside it."""
+    save_synthetic(tmp_path / "s.safetensors", sets()[4], WHENCE)
+    with safe_open(tmp_path / "s.safetensors", framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        metadata = file.metadata()
+    assert {name: tensor.shape for name, tensor in tensors.items()} == {
+        "static": (2, 2, 3, 4, 4),
+        "dynamic": (2, 4, 2, 1, 2, 2),
+        "hallucinator.weight": (2, 3, 4, 3, 3, 3),
+        "hallucinator.bias": (2, 3),
+        "labels": (2, 2, 2),
+    }
+    assert tensors["labels"].dtype == np.float32 and np.array_equal(tensors["labels"], sets()[4].soft_labels.numpy())
+    assert json.loads(metadata["temporal"]) == {"n_syn": 2, "segments": 1, "interpolation": "linear"}
+    assert json.loads(metadata["pairing"]) == {"statics": 1, "dynamics": 2, "hallucinators": 2}
+    assert metadata["frames"] == "3" and "step_size" not in metadata
+
+
+def counted(*shape: int) -> torch.Tensor:
+    """Values that are the same on every machine, exact in binary."""
+    return (torch.arange(math.prod(shape)).view(shape) * 37 % 101 - 50) / 32
+
+
+def counted_sets() -> list[SyntheticSet]:
+    spec = make_spec()
+    hallucinator = Hallucinator.of(counted(3, 4, 3, 3, 3), counted(3))
+    return [
+        StaticDynamic(spec, 2, counted(2, 4, 3, 4, 4), counted(2, 2, 3, 1, 4, 4), hallucinator),
+        Pixels(spec, counted(2, 2, 3, 3, 4, 4)),
+        Coreset(spec, counted(2, 2, 3, 3, 4, 4)),
+        StillVideo(spec, 2, counted(2, 4, 3, 4, 4)),
+        StaticImages(spec, counted(2, 2, 3, 4, 4)),
+    ]
+
+
+GOLDEN = {
+    "static-dynamic": ("2493d9a248b569cc", "f04910d80ae4d6a3", "51d5e0cfd275baa3"),
+    "pixels": ("b9229ae7841721b5", "b38525ab11b565ba", "5cd16a5676cb0c28"),
+    "coreset": ("07b8f8c823f9f604", "db1259643da39ae0", "a4c308f48cfaceb2"),
+    "static-only": ("e76326113b8c31d1", "d289ed1ee67ede9c", "5dd8657d9154529c"),
+    "static-images": ("bfd66ed60550c628", "f7d536a73d2d8e0f", "4ad16f6074f9927e"),
+}
+"""First digits of the SHA-256 of the counted sets at each precision, written by the first version of this format."""
+
+
+@pytest.mark.parametrize("synthetic", counted_sets(), ids=lambda each: each.kind)
+def test_plain_sets_are_the_bytes_that_they_always_were(synthetic: SyntheticSet) -> None:
+    """Checksums that were published with version 1 hold: soft labels and compression cost a plain set nothing."""
+    found = [hashlib.sha256(to_bytes(synthetic, WHENCE, each)).hexdigest() for each in ("float32", "float16", "uint8")]
+    assert tuple(digest[:16] for digest in found) == GOLDEN[synthetic.kind]
+
+
+def test_the_step_size_is_kept_where_there_is_one(tmp_path: Path) -> None:
+    """A set of trajectory matching is made for its learned rate; a file without one loads as before."""
+    whence = dataclasses.replace(WHENCE, step_size=0.0123)
+    content = to_bytes(sets()[0], whence)
+    assert json.loads(header_of(content)["__metadata__"]["step_size"]) == 0.0123
+    (tmp_path / "s.safetensors").write_bytes(content)
+    assert load_set(tmp_path / "s.safetensors").provenance == whence
+    (tmp_path / "s.safetensors").write_bytes(to_bytes(sets()[0], WHENCE))
+    assert load_set(tmp_path / "s.safetensors").provenance.step_size is None
+    for value in ("0", "-0.1", "NaN", "Infinity", '"0.1"', "[]", "true", "1" + "0" * 400, ""):
+        header = header_of(content)
+        header["__metadata__"]["step_size"] = value
+        refused(tmp_path / "r.safetensors", with_header(content, header))
 
 
 WRITE = """
@@ -213,7 +308,7 @@ def test_float16_is_right_to_its_precision(tmp_path: Path, synthetic: SyntheticS
     save_synthetic(tmp_path / "h.safetensors", synthetic, WHENCE, "float16")
     loaded = load_synthetic(tmp_path / "h.safetensors")
     for name, tensor in synthetic.tensors().items():
-        exact = name.startswith("hallucinator")
+        exact = name.startswith("hallucinator") or name == "soft_labels"
         assert torch.allclose(loaded.tensors()[name], tensor, rtol=0 if exact else 2**-11, atol=0 if exact else 1e-7)
 
 
@@ -240,7 +335,7 @@ def test_a_coreset_can_be_saved_and_loaded(tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 3), st.floats(0, 1, exclude_max=True))
+@given(WHICH, st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_refused(tmp_path: Path, which: int, share: float) -> None:
     """A download that broke off."""
     content = to_bytes(sets()[which], WHENCE)
@@ -248,7 +343,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, which: int, share: float) -
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-@given(st.integers(0, 3), st.integers(0, 10**6), st.integers(1, 255), st.booleans())
+@given(WHICH, st.integers(0, 10**6), st.integers(1, 255), st.booleans())
 def test_a_flipped_byte_never_gives_a_traceback(
     tmp_path: Path, which: int, position: int, change: int, in_header: bool
 ) -> None:
@@ -280,6 +375,105 @@ def test_what_is_no_set(tmp_path: Path) -> None:
     refused(tmp_path / "v", with_header(content, other))
     for rubbish in (b"", b"x" * 7, b"\xff" * 100, os.urandom(300), b"PK\x03\x04" * 30):
         refused(tmp_path / "v", rubbish)
+
+
+def stored_of(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    return load(content), header_of(content)["__metadata__"]
+
+
+def usable_or_refused(path: Path, content: bytes) -> None:
+    """Either DataError, or a set that can be drawn from, counted and shown: nothing in between."""
+    path.write_bytes(content)
+    try:
+        loaded = load_set(path)
+    except DataError as error:
+        assert "\n" not in error.problem and error.problem.isprintable()
+        return
+    drawn = loaded.synthetic.draw(torch.Generator().manual_seed(0))
+    spec = loaded.synthetic.spec
+    frames = () if loaded.synthetic.kind == "static-images" else (spec.frames,)
+    number = len(spec.classes) * loaded.synthetic.ipc
+    assert drawn.clips.shape == (number, 3, *frames, spec.height, spec.width)
+    assert len(drawn.targets) == number and loaded.synthetic.nbytes("uint8") > 0
+    loaded.synthetic.expand()
+
+
+SIZES = st.lists(st.integers(0, 4), max_size=6)
+DTYPES = st.sampled_from(
+    [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(WHICH, st.sampled_from(["float32", "float16", "uint8"]), st.data())
+def test_tensors_of_any_shape_and_type_are_refused_or_used(tmp_path: Path, which: int, precision, data) -> None:
+    """A set that somebody else wrote, almost right: one tensor of another shape or type, or one size off."""
+    stored, metadata = stored_of(to_bytes(sets()[which], WHENCE, precision))
+    name = data.draw(st.sampled_from(sorted(stored)))
+    shape = list(stored[name].shape)
+    if data.draw(st.booleans()):
+        axis = data.draw(st.integers(0, len(shape) - 1))
+        shape[axis] = max(0, shape[axis] + data.draw(st.sampled_from([-1, 0, 1])))
+        if data.draw(st.booleans()):
+            shape.insert(axis, 1)
+        dtype = stored[name].dtype
+    else:
+        shape, dtype = data.draw(SIZES), data.draw(DTYPES)
+    stored[name] = torch.zeros(shape, dtype=dtype)
+    usable_or_refused(tmp_path / "f.safetensors", save(stored, metadata))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+TEMPORAL = st.fixed_dictionaries(
+    {},
+    optional={
+        "n_syn": st.integers(-1, 4) | st.integers() | JSON,
+        "segments": st.integers(-1, 4) | st.integers() | JSON,
+        "interpolation": st.sampled_from(["duplicate", "linear", "\x1b[2J"]) | JSON,
+    },
+)
+COUNTS = st.integers(-2, 5).map(str) | st.integers().map(str) | st.sampled_from(["9" * 5000, "1e3", " 2 ", "\u0663"])
+LINES = JSON.map(json.dumps) | TEMPORAL.map(json.dumps) | COUNTS | st.text(max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(WHICH, st.data())
+def test_descriptions_of_any_content_are_refused_or_used(tmp_path: Path, which: int, data) -> None:
+    """Any line of the description, also one that this set does not need, may say anything."""
+    stored, metadata = stored_of(to_bytes(sets()[which], WHENCE))
+    keys = [*sorted(metadata), "temporal", "step_size"]
+    for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=2)):
+        other = data.draw(TEMPORAL.map(json.dumps) if key == "temporal" else LINES)
+        metadata[key] = other
+    if metadata["frames"] not in {str(few) for few in range(10)} and which in (2, 6):
+        return  # a still video may be as long as it likes, within reason
+    usable_or_refused(tmp_path / "d.safetensors", save(stored, metadata))
+
+
+@pytest.mark.parametrize("frames", ["65537", "1000000000", "9" * 30])
+@pytest.mark.parametrize("which", [2, 5])
+def test_a_length_that_nobody_could_show_is_refused(tmp_path: Path, which: int, frames: str) -> None:
+    """A small file must not fill the memory when its one image is shown for a billion frames."""
+    content = to_bytes(sets()[which], WHENCE)
+    header = header_of(content)
+    header["__metadata__"]["frames"] = frames
+    refused(tmp_path / "l", with_header(content, header))
+
+
+@pytest.mark.parametrize("which", [0, 4])
+def test_labels_that_are_not_the_set_s_are_refused(tmp_path: Path, which: int) -> None:
+    """A set whose labels say something else than its order would be trained on wrongly, without a word."""
+    stored, metadata = stored_of(to_bytes(sets()[which], WHENCE))
+    right = stored["labels"]
+    wrong = [right.flip(0).to(torch.int64), right.double(), right[:1], right[:, :1], right.to(torch.int32)]
+    for labels in (*wrong, torch.zeros(2, 2), torch.zeros(2, 2, 3), torch.zeros(2, 2, dtype=torch.int64)):
+        refused(tmp_path / "l", save({**stored, "labels": labels.contiguous()}, metadata))
+    del stored["labels"]
+    refused(tmp_path / "l", save(stored, metadata))
 
 
 @pytest.mark.parametrize("name", ["static", "dynamic", "hallucinator.weight", "hallucinator.bias"])
@@ -325,6 +519,12 @@ CHANGES = [
     ("kind", "magic"),
     ("precision", "int4"),
     ("seed", "seven"),
+    ("seed", '"seven"'),
+    ("step", "[]"),
+    ("preset", "7"),
+    ("accuracy", "NaN"),
+    ("mean", "[0.5, 0.5, 1" + "0" * 400 + "]"),
+    ("frames", "9" * 5000),
     ("accuracy", ""),
     ("mean", "[" * 100_000),
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet
+from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet, Temporal
 from tests.tiny import make_spec, make_static_dynamic
 
 SPEC = make_spec("abc", frames=3, height=4, width=5)
@@ -54,6 +55,78 @@ def test_static_images_are_all_drawn() -> None:
     assert torch.equal(images, torch.cat([synthetic.static[2], synthetic.static[0]]))
 
 
+def soft_rows(ipc: int) -> torch.Tensor:
+    """Soft labels that say of which class c and instance j they are: 100 c + 10 j + the class that they speak of."""
+    c, j, k = torch.meshgrid(torch.arange(3), torch.arange(ipc), torch.arange(3), indexing="ij")
+    return (100 * c + 10 * j + k).float()
+
+
+def softly(learn: bool = False) -> list[SyntheticSet]:
+    """Every kind with soft labels, two instances of three classes."""
+    soft = {"soft_labels": soft_rows(2), "learn_labels": learn}
+    memory = make_static_dynamic(SPEC, 2, 2, 1, hallucinators=2)
+    return [
+        type(memory)(SPEC, 2, memory.static, memory.dynamic, memory.hallucinator, **soft),
+        Pixels(SPEC, pixels().pixels, **soft),
+        Coreset(SPEC, pixels().pixels, **soft),
+        StillVideo(SPEC, 2, stills(4), **soft),
+        StaticImages(SPEC, stills(2), **soft),
+    ]
+
+
+@pytest.mark.parametrize("synthetic", softly(), ids=lambda each: each.kind)
+def test_soft_labels_are_those_of_the_clip_s_instance(synthetic: SyntheticSet) -> None:
+    """A network trained on another instance's labels learns nothing; whichever variant is drawn, the row is its own."""
+    for seed in range(5):
+        drawn = synthetic.draw(torch.Generator().manual_seed(seed), [2, 0])
+        assert drawn.labels.tolist() == [2, 2, 0, 0]
+        assert drawn.targets.tolist() == [[200 + 10 * j + k for k in range(3)] for j in (0, 1)] + [
+            [10 * j + k for k in range(3)] for j in (0, 1)
+        ]
+        clips, targets = synthetic.sample(torch.Generator().manual_seed(seed), [2, 0])
+        assert torch.equal(targets, drawn.targets) and torch.equal(clips, drawn.clips)
+    variants = synthetic.variants
+    clips, targets = synthetic.expand()
+    assert targets[:, 0].tolist() == [100 * c + 10 * j for c in range(3) for j in range(2) for _ in range(variants)]
+    dataset = synthetic.as_dataset()
+    loaded = list(DataLoader(dataset, batch_size=5))
+    assert torch.equal(torch.cat([rows for _, rows in loaded]), targets) and len(clips) == len(targets)
+    assert not dataset[0][1].requires_grad  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_soft_labels_are_learned_only_if_asked(number: int) -> None:
+    """Labels that move although a preset holds them fixed, or the other way round, are another method."""
+    fixed, learned = softly()[number], softly(learn=True)[number]
+    assert "soft_labels" not in fixed.parameters() and learned.parameters()["soft_labels"] is learned.soft_labels
+    assert learned.tensors().keys() == fixed.tensors().keys() and "soft_labels" in fixed.tensors()
+    labels = learned.parameters()["soft_labels"].requires_grad_()
+    targets = learned.sample(torch.Generator(), [1])[1]
+    targets.sum().backward()
+    assert labels.grad is not None and labels.grad[1].unique().tolist() == [1.0] and labels.grad[[0, 2]].sum() == 0
+    assert not learned.expand()[1].requires_grad
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (3, 1, 3), (2, 2, 3), (3, 2, 4)])
+def test_soft_labels_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    """One value for each class, for every instance."""
+    with pytest.raises(AssertionError):
+        Pixels(SPEC, pixels().pixels, soft_labels=torch.zeros(shape))
+    with pytest.raises(AssertionError):
+        Pixels(SPEC, pixels().pixels, learn_labels=True)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_soft_labels_cost_four_bytes_a_value(number: int) -> None:
+    """They are stored, so they count, at any precision as float32: bytes are the honest axis."""
+    soft = softly()[number]
+    hard = type(soft).__new__(type(soft))
+    hard.__dict__ = {**soft.__dict__, "soft_labels": None}
+    assert soft.stored_values == hard.stored_values + 3 * 2 * 3
+    for precision in ("float32", "float16", "uint8"):
+        assert soft.nbytes(precision) == hard.nbytes(precision) + 4 * 3 * 2 * 3
+
+
 @pytest.mark.parametrize(
     ("synthetic", "values"),
     [
@@ -85,6 +158,20 @@ def test_bytes_of_static_dynamic_by_hand() -> None:
     assert synthetic.nbytes("float32") == 4 * (static + dynamic + 327)
     assert synthetic.nbytes("float16") == 2 * (static + dynamic) + 4 * 327
     assert synthetic.nbytes("uint8") == static + dynamic + 8 * (3 * 4 + 3 * 2) + 4 * 327
+
+
+def test_bytes_of_compressed_memories_by_hand() -> None:
+    """What is stored counts, not what is shown: two frames of 2 x 2 instead of three of 4 x 5, three hallucinators."""
+    synthetic = make_static_dynamic(
+        SPEC, ipc=2, statics=2, dynamics=1, temporal=Temporal(3, 2), side=2, hallucinators=3
+    )
+    static, dynamic, weights = 3 * 4 * 3 * 20, 3 * 2 * 2 * 4, 3 * 327
+    assert synthetic.stored_values == static + dynamic + weights
+    assert synthetic.nbytes("float32") == 4 * (static + dynamic + weights)
+    assert synthetic.nbytes("float16") == 2 * (static + dynamic) + 4 * weights
+    assert synthetic.nbytes("uint8") == static + dynamic + 8 * (3 * 4 + 3 * 2) + 4 * weights
+    compressed = Pixels(SPEC, torch.zeros(3, 2, 2, 3, 4, 5), temporal=Temporal(3, 2))
+    assert compressed.nbytes() == 4 * 3 * 2 * 2 * 3 * 20 and compressed.nbytes("uint8") == 720 + 8 * 6
 
 
 @pytest.mark.parametrize(("ipc", "mebibytes"), [(1, 114.8), (5, 574.2)])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from engine.models import Hallucinator
-from engine.synthetic import StaticDynamic, residual_dynamic
-from tests.tiny import compose_by_hand, make_spec, make_static_dynamic
+from engine.synthetic import StaticDynamic, Temporal, fit_dynamic, residual_dynamic
+from tests.tiny import compose_by_hand, enlarge_by_hand, make_spec, make_static_dynamic
 
 PAIRINGS = [(1, 1), (2, 2), (3, 2)]
 
@@ -200,6 +200,172 @@ def test_tensors_are_the_parameters_themselves() -> None:
     assert synthetic.hallucinator.bias.tolist() == [3.0] * 3  # type: ignore[union-attr]
 
 
+# --- several hallucinators, fewer and smaller frames ------------------------------------------------------------------
+
+
+def test_draws_of_earlier_runs_are_what_they_were() -> None:
+    """A run that was started with an earlier version goes on with the same draws; the list was written down then."""
+    found = origins(marked(2, 2, 2).sample(torch.Generator().manual_seed(5))[0])
+    assert found == [(0, 1, 1), (0, 3, 2), (1, 1, 1), (1, 2, 3), (2, 1, 0), (2, 3, 2)]
+
+
+TEMPORAL = [None, Temporal(4, 2), Temporal(4, 3, 1, "linear"), Temporal(4, 1, 2)]
+
+
+@pytest.mark.parametrize("side", [None, 1, 2, 4])
+@pytest.mark.parametrize("temporal", TEMPORAL, ids=str)
+def test_stored_dynamics_are_enlarged_and_stretched(temporal: Temporal | None, side: int | None) -> None:
+    """Every clip against explicit loops: enlarged pixel by pixel, stretched by the matrix, convolved by hand."""
+    spec = make_spec(frames=4, height=4, width=5)
+    synthetic = make_static_dynamic(spec, ipc=1, statics=1, dynamics=2, temporal=temporal, side=side)
+    clips, _ = synthetic.expand()
+    tensors = {name: tensor.numpy() for name, tensor in synthetic.tensors().items()}
+    matrix = np.eye(4) if temporal is None else temporal.matrix().numpy()
+    for number, (c, d) in enumerate(itertools.product(range(2), range(2))):
+        stored = tensors["dynamic"][c, d, :, 0]
+        large = np.stack([enlarge_by_hand(frame, 4, 5) for frame in stored])
+        shown = np.einsum("fs,shw->fhw", matrix, large)
+        weights = tensors["hallucinator.weight"], tensors["hallucinator.bias"]
+        expected = compose_by_hand(tensors["static"][c, 0], shown, *weights)
+        assert np.allclose(clips[number].numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert clips.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("side", [2, 3, 7])
+def test_smaller_dynamics_are_enlarged_as_torch_does(side: int) -> None:
+    """Bilinear between the centres of the pixels: a reader of the file without us can do the same in one line."""
+    synthetic = make_static_dynamic(make_spec(frames=3, height=16), side=side)
+    stored = synthetic.dynamic[:, 0]
+    expected = torch.nn.functional.interpolate(stored[:, :, 0], (16, 16), mode="bilinear", align_corners=False)
+    assert torch.equal(synthetic.moving(stored), expected)
+
+
+def test_space_and_time_can_be_enlarged_in_any_order() -> None:
+    """A preview, a report and the training must show the same, whichever they do first."""
+    temporal = Temporal(6, 2, 2, "linear")
+    synthetic = make_static_dynamic(make_spec(frames=6, height=8), temporal=temporal, side=3)
+    stretched = temporal.stretch(synthetic.dynamic[1, :, :, 0], 1)
+    later = torch.nn.functional.interpolate(stretched, (8, 8), mode="bilinear", align_corners=False)
+    assert torch.allclose(synthetic.moving(synthetic.dynamic[1]), later, atol=1e-6)
+
+
+def test_every_pair_is_made_by_every_hallucinator_in_order() -> None:
+    """By class, instance, static, dynamic, hallucinator, against explicit loops: exported names go by this order."""
+    synthetic = make_static_dynamic(make_spec(frames=2, height=3), ipc=2, statics=2, dynamics=1, hallucinators=3)
+    clips, labels = synthetic.expand()
+    tensors = {name: tensor.numpy() for name, tensor in synthetic.tensors().items()}
+    number = 0
+    for c, j, s, h in itertools.product(range(2), range(2), range(2), range(3)):
+        expected = compose_by_hand(
+            tensors["static"][c, 2 * j + s],
+            tensors["dynamic"][c, j, :, 0],
+            tensors["hallucinator.weight"][h],
+            tensors["hallucinator.bias"][h],
+        )
+        assert labels[number] == c and np.allclose(clips[number].numpy(), expected, rtol=1e-5, atol=1e-5)
+        number += 1
+    assert len(clips) == number == 24 and synthetic.variants == 6 and synthetic.clips_per_class == 12
+
+
+def test_hallucinators_are_drawn_equally_often_and_with_every_pair() -> None:
+    """One that is drawn less often is learned worse. Clips say which one made them: its bias is on channel 2."""
+    synthetic = marked(1, 2, 2)
+    weight, bias = synthetic.hallucinator.weight.detach(), torch.zeros(3, 3)
+    bias[:, 2] = torch.arange(3)
+    several = Hallucinator.of(weight.expand(3, -1, -1, -1, -1, -1).clone(), bias)
+    synthetic = StaticDynamic(synthetic.spec, 1, synthetic.static, synthetic.dynamic, several)
+    seen, draws = Counter(), 240
+    for seed in range(draws):
+        with torch.no_grad():
+            clips, _ = synthetic.sample(torch.Generator().manual_seed(seed))
+        seen.update((*o, int(clip[2].unique())) for o, clip in zip(origins(clips), clips, strict=True))
+    for c in range(3):
+        counts = [seen[c, s, d, h] for s, d, h in itertools.product(range(2), range(2), range(3))]
+        assert sum(counts) == draws
+        assert sum((count - draws / 12) ** 2 / (draws / 12) for count in counts) < 11 + 6 * 22**0.5
+
+
+def everything(seed: int = 0) -> StaticDynamic:
+    """All that can be learned, at its smallest."""
+    return make_static_dynamic(
+        make_spec(frames=4, height=4),
+        ipc=1,
+        seed=seed,
+        temporal=Temporal(4, 2, 1, "linear"),
+        side=2,
+        hallucinators=2,
+        train_static=True,
+        soft=True,
+    )
+
+
+def test_the_gradient_of_everything_that_can_be_learned() -> None:
+    """Against finite differences in float64: small memories, several hallucinators, statics and soft labels."""
+    synthetic = everything()
+    synthetic.hallucinator.double()
+    synthetic.static, synthetic.dynamic = synthetic.static.double(), synthetic.dynamic.double()
+    synthetic.soft_labels = synthetic.soft_labels.double()  # type: ignore[union-attr]
+    parameters = synthetic.parameters()
+    assert set(parameters) == {"static", "dynamic", "hallucinator.weight", "hallucinator.bias", "soft_labels"}
+    for parameter in parameters.values():
+        parameter.requires_grad_()
+    weights = torch.randn(2, 3, 4, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def loss() -> torch.Tensor:
+        clips, targets = synthetic.sample(torch.Generator().manual_seed(3))
+        return (weights * clips**2).sum() + ((targets - 0.3) ** 4).sum()
+
+    loss().backward()
+    for parameter in parameters.values():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+        flat, gradient = parameter.detach().view(-1), parameter.grad.reshape(-1)
+        for index in range(0, len(flat), max(1, len(flat) // 12)):
+            before, values = flat[index].item(), []
+            for change in (1e-5, -1e-5):
+                flat[index] = before + change
+                values.append(loss().item())
+            flat[index] = before
+            assert gradient[index].item() == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5, abs=1e-6)
+
+
+def test_what_is_learned_is_what_was_asked_for() -> None:
+    """The static memory and the labels stay as they are unless a preset says otherwise."""
+    synthetic = everything()
+    frozen = StaticDynamic(
+        synthetic.spec,
+        1,
+        synthetic.static,
+        synthetic.dynamic,
+        synthetic.hallucinator,
+        temporal=synthetic.temporal,
+        soft_labels=synthetic.soft_labels,
+    )
+    assert set(frozen.parameters()) == {"dynamic", "hallucinator.weight", "hallucinator.bias"}
+    assert frozen.tensors().keys() == synthetic.tensors().keys() == {*frozen.parameters(), "static", "soft_labels"}
+    with torch.no_grad():
+        for parameter in synthetic.parameters().values():
+            parameter.fill_(2.0)
+    assert all(tensor.unique().tolist() == [2.0] for tensor in synthetic.tensors().values())
+
+
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 1), min_size=1, max_size=2, unique=True))
+def test_parts_of_a_draw_with_everything(seed: int, classes: list[int]) -> None:
+    """As for plain sets: clips, labels and targets of some classes are those of the whole draw."""
+    synthetic = everything()
+    whole = synthetic.draw(torch.Generator().manual_seed(seed))
+    part = synthetic.draw(torch.Generator().manual_seed(seed), classes)
+    assert part.labels.tolist() == classes and torch.equal(part.targets, whole.targets[classes])
+    assert torch.allclose(part.clips, whole.clips[classes], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3, 4), (4, 1, 5, 5), (3, 1, 4, 4), (4, 2, 4, 4), (4, 1, 0, 0), (4, 1, 8, 8)])
+def test_dynamics_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    """Neither the clips' size nor a smaller square: a mistake, not a choice."""
+    synthetic = make_static_dynamic(make_spec(frames=4, height=4))
+    with pytest.raises(AssertionError):
+        StaticDynamic(synthetic.spec, 1, synthetic.static, torch.zeros(2, 2, *shape), synthetic.hallucinator)
+
+
 # --- the start from real clips ---------------------------------------------------------------------------------------
 
 
@@ -235,3 +401,33 @@ def test_one_static_and_one_dynamic_give_the_clip_s_luminance() -> None:
     made, _ = StaticDynamic(spec, 2, static, dynamic, Hallucinator.identity(spec.std)).expand()
     expected = luminance(clips.flatten(0, 1).numpy(), spec.std, 1)
     assert np.allclose(luminance(made.numpy(), spec.std, 1), expected, atol=1e-5)
+
+
+def test_a_fitted_dynamic_is_the_mean_over_what_each_value_stands_for() -> None:
+    """Block means in float64: the start of a small memory is as near to the full one as duplicates can be."""
+    full = np.random.default_rng(0).normal(size=(2, 3, 6, 1, 8, 8)).astype(np.float32)
+    found = fit_dynamic(torch.tensor(full), Temporal(6, 1, 2), 4)
+    assert found.shape == (2, 3, 2, 1, 4, 4)
+    expected = full.astype(np.float64).reshape(2, 3, 2, 3, 1, 4, 2, 4, 2).mean(axis=(3, 6, 8))
+    assert np.allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_fitting_to_what_is_there_changes_nothing() -> None:
+    """The same start as before where nothing is made smaller."""
+    full = torch.randn(2, 2, 4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    for temporal in (None, Temporal(4, 4), Temporal(4, 2, 2)):
+        for side in (None, 6):
+            assert torch.equal(fit_dynamic(full, temporal, side), full)
+
+
+def test_a_fitted_dynamic_shows_what_the_full_one_showed() -> None:
+    """A dynamic memory that is smooth in space and time loses little: stage 2 starts from recognisable clips."""
+    t, y, x = np.meshgrid(*(np.linspace(0, 1, number) for number in (12, 24, 24)), indexing="ij")
+    full = torch.tensor(np.sin(2 * x + t) + np.cos(3 * y - 2 * t)).float().view(1, 1, 12, 1, 24, 24)
+    temporal, spec = Temporal(12, 4, 1, "linear"), make_spec("a", frames=12, height=24)
+    small = fit_dynamic(full, temporal, 12)
+    synthetic = StaticDynamic(
+        spec, 1, torch.zeros(1, 1, 3, 24, 24), small, Hallucinator.identity(spec.std), temporal=temporal
+    )
+    shown, wanted = synthetic.moving(small[0]), full[0, :, :, 0]
+    assert (shown - wanted).norm() / wanted.norm() < 0.1

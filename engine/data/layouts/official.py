@@ -1,0 +1,255 @@
+"""From a data set's own split lists and what is on the disk to a listing.
+
+The official data sets name their videos in lists, and the copies that people have of them differ from the lists: other
+folders, other suffixes, frames in place of videos, half of the classes, broken downloads. What is taken, what is
+counted as missing, and what is said about it is decided here for all of them alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from engine.data.layouts.base import Listing, distinct, one_line, readable
+from engine.data.layouts.claims import Claim, Rejected, entries, settle
+from engine.data.layouts.expected import counted, explain_absence, link_notes, some, wrong_source
+from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Place, Scan, Source, split_suffix
+from engine.errors import DataError
+
+SPLITS_EACH = 3
+"""HMDB51 and UCF101 have so many official splits."""
+
+_DOING = {"train": "training", "test": "testing"}
+
+ABSENT = "the split names it, but it is not here"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A video that a split list names."""
+
+    stems: tuple[str, ...]
+    """What its file is called, without folder and suffix; the first that is on the disk is it."""
+    shown: str
+    """What to call it if it is not on the disk."""
+    label: str
+    """Its class's name."""
+    split: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Everything that the split lists say."""
+
+    wanted: Sequence[Wanted]
+    classes: Sequence[str]
+    """All classes of the data set in the order of their labels."""
+    known: frozenset[str]
+    """Stems of further videos that the lists know and this choice of split or classes leaves out."""
+    number: int | None = None
+    """Which of several official splits."""
+    absent_are_missing: bool = False
+    """Whether it is normal that some videos are not on the disk."""
+    notes: tuple[str, ...] = ()
+
+
+Nearer = Callable[[Wanted, list[Place]], list[Place]]
+
+
+class Disk:
+    """The videos of a scan by their stems.
+
+    ``any_case``: a name that is on the disk only in other upper and lower case is found too.
+    """
+
+    def __init__(self, found: Scan, any_case: bool = False) -> None:
+        self.by_stem: dict[str, list[Place]] = {}
+        folders = (Place(place.name, place.real, True, True, frames=True) for place in found.outside)
+        for place in (*found.videos, *folders):
+            self.by_stem.setdefault(stem(place), []).append(place)
+        self.any_case = any_case
+        self.by_folded: dict[str, list[Place]] = {}
+        if any_case:
+            for name, places in self.by_stem.items():
+                self.by_folded.setdefault(name.casefold(), []).extend(places)
+
+    def find(self, wanted: Wanted) -> list[Place]:
+        """Where it is: files before folders of frames, links out of the source last."""
+        for name in wanted.stems:
+            places = self.by_stem.get(name) or self.by_folded.get(name.casefold())
+            if places:
+                return sorted(places, key=lambda place: (place.outside, place.frames, place.linked))
+        return []
+
+
+def stem(place: Place) -> str:
+    """What the video at ``place`` is called, without folder and suffix."""
+    return bare(place.name) if place.frames else split_suffix(os.path.basename(place.name))[0]
+
+
+def bare(name: str) -> str:
+    """The last part of ``name`` without the suffix of a video, if it has one."""
+    before, suffix = split_suffix(name.rpartition("/")[2])
+    return before if suffix in VIDEO_SUFFIXES else name.rpartition("/")[2]
+
+
+@dataclass
+class Matches:
+    """What became of the wanted videos."""
+
+    claims: list[Claim] = field(default_factory=list)
+    absent: list[Wanted] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    framed: int = 0
+    """Videos that are there as folders of frames too."""
+
+
+def match(source: Source, wanted: Iterable[Wanted], disk: Disk, nearer: Nearer | None = None) -> Matches:
+    """Find each of ``wanted``; ``nearer`` may choose among the places where one was found."""
+    result = Matches()
+    seen = set[str]()
+    for want in wanted:
+        places = disk.find(want)
+        if nearer is not None:
+            places = nearer(want, places)
+        if not places:
+            result.absent.append(want)
+            continue
+        first, *others = places
+        if first.outside:
+            result.rejected.append((readable(first.name), OUTSIDE))
+            continue
+        path = source.locate(first)
+        result.claims.append(Claim(first.name, path, want.label, want.split, first.real, first.linked))
+        if first.real not in seen:
+            seen.add(first.real)
+            _reject_others(result, first, others)
+    return result
+
+
+def _reject_others(result: Matches, first: Place, others: list[Place]) -> None:
+    """A video that is at several places is used once; frames beside a video are another form of it, no duplicate."""
+    different = [place for place in others if place.real != first.real and not place.outside]
+    result.framed += any(place.frames != first.frames for place in different)
+    result.rejected += [
+        (readable(place.name), f"found twice; {readable(first.name)} is used")
+        for place in different
+        if place.frames == first.frames
+    ]
+
+
+def test_on_validation(wanted: list[Wanted], disk: Disk) -> tuple[list[Wanted], list[str]]:
+    """``wanted`` with the validation videos for testing where no test video is on the disk, and notes that say so.
+
+    The labels of some official test splits were never published, and results are reported on validation.
+    """
+    tests = [want for want in wanted if want.split == "test"]
+    if any(disk.find(want) for want in tests) or not any(want.split == "val" for want in wanted):
+        return wanted, []
+    side = {"train": "train", "val": "test"}
+    moved = [replace(want, split=side[want.split]) for want in wanted if want.split in side]
+    why = f"none of the {len(tests)} labelled test videos is here" if tests else "there are no labelled test videos"
+    return moved, [f"The validation videos are the test split: {why}."]
+
+
+def official_listing(
+    layout: str, tree: str, source: Source, found: Scan, split: Split, disk: Disk, matches: Matches
+) -> Listing:
+    """The listing of an official data set, or of the part of it that is here.
+
+    A class without training videos is left out; a video of the others that is not here is missing or rejected,
+    whichever is normal. Raises :class:`DataError` if nothing is left to train on or to test on.
+    """
+    claims, doubles = settle(matches.claims)
+    trained = {claim.label for claim in claims if claim.split == "train"}
+    classes = [name for name in split.classes if name in trained]
+    used = [claim for claim in claims if claim.label in trained]
+    _check_enough(tree, source, found, split, claims, used)
+    missing, absent = _absent(split, matches, trained)
+    notes = (
+        *split.notes,
+        *_class_notes(split, claims, trained),
+        *_count_notes(matches, _count_unlisted(found, split, disk)),
+        *link_notes(found.outside),
+    )
+    return Listing(
+        tuple(distinct(classes)),
+        tuple(entries(used, classes)),
+        layout,
+        layout,
+        (*matches.rejected, *doubles, *absent),
+        missing,
+        notes,
+        split.number,
+        source.root,
+    )
+
+
+def _check_enough(
+    tree: str, source: Source, found: Scan, split: Split, claims: Sequence[Claim], used: Sequence[Claim]
+) -> None:
+    shown = one_line(source.path)
+    for side, doing in _DOING.items():
+        if not _count(split.wanted, side):
+            raise wrong_source(tree, f"The split lists name no videos for {doing}.", "Add the lists that are missing.")
+    if not claims:
+        hint = explain_absence(found, "Give --source the folder that holds the videos, at any depth.")
+        count = len(split.wanted)
+        raise wrong_source(tree, f"None of the {count} videos of the split lists is in {shown}.", hint)
+    for side, doing in _DOING.items():
+        if not any(claim.split == side for claim in used):
+            raise wrong_source(
+                tree,
+                f"None of the videos for {doing} is in {shown}, of {_count(split.wanted, side)} in the split lists.",
+                explain_absence(found, f"Add the videos that the split lists name for {doing}."),
+            )
+
+
+def _count(wanted: Iterable[Wanted], side: str) -> int:
+    return sum(want.split == side for want in wanted)
+
+
+def _absent(split: Split, matches: Matches, trained: set[str]) -> tuple[tuple[str, ...], Rejected]:
+    """(missing, rejected) of the videos that are not on the disk."""
+    if split.absent_are_missing:
+        return tuple(dict.fromkeys(readable(want.shown) for want in matches.absent)), ()
+    return (), tuple((readable(want.shown), ABSENT) for want in matches.absent if want.label in trained)
+
+
+def _class_notes(split: Split, claims: Sequence[Claim], trained: set[str]) -> list[str]:
+    """Which classes are not here, and which are left out because only their other videos are."""
+    here = {claim.label for claim in claims}
+    gone = [name for name in split.classes if name not in here]
+    untrained = [name for name in split.classes if name in here - trained]
+    notes = []
+    if gone:
+        notes.append(f"{len(gone)} of {len(split.classes)} classes of the split have no videos here: {some(gone)}.")
+    if untrained:
+        others = counted(sum(claim.label not in trained for claim in claims), "other video", "other videos")
+        what = counted(len(untrained), "class has", "classes have")
+        notes.append(f"{what} no training videos here, and {others} not used: {some(untrained)}.")
+    return notes
+
+
+def _count_notes(matches: Matches, unlisted: int) -> list[str]:
+    notes = []
+    if unlisted:
+        notes.append(f"{counted(unlisted, 'video here is', 'videos here are')} not in the split lists and not used.")
+    if matches.framed:
+        what = counted(matches.framed, "video is", "videos are")
+        notes.append(f"{what} here as folders of frames too; the video files are used.")
+    return notes
+
+
+def _count_unlisted(found: Scan, split: Split, disk: Disk) -> int:
+    """How many video files no list names."""
+    spelling = str.casefold if disk.any_case else str
+    known = {spelling(name) for name in split.known.union(*(want.stems for want in split.wanted))}
+    return sum(not place.frames and spelling(stem(place)) not in known for place in found.videos)
+
+
+def missing_lists(tree: str, source: Source, found: Scan, problem: str) -> DataError:
+    """What to say when split files are not there."""
+    hint = explain_absence(found, "If the split files lie elsewhere, add --annotations DIR.")
+    return wrong_source(tree, f"{problem} in {one_line(source.path)}.", hint)

@@ -1,0 +1,403 @@
+"""FRePo, kernel ridge regression on the features of a pool of networks (Zhou, Nezhadarya and Ba 2022).
+
+The other objectives make synthetic data resemble real data; this one asks at once for what is wanted of it: a
+classifier fitted to the synthetic set that says the right thing of real clips. Fitting a whole network and
+differentiating through that would be a day per step; a ridge regression on the features of a network that has been
+trained on the set a little has a closed form. The pool is what makes those features neither random nor those of one
+network: without it, the memories would suit the single network that they were learned with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import nn
+
+from engine.config import Preset
+from engine.errors import DataError, DivergedError
+from engine.matching.base import Objective, Setting, parts
+from engine.models.base import Network
+from engine.models.precision import autocast, seeded
+from engine.seeds import derive, generator
+from engine.synthetic.base import Draw, SyntheticSet
+
+
+class KernelRegression(Objective):
+    """1/B sum_t |K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y_s - y_t|^2 - 1/n sum_s min(top1(y_s) - top2(y_s), 1/C).
+
+    K = Phi Phi^T, Phi being what a network of the pool embeds; s are the n clips of one draw of the synthetic set, t
+    up to ``batch_real`` real clips (random frames of them where the set draws images), y_t = one-hot - 1/C. The labels
+    y_s are the set's soft ones; without any they are those of ``start_labels``, fixed, and there is no second term,
+    the label margin. (That it is a mean and that the error has no factor 1/2 is as in the code of Wang et al. 2024.)
+
+    A step draws one of ``pool`` networks. When the memories have moved, that network takes one step of Adam, at the
+    constant rate ``lr_network``, on the mean squared error of its own logits to the labels of a draw of the whole
+    set, with dropout; features are always those without. After ``online_updates`` of these it is drawn anew. (The
+    rate is constant in Zhou et al.'s code. That of Wang et al. warms it up over 500 steps and lets it fall over 100,
+    which a network of 100 updates sees as at most 0.064 of it, 0.041 in the mean.)
+
+    Kernels are in float64 whatever the networks' precision: with a ridge of 1e-6 the condition of K_ss is beyond
+    float32. ``at_once`` bounds the clips per network pass, and so the memory.
+
+    Raises DataError if there is a single class.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        pool: int = 10,
+        online_updates: int = 100,
+        lr_network: float = 1e-4,
+        batch_real: int = 512,
+        ridge: float = 1e-6,
+        at_once: int = 64,
+    ) -> None:
+        self._classes = len(setting.real.spec.classes)
+        if self._classes < 2:
+            problem = "Kernel regression (frepo) learns to tell classes apart, and this data has only one."
+            raise DataError(problem, "Use data with more classes, or --set dynamic.objective=dm.")
+        self._setting = setting
+        self._pool = _Pool(setting.new_network, pool, online_updates, lr_network)
+        self._batch_real = batch_real
+        self._ridge = ridge
+        self._at_once = at_once
+        self._figures: dict[str, float] = {}
+
+    @classmethod
+    def for_clips(cls, preset: Preset, setting: Setting) -> Self:
+        """The objective of stage 2."""
+        table = preset.dynamic.frepo
+        return cls(
+            setting,
+            pool=table.pool,
+            online_updates=table.online_updates,
+            lr_network=table.lr_network,
+            batch_real=table.batch_real,
+            ridge=table.ridge,
+        )
+
+    def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
+        """One part per group of classes whose clips fit into one pass. The first has the value, the others are 0.
+
+        The inverse ties all synthetic clips together, so their activations would all have to be held at once. Instead
+        Phi_s is computed without them, then dL/dPhi_s and dL/dy_s; a part is linear in its rows of Phi_s and y_s with
+        just these coefficients. Its gradient is exact by the chain rule; its own value means nothing and is taken off.
+        """
+        member = self._member(step)
+        network = self._pool.network(member).eval().requires_grad_(False)
+        groups = self._groups(synthetic)
+        with torch.no_grad():
+            phi_s, y_s, stills = self._embed_synthetic(network, synthetic, groups, step)
+            phi_t, y_t = self._embed_real(network, step, phi_s.shape[1], stills)
+        _check(phi_s, phi_t, step)
+        learned = synthetic.soft_labels is not None
+        fit = _fit(phi_s, y_s, phi_t, y_t, self._ridge, learned)
+        self._figures = {"online_age": float(member.age)} | ({"label_margin": fit.margin} if learned else {})
+        value = fit.loss if self._setting.group.leads else torch.zeros_like(fit.loss)
+        for k in self._setting.group.share(range(len(groups))):
+            rows = _rows(groups[k], synthetic.ipc)
+            drawn = self._draw(synthetic, "frepo-synthetic", step, groups[k])
+            linear = (fit.to_phi[rows] * self._embed(network, drawn.clips)).sum()
+            linear = linear + (fit.to_y[rows] * self._labels(drawn)).sum()
+            yield linear - linear.detach() + value
+            value = torch.zeros_like(value)
+
+    def figures(self) -> dict[str, float]:
+        """Of the last step: the network's age in updates, and the labels' mean margin, at most 1/C, if learned."""
+        return self._figures
+
+    def after_step(self, synthetic: SyntheticSet, step: int) -> None:
+        """Train the step's network on the set, or draw it anew; its last training, which no step sees, is spared."""
+        member = self._member(step)
+        if member.age + 1 >= self._pool.online_updates:
+            self._pool.renew(member)
+            return
+        network = self._pool.network(member).train().requires_grad_(True)
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        groups = self._groups(synthetic)
+        for k in self._setting.group.share(range(len(groups))):
+            with torch.no_grad():
+                drawn = self._draw(synthetic, "frepo-online", step, groups[k])
+                wanted = self._labels(drawn)
+            clips, dropout = drawn.clips, derive(self._setting.seed, "frepo-dropout", step, k)
+            with seeded(dropout, clips.device), autocast(clips.device, self._setting.precision):
+                logits = network(clips)
+            squares = (logits.float() - wanted).square().sum()
+            (squares / (self._classes * synthetic.ipc * self._classes)).backward()
+        self._setting.group.sum_(p.grad for p in network.parameters() if p.grad is not None)
+        self._pool.update(member)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The pool: numbers and ages of its networks, weights and Adam's moments of those that were trained."""
+        return self._pool.state()
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore the pool."""
+        self._pool.load_state(state)
+
+    def _member(self, step: int) -> _Member:
+        rng = generator(self._setting.seed, "frepo-member", step)
+        return self._pool.members[int(torch.randint(len(self._pool.members), (), generator=rng))]
+
+    def _groups(self, synthetic: SyntheticSet) -> list[Sequence[int]]:
+        """Consecutive classes that go through a network together; no fewer groups than processes, if possible."""
+        fitting = max(1, self._at_once // synthetic.ipc)
+        return list(parts(range(self._classes), min(fitting, -(-self._classes // self._setting.group.count))))
+
+    def _draw(self, synthetic: SyntheticSet, name: str, step: int, classes: Sequence[int]) -> Draw:
+        return synthetic.draw(generator(self._setting.seed, name, step), classes)
+
+    def _labels(self, drawn: Draw) -> torch.Tensor:
+        """y_s (N, C) of a draw."""
+        if drawn.targets.is_floating_point():
+            return drawn.targets
+        return start_labels(self._classes, 1).squeeze(1).to(drawn.labels.device)[drawn.labels]
+
+    def _embed(self, network: Network, batch: torch.Tensor) -> torch.Tensor:
+        with autocast(batch.device, self._setting.precision):
+            embedded = network.embed(batch)
+        return embedded.float()
+
+    def _embed_synthetic(
+        self, network: Network, synthetic: SyntheticSet, groups: list[Sequence[int]], step: int
+    ) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """Phi_s (n, D) and y_s (n, C), ordered by class and instance, and whether it is of images.
+
+        Each process computes all of it: what a share of the second pass needs of the others is all there then.
+        """
+        phi, labels, stills = [], [], False
+        for classes in groups:
+            drawn = self._draw(synthetic, "frepo-synthetic", step, classes)
+            phi.append(self._embed(network, drawn.clips))
+            labels.append(self._labels(drawn))
+            stills = drawn.clips.dim() == 4
+        return torch.cat(phi), torch.cat(labels), stills
+
+    def _embed_real(self, network: Network, step: int, width: int, stills: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Phi_t (B, width) and y_t (B, C) of the step's real batch; each process computes its share of Phi_t."""
+        real, seed = self._setting.real, self._setting.seed
+        indices = real_batch(len(real), self._batch_real, step, seed)
+        frames = torch.randint(real.spec.frames, indices.shape, generator=generator(seed, "frepo-frames", step))
+        phi = torch.zeros(len(indices), width, device=real.device)
+        for rows in parts(self._setting.group.share(range(len(indices))), self._at_once):
+            chosen = list(rows)
+            if stills:
+                pixels = real.view.frames_at(indices[chosen].numpy(), frames[chosen].numpy())
+                batch = real.spec.normalise_images(torch.from_numpy(pixels).to(real.device))
+            else:
+                batch = real.clips(indices[chosen])
+            phi[chosen] = self._embed(network, batch)
+        self._setting.group.sum_([phi])
+        return phi, centred_one_hot(real.labels[indices].to(real.device), self._classes)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def centred_one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """one-hot - 1/C, float32 (N, C), of class numbers ``labels`` (N)."""
+    return nn.functional.one_hot(labels, classes).float() - 1 / classes
+
+
+def start_labels(classes: int, ipc: int) -> torch.Tensor:
+    """Labels before they are learned: (one-hot - 1/C) / sqrt(C/10), float32 (C, ipc, C) (Zhou et al. 2022)."""
+    rows: torch.Tensor = centred_one_hot(torch.arange(classes), classes) / (classes / 10) ** 0.5
+    return rows.unsqueeze(1).repeat(1, ipc, 1)
+
+
+def label_margin(labels: torch.Tensor) -> torch.Tensor:
+    """Mean over the rows of ``labels`` (N, C) of min(largest - second largest, 1/C)."""
+    top = labels.topk(2, dim=1).values
+    return (top[:, 0] - top[:, 1]).clamp_max(1 / labels.shape[1]).mean()
+
+
+# --- the regression --------------------------------------------------------------------------------------------------
+
+
+def ridge_regression(phi_s: torch.Tensor, y_s: torch.Tensor, phi_t: torch.Tensor, ridge: float) -> torch.Tensor:
+    """K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y_s with K = Phi Phi^T: predictions (B, C), differentiable in all of it.
+
+    ``phi_s`` (n, D), not all zero, ``y_s`` (n, C), ``phi_t`` (B, D); in float64, or rounding is all that is left.
+    """
+    return phi_t @ (phi_s.T @ ridge_solve(phi_s @ phi_s.T, y_s, ridge))
+
+
+def ridge_solve(k_ss: torch.Tensor, y_s: torch.Tensor, ridge: float) -> torch.Tensor:
+    """(K_ss + ridge tr(K_ss)/n I)^-1 y_s, (n, C), by Cholesky.
+
+    ``k_ss`` (n, n) may be singular, as it is if two clips are the same. Where rounding then outweighs the ridge and
+    the sum is not positive definite, the ridge is raised to the rounding error, and tenfold from there.
+    """
+    number = len(k_ss)
+    scaled_identity = k_ss.trace() / number * torch.eye(number, dtype=k_ss.dtype, device=k_ss.device)
+    factor, failed = torch.linalg.cholesky_ex(k_ss + ridge * scaled_identity)
+    while failed:
+        ridge = max(10 * ridge, number * torch.finfo(k_ss.dtype).eps)
+        assert ridge < 1, "a matrix Phi Phi^T with finite values is positive definite but for its rounding"
+        factor, failed = torch.linalg.cholesky_ex(k_ss + ridge * scaled_identity)
+    return torch.cholesky_solve(y_s, factor)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What a regression says: loss, margin of the labels, dL/dPhi_s (n, D) and dL/dy_s (n, C) in float32."""
+
+    loss: torch.Tensor
+    margin: float
+    to_phi: torch.Tensor
+    to_y: torch.Tensor
+
+
+def _fit(
+    phi_s: torch.Tensor, y_s: torch.Tensor, phi_t: torch.Tensor, y_t: torch.Tensor, ridge: float, learned: bool
+) -> _Fit:
+    phi, labels, phi_real, wanted = map(_in_float64, (phi_s, y_s, phi_t, y_t))
+    with torch.enable_grad():
+        phi, labels = phi.requires_grad_(), labels.requires_grad_()
+        margin = label_margin(labels)
+        error = (ridge_regression(phi, labels, phi_real, ridge) - wanted).square().sum(1).mean()
+        loss = error - margin if learned else error
+        to_phi, to_y = torch.autograd.grad(loss, (phi, labels))
+    value, to_phi, to_y = (tensor.detach().float().to(phi_s.device) for tensor in (loss, to_phi, to_y))
+    return _Fit(value, margin.item(), to_phi, to_y)
+
+
+def _in_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """On CPUs and CUDA devices; others, such as MPS, may not have it."""
+    return (tensor if tensor.device.type == "cuda" else tensor.cpu()).detach().to(torch.float64)
+
+
+def _check(phi_s: torch.Tensor, phi_t: torch.Tensor, step: int) -> None:
+    """Raise DivergedError if embeddings are not finite, or do not tell clips apart."""
+    slower = "Start again with lower rates: --set dynamic.frepo.lr_network=... and dynamic.lr_dynamic=..."
+    for phi, what in ((phi_s, "synthetic"), (phi_t, "real")):
+        if not torch.isfinite(phi).all():
+            raise DivergedError(f"At step {step} the network's embeddings of the {what} clips are not finite.", slower)
+    if _collapsed(phi_s):
+        problem = f"At step {step} the network embeds all synthetic clips alike: there is nothing to regress on."
+        raise DivergedError(problem, slower)
+    if _collapsed(phi_t):
+        problem = f"At step {step} the network embeds all {len(phi_t)} real clips alike: there is nothing to predict."
+        hint = "Check the clips with `vdtui data FILE.h5 --sheet`: are they all black, or all the same?"
+        raise DivergedError(problem, hint)
+
+
+def _collapsed(phi: torch.Tensor) -> bool:
+    """Whether the rows of ``phi`` (N, D) are zero, or equal up to rounding; a single row is equal to nothing."""
+    largest = phi.abs().max()
+    if len(phi) == 1 or largest == 0:
+        return bool(largest == 0)
+    return bool((phi - phi[:1]).abs().max() <= 8 * torch.finfo(phi.dtype).eps * largest)
+
+
+# --- what is drawn ---------------------------------------------------------------------------------------------------
+
+
+def real_batch(available: int, size: int, step: int, seed: int) -> torch.Tensor:
+    """Indices of the real clips of ``step``: at most ``size``, none twice before all ``available`` have been used.
+
+    A pass over the set is cut into as few batches as ``size`` allows, of equal size up to one, rather than into full
+    ones and a small last one that would count as much as they do.
+    """
+    batches = -(-available // size)
+    order = torch.randperm(available, generator=generator(seed, "frepo-real", step // batches))
+    return order.tensor_split(batches)[step % batches]
+
+
+def _rows(classes: Sequence[int], ipc: int) -> slice:
+    """The rows that consecutive ``classes`` have in a draw of all."""
+    return slice(classes[0] * ipc, (classes[-1] + 1) * ipc)
+
+
+# --- the pool --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Member:
+    """A network of the pool. Until it has an ``adam`` it was never trained, and its number says all of it."""
+
+    number: int
+    age: int
+    network: Network | None = None
+    adam: torch.optim.Adam | None = None
+
+
+class _Pool:
+    """The networks, each with its own Adam, made when they are first used.
+
+    As in Zhou et al.'s code their ages begin evenly spread, though none is trained yet: otherwise all would be drawn
+    anew at about the same time, and all features be random again. Member k has the numbers k, k + pool, k + 2 pool,
+    ... in turn, so that no initialisation is used twice.
+    """
+
+    def __init__(self, new_network: Callable[[int], Network], size: int, online_updates: int, lr: float) -> None:
+        self._new_network = new_network
+        self._lr = lr
+        self.online_updates = online_updates
+        self.members = [_Member(k, k * online_updates // size) for k in range(size)]
+
+    def network(self, member: _Member) -> Network:
+        """The member's network."""
+        if member.network is None:
+            member.network = self._new_network(member.number)
+        return member.network
+
+    def update(self, member: _Member) -> None:
+        """One step of Adam on the gradients that are there; they are gone then."""
+        adam = self._adam(member)
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        member.age += 1
+
+    def renew(self, member: _Member) -> None:
+        """Draw the member anew."""
+        member.number += len(self.members)
+        member.age = 0
+        member.network = member.adam = None
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Numbers, ages, and the tensors of trained members: a member that never was comes from its number."""
+        state = {
+            "numbers": torch.tensor([member.number for member in self.members]),
+            "ages": torch.tensor([member.age for member in self.members]),
+        }
+        for k, member in enumerate(self.members):
+            if member.adam is None:
+                continue
+            network = self.network(member)
+            state |= {f"network.{k}.{name}": tensor for name, tensor in network.state_dict().items()}
+            for name, parameter in network.named_parameters():
+                moments = member.adam.state[parameter]
+                state |= {f"adam.{k}.{name}/{key}": tensor for key, tensor in moments.items()}
+        return state
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what ``state`` gave."""
+        pairs = zip(state["numbers"].tolist(), state["ages"].tolist(), strict=True)
+        self.members = [_Member(number, age) for number, age in pairs]
+        for k, member in enumerate(self.members):
+            weights = _below(state, f"network.{k}.")
+            if weights:
+                self.network(member).load_state_dict(weights)
+                self._load_moments(member, _below(state, f"adam.{k}."))
+
+    def _load_moments(self, member: _Member, stored: Mapping[str, torch.Tensor]) -> None:
+        adam, parameters = self._adam(member), dict(self.network(member).named_parameters())
+        for name, tensor in stored.items():
+            owner, _, key = name.rpartition("/")
+            like = torch.zeros(()) if key == "step" else parameters[owner]  # the count of steps stays on the CPU
+            # In the layout of the parameter, as Adam makes them: its kernels for many tensors at once want that.
+            adam.state[parameters[owner]][key] = torch.zeros_like(like).copy_(tensor)
+
+    def _adam(self, member: _Member) -> torch.optim.Adam:
+        if member.adam is None:
+            member.adam = torch.optim.Adam(self.network(member).parameters(), self._lr)
+        return member.adam
+
+
+def _below(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

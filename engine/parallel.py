@@ -1,0 +1,83 @@
+"""Several processes that work on one run as if they were one: started by torchrun, one per device.
+
+All of them hold the same memories and take the same optimiser step. Each computes its share of the loss, gradients are
+summed, and so the memories stay equal without ever being sent. The first process, the leader, owns the run directory:
+it alone holds the lock, writes events and checkpoints, evaluates, and answers requests to pause or stop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = timedelta(days=7)
+"""The others wait for the leader while it evaluates, or while the run is paused over a weekend."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run; ``rank`` is this one's number, 0 the leader's."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process owns the run directory."""
+        return self.rank == 0
+
+    def share(self, items: Iterable[int]) -> list[int]:
+        """The part of ``items`` that is this process's to compute: every ``count``-th, from its own rank."""
+        return list(items)[self.rank :: self.count]
+
+    def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over all processes; every process must give the same ones."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+
+    def agree(self, value: bool, device: torch.device) -> bool:
+        """The leader's ``value``, in every process."""
+        if self.count == 1:
+            return value
+        told = torch.tensor([int(value)], device=device)
+        dist.broadcast(told, src=0)
+        return bool(told.item())
+
+
+ALONE = Group()
+
+
+def started_by_torchrun() -> bool:
+    """Whether this process is one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def local_device(name: str) -> str:
+    """The device of this process where a preset says ``name``: with several processes each takes its own."""
+    local = os.environ.get("LOCAL_RANK")
+    several = started_by_torchrun() and local is not None
+    if several and name in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{local}"
+    return name
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Group]:
+    """The group that torchrun started, or a group of one; NCCL between GPUs, gloo elsewhere."""
+    if not started_by_torchrun():
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

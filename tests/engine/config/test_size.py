@@ -1,0 +1,24 @@
+"""What a preset will store is told before it runs, and must be what the file then holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.config.schema import SyntheticTable
+from engine.config.size import stored_values
+
+
+@pytest.mark.parametrize(
+    ("table", "mib"),
+    [
+        (SyntheticTable(kind="pixels", ipc=1), 114.8),
+        (SyntheticTable(kind="pixels", ipc=5), 574.2),
+        (SyntheticTable(ipc=1), 90.9),
+        (SyntheticTable(ipc=5), 454.6),
+        (SyntheticTable(ipc=1, statics_per_instance=1, dynamics_per_instance=1), 45.5),
+        (SyntheticTable(ipc=5, statics_per_instance=1, dynamics_per_instance=1), 227.3),
+    ],
+)
+def test_the_published_sizes(table: SyntheticTable, mib: float) -> None:
+    """method.md's sizes for MiniUCF: 50 classes, 16 x 112 x 112, float32."""
+    assert 4 * stored_values(table, 50, 16, 112) / 2**20 == pytest.approx(mib, abs=0.06)

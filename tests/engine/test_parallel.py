@@ -1,0 +1,126 @@
+"""Several processes on one run: they must make the memories that one makes, and lose nothing when one of them dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.api import new_run, with_data
+from engine.config import load_preset
+from engine.parallel import Group
+from engine.runs import RunDirectory
+from engine.synthetic import load_synthetic
+from engine.worker import work
+from tests.tiny import ROOT
+from tests.tiny_run import QUICK, make_clips
+
+COMMON = (*QUICK, "evaluation.epochs=1", "evaluation.repeats=1", "run.device=cpu")
+METHODS = {
+    "dm": ("static.objective=dc", "dynamic.objective=dm"),
+    "mtt": (
+        "static.objective=dm",
+        "dynamic.objective=mtt",
+        "dynamic.mtt.syn_steps=2",
+        "dynamic.mtt.max_start_epoch=1",
+        "dynamic.mtt.experts_per_step=3",
+        "experts.number=3",
+    ),
+    "frepo": (
+        "dynamic.objective=frepo",
+        "dynamic.frepo.batch_real=5",
+        "dynamic.frepo.pool=2",
+        "dynamic.optimiser=adam",
+        "dynamic.lr_dynamic=0.01",
+        "synthetic.labels=learned",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clips(tmp_path_factory.mktemp("clips"), per_class=6)
+
+
+def queued(folder: Path, clips: Path, name: str, method: str) -> RunDirectory:
+    preset = with_data(load_preset("default", [*COMMON, *METHODS[method]]), clips)
+    return new_run(preset, None, folder, name, name, ["test"])
+
+
+def torchrun(run: RunDirectory, processes: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
+    options = ["--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}", "--monitor-interval=0.1"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *options, "-m", "engine.worker", str(run.path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_make_the_memories_of_one(tmp_path: Path, clips: Path, method: str) -> None:
+    """More GPUs must give the same result sooner, not another result."""
+    alone, together = (queued(tmp_path, clips, name, method) for name in ("alone", "together"))
+    work(alone)
+    process = torchrun(together)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert together.state() == "completed"
+    one, two = (load_synthetic(run.last).tensors() for run in (alone, together))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_lost_process_is_replaced_and_the_run_goes_on(tmp_path: Path, clips: Path) -> None:
+    """A node that dies in the night: torchrun starts all of them again, and they go on from the checkpoint."""
+    run = queued(tmp_path, clips, "lossy", "dm")
+    process = torchrun(run, restarts=1)
+    try:
+        end = time.monotonic() + 200
+        while not any('"checkpoint_saved"' in line for line in _lines(run)):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.05)
+        follower = _worker_of_rank(process.pid, 1)
+        os.kill(follower, signal.SIGKILL)
+        output, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output
+    assert run.state() == "completed"
+    starts = [json.loads(line) for line in _lines(run) if '"run_started"' in line]
+    assert len(starts) == 2 and starts[1]["resumed"]
+
+
+def _lines(run: RunDirectory) -> list[str]:
+    return run.events_file.read_text().splitlines() if run.events_file.exists() else []
+
+
+def _worker_of_rank(parent: int, rank: int) -> int:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            own = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+        if own == parent and f"RANK={rank}".encode() in environment:
+            return int(folder.name)
+    raise AssertionError("no such worker")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_shares_are_a_partition(count: int) -> None:
+    """Each class exactly once, whatever the number of processes, also more of them than classes."""
+    shares = [Group(rank, count).share(range(5)) for rank in range(count)]
+    assert sorted(label for share in shares for label in share) == list(range(5))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
