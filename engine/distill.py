@@ -12,10 +12,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from engine.config import Preset
+from engine.data.batches import RealClips
+from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError
 from engine.evaluation import TrialCache, network_seed, result, run_trial
 from engine.evaluation.protocols import Trial
@@ -34,7 +37,7 @@ from engine.learning import Learning, Selection
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Objective, Setting
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
-from engine.models import Hallucinator, Network, choose_device, image_model, seeded, video_model
+from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
 from engine.pace import NetworkPace, UnitPace
 from engine.parallel import joined, local_device
 from engine.runs.checkpoints import Checkpoint
@@ -53,7 +56,7 @@ from engine.synthetic import (
     load_set,
     residual_dynamic,
 )
-from engine.work import Work, experts_folder, prepare
+from engine.work import Work, experts_folder, open_data, prepare, train_and_val
 
 
 def distill(session: RunSession, preset: Preset) -> None:
@@ -126,6 +129,21 @@ def expert_trajectories(work: Work) -> Trajectories:
         session.emit(Note("info", f"{text} ({100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} %)"))
     session.emit(StageFinished("experts", round(time.monotonic() - began, 3)))
     return trajectories
+
+
+def train_experts(
+    preset: Preset, runs: Path, progress: Callable[[int, int, str], None], check: Callable[[], None]
+) -> tuple[Trajectories, list[str]]:
+    """The experts that a run of ``preset`` in the folder ``runs`` will need, and what a user should be warned of."""
+    device = choose_device(preset.run.device)
+    precision = choose_precision(preset.run.precision, device)
+    with deterministic(), open_data(runs, preset, progress, check) as store:
+        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+        train, val = (RealClips(view, spec, device) for view in train_and_val(store, preset))
+        held_out = val if len(val) else None
+        return open_or_train(
+            experts_folder(runs), preset, train, held_out, store.fingerprint, precision, progress, check
+        )
 
 
 # --- stage 1 ---------------------------------------------------------------------------------------------------------
@@ -277,7 +295,7 @@ def start_pixels(work: Work, temporal: Temporal | None) -> torch.Tensor:
 
 
 def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -> torch.Tensor:
-    """Dynamic memory (C, dpc, stored, 1, h, w) before its first step: noise, or what real clips have beyond ``static``."""
+    """Dynamic memory (C, dpc, stored, 1, h, w) before its first step: noise, or what real clips add to ``static``."""
     spec, table = work.spec, work.preset.synthetic
     number, side = table.ipc * table.dynamics_per_instance, table.dynamic_size
     if side is not None and side > spec.height:

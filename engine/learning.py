@@ -189,7 +189,7 @@ class Learning:
                 group["lr"] = group["full_lr"] * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def _ranges(self, step: int) -> dict[str, float]:
-        """Smallest and largest value of each memory; the last checkpoint is the last good state if one is not finite."""
+        """Smallest and largest value of each memory. If one is not finite, the last checkpoint is the good state."""
         ranges: dict[str, float] = {}
         for name, tensor in self._learned().items():
             low, high = (value.item() for value in tensor.detach().aminmax())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
 from engine.data.spec import ClipSpec
-from engine.data.store import ClipStore
+from engine.data.store import ClipStore, SplitView
 from engine.errors import StopRequested
 from engine.evaluation import Recipe
 from engine.events import Note, StageFinished, StageStarted
@@ -83,13 +84,10 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
     """Open the clips, or make the demo's, hold a validation split out of training, and record what is used."""
     began = time.monotonic()
     session.emit(StageStarted("prepare", 0, 1))
-    store = open_data(session, preset)
+    pace = UnitPace(session, "prepare")
+    store = open_data(session.run.path.parent, preset, pace.update, session.check)
     spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
-    whole = store.split("train")
-    if "val" in store.splits and len(store.split("val")):
-        train, val = whole, store.split("val")
-    else:
-        train, val = whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
+    train, val = train_and_val(store, preset)
     test = store.split("test")
     for view in (train, val, test):
         if len(view) * int(np.prod(store.clip_shape)) <= IN_MEMORY_BYTES:
@@ -120,6 +118,14 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
     return work
 
 
+def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitView]:
+    """What is learned from, and what the iteration is chosen on: the data's own split, or one held out of training."""
+    whole = store.split("train")
+    if "val" in store.splits and len(store.split("val")):
+        return whole, store.split("val")
+    return whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
+
+
 def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
     """The steps among which the iteration is chosen: 0, every ``eval_every``, and the last."""
     return tuple(sorted({*range(0, table.steps, table.eval_every), table.steps}))
@@ -145,12 +151,13 @@ def experts_folder(runs: Path) -> Path:
     return runs / ".data" / "experts"
 
 
-def open_data(session: RunSession, preset: Preset) -> ClipStore:
-    """The clips file of the preset, checked against what the preset says of it."""
+def open_data(
+    runs: Path, preset: Preset, progress: Callable[[int, int, str], None], check: Callable[[], None]
+) -> ClipStore:
+    """The clips file of the preset, checked against what the preset says of it; the demo's is made in ``runs``."""
     table = preset.dataset
     if table.path is None and table.layout == "demo":
-        pace = UnitPace(session, "prepare")
-        path = prepare_demo(session.run.path.parent / ".data", 0, progress=pace.update, check=session.check)
+        path = prepare_demo(runs / ".data", 0, progress=progress, check=check)
     else:
         path = Path(needed_path(preset))
     return open_checked(path, preset.dataset)

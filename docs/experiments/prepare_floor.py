@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -37,17 +38,18 @@ def decode_and_scale(path: str, size: int) -> int:
     scaler, frames = VideoReformatter(), 0
     width, height = round(size * 160 / 112), round(size * 120 / 112)
     for file in files:
-        with file.open("rb") as source, av.open(source, metadata_errors="replace") as container:
+        with (
+            suppress(av.error.FFmpegError, IndexError),  # a file that is no video
+            file.open("rb") as source,
+            av.open(source, metadata_errors="replace") as container,
+        ):
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             for packet in container.demux(stream):
-                try:
-                    decoded = packet.decode()
-                except av.error.FFmpegError:
-                    continue
-                for frame in decoded:
-                    scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
-                    frames += 1
+                with suppress(av.error.FFmpegError):
+                    for frame in packet.decode():
+                        scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
+                        frames += 1
     return frames
 
 

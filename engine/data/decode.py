@@ -35,6 +35,7 @@ from av.video.reformatter import VideoReformatter
 
 from engine.data.layouts.base import VideoEntry
 from engine.data.layouts.folders import frame_files
+from engine.data.layouts.scan import OUTSIDE
 from engine.data.sampling import Sampling
 
 FORMATS = (
@@ -74,8 +75,6 @@ LONGEST_SIDE = 16
 NO_TIME = -(2**63)
 LATEST = 2**62
 """In ticks; no file has such times, and a stretch that begins there is empty."""
-
-OUTSIDE = "a link out of the source folder; --follow-links reads it"
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def default_file(wanted: DatasetTable) -> Path | None:
 
 def prepare_command(wanted: DatasetTable) -> str:
     """The command that makes the clips file which ``wanted`` asks for."""
-    layout = LAYOUTS[wanted.layout] if wanted.layout in LAYOUTS else None
+    layout = LAYOUTS.get(wanted.layout or "")
     if layout is None:
         return "vdtui prepare LAYOUT --source DIR --output FILE.h5"
     return " ".join([f"vdtui prepare {layout.name} --source DIR", *_options(wanted, layout)])

@@ -133,7 +133,7 @@ class Sampling:
         if self.spacing == "fps":
             assert rate is not None and self.fps is not None
             wanted = rate / self.fps
-        return wanted if length >= self.frames * wanted else min(wanted, max(1, length // self.frames))
+        return wanted if length + EXACT >= self.frames * wanted else min(wanted, max(1, length // self.frames))
 
     def indices(self, length: int, *, rate: float | None = None, split: str = "train", name: str = "") -> np.ndarray:
         """Frame numbers (clips, frames), int32, in a video of ``length`` >= 1 frames.

@@ -1,8 +1,14 @@
 """Reading CLIPS.h5: the only door through which training, evaluation and selection see real clips.
 
 A clips file may come from somebody else, so everything in it is checked before it is used, and what HDF5 offers for
-reaching outside the file (links, virtual and external storage) is refused. Opening reads only what describes the
-clips; pixels are read when they are asked for, or once for all by :meth:`SplitView.load`.
+reaching outside the file (links, virtual and external storage, filters that it would load as plugins) is refused.
+Opening reads only what describes the clips; pixels are read when they are asked for, or once for all by
+:meth:`SplitView.load`.
+
+HDF5 is asked only once where the clips lie in the file; they are then read past it, with plain reads into the result.
+Through HDF5 a random batch costs several times as much. Plain reads, and not mapped memory: a file that loses its end
+while it is mapped kills the process, a read tells. Stores and views may go to other processes, forked or spawned:
+no two of them ever use one HDF5 handle.
 """
 
 from __future__ import annotations
@@ -11,6 +17,9 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
+import os
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +33,16 @@ from engine.errors import DataError
 
 FORMAT, VERSION = "vdtui.clips", 1
 REPREPARE = "Make it anew with `vdtui prepare`."
+COLUMNS = {"labels": np.int64, "video": np.int64, "frame_indices": np.int32, "crc32": np.uint32}
+"""What a split has beside its clips; the last two may be missing in files of older versions."""
+TEXTS = ("videos/name", "videos/split", "skipped", "missing")
+SHUFFLE, FLETCHER32, COMPRESSORS = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, (h5py.h5z.FILTER_DEFLATE, 32000)
+"""HDF5's own filters and h5py's LZF; a dataset with any other is refused."""
+MOST_COMPRESSED = 1100
+"""Neither gzip (1032) nor LZF (90) can make bytes fewer by a larger factor: that file claims what it has not."""
+LARGEST_READ = 1 << 30
+DAMAGED = (OSError, RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, MemoryError)
+"""What HDF5, NumPy and conversions raise on values that are not what they should be."""
 
 
 class ClipStore:
@@ -32,12 +51,15 @@ class ClipStore:
     def __init__(self, path: Path, file: h5py.File) -> None:
         """Use :meth:`open`."""
         self.path = path
-        self._file = file
+        self._hdf5, self._process = file, os.getpid()
+        self._descriptor = os.dup(file.id.get_vfd_handle())
+        self._close_descriptor = weakref.finalize(self, os.close, self._descriptor)
+        self._pieces: dict[str, _Pieces | None] = {}
         self._loaded: dict[str, np.ndarray] = {}
         with _damage(path):
             _check_links(path, file)
             attributes = _attributes(path, file)
-            self.classes: tuple[str, ...] = tuple(json.loads(attributes["classes"]))
+            self.classes: tuple[str, ...] = tuple(_json(attributes["classes"], list))
             self.frames, self.height, self.width, self.interval = (
                 int(attributes[name]) for name in ("frames", "height", "width", "interval")
             )
@@ -46,6 +68,12 @@ class ClipStore:
             self.dataset, self.layout, self.created, self.tool, self.source_fingerprint = (
                 str(attributes[name]) for name in ("dataset", "layout", "created", "tool", "source_fingerprint")
             )
+            self.sampling: dict[str, Any] = _json(attributes.get("sampling", "{}"), dict)
+            self.notes: tuple[str, ...] = tuple(map(str, _json(attributes.get("notes", "[]"), list)))
+            self.official_split, self.missing, self.short_videos, self.dense_videos = (
+                int(attributes.get(name, 0)) for name in ("split", "missing", "short_videos", "dense_videos")
+            )
+            self.checksum: str | None = str(attributes["checksum"]) if "checksum" in attributes else None
             self.splits: tuple[str, ...] = tuple(split for split in SPLITS if split in file)
             _require(path, min(self.std) > 0, "its std is not positive")
             self._check()
@@ -68,8 +96,14 @@ class ClipStore:
             file.close()
             raise
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file for itself, and refuses it if it holds other data by then."""
+        return _reopened, (str(self.path.absolute()), self.fingerprint)
+
     def close(self) -> None:
-        self._file.close()
+        self._hdf5.close()
+        self._close_descriptor()
+        self._descriptor = -1
         self._loaded.clear()
 
     def __enter__(self) -> ClipStore:
@@ -96,75 +130,106 @@ class ClipStore:
     def skipped(self) -> tuple[tuple[str, str], ...]:
         """(video, reason) of the videos that gave no clips."""
         with _damage(self.path):
-            return tuple((_text(row["path"]), _text(row["reason"])) for row in self._file["skipped"][()])
+            return tuple((_text(row["path"]), _text(row["reason"])) for row in self.file["skipped"][()])
 
     @cached_property
     def video_names(self) -> tuple[str, ...]:
         """Names of the videos, relative to their source; ``SplitView.video`` points here."""
         with _damage(self.path):
-            return tuple(_text(name) for name in self._file["videos/name"][()])
+            return tuple(_text(name) for name in self.file["videos/name"][()])
 
     def split(self, name: str) -> SplitView:
         """The clips of ``train``, ``test`` or (if the data has one) ``val``."""
         if name not in self.splits:
             raise DataError(f"{one_line(self.path)} has no split {name!r}.", f"It has: {', '.join(self.splits)}.")
-        return SplitView(self, name, np.arange(self._file[name]["labels"].shape[0]))
+        return SplitView(self, name, np.arange(len(self._columns[name, "labels"])))
+
+    def crc32(self, split: str) -> np.ndarray | None:
+        """The checksum of each clip when it was written, uint32 (n); None in a file of an older version."""
+        with _damage(self.path):
+            return self.file[split]["crc32"][()] if "crc32" in self.file[split] else None
+
+    @property
+    def file(self) -> h5py.File:
+        """HDF5's view of the file. A forked process gets its own: HDF5 does not expect to be in two processes."""
+        if self._process != os.getpid():
+            opened, found = os.fstat(self._descriptor), self.path.stat()
+            same = (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino)
+            _require(self.path, same, "it was replaced while it was in use")
+            self._hdf5.close()
+            self._hdf5, self._process = _open_unlocked(self.path), os.getpid()
+        return self._hdf5
 
     def _check(self) -> None:
         """Shapes, types and ranges; the cheap ones of all that could go wrong later."""
         _require(self.path, "train" in self.splits and "test" in self.splits, "it has no train or no test clips")
         _require(self.path, all(isinstance(name, str) for name in self.classes), "its classes are no names")
         _require(self.path, len(self.classes) > 0 and min(self.clip_shape) > 0, "its shape is impossible")
-        videos = self._file["videos/label"].shape[0]
+        file = self._hdf5
+        for name in TEXTS:
+            if name in file:
+                _require(self.path, _texts_fit(file[name], self._descriptor), f"{name} is more than the file holds")
+        videos = file["videos/label"].shape[0]
+        for name in ("label", "frames"):
+            self._check_column(f"videos/{name}", np.int64, (videos,))
         for split in self.splits:
-            group = self._file[split]
-            clips, count = group["clips"], group["labels"].shape[0]
+            count, clips = file[split]["labels"].shape[0], file[split]["clips"]
             _require(self.path, clips.dtype == np.uint8 and clips.shape == (count, *self.clip_shape), f"{split} clips")
-            stored = clips.id.get_storage_size()
-            whole = stored == clips.nbytes if clips.compression is None else stored > 0
-            _require(self.path, count > 0 and whole, f"{split} clips are missing")
+            _require(self.path, count > 0 and _is_stored(clips), f"{split} clips are missing")
+            for name, dtype in COLUMNS.items():
+                if name in ("labels", "video") or name in file[split]:
+                    shape = (count, self.frames) if name == "frame_indices" else (count,)
+                    self._check_column(f"{split}/{name}", dtype, shape)
             for name, limit in (("labels", len(self.classes)), ("video", videos)):
-                values = group[name]
-                _require(self.path, values.dtype == np.int64 and values.shape == (count,), f"{split} {name}")
-                _require(self.path, values.id.get_storage_size() >= values.nbytes, f"{split} {name} are missing")
-                inside = bool(np.all((values[()] >= 0) & (values[()] < limit)))
+                values = file[split][name][()]
+                inside = bool(np.all((values >= 0) & (values < limit)))
                 _require(self.path, inside, f"{split} {name} point outside")
 
+    def _check_column(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+        values = self._hdf5[name]
+        _require(self.path, values.dtype == dtype and values.shape == shape, name)
+        _require(self.path, values.id.get_storage_size() >= _nbytes(values), f"{name}: numbers are missing")
+
     def _read(self, split: str, rows: np.ndarray) -> np.ndarray:
-        """Clips at ``rows``, in that order; on the disk in runs of neighbours, each clip once."""
+        """Clips at ``rows``, in that order."""
         if split in self._loaded:
             return self._loaded[split][rows]
-        wanted, positions = np.unique(rows, return_inverse=True)
-        read = np.empty((len(wanted), *self.clip_shape), np.uint8)
+        read = np.empty((len(rows), *self.clip_shape), np.uint8)
         with _damage(self.path):
-            clips = self._file[split]["clips"]
-            for start, stop in _runs(wanted):
-                clips.read_direct(read, np.s_[wanted[start] : wanted[stop - 1] + 1], np.s_[start:stop])
-        in_order = len(wanted) == len(rows) and bool(np.all(wanted == rows))
-        return read if in_order else read[positions]
+            pieces = self._pieces_of(split)
+            if pieces is None:
+                return _read_filtered(self.file[split]["clips"], rows)
+            pieces.read(rows, read)
+        return read
 
     def _read_frames(self, split: str, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         if split in self._loaded:
             return self._loaded[split][rows, numbers]
         read = np.empty((len(rows), *self.clip_shape[1:]), np.uint8)
         with _damage(self.path):
-            clips = self._file[split]["clips"]
+            pieces = self._pieces_of(split)
+            if pieces is not None:
+                pieces.read(rows, read, numbers)
+                return read
+            clips = self.file[split]["clips"]
             for position, (row, number) in enumerate(zip(rows.tolist(), numbers.tolist(), strict=True)):
                 clips.read_direct(read, np.s_[row, number], np.s_[position])
         return read
 
+    def _pieces_of(self, split: str) -> _Pieces | None:
+        """Where the clips of ``split`` lie; None if only HDF5 can read them. Found out at the first read."""
+        if split not in self._pieces:
+            self._pieces[split] = _find_pieces(self.file, split, self._descriptor)
+        return self._pieces[split]
+
     def _load(self, split: str) -> None:
         if split not in self._loaded:
-            self._loaded[split] = self._read(split, np.arange(self._file[split]["labels"].shape[0]))
+            self._loaded[split] = self._read(split, np.arange(len(self._columns[split, "labels"])))
 
     @cached_property
     def _columns(self) -> dict[tuple[str, str], np.ndarray]:
         with _damage(self.path):
-            return {
-                (split, name): self._file[split][name][()].astype(np.int64)
-                for split in self.splits
-                for name in ("labels", "video")
-            }
+            return {(split, name): self.file[split][name][()] for split in self.splits for name in ("labels", "video")}
 
 
 class SplitView:
@@ -179,6 +244,9 @@ class SplitView:
         """int64 (n)."""
         self.video: np.ndarray = _fixed(store._columns[name, "video"][rows])
         """int64 (n): which video a clip is from; several clips may be from one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SplitView, (self.store, self.name, self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -221,6 +289,81 @@ class SplitView:
         return SplitView(self.store, self.name, self._rows[~out]), SplitView(self.store, self.name, self._rows[out])
 
 
+class _Pieces:
+    """The clips of a split that lie in the file byte by byte, each in one piece."""
+
+    def __init__(self, descriptor: int, starts: np.ndarray, clip_bytes: int) -> None:
+        """``starts``: where in the file ``descriptor`` each clip begins, int64 (n)."""
+        self._descriptor = descriptor
+        self._starts = starts
+        self._clip_bytes = clip_bytes
+
+    def read(self, rows: np.ndarray, into: np.ndarray, frames: np.ndarray | None = None) -> None:
+        """Fill ``into`` (n, ...) with the clips ``rows``, or with frame ``frames[i]`` of each.
+
+        In the order of the file, for the disk's sake; neighbours that shall be neighbours come in one read.
+        """
+        if not len(rows):
+            return
+        size = into[0].nbytes
+        starts = self._starts[rows] if frames is None else self._starts[rows] + frames * size
+        order = np.argsort(starts, kind="stable")
+        starts = starts[order]
+        joined = (np.diff(starts) == size) & (np.diff(order) == 1)
+        bounds = np.flatnonzero(np.concatenate([[True], ~joined, [True]]))
+        target = into.reshape(-1).data
+        begins = (order[bounds[:-1]] * size).tolist()
+        lengths = (np.diff(bounds) * size).tolist()
+        for offset, begin, length in zip(starts[bounds[:-1]].tolist(), begins, lengths, strict=True):
+            self._fill(target[begin : begin + length], offset)
+
+    def _fill(self, target: memoryview, offset: int) -> None:
+        while len(target):
+            count = os.preadv(self._descriptor, [target[:LARGEST_READ]], offset)
+            if count == 0:
+                raise OSError("the file has become shorter")
+            target, offset = target[count:], offset + count
+
+
+def _find_pieces(file: h5py.File, split: str, descriptor: int) -> _Pieces | None:
+    """Where the clips lie, if they lie there as they are; raises OSError where that is not in the file."""
+    clips = file[split]["clips"]
+    chunk = (1, *clips.shape[1:])
+    plain = clips.chunks == chunk and clips.id.get_create_plist().get_nfilters() == 0 and not file.userblock_size
+    if not plain or not hasattr(os, "preadv"):
+        return None
+    found: list[tuple[tuple[int, ...], int, int, int]] = []
+    clips.id.chunk_iter(lambda c: found.append((c.chunk_offset, c.byte_offset, c.size, c.filter_mask)))
+    count, size = len(clips), int(np.prod(chunk))
+    starts = np.full(count, -1, np.int64)
+    for where, start, stored, mask in found:
+        if stored != size or mask or any(where[1:]) or not 0 <= where[0] < count:
+            raise OSError("a clip of another size")
+        starts[where[0]] = start
+    if starts.min() < 0 or starts.max() > os.fstat(descriptor).st_size - size:
+        raise OSError("clips that are not in the file")
+    return _Pieces(descriptor, starts, size)
+
+
+def _read_filtered(clips: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Clips at ``rows`` through HDF5, which undoes compression: in runs of neighbours, each clip once."""
+    wanted, positions = np.unique(rows, return_inverse=True)
+    read = np.empty((len(wanted), *clips.shape[1:]), np.uint8)
+    for start, stop in _runs(wanted):
+        clips.read_direct(read, np.s_[wanted[start] : wanted[stop - 1] + 1], np.s_[start:stop])
+    in_order = len(wanted) == len(rows) and bool(np.all(wanted == rows))
+    return read if in_order else read[positions]
+
+
+def _reopened(path: str, fingerprint: str) -> ClipStore:
+    """The store that was pickled."""
+    store = ClipStore.open(Path(path))
+    if store.fingerprint != fingerprint:
+        store.close()
+        raise DataError(f"{one_line(path)} was replaced by other data while it was in use.", "Start again.")
+    return store
+
+
 def _open_unlocked(path: Path) -> h5py.File:
     # No cache of chunks: a chunk is a clip, and without the cache one frame of it can be read alone.
     try:
@@ -232,15 +375,21 @@ def _open_unlocked(path: Path) -> h5py.File:
 
 
 def _attributes(path: Path, file: h5py.File) -> dict[str, Any]:
-    attributes = dict(file.attrs)
+    attributes = {name: file.attrs[name] for name in small_attributes(file)}
     if attributes.get("format") != FORMAT:
         raise DataError(f"{one_line(path)} is an HDF5 file, but not one of clips.", REPREPARE)
-    if attributes.get("version") != VERSION:
+    version = attributes.get("version")
+    if version != VERSION:
         raise DataError(
-            f"{one_line(path)} has version {attributes.get('version')} of the clips format; this is version {VERSION}.",
+            f"{one_line(path)} has version {one_line(str(version))} of the clips format; this is version {VERSION}.",
             "Update vdtui, or make the file anew with `vdtui prepare`.",
         )
     return attributes
+
+
+def small_attributes(file: h5py.File) -> list[str]:
+    """Names of the attributes of up to three values, as those of the format; only these may be read."""
+    return [name for name in file.attrs if math.prod(file.attrs.get_id(name).shape or ()) <= 3]
 
 
 def _check_links(path: Path, file: h5py.File) -> None:
@@ -258,10 +407,53 @@ def _check_links(path: Path, file: h5py.File) -> None:
             if isinstance(item, h5py.Group):
                 _require(path, len(groups) < 100 and item.name.count("/") < 5, "it has too many groups")
                 groups.append(item)
-            elif isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
-                raise DataError(
-                    f"{one_line(path)} refers to other files ({one_line(name)}), which is refused.", REPREPARE
-                )
+            elif isinstance(item, h5py.Dataset):
+                if item.is_virtual or item.external:
+                    raise DataError(
+                        f"{one_line(path)} refers to other files ({one_line(name)}), which is refused.", REPREPARE
+                    )
+                _check_filters(path, item)
+
+
+def _check_filters(path: Path, dataset: h5py.Dataset) -> None:
+    """Refuse what HDF5 would look for in plugins, and bytes that were made fewer twice: a bomb."""
+    plan = dataset.id.get_create_plist()
+    found = [plan.get_filter(number)[0] for number in range(plan.get_nfilters())]
+    known = set(found) <= {SHUFFLE, FLETCHER32, *COMPRESSORS}
+    if not known or sum(number in COMPRESSORS for number in found) > 1:
+        raise DataError(
+            f"{one_line(path)} is compressed in a way that is refused ({one_line(dataset.name)}).", REPREPARE
+        )
+
+
+def _nbytes(dataset: h5py.Dataset) -> int:
+    return math.prod(dataset.shape) * int(dataset.dtype.itemsize)  # h5py's own overflows where a file lies
+
+
+def _is_stored(clips: h5py.Dataset) -> bool:
+    """Whether all clips are in the file; HDF5 gives zeros for what was never written."""
+    stored, claimed = clips.id.get_storage_size(), _nbytes(clips)
+    if clips.id.get_create_plist().get_nfilters():
+        return stored > 0 and claimed <= MOST_COMPRESSED * stored
+    return bool(stored == claimed)
+
+
+def _texts_fit(dataset: h5py.Dataset, descriptor: int) -> bool:
+    """Whether texts take no more memory than the file is large: many may refer to one that is large.
+
+    HDF5 stores a text as its length, 4 bytes, and where it is, 12 bytes.
+    """
+    kinds = [dataset.dtype[name] for name in dataset.dtype.names] if dataset.dtype.names else [dataset.dtype]
+    if any(getattr(h5py.check_string_dtype(kind), "length", 0) is not None for kind in kinds):
+        return False
+    claimed, stored = 16 * len(kinds) * math.prod(dataset.shape), dataset.id.get_storage_size()
+    if not claimed:
+        return True
+    offset, size = dataset.id.get_offset(), os.fstat(descriptor).st_size
+    if offset is None or stored != claimed or claimed > size:
+        return False
+    lengths = np.frombuffer(os.pread(descriptor, claimed, offset), "<u4")[::4]
+    return int(lengths.sum(dtype=np.int64)) <= size
 
 
 @contextlib.contextmanager
@@ -269,7 +461,7 @@ def _damage(path: Path) -> Iterator[None]:
     """Errors of HDF5, and of values that are not what they should be, in the user's words."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
+    except DAMAGED as error:
         raise DataError(f"{one_line(path)} is damaged: it cannot be read as clips.", REPREPARE) from error
 
 
@@ -283,6 +475,13 @@ def _three(values: Any) -> tuple[float, float, float]:
     if not np.isfinite([red, green, blue]).all():
         raise ValueError
     return red, green, blue
+
+
+def _json(text: Any, kind: type) -> Any:
+    found = json.loads(text)
+    if not isinstance(found, kind):
+        raise TypeError
+    return found
 
 
 def _text(value: Any) -> str:

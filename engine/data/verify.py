@@ -17,8 +17,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-SPLITS = ("train", "val", "test")
-COLUMNS = ("labels", "video", "frame_indices", "crc32")
+from engine.data.layouts.base import SPLITS
+from engine.data.store import COLUMNS, DAMAGED, ClipStore, SplitView, small_attributes
+from engine.errors import DataError
+
 VIDEO_COLUMNS = ("name", "split", "label", "frames")
 UNCHECKED = frozenset({"created", "checksum"})
 CLIPS_AT_ONCE = 16
@@ -71,16 +73,61 @@ def _text(value: Any) -> str:
 def verify(path: Path, progress: Progress | None = None, check: Check | None = None) -> list[Damage] | None:
     """All damage in the clips file, in order; None if it has no checksums (made by an older version).
 
+    ``progress(done, total, split)`` counts clips; ``check()`` is called between blocks of them and may raise to stop.
     Raises DataError where so much is damaged that it cannot be read as a clips file.
     """
-    from engine.data.store import ClipStore
-
     with ClipStore.open(path) as store:
-        return store.damage(progress or (lambda done, total, what: None), check or (lambda: None))
+        views = [store.split(split) for split in store.splits]
+        expected = [store.crc32(view.name) for view in views]
+        if store.checksum is None and all(values is None for values in expected):
+            return None
+        found = list(_metadata_damage(store))
+        done, total = 0, sum(map(len, views))
+        for view, values in zip(views, expected, strict=True):
+            if values is None:
+                found.append(Damage(view.name, -1, "", f"the checksums of the {view.name} clips are gone"))
+                continue
+            for start in range(0, len(view), CLIPS_AT_ONCE):
+                if check is not None:
+                    check()
+                found += _clip_damage(view, range(start, min(start + CLIPS_AT_ONCE, len(view))), values)
+                if progress is not None:
+                    progress(done + min(start + CLIPS_AT_ONCE, len(view)), total, view.name)
+            done += len(view)
+        return found
 
 
-def damaged_clips(clips: np.ndarray, expected: np.ndarray) -> Iterator[int]:
-    """Positions in ``clips`` (n, ...) whose bytes do not have the checksums ``expected`` (n)."""
-    for position, (clip, crc32) in enumerate(zip(clips, expected.tolist(), strict=True)):
-        if zlib.crc32(np.ascontiguousarray(clip).data) != crc32:
-            yield position
+def _metadata_damage(store: ClipStore) -> Iterator[Damage]:
+    """What is wrong with everything but the pixels; that the numbers make sense was seen when it was opened."""
+    what = "labels, names or attributes are not as they were written"
+    try:
+        same = len(small_attributes(store.file)) == len(store.file.attrs)  # prepare writes no others
+        same = same and store.checksum == content_checksum(store.file)
+    except DAMAGED:
+        same = False
+    if not same:
+        yield Damage("", -1, "", what)
+
+
+def _clip_damage(view: SplitView, rows: range, expected: np.ndarray) -> Iterator[Damage]:
+    """The damage in the clips ``rows`` of a split whose checksums were ``expected``."""
+    try:
+        clips = view.clips(rows)
+    except DataError:
+        if len(rows) > 1:
+            for row in rows:
+                yield from _clip_damage(view, range(row, row + 1), expected)
+        else:
+            yield _damaged(view, rows[0], "it cannot be read")
+        return
+    for row, clip in zip(rows, clips, strict=True):
+        if zlib.crc32(clip.data) != expected[row]:
+            yield _damaged(view, row, "its pixels are not as they were written")
+
+
+def _damaged(view: SplitView, row: int, what: str) -> Damage:
+    try:
+        name = view.store.video_names[int(view.video[row])]
+    except (DataError, IndexError):
+        name = ""
+    return Damage(view.name, row, name, what)

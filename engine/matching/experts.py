@@ -181,8 +181,15 @@ def nbytes(network: nn.Module, experts: int, snapshots: int, stored: str = "floa
 class Trajectories:
     """The weights of all experts of a folder; what is not asked for stays on the disk."""
 
-    def __init__(self, files: Sequence[tuple[Path, np.ndarray]], records: Sequence[Record], device: torch.device):
+    def __init__(
+        self,
+        folder: Path,
+        files: Sequence[tuple[Path, np.ndarray]],
+        records: Sequence[Record],
+        device: torch.device,
+    ) -> None:
         """``files`` are those of all experts that did not diverge; use :meth:`open`."""
+        self.folder = folder
         self.records = records
         self._files = files
         self._device = device
@@ -204,12 +211,17 @@ class Trajectories:
             problem = f"{one_line(folder)} has {len(records)} of {number} experts."
             raise DataError(problem, "Train the others with `vdtui experts`.")
         paths = [folder / f"{record.number:03d}.npy" for record in records if record.finite]
-        return cls([(path, _mapped(path, layout)) for path in paths], records, device)
+        return cls(folder, [(path, _mapped(path, layout)) for path in paths], records, device)
 
     @property
     def number(self) -> int:
         """Experts that are drawn: all that did not diverge."""
         return len(self._files)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these experts on the disk."""
+        return sum(path.stat().st_size for path, _ in self._files)
 
     @property
     def epochs(self) -> int:

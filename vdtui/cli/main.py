@@ -17,6 +17,7 @@ from vdtui.cli.bench import bench
 from vdtui.cli.control import pause, remove, resume, stop
 from vdtui.cli.data import data
 from vdtui.cli.distill import distill
+from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.monitor import monitor, open_dashboard
 from vdtui.cli.prepare import prepare
@@ -39,6 +40,7 @@ for command in (
     prepare,
     data,
     presets,
+    experts,
     runs,
     show,
     monitor,

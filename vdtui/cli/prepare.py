@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LAYOUT_NAMES = "hmdb51, ucf101, miniucf101, kinetics400, ssv2, folders, table, demo"
 PLAIN_SECONDS = 5.0
+ANNOUNCED_VIDEOS = 200
 SHOWN_SKIPPED = 5
 
 
@@ -140,6 +141,8 @@ def _say_what_comes(listing: Listing, output: Path, sampling: Sampling) -> None:
     """The cost before it is paid; sliding windows cannot be counted before videos are opened."""
     from engine.data.layouts.base import one_line
 
+    if len(listing.videos) < ANNOUNCED_VIDEOS:
+        return  # a matter of seconds
     numbers = [sampling.placement(video.split).number for video in listing.videos]
     clips = sum(number for number in numbers if number is not None)
     shape = f"{sampling.frames} x {sampling.size} x {sampling.size}"

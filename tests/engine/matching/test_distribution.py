@@ -245,7 +245,7 @@ def test_the_shares_of_several_processes_are_the_whole(count: int) -> None:
         ]
         for rank in range(count)
     ]
-    assert sorted(sum(shares, [])) == pytest.approx(sorted(whole), rel=1e-5)
+    assert sorted(itertools.chain(*shares)) == pytest.approx(sorted(whole), rel=1e-5)
 
 
 def test_a_collapsed_embedding_is_named() -> None:

@@ -1,0 +1,93 @@
+"""`vdtui experts`: train the experts of trajectory matching before a run needs them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, percent, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLAIN_SECONDS = 5.0
+
+
+def experts(
+    preset: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="A preset with dynamic.objective = mtt.")],
+    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    runs_dir: RunsDir = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The one seed of the runs that will use them.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    json: Json = False,
+) -> None:
+    """Train the experts of trajectory matching (MTT), or show those that are there.
+
+    `vdtui distill` does it by itself where they are missing; runs of one folder, data and seed share them. After an
+    interruption the same command goes on where it stopped; several may work on the same experts at once.
+
+    Example: vdtui experts --preset hmdb51-ipc1-mtt --data hmdb51.h5
+    """
+    from engine.api import with_data
+    from engine.config import load_preset
+    from engine.data.check import check_data
+    from engine.errors import PresetError
+    from engine.runs import runs_folder
+
+    overrides = list(set_ or [])
+    overrides += [f"run.seed={seed}"] if seed is not None else []
+    overrides += [f"run.device={device}"] if device is not None else []
+    chosen = with_data(load_preset(preset, overrides), data)
+    if "experts" not in chosen.stages:
+        problem = f"The preset {chosen.title or preset} matches no trajectories, so it needs no experts."
+        raise PresetError(problem, "Choose one that ends in -mtt, or add --set dynamic.objective=mtt.")
+    check_data(chosen)
+    from engine.distill import train_experts
+
+    try:
+        trajectories, warnings = train_experts(chosen, runs_folder(runs_dir), _progress(), lambda: None)
+    except KeyboardInterrupt:
+        note("Interrupted; run the same command again to go on where it stopped.")
+        raise typer.Exit(130) from None
+    for warning in warnings:
+        note(f"warning: {warning}")
+    records: list[Any] = list(trajectories.records)
+    if json:
+        document = {"folder": str(trajectories.folder), "bytes": trajectories.nbytes, "epochs": trajectories.epochs}
+        print_json({**document, "experts": [vars(record) for record in records], "warnings": warnings})
+        return
+    rows = [
+        [str(record.number), percent(record.train_accuracy), percent(record.test_accuracy), _state(record)]
+        for record in records
+    ]
+    print_table(["expert", "training clips", "held out", ""], rows, right=(0, 1, 2))
+    note(f"{trajectories.folder}: {human_bytes(trajectories.nbytes)}, {trajectories.epochs} epochs each")
+
+
+def _state(record: Any) -> str:
+    return "diverged" if not record.finite else "no better than chance" if record.failed else ""
+
+
+def _progress() -> Callable[[int, int, str], None]:
+    began, last = time.monotonic(), 0.0
+    first: int | None = None
+
+    def show(done: int, total: int, what: str) -> None:
+        nonlocal first, last
+        now = time.monotonic()
+        first = done if first is None else first
+        if now - last < (0.2 if sys.stderr.isatty() else PLAIN_SECONDS):
+            return
+        last = now
+        left = (total - done) * (now - began) / (done - first) if done > first else None
+        note(f"{done} of {total}: {what}" + (f", {human_time(left)} left" if left is not None else ""))
+
+    return show
