@@ -12,12 +12,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from engine.errors import RunError
+
 PATIENCE = timedelta(days=7)
 """The others wait for the leader while it evaluates, or while the run is paused over a weekend."""
+MEETING = timedelta(minutes=5)
+"""How long they wait for each other at the start."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Group:
 
     rank: int = 0
     count: int = 1
+    connection: Any = None
+    """The process group of torch.distributed, where there are several."""
 
     @property
     def leads(self) -> bool:
@@ -39,19 +46,33 @@ class Group:
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by its sum over all processes; every process must give the same ones."""
         if self.count > 1:
-            for tensor in tensors:
-                dist.all_reduce(tensor)
+            with _losses_named():
+                for tensor in tensors:
+                    dist.all_reduce(tensor, group=self.connection)
 
     def agree(self, value: bool, device: torch.device) -> bool:
         """The leader's ``value``, in every process."""
         if self.count == 1:
             return value
         told = torch.tensor([int(value)], device=device)
-        dist.broadcast(told, src=0)
-        return bool(told.item())
+        with _losses_named():
+            dist.broadcast(told, src=0, group=self.connection)
+            return bool(told.item())
 
 
 ALONE = Group()
+
+
+@contextmanager
+def _losses_named() -> Iterator[None]:
+    """A connection that broke, in the user's words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RunError(
+            "One of the processes that worked on this run was lost.",
+            "Start them again: `vdtui resume RUN --processes N`, or the same torchrun; the last checkpoint counts.",
+        ) from error
 
 
 def started_by_torchrun() -> bool:
@@ -76,8 +97,8 @@ def joined(device: torch.device) -> Iterator[Group]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=MEETING)
     try:
-        yield Group(dist.get_rank(), dist.get_world_size())
+        yield Group(dist.get_rank(), dist.get_world_size(), dist.new_group(timeout=PATIENCE))
     finally:
         dist.destroy_process_group()

@@ -31,9 +31,6 @@ from engine.runs.files import write_json
 from engine.runs.session import RunSession
 from engine.seeds import derive
 
-IN_MEMORY_BYTES = 2 << 30
-"""Splits up to this size are read once and kept in memory as uint8."""
-
 
 @dataclass(frozen=True)
 class Work:
@@ -89,18 +86,15 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
     spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
     train, val = train_and_val(store, preset)
     test = store.split("test")
-    for view in (train, val, test):
-        if len(view) * int(np.prod(store.clip_shape)) <= IN_MEMORY_BYTES:
-            view.load()
     precision = choose_precision(preset.run.precision, device)
     work = Work(
         session,
         preset,
         spec,
         store.fingerprint,
-        RealClips(train, spec, device),
-        RealClips(val, spec, device) if len(val) else None,
-        RealClips(test, spec, device),
+        RealClips(train, spec, device).keep_on_device(),
+        RealClips(val, spec, device).keep_on_device() if len(val) else None,
+        RealClips(test, spec, device).keep_on_device(),
         device,
         precision,
         group,

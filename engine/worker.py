@@ -20,7 +20,7 @@ from types import FrameType
 
 from engine.errors import VdtuiError
 from engine.events import Event
-from engine.runs import ENDED, RunDirectory
+from engine.runs import RunDirectory
 from engine.runs.session import FollowerSession, RunSession
 
 
@@ -67,20 +67,20 @@ def main() -> int:
     try:
         work(run, signals=True)
     except VdtuiError as error:
+        if not _leads() and _ended(run):
+            return 0  # the leader stopped in an evaluation, and took the connection with it
         print(f"error: {error.problem}\nhint: {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except Exception:
-        if not _leads() and _ended(run):
-            return 0  # the leader stopped in an evaluation, and took the connection with it
         traceback.print_exc()
         return 1
     return 0
 
 
 def _ended(run: RunDirectory) -> bool:
-    """Whether the run is recorded as ended, now or within seconds."""
+    """Whether the leader has ended the run in good order, now or within seconds."""
     for _ in range(50):
-        if run.state() in ENDED:
+        if run.state() in ("completed", "stopped"):
             return True
         time.sleep(0.2)
     return False

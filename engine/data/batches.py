@@ -73,7 +73,7 @@ class RealClips:
         return self.spec.normalise(self._to_device(self.view.clips(indices.numpy())))
 
     def images(self, indices: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """Frame ``numbers[i]`` of clip ``indices[i]``, normalised: images (N, 3, H, W), channels last, on the device."""
+        """Frame ``numbers[i]`` of clip ``indices[i]``: normalised (N, 3, H, W), channels last, on the device."""
         if self.resident is not None:
             frames = self.resident.flatten(0, 1)
             chosen = (indices * self.spec.frames + numbers).to(self.device)

@@ -88,7 +88,7 @@ class KernelRegression(Objective):
         """
         member = self._member(step)
         network = self._pool.network(member).eval().requires_grad_(False)
-        groups = self._groups(synthetic)
+        groups = self._groups(synthetic, self._setting.group.count)
         with torch.no_grad():
             phi_s, y_s, stills = self._embed_synthetic(network, synthetic, groups, step)
             phi_t, y_t = self._embed_real(network, step, phi_s.shape[1], stills)
@@ -118,17 +118,17 @@ class KernelRegression(Objective):
         network = self._pool.network(member).train().requires_grad_(True)
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        groups = self._groups(synthetic)
-        for k in self._setting.group.share(range(len(groups))):
+        # Every process computes all of it: dropout masks depend on how clips are grouped, which must not depend on
+        # how many processes there are.
+        for k, classes in enumerate(self._groups(synthetic, 1)):
             with torch.no_grad():
-                drawn = self._draw(synthetic, "frepo-online", step, groups[k])
+                drawn = self._draw(synthetic, "frepo-online", step, classes)
                 wanted = self._labels(drawn)
             clips, dropout = drawn.clips, derive(self._setting.seed, "frepo-dropout", step, k)
             with seeded(dropout, clips.device), autocast(clips.device, self._setting.precision):
                 logits = network(clips)
             squares = (logits.float() - wanted).square().sum()
             (squares / (self._classes * synthetic.ipc * self._classes)).backward()
-        self._setting.group.sum_(p.grad for p in network.parameters() if p.grad is not None)
         self._pool.update(member)
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -143,10 +143,10 @@ class KernelRegression(Objective):
         rng = generator(self._setting.seed, "frepo-member", step)
         return self._pool.members[int(torch.randint(len(self._pool.members), (), generator=rng))]
 
-    def _groups(self, synthetic: SyntheticSet) -> list[Sequence[int]]:
-        """Consecutive classes that go through a network together; no fewer groups than processes, if possible."""
+    def _groups(self, synthetic: SyntheticSet, shares: int) -> list[Sequence[int]]:
+        """Consecutive classes that go through a network together; no fewer groups than ``shares``, if possible."""
         fitting = max(1, self._at_once // synthetic.ipc)
-        return list(parts(range(self._classes), min(fitting, -(-self._classes // self._setting.group.count))))
+        return list(parts(range(self._classes), min(fitting, -(-self._classes // shares))))
 
     def _draw(self, synthetic: SyntheticSet, name: str, step: int, classes: Sequence[int]) -> Draw:
         return synthetic.draw(generator(self._setting.seed, name, step), classes)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from engine.api import new_run, with_data
 from engine.config import load_preset
@@ -54,8 +53,8 @@ def queued(folder: Path, clips: Path, name: str, method: str) -> RunDirectory:
     return new_run(preset, None, folder, name, name, ["test"])
 
 
-def torchrun(run: RunDirectory, processes: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
-    options = ["--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}", "--monitor-interval=0.1"]
+def torchrun(run: RunDirectory, processes: int = 2) -> subprocess.Popen[str]:
+    options = ["--standalone", f"--nproc-per-node={processes}", "--monitor-interval=0.1"]
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *options, "-m", "engine.worker", str(run.path)],
         cwd=ROOT,
@@ -83,25 +82,25 @@ def test_two_processes_make_the_memories_of_one(tmp_path: Path, clips: Path, met
         assert error < 2e-3, (name, error)
 
 
-def test_a_lost_process_is_replaced_and_the_run_goes_on(tmp_path: Path, clips: Path) -> None:
-    """A node that dies in the night: torchrun starts all of them again, and they go on from the checkpoint."""
+def test_after_a_lost_process_the_next_start_goes_on(tmp_path: Path, clips: Path) -> None:
+    """A node that dies in the night: the others end with a message, and nothing but minutes is lost."""
     run = queued(tmp_path, clips, "lossy", "dm")
-    process = torchrun(run, restarts=1)
+    process = torchrun(run)
     try:
         end = time.monotonic() + 200
         while not any('"checkpoint_saved"' in line for line in _lines(run)):
             assert time.monotonic() < end and process.poll() is None
             time.sleep(0.05)
-        follower = _worker_of_rank(process.pid, 1)
-        os.kill(follower, signal.SIGKILL)
-        output, _ = process.communicate(timeout=300)
+        os.kill(_worker_of_rank(process.pid, 1), signal.SIGKILL)
+        process.communicate(timeout=100)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, output
-    assert run.state() == "completed"
+    assert process.returncode != 0 and run.state() in ("failed", "crashed", "stopped")
+    output, _ = torchrun(run).communicate(timeout=200)
+    assert run.state() == "completed", output
     starts = [json.loads(line) for line in _lines(run) if '"run_started"' in line]
-    assert len(starts) == 2 and starts[1]["resumed"]
+    assert [start["resumed"] for start in starts] == [False, True]
 
 
 def _lines(run: RunDirectory) -> list[str]:

@@ -39,6 +39,7 @@ class FakeStore:
     height: int = 64
     width: int = 64
     interval: int = 2
+    official_split: int = 1
     classes: tuple[str, ...] = ("run", "jump")
     train: tuple[int, ...] = (0, 1, 1)
     test: tuple[int, ...] = (0,)
@@ -60,17 +61,30 @@ def test_data_that_fits_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing said, any; with the right things said, too."""
     store = FakeStore()
     assert opened(monkeypatch, store) is store
-    said = {"dataset.frames": 8, "dataset.size": 64, "dataset.interval": 2}
+    said = {"dataset.frames": 8, "dataset.size": 64, "dataset.interval": 2, "dataset.split": 1}
     assert opened(monkeypatch, store, said) is store and not store.closed
 
 
-@pytest.mark.parametrize(("name", "found"), [("frames", 8), ("size", 64), ("interval", 2)])
+@pytest.mark.parametrize(("name", "found"), [("frames", 8), ("size", 64), ("interval", 2), ("split", 1)])
 def test_a_difference_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch, name: str, found: int) -> None:
     """Results on clips of another shape are not those of the preset."""
     with pytest.raises(DataError) as caught:
         opened(monkeypatch, FakeStore(), {f"dataset.{name}": 99})
     assert name in caught.value.problem and str(found) in caught.value.problem and "99" in caught.value.problem
     assert f"--{name} 99" in caught.value.hint and f"dataset.{name}={found}" in caught.value.hint
+
+
+def test_data_of_no_official_split_are_none_of_a_preset_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other test videos than the published number's: a comparison that means nothing."""
+    with pytest.raises(DataError, match="split 0, but the preset wants 2"):
+        opened(monkeypatch, FakeStore(official_split=0), {"dataset.split": 2})
+
+
+def test_frames_spaced_in_another_way_have_no_interval_to_prepare_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--interval 0` is refused by prepare; the hint must be one that works."""
+    with pytest.raises(DataError) as caught:
+        opened(monkeypatch, FakeStore(), {"dataset.interval": 0})
+    assert "--interval" not in caught.value.hint and "--uniform" in caught.value.hint
 
 
 @pytest.mark.parametrize(

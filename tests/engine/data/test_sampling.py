@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.data.sampling import Placement, Sampling
@@ -71,7 +71,6 @@ def test_interval_by_hand(length: int, frames: int, interval: int, expected: lis
     assert Sampling(frames, 32, interval).indices(length).tolist() == [expected]
 
 
-@settings(max_examples=20000)
 @example(62, 15, 62, 15)
 @given(LENGTHS, FRAMES, st.integers(1, 600), st.integers(1, 600))
 def test_frames_per_second_rule(length: int, frames: int, rate: int, fps: int) -> None:

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.data.layouts import list_videos
 from engine.data.prepare import prepare
+from engine.data.sampling import Placement, Sampling
 from engine.data.store import ClipStore, SplitView
 from engine.errors import DataError
 from tests.videos import write_dataset
 
 ROOT = Path(__file__).parents[3]
+STORED: dict[str, dict[str, Any]] = {
+    "plain": {"chunks": (1, 4, 32, 32, 3)},
+    "gzip": {"chunks": (1, 4, 32, 32, 3), "compression": "gzip", "shuffle": True},
+    "lzf": {"chunks": (1, 4, 32, 32, 3), "compression": "lzf", "fletcher32": True},
+    "other chunks": {"chunks": (6, 2, 32, 32, 3)},
+    "one piece": {},
+}
 
 
 @pytest.fixture(scope="module")
 def clips_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     source = write_dataset(folder / "s", ("a", "b", "c"), each=6)
-    prepare(list_videos("folders", source), folder / "c.h5", frames=4, size=32, clips_per_video=3)
+    three = Placement(number=3)
+    prepare(list_videos("folders", source), folder / "c.h5", Sampling(4, 32, train=three, test=three))
     return folder / "c.h5"
+
+
+@pytest.fixture(scope="module")
+def stored(clips_file: Path) -> dict[str, Path]:
+    """The same clips in every way in which HDF5 may store them, and behind bytes that are not HDF5's."""
+    paths = {kind: clips_file.with_name(f"{kind}.h5") for kind in [*STORED, "behind a block"]}
+    for kind, path in paths.items():
+        rewrite(clips_file, path, 1024 if kind == "behind a block" else 0, **STORED.get(kind, STORED["plain"]))
+    return paths
+
+
+def rewrite(source: Path, target: Path, block: int = 0, **options: Any) -> None:
+    """Copy a clips file with the clips stored by ``options``."""
+    with h5py.File(source) as old, h5py.File(target, "w", userblock_size=block) as new:
+        new.attrs.update(old.attrs)
+        for name in old:
+            old.copy(name, new)
+        for split in ("train", "test"):
+            del new[split]["clips"]
+            new[split].create_dataset("clips", data=old[split]["clips"][()], **options)
 
 
 @pytest.fixture
@@ -54,14 +87,42 @@ def test_what_a_store_tells(clips_file: Path) -> None:
             store.split("val")
 
 
-@pytest.mark.parametrize("loaded", [False, True])
+def test_what_is_told_of_how_clips_were_taken(clips_file: Path) -> None:
+    """A table of results must be able to say by which rule clips were cut."""
+    with ClipStore.open(clips_file) as store:
+        assert store.sampling["train"]["number"] == 3 and store.sampling["size"] == 32
+        assert (store.official_split, store.missing, store.short_videos, store.dense_videos) == (0, 0, 0, 0)
+        assert store.notes == () and len(store.checksum) == 64
+        assert store.crc32("train").shape == (36,)
+
+
+def test_files_of_the_first_version_still_open(copy: Path) -> None:
+    """Clips that took a day to decode must not have to be decoded again after an update."""
+    with h5py.File(copy, "r+") as file:
+        for name in ("sampling", "split", "missing", "short_videos", "dense_videos", "notes", "checksum"):
+            del file.attrs[name]
+        for split in ("train", "test"):
+            del file[split]["crc32"]
+    with ClipStore.open(copy) as store:
+        assert (store.sampling, store.official_split, store.missing, store.notes) == ({}, 0, 0, ())
+        assert (store.short_videos, store.dense_videos, store.checksum, store.crc32("train")) == (0, 0, None, None)
+        assert store.split("train").clips([0]).shape == (1, 4, 32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", [*STORED, "behind a block", "loaded"])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(indices=st.lists(st.integers(0, 35), max_size=20), frames=st.lists(st.integers(0, 3), min_size=20, max_size=20))
-def test_clips_come_in_the_order_asked(clips_file: Path, loaded: bool, indices: list[int], frames: list[int]) -> None:
+@example(indices=list(range(36)), frames=[0, 1, 2, 3] * 9)
+@example(indices=[5, 6, 7, 7, 6, 5, 35, 34, 0], frames=[3, 2, 1, 0] * 5)
+def test_clips_come_in_the_order_asked(
+    stored: dict[str, Path], kind: str, indices: list[int], frames: list[int]
+) -> None:
     """Clips under each other's labels: training would run, and learn nothing."""
-    with h5py.File(clips_file) as file, ClipStore.open(clips_file) as store:
+    path = stored.get(kind, stored["plain"])
+    with h5py.File(path) as file, ClipStore.open(path) as store:
         truth = file["train/clips"][()]
         view = store.split("train")
-        if loaded:
+        if kind == "loaded":
             view.load()
         clips = view.clips(indices)
         assert clips.dtype == np.uint8
@@ -71,6 +132,124 @@ def test_clips_come_in_the_order_asked(clips_file: Path, loaded: bool, indices: 
         assert pictures.shape == (len(indices), 32, 32, 3)
         for picture, index, frame in zip(pictures, indices, frames, strict=False):
             assert np.array_equal(picture, truth[index, frame])
+
+
+def test_plain_clips_are_read_past_hdf5(clips_file: Path) -> None:
+    """Through HDF5 a random batch takes many times as long, and every step of a run waits for one."""
+    with ClipStore.open(clips_file) as store:
+        view = store.split("train")
+        first = view.clips([7, 3])
+        store._hdf5.close()
+        assert np.array_equal(view.clips([7, 3]), first)
+        assert np.array_equal(view.frames_at([7, 3], [0, 2]), first[[0, 1], [0, 2]])
+
+
+def test_reads_that_come_in_parts_are_put_together(clips_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may give less than was asked for, as it does beyond 2 GB and on network disks."""
+    with ClipStore.open(clips_file) as store:
+        view, whole = store.split("train"), os.preadv
+        expected = view.clips(range(36))
+        monkeypatch.setattr(os, "preadv", lambda file, parts, offset: whole(file, [parts[0][:1000]], offset))
+        assert np.array_equal(view.clips(range(36)), expected)
+
+
+@pytest.mark.parametrize("kind", ["plain", "gzip", "loaded"])
+def test_a_file_that_loses_its_end_is_told(stored: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    """Mapped memory would kill the process at that moment; what was loaded before is still there."""
+    path = tmp_path / "c.h5"
+    path.write_bytes(stored.get(kind, stored["plain"]).read_bytes())
+    with ClipStore.open(path) as store:
+        view = store.split("train")
+        view.clips([0])
+        if kind == "loaded":
+            view.load()
+        os.truncate(path, 4096)
+        if kind == "loaded":
+            assert view.clips(range(36)).any()
+        else:
+            for read in (lambda: view.clips(range(36)), lambda: view.frames_at(range(36), 3)):
+                with pytest.raises(DataError, match="damaged"):
+                    read()
+
+
+def test_a_closed_store_reads_nothing(clips_file: Path) -> None:
+    """Its file's number may be another file's by then, whose bytes would be training clips."""
+    store = ClipStore.open(clips_file)
+    view = store.split("train")
+    view.clips([0])
+    store.close()
+    with clips_file.open("rb"), pytest.raises(DataError):
+        view.clips([0])
+    store.close()
+
+
+def read_there(view: SplitView, indices: list[int]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """What another process gets."""
+    return view.clips(indices), view.frames_at(indices, 1), view.store.video_names
+
+
+INHERITED: list[SplitView] = []
+
+
+def read_inherited(indices: list[int]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """What a forked process gets from a view that it never was sent."""
+    return read_there(INHERITED[0], indices)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("kind", ["plain", "gzip"])
+def test_views_go_to_other_processes(stored: dict[str, Path], kind: str, method: str) -> None:
+    """A DataLoader's workers get the clips, whether they are forked in the middle of reading or start anew."""
+    with ClipStore.open(stored[kind]) as store:
+        view = store.split("train").holdout(0.5, 1)[0]
+        everything = range(len(view))
+        expected, pictures = view.clips(everything), view.frames_at(everything, 1)
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            parts = [list(everything)[k::4] for k in range(4)]
+            waiting = pool.starmap_async(read_there, [(view, part) for part in parts], chunksize=1)
+            here = [view.clips(everything) for _ in range(5)]
+            for part, (clips, images, names) in zip(parts, waiting.get(60), strict=True):
+                assert np.array_equal(clips, expected[part]) and np.array_equal(images, pictures[part])
+                assert names == store.video_names
+        assert all(np.array_equal(clips, expected) for clips in here)
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "gzip"])
+def test_forked_processes_read_through_handles_of_their_own(
+    stored: dict[str, Path], kind: str, read_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 does not expect its own state in two processes: clips of another place, or a crash."""
+    with ClipStore.open(stored[kind]) as store:
+        view = store.split("train")
+        monkeypatch.setattr(sys.modules[__name__], "INHERITED", [view])
+        if read_before:
+            view.clips([0])
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            waiting = pool.map_async(read_inherited, [list(range(k, 36, 4)) for k in range(4)], chunksize=1)
+            expected = view.clips(range(36))
+            for k, (clips, images, names) in enumerate(waiting.get(60)):
+                assert np.array_equal(clips, expected[k::4]) and np.array_equal(images, expected[k::4, 1])
+                assert names == store.video_names
+        assert np.array_equal(view.clips(range(36)), expected)
+
+
+def test_another_file_of_the_same_name_is_not_taken_for_it(clips_file: Path, copy: Path) -> None:
+    """`prepare --overwrite` during a run: workers that start later would train on other clips."""
+    with ClipStore.open(copy) as store:
+        sent = pickle.dumps(store.split("train"))
+        expected = store.split("train").clips([3])
+        other = copy.with_name("other.h5")
+        other.write_bytes(clips_file.read_bytes())
+        with h5py.File(other, "r+") as file:
+            file["train/labels"][0] = 2 - file["train/labels"][0]
+        other.replace(copy)
+        assert np.array_equal(store.split("train").clips([3]), expected)  # the one that was opened
+        with pytest.raises(DataError, match="replaced"):
+            pickle.loads(sent)
+        store._process = 0  # as in a forked process
+        with pytest.raises(DataError, match="replaced"):
+            _ = store.file
 
 
 def test_held_out_views_read_their_own_clips(clips_file: Path) -> None:
@@ -167,25 +346,80 @@ def test_truncated_file(copy: Path, share: float) -> None:
     refuse(copy)
 
 
-@given(st.integers(0, 10**9), st.integers(0, 255))
-def test_a_flipped_byte_never_crashes(clips_file: Path, position: int, value: int) -> None:
-    """Whatever a damaged file holds, the answer is clips or a DataError."""
-    content = bytearray(clips_file.read_bytes())
-    content[position % len(content)] = value
-    path = clips_file.with_name("flipped.h5")
-    path.write_bytes(content)
+def outside_of_clips(path: Path) -> np.ndarray:
+    """Positions of all bytes that say something of the clips and are not pixels."""
+    outside = np.ones(path.stat().st_size, bool)
+    with h5py.File(path) as file:
+        for split in ("train", "test"):
+            file[split]["clips"].id.chunk_iter(
+                lambda chunk: outside.__setitem__(slice(chunk.byte_offset, chunk.byte_offset + chunk.size), False)
+            )
+    return np.flatnonzero(outside)
+
+
+def read_all(path: Path) -> None:
+    """Everything that is ever read of a file: clips, or a DataError."""
     try:
         with ClipStore.open(path) as store:
             _ = store.fingerprint, store.skipped, store.video_names
-            store.split("train").clips([0, 35])
-    except DataError:
-        pass
+            for split in store.splits:
+                view = store.split(split)
+                store.crc32(split)
+                view.clips([0, len(view) - 1])
+                view.frames_at([len(view) - 1], [0])
+    except DataError as error:
+        assert "\n" not in error.problem + error.hint
 
 
-def replaced(path: Path, name: str, content: object) -> None:
+@settings(max_examples=120)
+@given(st.data())
+def test_flipped_bytes_never_crash(stored: dict[str, Path], data: st.DataObject) -> None:
+    """Whatever a damaged file says of its clips, the answer is clips or a DataError."""
+    source = stored[data.draw(st.sampled_from(["plain", "gzip"]))]
+    content, places = bytearray(source.read_bytes()), outside_of_clips(source)
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[places[data.draw(st.integers(0, len(places) - 1))]] = data.draw(st.integers(0, 255))
+    path = source.with_name("flipped.h5")
+    path.write_bytes(content)
+    read_all(path)
+
+
+@given(st.floats(0, 1), st.binary(max_size=100))
+def test_files_that_end_early_never_crash(clips_file: Path, share: float, rest: bytes) -> None:
+    """A copy that was interrupted, or went on in the middle of something else."""
+    content = clips_file.read_bytes()
+    path = clips_file.with_name("cut.h5")
+    path.write_bytes(content[: int(len(content) * share)] + rest)
+    read_all(path)
+
+
+ATTRIBUTES = (
+    *("format", "version", "dataset", "layout", "classes", "frames", "height", "width", "interval", "mean", "std"),
+    *("created", "tool", "source_fingerprint", "sampling", "split", "missing", "short_videos", "dense_videos", "notes"),
+    "checksum",
+)
+VALUES = st.one_of(
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+    st.sampled_from(["[" * 20_000, "{}", "[]", "null", "5", '"x"', '[["a"]]', '{"a": NaN}', "1e999"]),
+    st.binary(min_size=1, max_size=9).map(np.void),
+    st.lists(st.floats(width=32), min_size=1, max_size=5),
+    st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=4),
+    st.just(h5py.Empty("f8")),
+    st.just(np.zeros((40, 40))),
+)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(ATTRIBUTES), VALUES)
+def test_attributes_of_any_type_never_crash(clips_file: Path, name: str, value: object) -> None:
+    """A file from another program, or of somebody who means harm."""
+    path = clips_file.with_name("attributes.h5")
+    path.write_bytes(clips_file.read_bytes())
     with h5py.File(path, "r+") as file:
-        del file[name]
-        file[name] = content
+        file.attrs[name] = value
+    read_all(path)
 
 
 DAMAGE: dict[str, Callable[[h5py.File], object]] = {
@@ -204,7 +438,21 @@ DAMAGE: dict[str, Callable[[h5py.File], object]] = {
     "test is a dataset": lambda file: (file.__delitem__("test"), file.__setitem__("test", 5)),
     "no labels": lambda file: file.__delitem__("train/labels"),
     "no videos": lambda file: file.__delitem__("videos"),
+    "sampling is no object": lambda file: file.attrs.__setitem__("sampling", "[]"),
+    "notes are no list": lambda file: file.attrs.__setitem__("notes", "{}"),
+    "endless split": lambda file: file.attrs.__setitem__("split", np.inf),
+    "checksums of another type": lambda file: replaced(file, "train/crc32", np.zeros(36)),
+    "too few checksums": lambda file: replaced(file, "train/crc32", np.zeros(35, np.uint32)),
+    "frame numbers of longer clips": lambda file: replaced(file, "train/frame_indices", np.zeros((36, 5), np.int32)),
+    "skipped are numbers": lambda file: replaced(file, "skipped", np.zeros(3)),
+    "names are numbers": lambda file: replaced(file, "videos/name", np.zeros(18)),
+    "missing is a group": lambda file: file.create_group("missing"),
 }
+
+
+def replaced(file: h5py.File, name: str, content: object) -> None:
+    del file[name]
+    file[name] = content
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -224,39 +472,132 @@ def test_clips_that_were_never_written_are_refused(copy: Path) -> None:
     refuse(copy, "missing")
 
 
-def test_claims_beyond_the_file_are_refused(copy: Path) -> None:
-    """A file that claims a trillion labels must not take the machine's memory."""
+DATASETS = (
+    *("train/clips", "train/labels", "train/video", "train/frame_indices", "train/crc32"),
+    *("videos/name", "videos/split", "videos/label", "videos/frames", "skipped"),
+)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("name", [*DATASETS, "missing"])
+def test_claims_beyond_the_file_are_refused(copy: Path, name: str, compression: str | None) -> None:
+    """A file that claims a trillion names must not take the machine's memory."""
     with h5py.File(copy, "r+") as file:
-        shape = file["train/clips"].shape
-        for name, size in (("clips", (10**12, *shape[1:])), ("labels", (10**12,)), ("video", (10**12,))):
-            dtype = file[f"train/{name}"].dtype
-            del file[f"train/{name}"]
-            file.create_dataset(f"train/{name}", size, dtype, chunks=(1, *size[1:]))
+        old = file[name if name in file else "videos/name"]
+        shape, dtype = old.shape[1:], old.dtype
+        if name in file:
+            del file[name]
+        file.create_dataset(name, (10**12, *shape), dtype, chunks=(1, *shape), compression=compression)
+    refuse(copy, "damaged")
+
+
+def test_all_columns_may_claim_the_same(copy: Path) -> None:
+    """Then no two of them differ; that nothing is stored is what gives them away."""
+    with h5py.File(copy, "r+") as file:
+        for name in DATASETS[:5]:
+            shape, dtype = file[name].shape[1:], file[name].dtype
+            del file[name]
+            file.create_dataset(name, (10**12, *shape), dtype, chunks=(1, *shape))
     refuse(copy, "missing")
 
 
-def test_links_out_of_the_file_are_refused(copy: Path, tmp_path: Path) -> None:
+def test_few_bytes_that_become_many_are_refused(copy: Path) -> None:
+    """A file of a kilobyte that unpacks to the size of the disk."""
+    with h5py.File(copy, "r+") as file:
+        shape = file["train/clips"].shape
+        del file["train/clips"]
+        clips = file.create_dataset("train/clips", shape, np.uint8, chunks=(1, *shape[1:]), compression="gzip")
+        clips[0] = 0
+    refuse(copy, "missing")
+
+
+def test_texts_that_share_their_bytes_are_refused(copy: Path) -> None:
+    """A thousand names that are each the same megabyte: a small file that fills the memory when it is listed."""
+    with h5py.File(copy, "r+") as file:
+        del file["videos/name"]
+        names = ["x" * 60_000] + [f"{k}" for k in range(17)]
+        file.create_dataset("videos/name", data=names, dtype=h5py.string_dtype())
+        offset = file["videos/name"].id.get_offset()
+    content = bytearray(copy.read_bytes())
+    content[offset : offset + 18 * 16] = content[offset : offset + 16] * 18
+    copy.write_bytes(content)
+    refuse(copy, "more than the file holds")
+
+
+def address_of_a_clip(path: Path) -> tuple[bytes, int]:
+    """A file's bytes, and where in them HDF5 says where training clip 20 is."""
+    content = path.read_bytes()
+    starts: dict[int, int] = {}
+    with h5py.File(path) as file:
+        file["train/clips"].id.chunk_iter(lambda c: starts.__setitem__(c.chunk_offset[0], c.byte_offset))
+    needle = starts[20].to_bytes(8, "little")
+    assert content.count(needle) == 1
+    return content, content.index(needle)
+
+
+@pytest.mark.parametrize("address", [2**40, 2**63 - 1, 2**64 - 1, 10**6])
+def test_clips_that_lie_outside_of_the_file_are_refused(copy: Path, address: int) -> None:
+    """One damaged number among the places of the clips must not become a clip of whatever is there."""
+    content, where = address_of_a_clip(copy)
+    copy.write_bytes(content[:where] + address.to_bytes(8, "little") + content[where + 8 :])
+    with pytest.raises(DataError, match="damaged"), ClipStore.open(copy) as store:
+        store.split("train").clips([0])
+
+
+def test_filters_that_hdf5_would_look_for_are_refused(copy: Path) -> None:
+    """HDF5 loads code for them from wherever its plugins are; and what is packed twice is a bomb."""
+    original = copy.read_bytes()
+    for filters in ([(32015, ())], [(65000, (1, 2))], [(1, (9,)), (1, (9,))], [(1, (9,)), (32000, ())]):
+        for name in ("train/clips", "train/labels", "extra"):
+            copy.write_bytes(original)
+            with h5py.File(copy, "r+") as file:
+                shape = (36,) if name == "extra" else file[name].shape
+                dtype = h5py.h5t.NATIVE_INT64 if name == "train/labels" else h5py.h5t.NATIVE_UINT8
+                plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                plan.set_chunk((1, *shape[1:]))
+                for code, values in filters:
+                    plan.set_filter(code, h5py.h5z.FLAG_OPTIONAL, values)
+                if name in file:
+                    del file[name]
+                h5py.h5d.create(file.id, name.encode(), dtype, h5py.h5s.create_simple(shape), dcpl=plan)
+            refuse(copy, "refused")
+
+
+def pointers(secret: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[h5py.Group, str], object]]:
+    """All ways in which HDF5 can take a dataset from elsewhere."""
+    virtual = h5py.VirtualLayout(shape, dtype)
+    virtual[:] = h5py.VirtualSource(str(secret), "x", shape, dtype)
+    yield lambda group, name: group.__setitem__(name, h5py.ExternalLink(str(secret), "/x"))
+    yield lambda group, name: group.__setitem__(name, h5py.SoftLink("/test/labels"))
+    yield lambda group, name: group.create_virtual_dataset(name, virtual)
+    if not dtype.hasobject:
+        stored = [("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
+        yield lambda group, name: group.create_dataset(name, shape, dtype, external=stored)
+
+
+@pytest.mark.parametrize("name", [*DATASETS, "missing", "extra", "deep/extra"])
+def test_links_out_of_the_file_are_refused(copy: Path, tmp_path: Path, name: str) -> None:
     """A clips file from somebody else must not read the user's other files."""
+    with h5py.File(copy) as file:
+        shape, dtype = (file[name].shape, file[name].dtype) if name in file else ((36,), np.dtype(np.int64))
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["x"] = np.zeros(5)
     original = copy.read_bytes()
-    shape = (36, 4, 32, 32, 3)
-    virtual = h5py.VirtualLayout(shape, np.uint8)
-    virtual[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "x", shape, np.uint8)
-    external = {"shape": shape, "dtype": np.uint8, "external": [("/etc/passwd", 0, h5py.h5f.UNLIMITED)]}
-    makers: list[Callable[[h5py.File], object]] = [
-        lambda file: file.__setitem__("extra", h5py.ExternalLink(str(tmp_path / "secret.h5"), "/x")),
-        lambda file: file["train"].__setitem__("clips", h5py.ExternalLink(str(tmp_path / "secret.h5"), "/x")),
-        lambda file: file["train"].__setitem__("clips", h5py.SoftLink("/test/clips")),
-        lambda file: file["train"].create_virtual_dataset("clips", virtual),
-        lambda file: file["train"].create_dataset("clips", **external),
-    ]
-    for make in makers:
+    folder, _, last = name.rpartition("/")
+    for make in pointers(tmp_path / "secret.h5", shape, dtype):
         copy.write_bytes(original)
         with h5py.File(copy, "r+") as file:
-            del file["train/clips"]
-            make(file)
+            if name in file:
+                del file[name]
+            make(file.require_group(folder or "/"), last)
         refuse(copy, "refused")
+
+
+def test_a_group_that_holds_itself_is_refused(copy: Path) -> None:
+    """Looking for links must end."""
+    with h5py.File(copy, "r+") as file:
+        file["videos/again"] = file["videos"]
+    refuse(copy, "too many groups")
 
 
 def test_no_torch_is_needed() -> None:
