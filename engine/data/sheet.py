@@ -93,3 +93,29 @@ def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
     while text and font.getlength(f"{text}...") > width:
         text = text[:-1]
     return f"{text}..."
+
+
+PREVIEW_SIDE, PREVIEW_PIXELS = 64, 24_000_000
+
+
+def save_preview(path: Path, store: ClipStore, split: str = "train", clips: int = 2, seed: int = 0) -> None:
+    """Write random clips of every class as a preview, an .npz as the dashboard's gallery plays them.
+
+    ``classes`` (C names) and ``clips`` uint8 (C, N, T, h, w, 3), at most 64 pixels wide; a class with fewer clips
+    repeats its own. Fewer clips and smaller pictures where there are many classes.
+    """
+    view, number = store.split(split), len(store.classes)
+    side = min(PREVIEW_SIDE, store.height, store.width)
+    while clips > 1 and number * clips * store.frames * side**2 > PREVIEW_PIXELS:
+        clips -= 1
+    shown = np.zeros((number, clips, store.frames, side, side, 3), np.uint8)
+    for label in range(number):
+        chosen = pick(store, split, label, clips, seed)
+        for position in range(clips if len(chosen) else 0):
+            clip = view.clips([int(chosen[position % len(chosen)])])[0]
+            for time, frame in enumerate(clip):
+                small = Image.fromarray(frame).resize((side, side), Image.Resampling.BOX)
+                shown[label, position, time] = np.asarray(small)
+    names = np.array([one_line(name) for name in store.classes], dtype=np.str_)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, classes=names, clips=shown)

@@ -19,6 +19,7 @@ import itertools
 import json
 import math
 import os
+import struct
 import weakref
 from collections.abc import Iterator
 from functools import cached_property
@@ -41,6 +42,7 @@ SHUFFLE, FLETCHER32, COMPRESSORS = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLET
 MOST_COMPRESSED = 1100
 """Neither gzip (1032) nor LZF (90) can make bytes fewer by a larger factor: that file claims what it has not."""
 LARGEST_READ = 1 << 30
+HEAP, HEAP_HEADER, SEARCHED_AT_ONCE = b"GCOL\1", 16, 1 << 24
 DAMAGED = (OSError, RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, MemoryError)
 """What HDF5, NumPy and conversions raise on values that are not what they should be."""
 
@@ -54,10 +56,11 @@ class ClipStore:
         self._hdf5, self._process = file, os.getpid()
         self._descriptor = os.dup(file.id.get_vfd_handle())
         self._close_descriptor = weakref.finalize(self, os.close, self._descriptor)
-        self._pieces: dict[str, _Pieces | None] = {}
         self._loaded: dict[str, np.ndarray] = {}
         with _damage(path):
             _check_links(path, file)
+            stretches = {dataset.name: _stretches(dataset) for dataset in _datasets(file)}
+            _check_heaps(path, self._descriptor, list(stretches.values()))
             attributes = _attributes(path, file)
             self.classes: tuple[str, ...] = tuple(_json(attributes["classes"], list))
             self.frames, self.height, self.width, self.interval = (
@@ -77,6 +80,10 @@ class ClipStore:
             self.splits: tuple[str, ...] = tuple(split for split in SPLITS if split in file)
             _require(path, min(self.std) > 0, "its std is not positive")
             self._check()
+            self._pieces: dict[str, _Pieces | None] = {
+                split: _pieces(file[split]["clips"], stretches[f"/{split}/clips"], self._descriptor)
+                for split in self.splits
+            }
 
     @classmethod
     def open(cls, path: Path) -> ClipStore:
@@ -196,7 +203,7 @@ class ClipStore:
             return self._loaded[split][rows]
         read = np.empty((len(rows), *self.clip_shape), np.uint8)
         with _damage(self.path):
-            pieces = self._pieces_of(split)
+            pieces = self._pieces[split]
             if pieces is None:
                 return _read_filtered(self.file[split]["clips"], rows)
             pieces.read(rows, read)
@@ -207,7 +214,7 @@ class ClipStore:
             return self._loaded[split][rows, numbers]
         read = np.empty((len(rows), *self.clip_shape[1:]), np.uint8)
         with _damage(self.path):
-            pieces = self._pieces_of(split)
+            pieces = self._pieces[split]
             if pieces is not None:
                 pieces.read(rows, read, numbers)
                 return read
@@ -215,12 +222,6 @@ class ClipStore:
             for position, (row, number) in enumerate(zip(rows.tolist(), numbers.tolist(), strict=True)):
                 clips.read_direct(read, np.s_[row, number], np.s_[position])
         return read
-
-    def _pieces_of(self, split: str) -> _Pieces | None:
-        """Where the clips of ``split`` lie; None if only HDF5 can read them. Found out at the first read."""
-        if split not in self._pieces:
-            self._pieces[split] = _find_pieces(self.file, split, self._descriptor)
-        return self._pieces[split]
 
     def _load(self, split: str) -> None:
         if split not in self._loaded:
@@ -325,24 +326,33 @@ class _Pieces:
             target, offset = target[count:], offset + count
 
 
-def _find_pieces(file: h5py.File, split: str, descriptor: int) -> _Pieces | None:
+def _stretches(dataset: h5py.Dataset) -> np.ndarray:
+    """Where in the file a dataset lies, int64 (n, 4): first row, first byte, length, whether it is no plain clip."""
+    if dataset.chunks is None:
+        start = dataset.id.get_offset()
+        found = [] if start is None else [(0, start, dataset.id.get_storage_size(), True)]
+    else:
+        found = []
+        dataset.id.chunk_iter(
+            lambda c: found.append((c.chunk_offset[0], c.byte_offset, c.size, c.filter_mask or any(c.chunk_offset[1:])))
+        )
+    return np.array(found, np.int64).reshape(-1, 4)
+
+
+def _pieces(clips: h5py.Dataset, stretches: np.ndarray, descriptor: int) -> _Pieces | None:
     """Where the clips lie, if they lie there as they are; raises OSError where that is not in the file."""
-    clips = file[split]["clips"]
-    chunk = (1, *clips.shape[1:])
-    plain = clips.chunks == chunk and clips.id.get_create_plist().get_nfilters() == 0 and not file.userblock_size
+    chunk, count = (1, *clips.shape[1:]), len(clips)
+    plain = clips.chunks == chunk and clips.id.get_create_plist().get_nfilters() == 0
     if not plain or not hasattr(os, "preadv"):
         return None
-    found: list[tuple[tuple[int, ...], int, int, int]] = []
-    clips.id.chunk_iter(lambda c: found.append((c.chunk_offset, c.byte_offset, c.size, c.filter_mask)))
-    count, size = len(clips), int(np.prod(chunk))
-    starts = np.full(count, -1, np.int64)
-    for where, start, stored, mask in found:
-        if stored != size or mask or any(where[1:]) or not 0 <= where[0] < count:
-            raise OSError("a clip of another size")
-        starts[where[0]] = start
-    if starts.min() < 0 or starts.max() > os.fstat(descriptor).st_size - size:
+    rows, starts, lengths, odd = stretches.T
+    size = math.prod(chunk)
+    inside = (rows >= 0) & (rows < count) & (starts >= 0) & (starts <= os.fstat(descriptor).st_size - size)
+    if len(np.unique(rows)) != count or not inside.all() or (lengths != size).any() or odd.any():
         raise OSError("clips that are not in the file")
-    return _Pieces(descriptor, starts, size)
+    ordered = np.empty(count, np.int64)
+    ordered[rows] = starts
+    return _Pieces(descriptor, ordered, size)
 
 
 def _read_filtered(clips: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
@@ -407,12 +417,21 @@ def _check_links(path: Path, file: h5py.File) -> None:
             if isinstance(item, h5py.Group):
                 _require(path, len(groups) < 100 and item.name.count("/") < 5, "it has too many groups")
                 groups.append(item)
-            elif isinstance(item, h5py.Dataset):
-                if item.is_virtual or item.external:
-                    raise DataError(
-                        f"{one_line(path)} refers to other files ({one_line(name)}), which is refused.", REPREPARE
-                    )
-                _check_filters(path, item)
+    for dataset in _datasets(file):
+        if dataset.is_virtual or dataset.external:
+            raise DataError(
+                f"{one_line(path)} refers to other files ({one_line(dataset.name)}), which is refused.", REPREPARE
+            )
+        _check_filters(path, dataset)
+
+
+def _datasets(group: h5py.Group) -> Iterator[h5py.Dataset]:
+    for name in group:
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from _datasets(item)
+        elif isinstance(item, h5py.Dataset):
+            yield item
 
 
 def _check_filters(path: Path, dataset: h5py.Dataset) -> None:
@@ -424,6 +443,47 @@ def _check_filters(path: Path, dataset: h5py.Dataset) -> None:
         raise DataError(
             f"{one_line(path)} is compressed in a way that is refused ({one_line(dataset.name)}).", REPREPARE
         )
+
+
+def _check_heaps(path: Path, descriptor: int, stretches: list[np.ndarray]) -> None:
+    """Refuse damaged heaps, where HDF5 keeps texts: it walks over them for ever.
+
+    They are anywhere between the ``stretches`` that datasets fill.
+    """
+    filled = np.concatenate([np.empty((0, 4), np.int64), *stretches])[:, 1:3]
+    filled = filled[np.argsort(filled[:, 0])]
+    begins = np.maximum.accumulate(np.concatenate([[0], filled.sum(axis=1)]))
+    ends = np.concatenate([filled[:, 0], [os.fstat(descriptor).st_size]])
+    wide = ends - begins >= HEAP_HEADER
+    for begin, end in zip(begins[wide].tolist(), ends[wide].tolist(), strict=True):
+        _require(path, _heaps_are_whole(descriptor, begin, end), "its texts")
+
+
+def _heaps_are_whole(descriptor: int, begin: int, end: int) -> bool:
+    """Whether all heaps between two places in the file are such that HDF5 comes to their end."""
+    while end - begin >= HEAP_HEADER:
+        window = os.pread(descriptor, min(SEARCHED_AT_ONCE, end - begin), begin)
+        position = window.find(HEAP)
+        if position < 0:
+            begin += max(HEAP_HEADER, len(window) - len(HEAP) + 1)
+            continue
+        begin += position
+        length = int.from_bytes(os.pread(descriptor, HEAP_HEADER, begin)[8:], "little")
+        if not HEAP_HEADER <= length <= end - begin or not _heap_is_whole(os.pread(descriptor, length, begin)):
+            return False
+        begin += length
+    return True
+
+
+def _heap_is_whole(heap: bytes) -> bool:
+    """Its objects lie one behind the other: number, count, length, and bytes to the next multiple of 8."""
+    position = HEAP_HEADER
+    while position + HEAP_HEADER <= len(heap):
+        number, size = struct.unpack_from("<H6xQ", heap, position)
+        if number == 0 and size == 0:
+            return False
+        position += HEAP_HEADER + -(-size // 8) * 8 if number else size  # number 0: free space, header and all
+    return position <= len(heap)
 
 
 def _nbytes(dataset: h5py.Dataset) -> int:

@@ -35,6 +35,7 @@ def data(
     seed: Annotated[int, typer.Option(min=0, help="Decides which clips are shown.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.png if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on stdout.")] = False,
+    preview: Annotated[Path | None, typer.Option(hidden=True, help="For the dashboard: clips as an .npz.")] = None,
 ) -> None:
     """Show what is in a clips file: classes, counts, shape, bytes, sampling, skipped videos.
 
@@ -56,6 +57,10 @@ def data(
             print_json(_describe(store))
         else:
             typer.echo(_text(_describe(store)))
+        if preview is not None:
+            from engine.data.sheet import save_preview
+
+            save_preview(preview, store, split, seed=seed)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ def _text(description: dict[str, Any]) -> str:
 
 def _counts(split: dict[str, Any]) -> str:
     ordered = sorted(split["per_class"])
-    balance = f"smallest class {ordered[0]}, median {ordered[len(ordered) // 2]}, largest {ordered[-1]}"
+    balance = f"classes of {ordered[0]} to {ordered[-1]}, median {ordered[len(ordered) // 2]}"
     return f"{split['clips']:,} clips of {split['videos']:,} videos; {balance}"
 
 

@@ -39,10 +39,14 @@ def presets(
         return
     found = {each: load_preset(each) for each in preset_names()}
     if json:
-        print_json([{"name": each, "stored_bytes": _bytes(preset), **preset.tables()} for each, preset in found.items()])
+        print_json(
+            [{"name": each, "stored_bytes": _bytes(preset), **preset.tables()} for each, preset in found.items()]
+        )
         return
     print_table(
-        ["preset", "data", "method", "ipc", "stored", "what it is"], [_row(*item) for item in found.items()], right=(3, 4)
+        ["preset", "data", "method", "ipc", "stored", "what it is"],
+        [_row(*item) for item in found.items()],
+        right=(3, 4),
     )
 
 

@@ -71,6 +71,13 @@ def _visible(character: str) -> str:
     return "" if category in ("Cc", "Cf", "Cn") else character
 
 
+def literal(line: str, most: int = 1000) -> str:
+    """``line`` as :func:`plain` has it, but with its blanks, where they are a table's."""
+    indent = len(line) - len(line.lstrip(" "))
+    words = re.split(r"( {2,})", line.strip(" "))
+    return " " * indent + "".join(word if word.isspace() else plain(word, most) for word in words)
+
+
 def short(text: str, width: int) -> str:
     """``text`` in at most ``width`` characters."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"

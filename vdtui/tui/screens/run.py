@@ -39,6 +39,7 @@ KEYS = (
     ("space", "pause the run, and let it go on"),
     ("s", "stop the run (asks first); its state is saved"),
     ("g", "gallery: the synthetic clips of a class"),
+    ("d", "data: what is in the clips file, and real clips"),
     ("l", "loss on a logarithmic or a linear scale"),
     ("tab", "the loss of the next stage; 1 static, 2 dynamic"),
     ("v", "results or log, where both do not fit"),
@@ -59,6 +60,7 @@ class RunScreen(LiveScreen):
         Binding("space", "pause", "Pause/go on"),
         Binding("s", "stop", "Stop"),
         Binding("g", "gallery", "Gallery"),
+        Binding("d", "data", "Data"),
         Binding("l", "scale", "Log scale"),
         Binding("tab", "stage", "Loss of", show=False),
         Binding("1", "stage('static')", show=False),
@@ -216,6 +218,13 @@ class RunScreen(LiveScreen):
     def say(self, text: str, warn: bool = False) -> None:
         """A short message in the corner; its text is never markup."""
         self.app.notify(words.plain(text), severity="warning" if warn else "information", timeout=4, markup=False)
+
+    def action_data(self) -> None:
+        """The clips file that this run learns from."""
+        from vdtui.tui.clips import clips_file
+        from vdtui.tui.screens.data import DataScreen
+
+        self.app.push_screen(DataScreen(clips_file(self.run)))
 
     def action_scale(self) -> None:
         """Logarithmic or linear loss."""

@@ -27,6 +27,7 @@ WIDE = 110
 KEYS = (
     ("up down", "choose a run"),
     ("enter", "open it: curves, log, gallery, pause and stop"),
+    ("d", "data: what is in its clips file, and real clips"),
     ("q", "leave the dashboard; runs go on"),
 )
 NOTES = (
@@ -46,6 +47,7 @@ class RunsScreen(LiveScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", priority=True),
+        Binding("d", "data", "Data"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "app.leave", "Leave"),
     ]
@@ -220,6 +222,15 @@ class RunsScreen(LiveScreen):
         row = self._chosen()
         if row is not None:
             self.app.push_screen(run_screen(RunDirectory(row.path), self._clock))
+
+    def action_data(self) -> None:
+        """The clips file of the chosen run."""
+        row = self._chosen()
+        if row is not None:
+            from vdtui.tui.clips import clips_file
+            from vdtui.tui.screens.data import DataScreen
+
+            self.app.push_screen(DataScreen(clips_file(RunDirectory(row.path))))
 
     def action_help(self) -> None:
         """The keys."""

@@ -1,0 +1,125 @@
+"""The data of a run: what is in its clips file, and random real clips of a class, playing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from vdtui.tui import words
+from vdtui.tui.clips import ClipsAnswer, ask
+from vdtui.tui.previews import Panel
+from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.widgets.films import Films
+from vdtui.tui.widgets.lines import Lines
+
+WIDE = 110
+KEYS = (
+    ("left right", "the class before, the next class"),
+    ("up down", "scroll what is known of the file"),
+    ("space", "play, pause"),
+    ("escape", "back"),
+)
+NOTES = ("The clips are random real ones that the run learns from.", "The same in words: vdtui data FILE.h5")
+
+
+class DataScreen(Screen[None]):
+    """Shows the clips file ``file``; None if the run has none yet."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "turn(-1)", "Class", key_display="←→"),
+        Binding("right", "turn(1)", show=False),
+        Binding("space", "play", "Play"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("escape,d", "app.pop_screen", "Back", key_display="esc"),
+        Binding("q", "app.leave", "Leave"),
+    ]
+    AUTO_FOCUS = "VerticalScroll"
+
+    def __init__(self, file: Path | None, playing: bool = True) -> None:
+        super().__init__()
+        self.answer: ClipsAnswer | None = None
+        self._file = file
+        self._label = 0
+        self._playing = playing
+
+    def compose(self) -> ComposeResult:
+        """Class, facts beside (or above) films, keys."""
+        yield Lines(id="class")
+        with Container(id="data"):
+            with VerticalScroll():
+                yield Static(id="facts", markup=False)
+            yield Films()
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Ask for the file."""
+        self.query_one(Films).playing = self._playing
+        if self._file is None:
+            self._take(ClipsAnswer("The data of this run is not there yet: it is still to be made.", None))
+            return
+        self.query_one("#facts", Static).update(Text(f"Reading {words.plain(self._file)} ..."))
+        self.run_worker(self._ask(self._file), exclusive=True)
+
+    async def _ask(self, file: Path) -> None:
+        self._take(await asyncio.to_thread(ask, file))
+
+    @property
+    def ready(self) -> bool:
+        """Whether all is shown."""
+        return self.answer is not None and (self.answer.preview is None or self.query_one(Films).ready)
+
+    def _take(self, answer: ClipsAnswer) -> None:
+        self.answer = answer
+        lines = (words.literal(line) for line in answer.text.splitlines())
+        self.query_one("#facts", Static).update(Text("\n".join(lines)))
+        self.query_one(Films).display = answer.preview is not None
+        self._show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Side by side where there is room."""
+        self.set_class(event.size.width >= WIDE, "wide")
+        self.call_after_refresh(self._show_head)
+
+    def _show(self) -> None:
+        preview = self.answer.preview if self.answer else None
+        if preview is not None:
+            films = [Panel(f"clip {k + 1}", clip) for k, clip in enumerate(preview.clips[self._label])]
+            self.query_one(Films).show(films)
+        self._show_head()
+
+    def _show_head(self) -> None:
+        colours = self.app.theme_variables
+        preview = self.answer.preview if self.answer else None
+        head = Text(" data", f"bold {colours['primary']}", no_wrap=True, overflow="ellipsis")
+        if preview is not None:
+            name = words.short(words.plain(preview.classes[self._label]) or "(no name)", max(10, self.size.width - 40))
+            head = Text.assemble(
+                (f" {name}", f"bold {colours['primary']}"),
+                (f"   class {self._label + 1} of {len(preview.classes)}   real clips", colours["text-muted"]),
+                no_wrap=True,
+            )
+        self.query_one("#class", Lines).put(head)
+
+    def action_turn(self, by: int) -> None:
+        """Another class."""
+        if self.answer is not None and self.answer.preview is not None:
+            self._label = (self._label + by) % len(self.answer.preview.classes)
+            self._show()
+
+    def action_play(self) -> None:
+        """Play or pause."""
+        self._playing = not self._playing
+        self.query_one(Films).playing = self._playing
+
+    def action_help(self) -> None:
+        """The keys."""
+        self.app.push_screen(HelpScreen("data", KEYS, NOTES))
