@@ -82,7 +82,18 @@ class TrajectoryMatching(Objective):
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 2."""
-        return cls(setting, **preset.dynamic.mtt.model_dump())
+        table = preset.dynamic.mtt
+        return cls(
+            setting,
+            syn_steps=table.syn_steps,
+            expert_epochs=table.expert_epochs,
+            max_start_epoch=table.max_start_epoch,
+            batch=table.batch,
+            step_size=table.step_size,
+            lr_step_size=table.lr_step_size,
+            experts_per_step=table.experts_per_step,
+            unroll=table.unroll,
+        )
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per expert of this process's share."""

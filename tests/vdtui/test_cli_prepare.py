@@ -93,7 +93,7 @@ def test_mistakes_say_what_to_do(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error) as caught:
         run("prepare", *arguments)
-    assert hint in caught.value.hint
+    assert hint in caught.value.hint + caught.value.details
     assert not list(tmp_path.iterdir())
 
 

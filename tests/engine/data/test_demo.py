@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from engine.data import demo
-from engine.data.decode import DecodedVideo, Sampling, read_video
+from engine.data.decode import DecodedVideo, read_video
 from engine.data.demo import CLASSES, draw_clip, make_demo, prepare_demo
+from engine.data.layouts import VideoEntry
+from engine.data.sampling import Sampling
 from engine.data.store import ClipStore
 from engine.errors import UsageError
 
@@ -66,7 +68,7 @@ def test_files_hold_what_was_drawn(tmp_path: Path) -> None:
     for number, name in enumerate(CLASSES):
         generator = np.random.default_rng(np.random.SeedSequence([3, 0, number, 0]))
         drawn = draw_clip(generator, name.split("-")[0], name.split("-")[1])
-        outcome = read_video(folder / "train" / name / "000.mp4", Sampling(8, 64))
+        outcome = read_video(VideoEntry(folder / "train" / name / "000.mp4", name, 0, "train"), Sampling(8, 64))
         assert isinstance(outcome, DecodedVideo)
         assert outcome.length == 8
         assert np.abs(outcome.clips[0].astype(int) - drawn).mean() < 6

@@ -61,7 +61,7 @@ class RunScreen(LiveScreen):
         Binding("s", "stop", "Stop"),
         Binding("g", "gallery", "Gallery"),
         Binding("d", "data", "Data"),
-        Binding("l", "scale", "Log scale"),
+        Binding("l", "scale", show=False),
         Binding("tab", "stage", "Loss of", show=False),
         Binding("1", "stage('static')", show=False),
         Binding("2", "stage('dynamic')", show=False),
