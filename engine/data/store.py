@@ -81,7 +81,7 @@ class ClipStore:
             _require(path, min(self.std) > 0, "its std is not positive")
             self._check()
             self._pieces: dict[str, _Pieces | None] = {
-                split: _pieces(file[split]["clips"], stretches[f"/{split}/clips"], self._descriptor)
+                split: _pieces_of(file[split]["clips"], stretches[f"/{split}/clips"], self._descriptor)
                 for split in self.splits
             }
 
@@ -339,17 +339,17 @@ def _stretches(dataset: h5py.Dataset) -> np.ndarray:
     return np.array(found, np.int64).reshape(-1, 4)
 
 
-def _pieces(clips: h5py.Dataset, stretches: np.ndarray, descriptor: int) -> _Pieces | None:
-    """Where the clips lie, if they lie there as they are; raises OSError where that is not in the file."""
+def _pieces_of(clips: h5py.Dataset, stretches: np.ndarray, descriptor: int) -> _Pieces | None:
+    """Where the clips lie, if they lie there as they are; raises OSError where they cannot be clips."""
     chunk, count = (1, *clips.shape[1:]), len(clips)
     plain = clips.chunks == chunk and clips.id.get_create_plist().get_nfilters() == 0
     if not plain or not hasattr(os, "preadv"):
         return None
     rows, starts, lengths, odd = stretches.T
     size = math.prod(chunk)
-    inside = (rows >= 0) & (rows < count) & (starts >= 0) & (starts <= os.fstat(descriptor).st_size - size)
-    if len(np.unique(rows)) != count or not inside.all() or (lengths != size).any() or odd.any():
-        raise OSError("clips that are not in the file")
+    known = (rows >= 0) & (rows < count) & (lengths == size) & (odd == 0)
+    if len(np.unique(rows)) != count or not known.all():
+        raise OSError("clips of another size")
     ordered = np.empty(count, np.int64)
     ordered[rows] = starts
     return _Pieces(descriptor, ordered, size)
@@ -451,9 +451,12 @@ def _check_heaps(path: Path, descriptor: int, stretches: list[np.ndarray]) -> No
     They are anywhere between the ``stretches`` that datasets fill.
     """
     filled = np.concatenate([np.empty((0, 4), np.int64), *stretches])[:, 1:3]
+    size = os.fstat(descriptor).st_size
+    inside = (filled >= 0).all(axis=1) & (filled[:, 1] <= size) & (filled[:, 0] <= size - filled[:, 1])
+    _require(path, bool(inside.all()), "something is not in it")
     filled = filled[np.argsort(filled[:, 0])]
     begins = np.maximum.accumulate(np.concatenate([[0], filled.sum(axis=1)]))
-    ends = np.concatenate([filled[:, 0], [os.fstat(descriptor).st_size]])
+    ends = np.concatenate([filled[:, 0], [size]])
     wide = ends - begins >= HEAP_HEADER
     for begin, end in zip(begins[wide].tolist(), ends[wide].tolist(), strict=True):
         _require(path, _heaps_are_whole(descriptor, begin, end), "its texts")
@@ -464,6 +467,8 @@ def _heaps_are_whole(descriptor: int, begin: int, end: int) -> bool:
     while end - begin >= HEAP_HEADER:
         window = os.pread(descriptor, min(SEARCHED_AT_ONCE, end - begin), begin)
         position = window.find(HEAP)
+        if not window:
+            return False  # it has just become shorter
         if position < 0:
             begin += max(HEAP_HEADER, len(window) - len(HEAP) + 1)
             continue

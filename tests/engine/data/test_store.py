@@ -524,23 +524,24 @@ def test_texts_that_share_their_bytes_are_refused(copy: Path) -> None:
     refuse(copy, "more than the file holds")
 
 
-@pytest.mark.parametrize("size", [0, 48, 92, 2**16, 2**63, 2**64 - 16])
+@pytest.mark.parametrize("size", [0, 24, 2**16, 2**63, 2**64 - 16])
 def test_heaps_of_texts_without_an_end_are_refused(copy: Path, size: int) -> None:
-    """One damaged byte there, and HDF5 runs in a circle until somebody kills the process."""
-    content = bytearray(copy.read_bytes())
+    """One damaged number there, and HDF5 runs in a circle until somebody kills the process."""
+    content = copy.read_bytes()
     start, checked = content.find(b"GCOL"), 0
     while start >= 0:
-        end, place = start + int.from_bytes(content[start + 8 : start + 16], "little"), start + 16
-        for _ in range(12):
-            old = content[place + 8 : place + 16]
-            content[place : place + 16] = bytes(8) + size.to_bytes(8, "little")  # number 0: free space
-            copy.write_bytes(content)
-            read_all(copy) if 0 < size < 100 else refuse(copy, "texts")
-            content[place : place + 16] = (1).to_bytes(2, "little") + bytes(6) + old
-            place += 16 + -(-int.from_bytes(old, "little") // 8) * 8
+        place = start + 16
+        for _ in range(3):
+            free = bytes(8) + size.to_bytes(8, "little")  # number 0: free space
+            copy.write_bytes(content[:place] + free + content[place + 16 :])
+            if size == 24:
+                read_all(copy)
+            else:
+                refuse(copy, "texts")
+            place += 16 + -(-int.from_bytes(content[place + 8 : place + 16], "little") // 8) * 8
             checked += 1
-        start = content.find(b"GCOL", end)
-    assert checked >= 24
+        start = content.find(b"GCOL", start + 1)
+    assert checked >= 3
 
 
 def address_of_a_clip(path: Path) -> tuple[bytes, int]:

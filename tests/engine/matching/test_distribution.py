@@ -204,7 +204,7 @@ def test_in_bfloat16_it_is_nearly_the_same() -> None:
     assert fast.dtype == torch.float32 and fast.item() == pytest.approx(exact.item(), rel=0.05)
 
 
-# --- frames, processes, guard ------------------------------------------------------------------------------------------
+# --- frames, processes, guard ----------------------------------------------------------------------------------------
 
 
 class FlatNetwork(Network):
