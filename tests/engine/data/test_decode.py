@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.data import decode
+from engine.data import decode, pictures
 from engine.data.decode import DecodedVideo, SkippedVideo, read_video
 from engine.data.layouts.base import VideoEntry
 from engine.data.sampling import Placement, Sampling
@@ -203,7 +203,7 @@ def test_little_is_decoded(tmp_path: Path, counter: Counter) -> None:
 def test_frames_that_nobody_wants_are_not_scaled(tmp_path: Path, written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scaling costs as much as decoding. Also where the length is only known at the end, without reading twice."""
     scaled = opened = 0
-    into, begin = decode._Squarer.into, decode._Video.open
+    into, begin = pictures.Squarer.into, decode._Video.open
 
     def count(*arguments: Any) -> None:
         nonlocal scaled
@@ -215,7 +215,7 @@ def test_frames_that_nobody_wants_are_not_scaled(tmp_path: Path, written: Any, m
         opened += 1
         begin(video)
 
-    monkeypatch.setattr(decode._Squarer, "into", count)
+    monkeypatch.setattr(pictures.Squarer, "into", count)
     monkeypatch.setattr(decode._Video, "open", count_opened)
     packed = pack(write_video(tmp_path / "v.avi", moving_square(31), b_frames=1, gop=31), tmp_path / "packed.avi")
     for path in (written("H.264, short GOPs"), written("MPEG-4 in AVI, B-frames"), packed):
@@ -542,7 +542,7 @@ def test_centre_of_the_crop(tmp_path: Path) -> None:
 def test_sizes_before_the_crop(
     kind: Any, size: int, frame: tuple[int, int], aspect: float, expected: tuple[int, int]
 ) -> None:
-    squarer = decode._Squarer(Sampling(1, size, resize=kind))
+    squarer = pictures.Squarer(Sampling(1, size, resize=kind))
     assert squarer.resized(*frame, aspect) == expected
 
 
