@@ -1,7 +1,8 @@
 """One video in, clips of one size out.
 
-All that FFmpeg decodes for training data is decoded here; ``pictures`` makes it square. Real files lie (about their length), are broken, or try to name other files; whatever a file does, the answer is
-either clips or a :class:`SkippedVideo` that says why in plain words.
+All that FFmpeg decodes for training data is decoded here; ``pictures`` makes it square. Real files lie (about their
+length), are broken, or try to name other files; whatever a file does, the answer is either clips or a
+:class:`SkippedVideo` that says why in plain words.
 
 A clip needs a few frames of a video, and which ones depends on how many there are. The packets tell that without
 decoding, if the file is regular (:class:`_Track`): then only what the wanted frames rest on is decoded, and each frame
