@@ -1,6 +1,13 @@
-"""What holds for all tests: property tests without deadlines, and the same examples every time in CI."""
+"""What holds for all tests: property tests without deadlines, and the same examples every time in CI.
+
+Where pytest-xdist shares the tests among processes, each of them, and what it starts, computes with one thread: two
+processes of two threads each on two cores would wait for each other most of the time.
+"""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 from hypothesis import settings
 

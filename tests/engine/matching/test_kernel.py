@@ -729,23 +729,34 @@ def test_the_preset_is_what_it_runs_with(real: RealClips) -> None:
 # --- several processes -----------------------------------------------------------------------------------------------
 
 
-class Threads(Group):
-    """Processes of one run, played by threads."""
+class Turns(Group):
+    """Processes of one run, played by threads of which one computes at a time: torch is not asked for more."""
 
-    def __init__(self, rank: int, count: int, meeting: threading.Barrier, held: list[list[torch.Tensor]]) -> None:
+    def __init__(
+        self, rank: int, count: int, turn: threading.Lock, meeting: threading.Barrier, held: list[list[torch.Tensor]]
+    ) -> None:
         super().__init__(rank, count)
+        object.__setattr__(self, "turn", turn)
         object.__setattr__(self, "meeting", meeting)
         object.__setattr__(self, "held", held)
+
+    def wait(self) -> None:
+        """Let the others compute until all have come here."""
+        self.turn.release()
+        try:
+            self.meeting.wait(60)
+        finally:
+            self.turn.acquire()
 
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
         own = list(tensors)
         self.held[self.rank] = own
-        self.meeting.wait(20)
+        self.wait()
         sums = [torch.stack(list(same)).sum(0) for same in zip(*self.held, strict=True)]
-        self.meeting.wait(20)
+        self.wait()
         for tensor, total in zip(own, sums, strict=True):
             tensor.copy_(total)
-        self.meeting.wait(20)
+        self.wait()
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -772,16 +783,17 @@ def test_processes_share_the_work_and_not_the_result(real: RealClips, count: int
         return shares, values, [zeros if t.grad is None else t.grad for t in (synthetic.pixels, synthetic.soft_labels)]
 
     _, alone_values, alone_gradients = two_steps(*start(Group()))
-    meeting, held = threading.Barrier(count), [[] for _ in range(count)]
+    turn, meeting, held = threading.Lock(), threading.Barrier(count), [[] for _ in range(count)]
     results: dict[int, tuple[list[int], list[float], Sequence[torch.Tensor]]] = {}
     pools: dict[int, dict[str, torch.Tensor]] = {}
 
     def work(rank: int) -> None:
-        objective, synthetic = start(Threads(rank, count, meeting, held))
-        results[rank] = two_steps(objective, synthetic)
-        pools[rank] = objective.state()
+        with turn:
+            objective, synthetic = start(Turns(rank, count, turn, meeting, held))
+            results[rank] = two_steps(objective, synthetic)
+            pools[rank] = objective.state()
 
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
+    threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
