@@ -1,17 +1,18 @@
 """The two stages of a distillation, from data to report, readable from top to bottom.
 
-A run is: prepare (open or make the data), static (still images, by gradient matching), dynamic (dynamic memory and
-hallucinator, by distribution matching; the validation split chooses the iteration), evaluate (the final table on the
-test split). Everything that happens is emitted as an event; everything that could be lost is in a checkpoint. All
-randomness is derived from the seed by name and step, so a resumed run is the run that was never stopped.
+A run is: prepare (open or make the data), experts (where trajectories are matched), static (still images, by gradient
+matching), dynamic (dynamic memory and hallucinator, by any objective; the validation split chooses the iteration) or,
+for a coreset, select (real clips are chosen), and evaluate (the final table on the test split). Everything that
+happens is emitted as an event; everything that could be lost is in a checkpoint. All randomness is derived from the
+seed by name and step, so a resumed run is the run that was never stopped.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,43 +21,36 @@ from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError
-from engine.evaluation import TrialCache, network_seed, result, run_trial
-from engine.evaluation.protocols import Trial
-from engine.events import (
-    Evaluated,
-    NetworkTrained,
-    Note,
-    Progress,
-    ResultReady,
-    RunStarted,
-    StageFinished,
-    StageStarted,
-)
+from engine.evaluation import STRICT
+from engine.evaluation.teacher import Teacher
+from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.learning import Learning, Selection
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Objective, Setting
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
 from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
+from engine.models.precision import deterministic
 from engine.pace import NetworkPace, UnitPace
 from engine.parallel import joined, local_device
+from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
-from engine.runs.files import write_json
 from engine.runs.session import RunSession
 from engine.seeds import derive, generator
+from engine.selection import coreset, select_coreset
 from engine.synthetic import (
-    Coreset,
     Pixels,
+    Provenance,
     StaticDynamic,
     StaticImages,
-    StillVideo,
     SyntheticSet,
     Temporal,
     fit_dynamic,
-    load_set,
     residual_dynamic,
+    save_synthetic,
 )
-from engine.work import Work, experts_folder, open_data, prepare, train_and_val
+from engine.table import final_table
+from engine.work import Work, experts_folder, networks_folder, open_data, prepare, train_and_val
 
 
 def distill(session: RunSession, preset: Preset) -> None:
@@ -78,10 +72,12 @@ def distill(session: RunSession, preset: Preset) -> None:
         trajectories = None
         if "experts" in stages and reached <= stages.index("dynamic"):
             trajectories = expert_trajectories(work)
+        if "select" in stages and reached <= stages.index("select"):
+            choose_coreset(work)
         static = None
         if "static" in stages:
             static = learn_static(work, checkpoint if reached <= stages.index("static") else None, checkpoint)
-        if reached <= stages.index("dynamic"):
+        if "dynamic" in stages and reached <= stages.index("dynamic"):
             resume = checkpoint if checkpoint and checkpoint.stage == "dynamic" else None
             learn_dynamic(work, static, trajectories, resume)
         if group.leads:
@@ -89,18 +85,6 @@ def distill(session: RunSession, preset: Preset) -> None:
     if group.leads:
         session.complete()
         write_html(session.run, session.run.report)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """The same seed gives the same bytes: torch prefers deterministic kernels inside."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
 # --- experts ---------------------------------------------------------------------------------------------------------
@@ -193,6 +177,42 @@ def start_static(work: Work) -> torch.Tensor:
     if work.preset.static.init == "median":
         return clips.median(dim=3).values.contiguous()
     return clips[:, :, :, 0].contiguous()
+
+
+# --- coresets --------------------------------------------------------------------------------------------------------
+
+
+def choose_coreset(work: Work) -> None:
+    """The real clips of a coreset, by the features of a network that is trained on all training clips, or seeded."""
+    session, table = work.session, work.preset.selection
+    began = time.monotonic()
+    session.emit(StageStarted("select", 0, 1))
+    network = None if table.method == "random" else feature_network(work)
+    chosen = select_coreset(
+        work.train, table.method, work.preset.synthetic.ipc, work.seed, network, work.precision, check=session.check
+    )
+    clips = coreset(work.train, chosen)
+    if work.group.leads:
+        origin = Provenance(work.preset.title, work.seed, 0, work.preset.evaluation.protocol)
+        for path in (session.run.best, session.run.last):
+            save_synthetic(path, clips, origin, "uint8")
+        session.emit(PreviewSaved("select", 0, save_preview(session.run.previews, "select", 0, clips)))
+    document = {"data": work.fingerprint}
+    session.save_checkpoint(Checkpoint("evaluate", 0, {"chosen": chosen.numpy()}, document))
+    session.emit(StageFinished("select", round(time.monotonic() - began, 3)))
+
+
+def feature_network(work: Work) -> Network:
+    """The network whose features clips are chosen by; a trained one is kept, and shared by the runs of a folder."""
+    table, model, spec = work.preset.selection, work.preset.evaluation.models[0], work.spec
+    if table.features == "seeded":
+        seed = derive(work.seed, "features")
+        return video_model(model, len(spec.classes), spec.frames, spec.height, seed, work.device)
+    recipe = dataclasses.replace(work.judge.recipe(model), batch=table.batch, protocol=STRICT)
+    trained = Teacher(networks_folder(work.session.run.path.parent), work.train, recipe, table.epochs, work.seed)
+    what = f"training the network whose features clips are chosen by, {table.epochs} epochs"
+    pace = NetworkPace(work.session, "select", what, step=0, total=1, networks=1, trained=0, seconds=0.0)
+    return trained.network(pace.watch)
 
 
 # --- stage 2 ---------------------------------------------------------------------------------------------------------
@@ -316,82 +336,3 @@ def start_hallucinator(work: Work) -> Hallucinator:
         with seeded(derive(work.seed, "hallucinator"), torch.device("cpu")):
             return Hallucinator(number).to(work.device)
     return Hallucinator.identity(work.spec.std, number).to(work.device)
-
-
-# --- the final table -------------------------------------------------------------------------------------------------
-
-
-def final_table(work: Work) -> None:
-    """Networks trained on the chosen set, on random real clips and on the still video, tested on the test split."""
-    session, number = work.session, work.preset.evaluation.repeats
-    chosen = load_set(session.run.best, work.device)
-    rows = list(table_rows(work, chosen.synthetic))
-    began = time.monotonic()
-    session.emit(StageStarted("evaluate", 0, len(rows) * number))
-    done = 0
-    for what, sets, precision in rows:
-        trials: list[Trial] = []
-        is_chosen = what == chosen.synthetic.kind
-        step = chosen.provenance.step if is_chosen else 0
-        for k in range(number):
-            seed = network_seed(work.seed, "final", k)
-            pace = NetworkPace(
-                session,
-                "evaluate",
-                f"{what}: network {k + 1} of {number}",
-                step=done,
-                total=len(rows) * number,
-                networks=len(rows) * number,
-                trained=done,
-                seconds=time.monotonic() - began,
-            )
-            cache = TrialCache(session.run, f"{what}-test-{step:06d}")
-            recipe = work.recipe_of(chosen.provenance.step_size) if is_chosen else work.recipe
-            trials.append(run_trial(sets(k), work.test, recipe, seed, cache, pace.watch))
-            done += 1
-            session.emit(Progress("evaluate", done, len(rows) * number, 0.0, ""))
-            session.emit(NetworkTrained(what, step, "test", seed, trials[-1].outcome.top1, trials[-1].seconds))
-        row = result(
-            what,
-            sets(0),
-            trials,
-            precision=precision,
-            selected_on=chosen.provenance.selected_on if is_chosen else "none",
-            protocol=work.preset.evaluation.protocol,
-            model=work.recipe.model,
-            data_fingerprint=work.fingerprint,
-            step=step if is_chosen else None,
-        )
-        session.emit(
-            Evaluated(
-                what,
-                step,
-                "test",
-                row["top1"]["mean"],
-                row["top1"]["std"],
-                tuple(row["top1"]["values"]),
-                row["seconds"],
-            )
-        )
-        session.emit(ResultReady(row))
-        write_json(session.run.evaluations / f"result-{what}.json", row)
-    session.emit(StageFinished("evaluate", round(time.monotonic() - began, 3)))
-
-
-def table_rows(work: Work, chosen: SyntheticSet) -> Iterator[tuple[str, Callable[[int], SyntheticSet], str]]:
-    """Rows of the final table: name, the set of network k, stored precision. Random clips are drawn anew for each k."""
-    yield chosen.kind, lambda k: chosen, "float32"
-    yield "random", lambda k: random_clips(work, k), "uint8"
-    if isinstance(chosen, StaticDynamic):
-        yield "static-only", lambda k: StillVideo(work.spec, chosen.ipc, chosen.static), "float32"
-
-
-def random_clips(work: Work, number: int) -> Coreset:
-    """As many random real training clips per class as the synthetic set has instances."""
-    ipc = work.preset.synthetic.ipc
-    chosen = []
-    for label in range(len(work.spec.classes)):
-        own = work.train.pick(label, ipc, generator(work.seed, "random-clips", number, label))
-        chosen.append(own[torch.arange(ipc) % len(own)])
-    clips = work.train.clips(torch.cat(chosen)).unflatten(0, (-1, ipc))
-    return Coreset(work.spec, clips.transpose(2, 3).contiguous())

@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 SCHEMA = "vdtui.events"
 SCHEMA_VERSION = 1
 
-STAGES = ("prepare", "experts", "static", "dynamic", "evaluate")
-"""The stages of a run in their order; one with plain pixels has no ``static``, only trajectory matching ``experts``."""
+STAGES = ("prepare", "experts", "static", "dynamic", "select", "evaluate")
+"""The stages of a run in their order, of which each has some: one with plain pixels has no ``static``, only trajectory
+matching ``experts``, and a coreset has ``select`` in place of what is learned."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from engine.errors import DivergedError, StopRequested
-from engine.evaluation import TrialCache, mean_std, network_seed, run_trial
+from engine.evaluation import TrialCache, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, PreviewSaved, StageFinished, StageStarted, Step
 from engine.matching import Objective
 from engine.pace import NetworkPace, StepPace
@@ -46,7 +46,7 @@ class Selection:
 
     def seconds_left(self, step: int) -> float:
         """What the evaluations after ``step`` will take, judging by those that were made."""
-        if self._work.val is None or not self._seconds:
+        if self._work.choosing is None or not self._seconds:
             return 0.0
         number = sum(later > step for later in candidate_steps(self._work.preset.dynamic))
         return number * mean_std(self._seconds)[0]
@@ -59,7 +59,7 @@ class Selection:
         """Evaluate the set as it is at ``step``, and keep it if it is the best so far."""
         work = self._work
         accuracy = None
-        if work.val is not None:
+        if work.choosing is not None:
             accuracy = self._accuracy(step)
         if accuracy is None or self.best_accuracy is None or accuracy > self.best_accuracy:
             self.best_step, self.best_accuracy = step, accuracy
@@ -70,7 +70,7 @@ class Selection:
     def provenance(self, step: int, accuracy: float | None) -> Provenance:
         """What the file says of itself."""
         protocol = self._work.preset.evaluation.protocol
-        selected_on = "none" if self._work.val is None else "val"
+        selected_on = "none" if self._work.choosing is None else self._work.choosing[1]
         title, seed = self._work.preset.title, self._work.seed
         return Provenance(title, seed, step, protocol, selected_on, accuracy, self._step_size())
 
@@ -80,12 +80,12 @@ class Selection:
 
     def _accuracy(self, step: int) -> float:
         work, number = self._work, self._work.preset.evaluation.selection_repeats
-        assert work.val is not None
-        recipe = work.recipe_of(self._step_size())
+        assert work.choosing is not None
+        real, split = work.choosing
+        recipe = work.judge.recipe(work.preset.evaluation.models[0], self._step_size())
         began = time.monotonic()
         values = []
-        for k in range(number):
-            seed = network_seed(work.seed, "selection", k)
+        for k, seed in enumerate(work.judge.seeds("selection", number)):
             what = f"evaluating step {step}: network {k + 1} of {number}"
             pace = NetworkPace(
                 work.session,
@@ -97,14 +97,14 @@ class Selection:
                 trained=k,
                 seconds=time.monotonic() - began,
             )
-            cache = TrialCache(work.session.run, f"synthetic-val-{step:06d}")
-            trial = run_trial(self._synthetic, work.val, recipe, seed, cache, pace.watch)
+            cache = TrialCache(work.session.run.evaluations, f"synthetic-{split}-{step:06d}")
+            trial = work.judge.trial(self._synthetic, real, recipe, seed, cache, pace.watch)
             values.append(trial.outcome.top1)
-            work.session.emit(NetworkTrained("synthetic", step, "val", seed, trial.outcome.top1, trial.seconds))
-        mean, std = mean_std(values)
+            work.session.emit(NetworkTrained("synthetic", step, split, seed, trial.outcome.top1, trial.seconds))
+        mean, std = mean_std(values, work.judge.protocol)
         seconds = time.monotonic() - began
         self._seconds.append(seconds)
-        work.session.emit(Evaluated("synthetic", step, "val", mean, std, tuple(values), round(seconds, 3)))
+        work.session.emit(Evaluated("synthetic", step, split, mean, std, tuple(values), round(seconds, 3)))
         return mean
 
 

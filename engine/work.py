@@ -5,7 +5,6 @@ Opening the data, checking it against the preset and holding a validation split 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from engine.data.demo import prepare_demo
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore, SplitView
 from engine.errors import StopRequested
-from engine.evaluation import Recipe
+from engine.evaluation import PROTOCOLS
 from engine.events import Note, StageFinished, StageStarted
+from engine.judge import Judge
 from engine.models import choose_precision
 from engine.pace import UnitPace
 from engine.parallel import ALONE, Group
@@ -45,6 +45,7 @@ class Work:
     test: RealClips
     device: torch.device
     precision: torch.dtype
+    judge: Judge
     group: Group = ALONE
 
     def check(self) -> None:
@@ -63,18 +64,11 @@ class Work:
         return self.preset.run.seed
 
     @property
-    def recipe(self) -> Recipe:
-        """How networks are trained to judge a set."""
-        table = self.preset.evaluation
-        return Recipe(
-            table.models[0], table.epochs, table.lr, table.momentum, table.weight_decay, table.batch, self.precision
-        )
-
-    def recipe_of(self, step_size: float | None) -> Recipe:
-        """How networks are trained on a synthetic set for which MTT learned ``step_size``."""
-        if step_size is None or not self.preset.evaluation.use_learned_lr:
-            return self.recipe
-        return dataclasses.replace(self.recipe, lr=step_size)
+    def choosing(self) -> tuple[RealClips, str] | None:
+        """The clips on which the iteration is chosen, and the name of their split; None: the last one is taken."""
+        if self.judge.protocol.selected_on == "test":
+            return self.test, "test"
+        return None if self.val is None else (self.val, "val")
 
 
 def prepare(session: RunSession, preset: Preset, device: torch.device, group: Group = ALONE) -> Work:
@@ -87,16 +81,19 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
     train, val = train_and_val(store, preset)
     test = store.split("test")
     precision = choose_precision(preset.run.precision, device)
+    real_train = RealClips(train, spec, device).keep_on_device()
+    networks = networks_folder(session.run.path.parent)
     work = Work(
         session,
         preset,
         spec,
         store.fingerprint,
-        RealClips(train, spec, device).keep_on_device(),
+        real_train,
         RealClips(val, spec, device).keep_on_device() if len(val) else None,
         RealClips(test, spec, device).keep_on_device(),
         device,
         precision,
+        Judge(preset.evaluation, real_train, preset.run.seed, precision, networks),
         group,
     )
     if group.leads:
@@ -106,15 +103,23 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
         Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
     )
     session.emit(Note("info", ahead(work)))
-    if work.val is None:
+    if work.judge.protocol.selected_on == "test":
+        text = f"protocol {work.judge.protocol.name}, as published: the best iteration is chosen on the test split"
+        session.emit(Note("warning", f"{text}, which flatters the number"))
+    elif work.val is None and "dynamic" in preset.stages:
         session.emit(Note("warning", "no validation split: the last iteration is taken, not the best one"))
     session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
     return work
 
 
 def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitView]:
-    """What is learned from, and what the iteration is chosen on: the data's own split, or one held out of training."""
+    """What is learned from, and what the iteration is chosen on: the data's own split, or one held out of training.
+
+    A protocol that chooses on the test split holds nothing out.
+    """
     whole = store.split("train")
+    if PROTOCOLS[preset.evaluation.protocol].selected_on == "test":
+        return whole.holdout(0.0, 0)
     if "val" in store.splits and len(store.split("val")):
         return whole, store.split("val")
     return whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
@@ -128,21 +133,29 @@ def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
 def ahead(work: Work) -> str:
     """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
     preset, evaluation = work.preset, work.preset.evaluation
+    models = "" if len(evaluation.models) == 1 else f"{len(evaluation.models)} models x "
+    if "dynamic" not in preset.stages:
+        return f"ahead: {models}{evaluation.repeats} networks for every row of the final table"
     experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
-    evaluations = len(candidate_steps(preset.dynamic)) if work.val is not None else 0
+    evaluations = len(candidate_steps(preset.dynamic)) if work.choosing is not None else 0
     rows = 3 if "static" in preset.stages else 2
     clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
     return (
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
-        f"iteration, {rows} x {evaluation.repeats} for the final table; each is trained on {clips:,} clips"
+        f"iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on {clips:,} clips"
     )
 
 
 def experts_folder(runs: Path) -> Path:
     """Where the runs of the folder ``runs`` keep their experts, and share them."""
     return runs / ".data" / "experts"
+
+
+def networks_folder(runs: Path) -> Path:
+    """Where the runs of the folder ``runs`` keep networks that were trained on all of their data, and share them."""
+    return runs / ".data" / "networks"
 
 
 def open_data(

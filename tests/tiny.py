@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,10 @@ class FakeView:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(self.pixels.tobytes() + self.labels.tobytes()).hexdigest()
 
     def clips(self, indices: Any) -> np.ndarray:
         return self.pixels[indices]

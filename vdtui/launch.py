@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import engine
 from engine.runs import RunDirectory
 from engine.runs.files import storage_errors
-from engine.runs.status import Status
+from engine.runs.status import queued_again
 
 WORKER_ENVIRONMENT = {
     # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
@@ -30,7 +29,7 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     """
     if run.control().want != "run":
         run.request("run")
-    Status(state="queued", heartbeat=time.time()).save(run.status_file)
+    queued_again(run.status_file).save(run.status_file)
     # Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
     home = Path(str(engine.__file__)).parent.parent
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []

@@ -53,6 +53,14 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] =
     return validate(tables, label)
 
 
+def override(preset: Preset, overrides: Mapping[str, Any] | Iterable[str], label: str) -> Preset:
+    """``preset`` with ``overrides`` as in ``load_preset``; raises PresetError, naming ``label``."""
+    tables = preset.tables()
+    for key, value in _override_items(overrides):
+        _set(tables, key, value)
+    return validate(tables, label)
+
+
 def validate(tables: dict[str, Any], label: str) -> Preset:
     """``tables`` as a Preset; raises PresetError, naming ``label`` and the first key that is wrong."""
     try:

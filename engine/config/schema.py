@@ -41,7 +41,10 @@ class DatasetTable(_Table):
 class SyntheticTable(_Table):
     """What is learned, and so what is stored."""
 
-    kind: Literal["static-dynamic", "pixels"] = Field("static-dynamic", description="parameterisation of the clips")
+    kind: Literal["static-dynamic", "pixels", "coreset", "full"] = Field(
+        "static-dynamic",
+        description="parameterisation of the clips; coreset: real clips that are chosen, full: all of them",
+    )
     ipc: Count = Field(1, description="instances per class")
     statics_per_instance: Count = Field(2, description="still images that an instance owns (static-dynamic)")
     dynamics_per_instance: Count = Field(2, description="one-channel videos that an instance owns (static-dynamic)")
@@ -131,6 +134,19 @@ class DynamicTable(_Table):
     frepo: FrepoTable = FrepoTable()
 
 
+class SelectionTable(_Table):
+    """How the real clips of a coreset are chosen (synthetic.kind = coreset)."""
+
+    method: Literal["random", "herding", "k-center"] = Field(
+        "random", description="random; herding (Welling 2009); k-center: greedy (Sener and Savarese 2018)"
+    )
+    features: Literal["trained", "seeded"] = Field(
+        "trained", description="of a network trained on all training clips, or of one with its first random weights"
+    )
+    epochs: Count = Field(20, description="passes over the training clips to train that network")
+    batch: Count = Field(16, description="clips per step of that training")
+
+
 class ExpertsTable(_Table):
     """The experts of MTT: networks trained on all real clips, whose weights are kept after every epoch."""
 
@@ -148,12 +164,20 @@ class ExpertsTable(_Table):
 class EvaluationTable(_Table):
     """How a synthetic set is judged: networks trained on it from scratch."""
 
-    protocol: Literal["strict"] = Field("strict", description="strict: chosen on validation, tested once, seeded")
-    models: Annotated[tuple[Literal["convnet3d"], ...], Field(min_length=1, max_length=1, strict=False)] = Field(
+    protocol: Literal["strict", "strict-strong", "strict-teacher", "vdsd"] = Field(
+        "strict",
+        description="strict: chosen on validation, tested once per video; -strong: AdamW, crops, flips; -teacher: soft "
+        "labels too; vdsd: as published, chosen on test",
+    )
+    models: Annotated[tuple[Literal["convnet3d"], ...], Field(min_length=1, max_length=9, strict=False)] = Field(
         ("convnet3d",), description="networks to train"
     )
     epochs: Count = Field(500, description="passes over the synthetic set")
     lr: Rate = Field(0.01, description="learning rate, divided by 10 half way")
+    labels: Literal["hard", "own"] = Field(
+        "hard", description="hard: the class; own: the set's learned ones, by squared error, for rivals centred ones"
+    )
+    teacher_epochs: Count = Field(30, description="passes over all training clips to train a teacher (strict-teacher)")
     use_learned_lr: bool = Field(
         False, description="train on the synthetic set with the step size that MTT learned, in place of lr"
     )
@@ -187,6 +211,7 @@ class Preset(_Table):
     static: StaticTable = StaticTable()
     dynamic: DynamicTable = DynamicTable()
     experts: ExpertsTable = ExpertsTable()
+    selection: SelectionTable = SelectionTable()
     evaluation: EvaluationTable = EvaluationTable()
     run: RunTable = RunTable()
 
@@ -195,16 +220,20 @@ class Preset(_Table):
         table, synthetic = self.dynamic, self.synthetic
         if table.lr_dynamic == 0 and table.lr_hallucinator == 0 and table.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
-        if synthetic.kind == "pixels" and table.train_static:
-            raise ValueError("dynamic.train_static needs a static memory, which synthetic.kind = pixels has not")
-        if synthetic.kind == "pixels" and synthetic.dynamic_size is not None:
-            raise ValueError("synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = pixels has not")
+        if synthetic.kind != "static-dynamic" and table.train_static:
+            kind = synthetic.kind
+            raise ValueError(f"dynamic.train_static needs a static memory, which synthetic.kind = {kind} has not")
+        if synthetic.kind != "static-dynamic" and synthetic.dynamic_size is not None:
+            kind = synthetic.kind
+            raise ValueError(f"synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = {kind} has not")
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
         if synthetic.labels == "learned" and table.objective != "frepo":
             raise ValueError("synthetic.labels = learned needs dynamic.objective = frepo, which learns them")
         if self.evaluation.use_learned_lr and table.objective != "mtt":
             raise ValueError("evaluation.use_learned_lr needs dynamic.objective = mtt, which learns it")
+        if self.evaluation.protocol == "strict-teacher" and self.evaluation.labels == "own":
+            raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
         if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
             raise ValueError("experts.epochs ends before dynamic.mtt.max_start_epoch + expert_epochs - 1")
         return self
@@ -217,6 +246,10 @@ class Preset(_Table):
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that this preset runs, in order."""
+        if self.synthetic.kind == "full":
+            return ("prepare", "evaluate")
+        if self.synthetic.kind == "coreset":
+            return ("prepare", "select", "evaluate")
         experts = ("experts",) if self.dynamic.objective == "mtt" else ()
         statics = ("static",) if self.synthetic.kind == "static-dynamic" else ()
         return ("prepare", *experts, *statics, "dynamic", "evaluate")

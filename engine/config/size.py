@@ -17,7 +17,9 @@ def stored_values(table: SyntheticTable, classes: int, frames: int, size: int) -
     instances = classes * table.ipc
     stored_frames = frames if table.n_syn is None else table.n_syn * table.segments
     labels = instances * classes if table.labels == "learned" else 0
-    if table.kind == "pixels":
+    if table.kind == "full":
+        return 0  # all of the data: nothing is stored beside it
+    if table.kind in ("pixels", "coreset"):
         return instances * stored_frames * 3 * size**2 + labels
     side = table.dynamic_size or size
     static = instances * table.statics_per_instance * 3 * size**2

@@ -57,9 +57,17 @@ class RealClips:
     def __len__(self) -> int:
         return len(self.view)
 
+    def digest(self) -> str:
+        """A fingerprint of which real clips these are."""
+        return self.view.identity
+
     def available(self, label: int) -> int:
         """How many clips the class has."""
         return len(self._by_class[label])
+
+    def of_class(self, label: int) -> torch.Tensor:
+        """Indices of the clips of a class, ascending."""
+        return self._by_class[label]
 
     def pick(self, label: int, number: int, rng: torch.Generator) -> torch.Tensor:
         """Indices of up to ``number`` different clips of a class."""

@@ -252,6 +252,13 @@ class SplitView:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def identity(self) -> str:
+        """A fingerprint of which clips of which data these are."""
+        sha = hashlib.sha256(f"{self.store.fingerprint} {self.name}".encode())
+        sha.update(np.ascontiguousarray(self._rows, dtype="<i8").tobytes())
+        return sha.hexdigest()[:32]
+
     def clips(self, indices: Any) -> np.ndarray:
         """Clips at ``indices`` (any order, repeats allowed) in that order, uint8 (len(indices), T, H, W, 3)."""
         return self.store._read(self.name, self._rows[_indices(indices)])

@@ -1,20 +1,22 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
-from engine.evaluation.protocols import (
-    PROTOCOLS,
-    TrialCache,
-    mean_std,
-    network_seed,
-    result,
-    run_trial,
-)
-from engine.evaluation.training import Outcome, Recipe, evaluate_network, outcome, train_network
+from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed
+from engine.evaluation.results import Subject, mean_std, result
+from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
+from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
 
 __all__ = [
+    "FRAMES",
     "PROTOCOLS",
+    "STRICT",
     "Outcome",
+    "Protocol",
     "Recipe",
+    "Subject",
+    "TrainingData",
+    "Trial",
     "TrialCache",
+    "digest",
     "evaluate_network",
     "mean_std",
     "network_seed",

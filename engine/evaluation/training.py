@@ -1,31 +1,25 @@
-"""Training a network from scratch on a small set of clips, and testing it on real ones."""
+"""Training a network from scratch on a set of clips, and testing it on real ones."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from engine.data.batches import RealClips
+from engine.evaluation.augmentation import crop_and_flip, reorder
+from engine.evaluation.protocols import STRICT, Protocol, Recipe, as_seen
+from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
 from engine.seeds import derive, generator
-from engine.synthetic.base import SyntheticSet
+from engine.synthetic.base import Draw, SyntheticSet
 
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: SGD for ``epochs`` passes, the rate divided by 10 half way; hard labels."""
-
-    model: str
-    epochs: int
-    lr: float
-    momentum: float
-    weight_decay: float
-    batch: int
-    precision: torch.dtype = torch.float32
+TrainingData = SyntheticSet | RealClips
+"""What a network can be trained on: a small set, or all real clips of a split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,35 +37,81 @@ class Outcome:
 
 
 def train_network(
-    synthetic: SyntheticSet, recipe: Recipe, seed: int, watch: Callable[[float], None] = lambda fraction: None
-) -> nn.Module:
-    """A network trained from scratch on ``synthetic``, whose clips are drawn anew for every epoch.
+    data: TrainingData,
+    recipe: Recipe,
+    seed: int,
+    watch: Callable[[float], None] = lambda fraction: None,
+    teacher: nn.Module | None = None,
+) -> Network:
+    """A network trained from scratch on ``data``; the clips of a synthetic set are drawn anew for every epoch.
 
-    The network's start, the draws, the order and the dropout come from ``seed``; the caller's random state is not
-    touched. ``watch`` is called before every training step with the part that is done, and may raise.
+    The network's start, the draws, the order, the augmentation and the dropout come from ``seed``; the caller's random
+    state is not touched. ``watch`` is called before every training step with the part that is done, and may raise.
+    ``teacher`` gives the labels where the protocol wants one's.
     """
-    spec, device = synthetic.spec, synthetic.device
+    spec, device, protocol = data.spec, data.device, recipe.protocol
+    assert (teacher is not None) == protocol.teacher
     network = video_model(recipe.model, len(spec.classes), spec.frames, spec.height, derive(seed, "init"), device)
-    optimiser = torch.optim.SGD(
-        network.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
+    optimiser = _optimiser(network, recipe, recipe.rate)
     network.train()
     with seeded(derive(seed, "dropout"), device):
         for epoch in range(recipe.epochs):
-            if epoch == (recipe.epochs + 1) // 2:
-                optimiser.param_groups[0]["lr"] = recipe.lr / 10
-            rng = generator(seed, "epoch", epoch)
-            with torch.no_grad():
-                drawn = synthetic.draw(rng)
-            clips, labels = drawn.clips, drawn.labels
-            for chosen in torch.randperm(len(labels), generator=rng).to(device).split(recipe.batch):
+            if protocol.adamw:
+                rate = recipe.rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+                optimiser.param_groups[0]["lr"] = rate
+            elif epoch == (recipe.epochs + 1) // 2:
+                if protocol.restart:
+                    optimiser = _optimiser(network, recipe, recipe.rate / 10)
+                optimiser.param_groups[0]["lr"] = recipe.rate / 10
+            for number, drawn in enumerate(one_pass(data, generator(seed, "epoch", epoch), recipe.batch)):
                 watch(epoch / recipe.epochs)
+                clips = reorder(drawn.clips, recipe.frames, generator(seed, "frames", epoch, number))
+                if protocol.augment:
+                    clips = crop_and_flip(clips, generator(seed, "augment", epoch, number))
+                clips = as_seen(clips, spec, protocol)
                 with autocast(device, recipe.precision):
-                    logits = network(clips[chosen])
+                    logits = network(clips)
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(logits.float(), labels[chosen]).backward()
+                _loss(logits.float(), drawn, clips, recipe, teacher).backward()
                 optimiser.step()
     return network.eval()
+
+
+def _optimiser(network: nn.Module, recipe: Recipe, rate: float) -> torch.optim.Optimizer:
+    if recipe.protocol.adamw:
+        return torch.optim.AdamW(network.parameters(), rate, weight_decay=recipe.decay)
+    return torch.optim.SGD(network.parameters(), rate, momentum=recipe.momentum, weight_decay=recipe.decay)
+
+
+def one_pass(data: TrainingData, rng: torch.Generator, batch: int) -> Iterator[Draw]:
+    """One epoch in batches: every instance of a synthetic set, drawn anew, or every real clip; in a random order."""
+    if isinstance(data, RealClips):
+        for chosen in torch.randperm(len(data), generator=rng).split(batch):
+            labels = data.labels[chosen].to(data.device)
+            yield Draw(data.clips(chosen), labels, labels)
+        return
+    with torch.no_grad():
+        drawn = data.draw(rng)
+    for chosen in torch.randperm(len(drawn.labels), generator=rng).to(data.device).split(batch):
+        yield Draw(drawn.clips[chosen], drawn.labels[chosen], drawn.targets[chosen])
+
+
+def _loss(
+    logits: torch.Tensor, drawn: Draw, clips: torch.Tensor, recipe: Recipe, teacher: nn.Module | None
+) -> torch.Tensor:
+    if teacher is not None:
+        with torch.no_grad(), autocast(clips.device, recipe.precision):
+            said = teacher(clips).float().softmax(1)
+        return nn.functional.cross_entropy(logits, said)
+    if recipe.labels == "own":
+        targets = drawn.targets if drawn.targets.dim() == 2 else centred(drawn.labels, logits.shape[1])
+        return nn.functional.mse_loss(logits, targets)
+    return nn.functional.cross_entropy(logits, drawn.labels)
+
+
+def centred(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Labels (N) as kernel regression starts from them: (one-hot - 1/C) / sqrt(C/10), (N, C) (Zhou et al. 2022)."""
+    return (nn.functional.one_hot(labels, classes).float() - 1 / classes) / math.sqrt(classes / 10)
 
 
 @torch.inference_mode()
@@ -81,14 +121,54 @@ def evaluate_network(
     precision: torch.dtype,
     watch: Callable[[float], None] = lambda fraction: None,
     size: int = 32,
+    *,
+    protocol: Protocol = STRICT,
+    batch: int = 256,
+    seed: int = 0,
 ) -> Outcome:
-    """Classify every clip of ``real``; logits are averaged over the clips of a video, accuracies are per video."""
+    """Test ``network`` on ``real`` as ``protocol`` does; at most ``size`` clips go through it at once.
+
+    Either every clip once, logits averaged over the clips of a video, accuracies per video; or the protocol's passes of
+    random clips and flips, drawn from ``seed``, each in batches of ``batch``, accuracies per clip.
+    """
+    video = torch.tensor(real.view.video)
+    if protocol.passes:
+        logits, labels = [], []
+        for clips, of_batch in random_passes(real, protocol.passes, batch, seed):
+            watch(1.0)
+            shown = as_seen(clips, real.spec, protocol)
+            logits += [_logits(network, part, precision) for part in shown.split(size)]
+            labels.append(of_batch)
+        every = torch.cat(labels)
+        return outcome(torch.cat(logits), every, torch.arange(len(every)), len(real.spec.classes))
     logits = []
     for clips, _ in real.batches(size):
         watch(1.0)
-        with autocast(real.device, precision):
-            logits.append(network(clips).float().cpu())
-    return outcome(torch.cat(logits), real.labels, torch.tensor(real.view.video), len(real.spec.classes))
+        logits.append(_logits(network, clips, precision))
+    return outcome(torch.cat(logits), real.labels, video, len(real.spec.classes))
+
+
+def _logits(network: nn.Module, clips: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+    with autocast(clips.device, precision):
+        return network(clips).float().cpu()
+
+
+def random_passes(real: RealClips, passes: int, batch: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of ``passes`` passes over the videos: a random clip of each, half of them flipped, and their labels."""
+    video = torch.tensor(real.view.video)
+    _, group = torch.unique(video, return_inverse=True)
+    order = group.argsort(stable=True)
+    counts = torch.bincount(group)
+    first = counts.cumsum(0) - counts
+    for number in range(passes):
+        rng = generator(seed, "test-pass", number)
+        offset = (torch.rand(len(counts), generator=rng, dtype=torch.float64) * counts).long()
+        flip = torch.rand(len(counts), generator=rng) < 0.5
+        chosen = order[first + offset]
+        for part, flipped in zip(chosen.split(batch), flip.split(batch), strict=True):
+            clips = real.clips(part)
+            where = flipped.to(clips.device).view(-1, 1, 1, 1, 1)
+            yield torch.where(where, clips.flip(-1), clips), real.labels[part]
 
 
 def outcome(logits: torch.Tensor, labels: torch.Tensor, video: torch.Tensor, classes: int) -> Outcome:

@@ -26,3 +26,9 @@ def image_model(classes: int, size: int, seed: int, device: torch.device) -> Con
     with seeded(seed, device):
         network = ConvNet(classes, size)
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def check_model(name: str, frames: int, size: int) -> None:
+    """Raise DataError if the network ``name`` cannot take clips of ``frames`` frames of ``size`` x ``size`` pixels."""
+    with torch.device("meta"):
+        VIDEO_MODELS[name](2, frames, size)

@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import StopRequested, VdtuiError
-from engine.events import CheckpointSaved, Continued, Event, Paused, RunCompleted, RunFailed, RunStopped
+from engine.events import CheckpointSaved, Continued, Event, Paused, RunCompleted, RunFailed, RunStopped, to_record
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
 from engine.runs.directory import RunDirectory
 from engine.runs.log import EventLog
+from engine.runs.standing import Standing
 from engine.runs.status import HEARTBEAT_SECONDS, Status, current_process
 
 POLL_SECONDS = 0.2
@@ -48,7 +49,8 @@ class RunSession:
         self._began = time.monotonic()
         try:
             self._log = EventLog(self.run.events_file)
-            self._say(**dataclasses.asdict(current_process("running")))
+            self._standing = Standing.of_log(self.run.events_file)
+            self._say(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
         except BaseException:
             self._lock.release()
             raise
@@ -104,6 +106,9 @@ class RunSession:
         self._log.append(event)
         for listener in self._listeners:
             listener(event)
+        if self._standing.add(to_record(event, time.time())):
+            with self._status_guard:
+                self._status = dataclasses.replace(self._status, **self._standing.fields)
         stage, step, total = (getattr(event, name, None) for name in ("stage", "step", "total"))
         if stage is not None and step is not None and total is not None:
             with self._status_guard:  # the heartbeat writes it out

@@ -118,9 +118,9 @@ class RunState:
         """The accuracy on the validation split by which the best step was chosen."""
         return self.best[1] if self.best else None
 
-    def accuracy_curve(self, what: str = "synthetic", split: str = "val") -> list[Accuracy]:
-        """The evaluations of ``what`` on ``split`` by step."""
-        return [accuracy for accuracy in self.accuracies if (accuracy.what, accuracy.split) == (what, split)]
+    def accuracy_curve(self, what: str = "synthetic") -> list[Accuracy]:
+        """The evaluations of ``what`` by step, on the split that chooses the iteration."""
+        return [accuracy for accuracy in self.accuracies if accuracy.what == what]
 
     def add(self, record: dict[str, Any]) -> None:
         """Fold one record of the log in. Unknown events and records with missing fields change nothing."""
@@ -177,7 +177,7 @@ class RunState:
                 self.best = None
         if stage == "evaluate" and step <= 0:
             self.results = []
-            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.split != "test"]
+            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.what == "synthetic"]
 
     def _on_stage_finished(self, record: dict[str, Any], time: float) -> None:
         stage = self._stage(str(record["stage"]))

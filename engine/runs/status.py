@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import math
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +24,8 @@ ENDED = ("completed", "stopped", "failed", "crashed")
 ALIVE = ("queued", "running", "paused", "stopping")
 
 HEARTBEAT_SECONDS = 2.0
+QUIET_SECONDS = 20.0
+"""A living worker that says nothing for this long is worth a word; many heartbeats are missing then."""
 SILENT_SECONDS = 60.0
 """A run on another host counts as crashed after this much silence; the shared disk may lag."""
 QUEUE_SECONDS = 120.0
@@ -32,7 +36,11 @@ WANTS = ("run", "pause", "stop")
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """What the worker last said. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart."""
+    """What the worker last said. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart.
+
+    ``best`` (validation accuracy), ``accuracies`` (a short course of them) and ``stored_bytes`` are there for lists of
+    runs. ``accuracies`` is None where an older version wrote the file: only the event log tells then.
+    """
 
     state: str = "queued"
     stage: str = ""
@@ -42,6 +50,9 @@ class Status:
     host: str = ""
     heartbeat: float = 0.0
     pid_started: str = ""
+    best: float | None = None
+    accuracies: tuple[float, ...] | None = None
+    stored_bytes: int | None = None
 
     @classmethod
     def load(cls, path: Path) -> Status:
@@ -53,7 +64,9 @@ class Status:
         known = {field.name: field for field in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
         for name, value in document.items():
-            if name not in known:
+            if name in known and known[name].default is None:
+                values[name] = _STANDING[name](value)
+            if name not in known or known[name].default is None:
                 continue
             expected = type(known[name].default)
             if not isinstance(value, (int, float) if expected is float else expected):
@@ -64,6 +77,33 @@ class Status:
     def save(self, path: Path) -> None:
         """Replace ``path``."""
         write_json(path, dataclasses.asdict(self))
+
+
+def _number(value: Any) -> float | None:
+    right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if right else None
+
+
+def _numbers(value: Any) -> tuple[float, ...] | None:
+    numbers = [_number(each) for each in value] if isinstance(value, list) else [None]
+    return None if None in numbers else tuple(number for number in numbers if number is not None)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+_STANDING: dict[str, Callable[[Any], Any]] = {"best": _number, "accuracies": _numbers, "stored_bytes": _count}
+"""How the figures for lists of runs are read; a wrong one is unknown, and no reason to call a run damaged."""
+
+
+def queued_again(path: Path) -> Status:
+    """The status of a run that waits for a worker; what ``path`` says of how far and how good it is stays."""
+    try:
+        earlier = Status.load(path)
+    except RunError:
+        earlier = Status()
+    return dataclasses.replace(earlier, state="queued", pid=0, host="", pid_started="", heartbeat=time.time())
 
 
 def current_process(state: str) -> Status:
@@ -115,6 +155,18 @@ def actual_state(status: Status, now: float | None = None) -> str:
     if status.host == socket.gethostname():
         return status.state if process_lives(status) else "crashed"
     return "crashed" if silence > SILENT_SECONDS else status.state
+
+
+def silence(status: Status, now: float | None = None) -> float | None:
+    """Seconds for which a worker that counts as living has said nothing, if that is longer than it should be.
+
+    Long work between two heartbeats, a suspended process or a slow shared disk look like this; a crash is something
+    else, and ``actual_state`` tells it.
+    """
+    if actual_state(status, now) not in ALIVE or status.pid == 0:
+        return None
+    silent = (time.time() if now is None else now) - status.heartbeat
+    return silent if silent > QUIET_SECONDS else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from engine.config import Preset, load_preset, preset_names
 from engine.config.size import stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.distill import dynamic_optimiser, stage_network, start_set, start_static
+from engine.judge import Judge
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
 from engine.matching.experts import open_or_train
 from engine.models import image_model
@@ -60,7 +61,8 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     """A combination that crashes in its first step was never run by those who shipped it."""
     preset = resolved(name)
     real = make_real(SPEC, (3, 2))
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32)
+    judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
+    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
     static = None
     if "static" in preset.stages:
         static = first_static_step(work)
@@ -108,10 +110,11 @@ def first_static_step(work: Work) -> torch.Tensor:
         {"synthetic.labels": "learned", "dynamic.objective": "frepo"},
     ],
 )
-def test_what_will_be_stored_is_told_beforehand(overrides: dict[str, Any]) -> None:
+def test_what_will_be_stored_is_told_beforehand(overrides: dict[str, Any], tmp_path: Path) -> None:
     """The size is what a distilled set is for; a wrong one in a plan or a list misleads."""
     preset = load_preset("default", overrides)
     real = make_real(SPEC, (3, 2))
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32)
+    judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
+    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
     static = start_static(work) if "static" in preset.stages else None
     assert start_set(work, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)

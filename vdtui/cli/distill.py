@@ -37,6 +37,23 @@ def distill(
 
     Example: vdtui distill --data clips.h5 --set dynamic.steps=400 --run first-try --detach
     """
+    start(preset, set_ or [], data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
+
+
+def start(
+    preset: str,
+    changes: list[str],
+    data: Path | None,
+    run: str | None,
+    stem: str,
+    runs_dir: Path | None,
+    seed: int | None,
+    device: str | None,
+    processes: int,
+    plain: bool,
+    detach: bool,
+) -> None:
+    """Make a run of ``preset`` with ``changes``, after all that can be wrong was looked for, and start it."""
     import sys
 
     from engine.api import new_run, with_data
@@ -44,12 +61,12 @@ def distill(
     from engine.data.check import check_data
     from vdtui.launch import launch
 
-    overrides = list(set_ or [])
+    overrides = list(changes)
     overrides += [f"run.seed={seed}"] if seed is not None else []
     overrides += [f"run.device={device}"] if device is not None else []
     chosen = with_data(load_preset(preset, overrides), data)
     check_data(chosen)
-    made = new_run(chosen, None, runs_dir, run, Path(preset).stem, ["vdtui", *sys.argv[1:]])
+    made = new_run(chosen, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
     launch(made, processes)
     attend(made.path.parent, made.name, plain, detach)
 

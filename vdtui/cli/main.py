@@ -17,6 +17,7 @@ from vdtui.cli.bench import bench
 from vdtui.cli.control import pause, remove, resume, stop
 from vdtui.cli.data import data
 from vdtui.cli.distill import distill
+from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.monitor import monitor, open_dashboard
@@ -24,6 +25,7 @@ from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
 from vdtui.cli.report import report
 from vdtui.cli.runs import runs
+from vdtui.cli.select import select
 from vdtui.cli.show import show
 
 app = typer.Typer(
@@ -41,6 +43,8 @@ for command in (
     data,
     presets,
     experts,
+    select,
+    evaluate,
     runs,
     show,
     monitor,

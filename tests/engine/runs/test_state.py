@@ -96,7 +96,7 @@ def test_a_whole_run() -> None:
     assert [stage.seconds for stage in state.stages.values()] == [1.5, 2.0, 9.0, 4.0]
     assert state.losses == {"static": Curve([1, 2], [1.0, 2.0]), "dynamic": Curve([1, 2], [1.0, 2.0])}
     assert [(point.step, point.mean) for point in state.accuracy_curve()] == [(0, 0.25), (2, 0.5)]
-    assert [point.mean for point in state.accuracy_curve("static-dynamic", "test")] == [0.4]
+    assert [point.mean for point in state.accuracy_curve("static-dynamic")] == [0.4]
     assert state.best == (2, 0.5) and state.best_accuracy == 0.5
     assert state.results == [{"what": "static-dynamic", "bytes": 3}]
     assert state.previews == [("dynamic", 0, "dynamic-0.npz")]

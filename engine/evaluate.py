@@ -1,0 +1,176 @@
+"""Judging anything by itself: the set of a run, a set from a file, a coreset, or all of the data.
+
+What `vdtui evaluate` does. A finished run's own table stays what it is; what is measured here is added beside it, with
+protocol, recipe, data and seeds, so that it can be told apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.config import Preset, load_preset, read_preset
+from engine.config.load import override
+from engine.data.batches import RealClips
+from engine.data.layouts.base import one_line
+from engine.data.spec import ClipSpec
+from engine.data.store import ClipStore
+from engine.errors import DataError, UsageError
+from engine.evaluation import Subject, Trial, TrialCache, result
+from engine.judge import Judge
+from engine.models import check_model, choose_device, choose_precision
+from engine.models.precision import deterministic
+from engine.runs import RunDirectory, find_run
+from engine.runs.files import write_json
+from engine.synthetic import LoadedSet, StaticDynamic, load_set
+from engine.table import full_data, random_clips, set_of_run, still_video
+from engine.work import networks_folder, open_data, train_and_val
+
+Progress = Callable[[int, int, str, float], None]
+"""(networks that are done, all networks, what is trained now, the part of it that is done)"""
+
+RIVALS = ("random", "static-only", "full")
+"""What may stand beside a set, under the same recipe."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One thing to judge: what the user named, the preset that it is judged by, and its set if it has one."""
+
+    name: str
+    preset: Preset
+    run: RunDirectory | None = None
+    file: Path | None = None
+    """The set's; None for all of the data."""
+
+
+def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[str]) -> Source:
+    """What ``name`` is: a synthetic set's file, a clips file, or a run. Raises VdtuiError.
+
+    ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else.
+    """
+    changes = list(overrides)
+    if name.endswith((".h5", ".hdf5")):
+        whole = ["synthetic.kind=full", *changes]
+        return Source(name, _on(load_preset("default", whole), data or Path(name)))
+    if name.endswith(".safetensors"):
+        loaded = load_set(name)
+        preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
+        if data is None:
+            problem = f"{one_line(name)} is judged on real clips, and no file of them is given."
+            raise UsageError(problem, f"Add the data: vdtui evaluate {one_line(name)} --data FILE.h5")
+        return Source(name, _on(preset, data), file=Path(name))
+    run = find_run(runs, name)
+    preset = override(read_preset(run.preset_file), changes, str(run.preset_file))
+    needs_set = preset.synthetic.kind not in ("full",)
+    if needs_set and not run.best.is_file():
+        problem = f"The run {run.name} has no synthetic set yet."
+        raise UsageError(problem, f"Wait for its first evaluation: vdtui show {run.name}")
+    return Source(name, _on(preset, data), run, run.best if needs_set else None)
+
+
+def _on(preset: Preset, data: Path | None) -> Preset:
+    if data is None:
+        return preset
+    table = preset.dataset.model_copy(update={"path": str(data.resolve())})
+    return preset.model_copy(update={"dataset": table})
+
+
+def evaluate(
+    source: Source, runs: Path, rivals: tuple[str, ...] = (), frames: str = "as-is", progress: Progress | None = None
+) -> Iterator[dict[str, Any]]:
+    """Results (design.md, "A result") of ``source`` and its ``rivals``, model by model, as each is finished.
+
+    Networks that are done are kept in a folder, so the same call after an interruption goes on. Raises VdtuiError
+    before anything is trained if a model cannot take the clips, or the set is not one of these classes.
+    """
+    preset = source.preset
+    device = choose_device(preset.run.device)
+    precision = choose_precision(preset.run.precision, device)
+    with deterministic(), open_data(runs, preset, lambda *_: None, lambda: None) as store:
+        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+        for model in preset.evaluation.models:
+            check_model(model, spec.frames, spec.height)
+        train = RealClips(train_and_val(store, preset)[0], spec, device).keep_on_device()
+        test = RealClips(store.split("test"), spec, device).keep_on_device()
+        judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
+        yield from _judged(source, judge, test, list(_subjects(source, train, rivals)), store, frames, runs, progress)
+
+
+def _judged(
+    source: Source,
+    judge: Judge,
+    test: RealClips,
+    subjects: list[Subject],
+    store: ClipStore,
+    frames: str,
+    runs: Path,
+    progress: Progress | None,
+) -> Iterator[dict[str, Any]]:
+    table = judge.table
+    total, done = len(table.models) * len(subjects) * table.repeats, 0
+    for model in table.models:
+        for subject in subjects:
+            recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
+            name = f"{subject.what}-{model}-{recipe.digest()}"
+            cache = TrialCache(_cache_folder(source, runs), name)
+            trials: list[Trial] = []
+            for k, seed in enumerate(judge.seeds("final", table.repeats)):
+                watch = _watch(progress, done, total, f"{subject.what}, {model}: network {k + 1} of {table.repeats}")
+                trials.append(judge.trial(subject.data(k), test, recipe, seed, cache, watch))
+                done += 1
+            row = result(subject, trials, recipe, store.fingerprint) | {"evaluated": True, "source": source.name}
+            if source.run is not None:
+                write_json(source.run.evaluations / f"evaluated-{name}-{table.repeats}-{judge.seed}.json", row)
+            yield row
+
+
+def _watch(progress: Progress | None, done: int, total: int, what: str) -> Callable[[float], None]:
+    if progress is None:
+        return lambda fraction: None
+    return lambda fraction: progress(done, total, what, fraction)
+
+
+def _cache_folder(source: Source, runs: Path) -> Path:
+    return source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
+
+
+def _subjects(source: Source, train: RealClips, rivals: tuple[str, ...]) -> Iterator[Subject]:
+    preset = source.preset
+    loaded = None if source.file is None else load_set(source.file, train.device)
+    if loaded is not None:
+        _check_fits(source.name, loaded, train.spec)
+        method = preset.selection.method if preset.synthetic.kind == "coreset" else "coreset"
+        own = set_of_run(loaded, method)
+        is_draw = source.run is not None and own.what == "random"
+        yield random_clips(train, loaded.synthetic.ipc, preset.run.seed) if is_draw else own
+    else:
+        yield full_data(train)
+    for rival in rivals:
+        if rival == "full":
+            yield full_data(train)
+        elif loaded is None:
+            raise UsageError(f"All of the data has no rival {rival}.", "Leave --rival out, or name a run or a set.")
+        elif rival == "random":
+            yield random_clips(train, loaded.synthetic.ipc, preset.run.seed)
+        elif isinstance(loaded.synthetic, StaticDynamic):
+            yield still_video(loaded.synthetic)
+        else:
+            problem = f"{one_line(source.name)} has no static memory, so there is no rival static-only."
+            raise UsageError(problem, "Leave that rival out.")
+
+
+def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:
+    own = loaded.synthetic.spec
+    if own.classes != real.classes:
+        problem = f"{one_line(name)} has {len(own.classes)} classes, and the data has {len(real.classes)} or others."
+        raise DataError(problem, "Judge it on the data that it was made of: --data FILE.h5.")
+    shapes = [f"{s.frames} x {s.height} x {s.width}" for s in (own, real)]
+    if shapes[0] != shapes[1]:
+        problem = f"{one_line(name)} has clips of {shapes[0]}, and the data of {shapes[1]}."
+        raise DataError(problem, "Prepare the data with the same --frames and --size.")
+    if (own.mean, own.std) != (real.mean, real.std):
+        problem = f"{one_line(name)} was made with another normalisation than that of the data."
+        raise DataError(problem, "Judge it on the data that it was made of: --data FILE.h5.")

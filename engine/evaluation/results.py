@@ -1,0 +1,78 @@
+"""Results: one row of a table as the JSON object that outside scripts read (design.md, "A result")."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.evaluation.protocols import STRICT, Protocol, Recipe
+from engine.evaluation.training import TrainingData
+from engine.evaluation.trials import Trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What a row of a table is about: what networks are trained on, and what it takes to store that."""
+
+    what: str
+    data: Callable[[int], TrainingData]
+    """The clips that network k is trained on; random clips are drawn anew for each."""
+    ipc: int | None
+    nbytes: int
+    stored_values: int
+    precision: str
+    selected_on: str = "none"
+    step: int | None = None
+    step_size: float | None = None
+    """The learning rate that was learned with the set."""
+    storage: str | None = None
+    """How it is stored where that is not plain numbers, such as ``h264-23``."""
+
+
+def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[float, float]:
+    """Mean, and sample (or population) standard deviation; the deviation of a single value is 0."""
+    if len(values) < 2:
+        return statistics.fmean(values), 0.0
+    deviation = statistics.pstdev if protocol.population else statistics.stdev
+    return statistics.fmean(values), deviation(values)
+
+
+def summary(values: list[float], seeds: list[int], protocol: Protocol) -> dict[str, Any]:
+    """``{mean, std, values, seeds}`` of a result."""
+    mean, std = mean_std(values, protocol)
+    return {"mean": mean, "std": std, "values": values, "seeds": seeds}
+
+
+def result(subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerprint: str) -> dict[str, Any]:
+    """One result; accuracies are fractions, per-class ones are means over networks, confusion is summed over them."""
+    protocol = recipe.protocol
+    seeds = [trial.seed for trial in trials]
+    outcomes = [trial.outcome for trial in trials]
+    columns = zip(*(outcome.per_class for outcome in outcomes), strict=True)
+    matrices = zip(*(outcome.confusion for outcome in outcomes), strict=True)
+    document = {
+        "what": subject.what,
+        "ipc": subject.ipc,
+        "bytes": subject.nbytes,
+        "stored_values": subject.stored_values,
+        "precision": subject.precision,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "selected_on": subject.selected_on,
+        "model": recipe.model,
+        "recipe": recipe.record(),
+        "deviations": recipe.deviations(),
+        "std_kind": "population" if protocol.population else "sample",
+        "top1": summary([outcome.top1 for outcome in outcomes], seeds, protocol),
+        "top5": summary([outcome.top5 for outcome in outcomes], seeds, protocol),
+        "per_class": [
+            None if None in column else mean_std([v for v in column if v is not None])[0] for column in columns
+        ],
+        "confusion": [[sum(cells) for cells in zip(*rows, strict=True)] for rows in matrices],
+        "seconds": round(sum(trial.seconds for trial in trials), 3),
+        "data_fingerprint": data_fingerprint,
+        "step": subject.step,
+    }
+    return document | ({} if subject.storage is None else {"storage": subject.storage})

@@ -1,0 +1,106 @@
+"""Trials: networks trained on a set and tested, each kept on the disk when it is done.
+
+An evaluation of minutes or hours that is interrupted goes on with the next network; a number is taken from the disk
+only if it was measured on exactly the same clips, by exactly the same recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.data.batches import RealClips
+from engine.evaluation.protocols import Recipe
+from engine.evaluation.training import Outcome, TrainingData, evaluate_network, train_network
+from engine.runs.files import read_json, write_json
+from engine.seeds import derive
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trained and tested network."""
+
+    seed: int
+    outcome: Outcome
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialCache:
+    """Finished networks of one evaluation in a folder; a file counts only if its key says the same set and recipe."""
+
+    folder: Path
+    name: str
+
+    def load(self, key: str, seed: int) -> Trial | None:
+        """The trial of ``seed`` if it was finished on this very set."""
+        document = read_json(self._path(seed))
+        if document is None or document.get("set") != key or document.get("seed") != seed:
+            return None
+        try:
+            return Trial(seed, Outcome(**document["outcome"]), float(document["seconds"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def save(self, key: str, trial: Trial) -> None:
+        """Keep ``trial``."""
+        write_json(self._path(trial.seed), {"set": key, **dataclasses.asdict(trial)})
+
+    def _path(self, seed: int) -> Path:
+        return self.folder / f"{self.name}-{seed}.json"
+
+
+def run_trial(
+    data: TrainingData,
+    real: RealClips,
+    recipe: Recipe,
+    seed: int,
+    cache: TrialCache,
+    watch: Callable[[float], None] = lambda fraction: None,
+    teacher: Callable[[], nn.Module] | None = None,
+) -> Trial:
+    """Train one network on ``data`` and test it on ``real``, or take it from the cache."""
+    key = trial_key(data, real, recipe)
+    known = cache.load(key, seed)
+    if known is not None:
+        return known
+    said = teacher() if teacher is not None else None
+    began = time.monotonic()
+    network = train_network(data, recipe, seed, watch, said)
+    result = evaluate_network(
+        network,
+        real,
+        recipe.precision,
+        watch,
+        protocol=recipe.protocol,
+        seed=derive(seed, "test"),
+    )
+    trial = Trial(seed, result, round(time.monotonic() - began, 3))
+    cache.save(key, trial)
+    return trial
+
+
+def trial_key(data: TrainingData, real: RealClips, recipe: Recipe) -> str:
+    """Of all that a trial's outcome depends on beside its seed."""
+    return f"{digest(data)}-{digest(real)}-{recipe.digest()}"
+
+
+def digest(data: TrainingData) -> str:
+    """A fingerprint of a set's bytes, or of which real clips of which file these are."""
+    if isinstance(data, RealClips):
+        return data.digest()
+    sha = hashlib.sha256(f"{data.kind} {data.ipc} {data.temporal}".encode())
+    for name, tensor in sorted(data.tensors().items()):
+        sha.update(f"{name}{tuple(tensor.shape)}".encode())
+        sha.update(_bytes(tensor))
+    return sha.hexdigest()[:32]
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.cpu().contiguous().numpy().tobytes()

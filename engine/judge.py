@@ -1,0 +1,92 @@
+"""Judging: networks trained on a set under the preset's protocol, with a teacher where it has one.
+
+The choice of the iteration, the final table and `vdtui evaluate` all get their numbers here, so that they mean the
+same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from engine.config.schema import EvaluationTable
+from engine.data.batches import RealClips
+from engine.evaluation import PROTOCOLS, Protocol, Recipe, TrainingData, Trial, TrialCache, network_seed, run_trial
+from engine.evaluation.teacher import Teacher
+
+TEACHER_BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """How sets are judged in a run, or by `vdtui evaluate`."""
+
+    table: EvaluationTable
+    train: RealClips
+    """All that may be learned from: what a teacher is trained on."""
+    seed: int
+    precision: torch.dtype
+    folder: Path
+    """Where teachers are kept."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of the preset."""
+        return PROTOCOLS[self.table.protocol]
+
+    def seeds(self, purpose: str, number: int) -> list[int]:
+        """Seeds of ``number`` networks that choose the iteration (``selection``), or of the ``final`` table.
+
+        A protocol that chooses on the test split reports the very networks that it chose by.
+        """
+        if self.protocol.selected_on == "test":
+            purpose = "selection"
+        return [network_seed(self.seed, purpose, k) for k in range(number)]
+
+    def recipe(self, model: str, step_size: float | None = None) -> Recipe:
+        """How networks are trained, at the learned ``step_size`` where the preset wants that."""
+        recipe = recipe_of(self.table, model, self.precision, step_size)
+        if not self.protocol.teacher:
+            return recipe
+        return dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
+
+    def trial(
+        self,
+        data: TrainingData,
+        real: RealClips,
+        recipe: Recipe,
+        seed: int,
+        cache: TrialCache,
+        watch: Callable[[float], None] = lambda fraction: None,
+    ) -> Trial:
+        """One network, trained on ``data`` and tested on ``real``, or taken from the cache."""
+        teacher = (lambda: self._teacher(recipe).network(watch)) if self.protocol.teacher else None
+        return run_trial(data, real, recipe, seed, cache, watch, teacher)
+
+    def _teacher(self, recipe: Recipe) -> Teacher:
+        return Teacher(self.folder, self.train, *teaching(self.table, recipe), self.seed)
+
+
+def recipe_of(table: EvaluationTable, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
+    """The recipe of a preset's table; ``step_size`` is the rate that was learned with the set, if one was."""
+    learned = step_size if table.use_learned_lr else None
+    return Recipe(
+        model,
+        table.epochs,
+        table.lr if learned is None else learned,
+        table.momentum,
+        table.weight_decay,
+        table.batch,
+        precision,
+        PROTOCOLS[table.protocol],
+        table.labels,
+    )
+
+
+def teaching(table: EvaluationTable, recipe: Recipe) -> tuple[Recipe, int]:
+    """Recipe and epochs of the teacher of pupils of ``recipe``: it has seen crops and flips, since its pupils do."""
+    strong = PROTOCOLS["strict-strong"]
+    return dataclasses.replace(recipe, protocol=strong, batch=TEACHER_BATCH), table.teacher_epochs

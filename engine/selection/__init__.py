@@ -1,0 +1,8 @@
+"""Coresets: which real clips of a class are kept, as the rivals of every distilled set."""
+
+from engine.selection.choose import SELECTORS, coreset, select_coreset
+from engine.selection.features import clip_features
+from engine.selection.herding import herding
+from engine.selection.k_center import k_center
+
+__all__ = ["SELECTORS", "clip_features", "coreset", "herding", "k_center", "select_coreset"]

@@ -1,0 +1,52 @@
+"""From a method's name to a coreset: the clips that it chooses of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from engine.data.batches import RealClips
+from engine.models.base import Network
+from engine.seeds import generator
+from engine.selection.features import clip_features
+from engine.selection.herding import herding
+from engine.selection.k_center import k_center
+from engine.synthetic.pixels import Coreset
+
+SELECTORS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {"herding": herding, "k-center": k_center}
+"""Methods that look at features; ``random`` does not."""
+
+
+def select_coreset(
+    real: RealClips,
+    method: str,
+    ipc: int,
+    seed: int,
+    network: Network | None = None,
+    precision: torch.dtype = torch.float32,
+    *,
+    number: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> torch.Tensor:
+    """Indices of the chosen clips, int64 (C, ipc), each class in the order of choice; one with fewer repeats its own.
+
+    ``random`` draws from ``seed`` and ``number``, the number of the draw. The others look at what ``network`` embeds.
+    Two clips of one video may both be chosen.
+    """
+    chosen = []
+    for label in range(len(real.spec.classes)):
+        if method == "random":
+            own = real.pick(label, ipc, generator(seed, "random-clips", number, label))
+        else:
+            assert network is not None, method
+            features = clip_features(real, label, network, precision, check)
+            own = real.of_class(label)[SELECTORS[method](features, ipc)]
+        chosen.append(own[torch.arange(ipc) % len(own)])
+    return torch.stack(chosen)
+
+
+def coreset(real: RealClips, chosen: torch.Tensor) -> Coreset:
+    """The clips ``chosen`` (C, ipc) of ``real`` as a set."""
+    clips = real.clips(chosen.flatten()).unflatten(0, tuple(chosen.shape))
+    return Coreset(real.spec, clips.transpose(2, 3).contiguous())

@@ -1,0 +1,34 @@
+"""What clips are chosen by: the embedding of each by a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from engine.data.batches import RealClips
+from engine.models.base import Network
+from engine.models.precision import autocast
+
+
+@torch.inference_mode()
+def clip_features(
+    real: RealClips,
+    label: int,
+    network: Network,
+    precision: torch.dtype = torch.float32,
+    check: Callable[[], None] = lambda: None,
+    size: int = 32,
+) -> torch.Tensor:
+    """The flattened embeddings of all clips of class ``label``, float32 (n, D) on the CPU, in their order in ``real``.
+
+    One class at a time, since those of all may not fit into memory where a network embeds to many values. ``check``
+    is called between batches of ``size`` clips, and may raise.
+    """
+    network.eval()
+    found = []
+    for indices in real.of_class(label).split(size):
+        check()
+        with autocast(real.device, precision):
+            found.append(network.embed(real.clips(indices)).float().cpu())
+    return torch.cat(found)

@@ -1,0 +1,136 @@
+"""The final table of a run: what networks learn from its set, and from its rivals, on the test split.
+
+Random real clips of the same number stand in every table: a set that does not beat them has distilled nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+from engine.data.batches import RealClips
+from engine.evaluation import Recipe, Subject, Trial, TrialCache, result
+from engine.events import Evaluated, NetworkTrained, Progress, ResultReady, StageFinished, StageStarted
+from engine.pace import NetworkPace
+from engine.runs.files import write_json
+from engine.selection import coreset, select_coreset
+from engine.synthetic import Coreset, LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
+from engine.work import Work
+
+
+def final_table(work: Work) -> None:
+    """Train and test the networks of every row, under every model of the preset."""
+    session, evaluation = work.session, work.preset.evaluation
+    rows = [(subject, model) for model in evaluation.models for subject in subjects(work)]
+    total = len(rows) * evaluation.repeats
+    began = time.monotonic()
+    session.emit(StageStarted("evaluate", 0, total))
+    done = 0
+    for subject, model in rows:
+        recipe = work.judge.recipe(model, subject.step_size)
+        trials: list[Trial] = []
+        for k, seed in enumerate(work.judge.seeds("final", evaluation.repeats)):
+            pace = NetworkPace(
+                session,
+                "evaluate",
+                f"{_titled(subject, model, evaluation.models)}: network {k + 1} of {evaluation.repeats}",
+                step=done,
+                total=total,
+                networks=total,
+                trained=done,
+                seconds=time.monotonic() - began,
+            )
+            cache = TrialCache(session.run.evaluations, f"{_stem(subject, model)}-test-{subject.step or 0:06d}")
+            trials.append(work.judge.trial(subject.data(k), work.test, recipe, seed, cache, pace.watch))
+            done += 1
+            session.emit(Progress("evaluate", done, total, 0.0, ""))
+            accuracy, seconds = trials[-1].outcome.top1, trials[-1].seconds
+            session.emit(NetworkTrained(subject.what, subject.step or 0, "test", seed, accuracy, seconds))
+        _report(work, subject, model, trials, recipe)
+    session.emit(StageFinished("evaluate", round(time.monotonic() - began, 3)))
+
+
+def _report(work: Work, subject: Subject, model: str, trials: list[Trial], recipe: Recipe) -> None:
+    row = result(subject, trials, recipe, work.fingerprint)
+    top1, step = row["top1"], subject.step or 0
+    values = tuple(top1["values"])
+    work.session.emit(Evaluated(subject.what, step, "test", top1["mean"], top1["std"], values, row["seconds"]))
+    work.session.emit(ResultReady(row))
+    write_json(work.session.run.evaluations / f"result-{_stem(subject, model)}.json", row)
+
+
+def _stem(subject: Subject, model: str) -> str:
+    return f"{subject.what}-{model}"
+
+
+def _titled(subject: Subject, model: str, models: tuple[str, ...]) -> str:
+    return subject.what if len(models) == 1 else f"{subject.what}, {model}"
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def subjects(work: Work) -> Iterator[Subject]:
+    """The rows of the final table: the run's own set, and its rivals of as many instances."""
+    table = work.preset.synthetic
+    if table.kind == "full":
+        yield full_data(work.train)
+        return
+    method = work.preset.selection.method if table.kind == "coreset" else "coreset"
+    random = random_clips(work.train, table.ipc, work.seed)
+    if method == "random":
+        yield random
+        return
+    chosen = load_set(work.session.run.best, work.device)
+    yield set_of_run(chosen, method)
+    yield random
+    if isinstance(chosen.synthetic, StaticDynamic):
+        yield still_video(chosen.synthetic)
+
+
+def set_of_run(chosen: LoadedSet, method: str) -> Subject:
+    """The set that was learned, or the coreset that was chosen by ``method``, at the precision of its file."""
+    origin = chosen.provenance
+    if isinstance(chosen.synthetic, Coreset):
+        return of_set(method, chosen.synthetic, chosen.precision)
+    return dataclasses.replace(
+        of_set(chosen.synthetic.kind, chosen.synthetic, chosen.precision),
+        selected_on=origin.selected_on,
+        step=origin.step,
+        step_size=origin.step_size,
+    )
+
+
+def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
+    """A set that is the same for all networks."""
+    return Subject(
+        what,
+        lambda k: synthetic,
+        synthetic.ipc,
+        synthetic.nbytes(precision),
+        synthetic.stored_values,
+        precision,
+    )
+
+
+def still_video(synthetic: StaticDynamic) -> Subject:
+    """The static memory alone, as clips that do not move."""
+    still = StillVideo(synthetic.spec, synthetic.ipc, synthetic.static)
+    return of_set(still.kind, still, "float32")
+
+
+def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
+    """``ipc`` random real training clips per class, drawn anew for every network."""
+
+    def drawn(k: int) -> Coreset:
+        return coreset(train, select_coreset(train, "random", ipc, seed, number=k))
+
+    return dataclasses.replace(of_set("random", drawn(0), "uint8"), data=drawn)
+
+
+def full_data(train: RealClips) -> Subject:
+    """All clips that may be learned from."""
+    spec = train.spec
+    values = len(train) * spec.frames * spec.height * spec.width * 3
+    return Subject("full", lambda k: train, None, values, values, "uint8")

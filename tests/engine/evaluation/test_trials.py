@@ -1,0 +1,236 @@
+"""Trials and results: what a user loses here is that two numbers can be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from engine.evaluation import (
+    PROTOCOLS,
+    Outcome,
+    Recipe,
+    Subject,
+    Trial,
+    TrialCache,
+    digest,
+    mean_std,
+    network_seed,
+    result,
+    run_trial,
+)
+from engine.evaluation import trials as module
+from engine.evaluation.trials import trial_key
+from engine.models.registry import VIDEO_MODELS
+from engine.runs import RunDirectory, create_run
+from engine.synthetic import Coreset, Pixels
+from tests.tiny import make_real, make_spec, make_static_dynamic
+
+SPEC = make_spec("abc", frames=2, height=3)
+RECIPE = Recipe("tiny", 2, 0.1, 0.9, 0.0, 8)
+
+
+class Tiny(nn.Module):
+    """Takes no time."""
+
+    def __init__(self, classes: int, frames: int, size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * frames * size * size, classes)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.layer(clips.flatten(1))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds of all networks that were really trained."""
+    monkeypatch.setitem(VIDEO_MODELS, "tiny", Tiny)
+    seeds: list[int] = []
+    original = module.train_network
+
+    def train(synthetic: Any, recipe: Recipe, seed: int, watch: Any, teacher: Any) -> nn.Module:
+        seeds.append(seed)
+        return original(synthetic, recipe, seed, watch, teacher)
+
+    monkeypatch.setattr(module, "train_network", train)
+    return seeds
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return create_run(tmp_path, "r", "r", "", {})
+
+
+def trial(top1: float, per_class: list[float | None], seed: int = 1, seconds: float = 1.5) -> Trial:
+    return Trial(seed, Outcome(top1, 1.0, per_class, [[1, 2, 0], [0, 3, 0], [0, 0, 0]]), seconds)
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_the_deviation_is_that_of_a_sample(values: list[float]) -> None:
+    """Three networks are a sample: the population's deviation would be too small by a fifth."""
+    mean, std = mean_std(values)
+    assert mean == pytest.approx(np.mean(values))
+    assert std == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else 0.0, abs=1e-9)
+
+
+def test_networks_that_choose_are_not_those_that_are_reported() -> None:
+    """Else the best step would be the one that suits the very networks of the table."""
+    selection = {network_seed(0, "selection", k) for k in range(50)}
+    final = {network_seed(0, "final", k) for k in range(50)}
+    assert len(selection) == len(final) == 50 and not selection & final
+    assert not final & {network_seed(1, "final", k) for k in range(50)}
+    assert all(0 <= seed < 2**31 for seed in selection | final)
+
+
+# --- the result ------------------------------------------------------------------------------------------------------
+
+
+def make_result(trials: list[Trial], precision: str = "float32") -> dict[str, Any]:
+    synthetic = make_static_dynamic(SPEC, ipc=2)
+    subject = Subject(
+        "static-dynamic",
+        lambda k: synthetic,
+        2,
+        synthetic.nbytes(precision),
+        synthetic.stored_values,
+        precision,
+        selected_on="val",
+        step=400,
+    )
+    return result(subject, trials, Recipe("convnet3d", 500, 0.01, 0.9, 5e-4, 256), "abcd")
+
+
+def test_a_result_has_everything_that_the_design_promises() -> None:
+    """`show --json` and `compare --json`: scripts of users read these keys."""
+    row = make_result([trial(0.5, [0.25, 1.0, None]), trial(0.25, [0.75, 0.5, None], seed=2)])
+    assert {
+        "what",
+        "ipc",
+        "bytes",
+        "precision",
+        "protocol",
+        "protocol_version",
+        "selected_on",
+        "model",
+        "top1",
+        "top5",
+        "per_class",
+        "confusion",
+        "seconds",
+        "data_fingerprint",
+        "step",
+    } <= set(row)
+    assert (row["what"], row["ipc"], row["precision"], row["step"]) == ("static-dynamic", 2, "float32", 400)
+    assert (row["protocol"], row["protocol_version"], row["selected_on"]) == ("strict", 1, "val")
+    assert (row["model"], row["data_fingerprint"], row["seconds"]) == ("convnet3d", "abcd", 3.0)
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+
+
+def test_a_result_s_numbers_by_hand() -> None:
+    """Means over networks, confusion summed, a class without videos unknown and not zero."""
+    row = make_result([trial(0.5, [0.25, 1.0, None]), trial(0.25, [0.75, 0.5, None], seed=2)])
+    assert row["top1"] == {
+        "mean": 0.375,
+        "std": pytest.approx(np.std([0.5, 0.25], ddof=1)),
+        "values": [0.5, 0.25],
+        "seeds": [1, 2],
+    }
+    assert row["top5"] == {"mean": 1.0, "std": 0.0, "values": [1.0, 1.0], "seeds": [1, 2]}
+    assert row["per_class"] == [0.5, 0.75, None]
+    assert row["confusion"] == [[2, 4, 0], [0, 6, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(("precision", "each"), [("float32", 4), ("float16", 2)])
+def test_bytes_stand_beside_ipc(precision: str, each: int) -> None:
+    """IPC alone flatters: the stored bytes at the precision that the row says, by hand."""
+    memories = 3 * (4 * 3 * 9 + 4 * 2 * 9)
+    assert make_result([trial(1, [1, 1, 1])], precision)["bytes"] == each * memories + 4 * 327
+
+
+# --- trials ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_network_is_not_trained_again(run: RunDirectory, trained: list[int]) -> None:
+    """A resumed evaluation goes on where it was, with the same numbers."""
+    synthetic, real, cache = (
+        make_static_dynamic(SPEC),
+        make_real(SPEC, (3, 3, 3)),
+        TrialCache(run.evaluations, "synthetic-val"),
+    )
+    first = run_trial(synthetic, real, RECIPE, 5, cache)
+    again = run_trial(synthetic, real, RECIPE, 5, TrialCache(run.evaluations, "synthetic-val"))
+    assert first == again and trained == [5]
+    assert run_trial(synthetic, real, RECIPE, 6, cache).seed == 6 and trained == [5, 6]
+    run_trial(synthetic, real, RECIPE, 5, TrialCache(run.evaluations, "other"))
+    assert trained == [5, 6, 5]
+
+
+def test_a_file_of_another_set_does_not_count(run: RunDirectory, trained: list[int]) -> None:
+    """After a crash the same step may have other memories; an old number under them would be a false one."""
+    real, cache = make_real(SPEC, (3, 3, 3)), TrialCache(run.evaluations, "synthetic-val")
+    synthetic = make_static_dynamic(SPEC)
+    run_trial(synthetic, real, RECIPE, 5, cache)
+    with torch.no_grad():
+        synthetic.dynamic[1, 1, 1, 0, 2, 2] += 1e-6
+    run_trial(synthetic, real, RECIPE, 5, cache)
+    assert trained == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"set": "KEY", "seed": 5}',
+        b'{"set": "KEY", "seed": 5, "outcome": {}, "seconds": 1}',
+        b'{"set": "KEY", "seed": 5, "outcome": 3, "seconds": 1}',
+        b'{"set": "KEY", "seed": 4, "outcome": {"top1": 1, "top5": 1, "per_class": [], "confusion": []}, "seconds": 1}',
+        b'{"set": "KEY", "seed": 5, "outcome": {"top1": 1, "top5": 1, "per_class": [], "confusion": []}}',
+    ],
+)
+def test_a_damaged_file_is_trained_again(run: RunDirectory, trained: list[int], content: bytes) -> None:
+    """Minutes of work, not the run."""
+    synthetic, real = make_static_dynamic(SPEC), make_real(SPEC, (3, 3, 3))
+    run.evaluations.mkdir()
+    (run.evaluations / "v-5.json").write_bytes(content.replace(b"KEY", trial_key(synthetic, real, RECIPE).encode()))
+    assert run_trial(synthetic, real, RECIPE, 5, TrialCache(run.evaluations, "v")).outcome.confusion != []
+    assert trained == [5]
+
+
+def test_a_whole_file_counts_only_for_its_own_recipe_and_test_clips(run: RunDirectory, trained: list[int]) -> None:
+    """Another protocol, rate or test split is another measurement, though the set is the same."""
+    synthetic, real, cache = make_static_dynamic(SPEC), make_real(SPEC, (3, 3, 3)), TrialCache(run.evaluations, "v")
+    run_trial(synthetic, real, RECIPE, 5, cache)
+    for changed in (
+        dataclasses.replace(RECIPE, lr=0.2),
+        dataclasses.replace(RECIPE, protocol=PROTOCOLS["vdsd"]),
+        dataclasses.replace(RECIPE, frames="shuffled"),
+    ):
+        run_trial(synthetic, real, changed, 5, cache)
+    run_trial(synthetic, make_real(SPEC, (3, 3, 3), seed=1), changed, 5, cache)
+    assert trained == [5] * 5
+
+
+def test_the_digest_sees_every_value_name_and_kind() -> None:
+    """Two sets with one digest would share their numbers."""
+    pixels = torch.arange(3 * 2 * 2 * 3 * 3 * 3, dtype=torch.float32).view(3, 2, 2, 3, 3, 3)
+    found = [digest(Pixels(SPEC, pixels)), digest(Coreset(SPEC, pixels)), digest(make_static_dynamic(SPEC))]
+    changed = pixels.clone()
+    changed[2, 1, 1, 2, 2, 2] = torch.nextafter(changed[2, 1, 1, 2, 2, 2], torch.tensor(torch.inf))
+    wide = make_spec("abcdef", frames=2, height=3)
+    found += [digest(Pixels(SPEC, changed)), digest(Pixels(wide, pixels.reshape(6, 1, 2, 3, 3, 3)))]
+    assert len(set(found)) == len(found)
+    moved = pixels.transpose(3, 4).contiguous().transpose(3, 4)
+    assert digest(Pixels(SPEC, moved)) == found[0], "the same values in another layout are the same set"

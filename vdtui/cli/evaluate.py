@@ -1,0 +1,116 @@
+"""`vdtui evaluate`: train networks from scratch on a set, and test them on real clips."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vdtui.cli.options import Json, RunsDir, human_time, note, print_json
+from vdtui.cli.results import print_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLAIN_SECONDS = 5.0
+
+
+def evaluate(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN|SET.safetensors|FILE.h5...", help="Runs, synthetic sets, or all of a clips file."),
+    ],
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE.h5", help="Real clips to test on (a run knows its own).")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="strict (default), strict-strong, strict-teacher, or vdsd, as published.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Network to train; repeatable.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Networks of every row, each with its own seed.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the set.")] = None,
+    rival: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Beside it: random, static-only, full; repeatable.")
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(help="Order of frames while training: as-is, shuffled, frozen or reversed.")
+    ] = "as-is",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the networks, and of what is held out.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the results there too.")] = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """Judge runs, synthetic sets, or all of the data: networks trained from scratch, tested on the test split.
+
+    A run is judged by its own preset, anything else by the default one; options change that. Finished networks are
+    kept, so the same command after an interruption goes on. Results of a run are added to it (`vdtui show RUN`).
+
+    Example: vdtui evaluate demo --model r3d_18 --model convnet_gru --rival random
+
+    Example: vdtui evaluate best.safetensors --data hmdb51.h5 --protocol vdsd --json
+    """
+    from engine.errors import UsageError
+    from engine.runs import runs_folder
+
+    overrides = list(set_ or [])
+    overrides += [f"evaluation.protocol={protocol}"] if protocol is not None else []
+    overrides += [f"evaluation.models={_toml_list(model)}"] if model else []
+    overrides += [f"evaluation.repeats={repeats}"] if repeats is not None else []
+    overrides += [f"evaluation.epochs={epochs}"] if epochs is not None else []
+    overrides += [f"run.seed={seed}"] if seed is not None else []
+    overrides += [f"run.device={device}"] if device is not None else []
+    from engine import evaluate as engine  # torch comes with it
+    from engine.evaluation import FRAMES
+
+    if frames not in FRAMES:
+        raise UsageError(f"--frames {frames} is none of {', '.join(FRAMES)}.", "Choose one of them.")
+    for name in rival or []:
+        if name not in engine.RIVALS:
+            raise UsageError(f"--rival {name} is none of {', '.join(engine.RIVALS)}.", "Choose one of them.")
+    folder = runs_folder(runs_dir)
+    found = [engine.find_source(name, folder, data, overrides) for name in sources]
+    results: list[dict[str, Any]] = []
+    try:
+        for source in found:
+            results += engine.evaluate(source, folder, tuple(rival or ()), frames, _progress())
+    except KeyboardInterrupt:
+        note("Interrupted; run the same command again to go on where it stopped.")
+        raise typer.Exit(130) from None
+    if output is not None:
+        from engine.runs.files import write_json
+
+        write_json(output, {"results": results})
+        note(f"Results: {output}")
+    if json:
+        print_json({"results": results})
+        return
+    print_results(results)
+
+
+def _toml_list(names: list[str]) -> str:
+    import json
+
+    return json.dumps(names)
+
+
+def _progress() -> Callable[[int, int, str, float], None]:
+    began, last = time.monotonic(), 0.0
+
+    def show(done: int, total: int, what: str, fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < (1.0 if sys.stderr.isatty() else PLAIN_SECONDS):
+            return
+        last = now
+        part = done + fraction
+        left = f", {human_time((total - part) * (now - began) / part)} left" if part > 0 else ""
+        note(f"{done} of {total} networks: {what}, {100 * fraction:.0f} %{left}")
+
+    return show

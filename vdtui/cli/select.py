@@ -1,0 +1,52 @@
+"""`vdtui select`: a coreset of real clips as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vdtui.cli.distill import start
+from vdtui.cli.options import Detach, Plain, RunsDir
+
+METHODS = ("random", "herding", "k-center", "full")
+
+
+def select(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="random, herding, k-center, or full: all clips.")],
+    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    ipc: Annotated[int, typer.Option(min=1, metavar="N", help="Clips per class.")] = 1,
+    preset: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="Where its evaluation, and its data, are taken from.")
+    ] = "default",
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run (default: METHOD-ipcN).")
+    ] = None,
+    runs_dir: RunsDir = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    plain: Plain = False,
+    detach: Detach = False,
+) -> None:
+    """Choose real clips instead of learning some, and judge them: a coreset, as a run like any other.
+
+    herding and k-center look at the features of a network that is trained on all training clips (or, with --set
+    selection.features=seeded, of one with random weights). Of `random`, each network of the table gets another draw.
+
+    Example: vdtui select herding --data hmdb51.h5 --ipc 5
+    """
+    from engine.errors import UsageError
+
+    if method not in METHODS:
+        raise UsageError(f"There is no selection {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
+    kind = "full" if method == "full" else "coreset"
+    stem = "full" if method == "full" else f"{method}-ipc{ipc}"
+    # A preset may hold what only a learned set can have; what is chosen here is real clips as they are.
+    overrides = [f"synthetic.kind={kind}", f"synthetic.ipc={ipc}", f"title={stem}", "dynamic.train_static=false"]
+    overrides += [] if method == "full" else [f"selection.method={method}"]
+    start(preset, [*overrides, *(set_ or [])], data, run, stem, runs_dir, seed, device, 1, plain, detach)
