@@ -89,7 +89,8 @@ class Step(Event):
     """One optimiser step of stage 1 or 2 is done.
 
     ``rate`` in steps per second, without the time that evaluations take; ``eta`` in seconds until the end of the
-    stage, with them. ``figures`` holds norms and ranges (``grad_dynamic``, ``min_dynamic``, ``max_dynamic``, ...).
+    stage, with them. ``figures`` holds norms and ranges (``grad_dynamic``, ``min_dynamic``, ``max_dynamic``, ...), and
+    about once a second ``device_memory`` (bytes) and ``device_load`` (fraction).
     """
 
     stage: str
@@ -115,7 +116,10 @@ class NetworkTrained(Event):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated(Event):
-    """The synthetic set as it was at ``step`` was evaluated on ``split``: top-1 as fractions over network seeds."""
+    """The synthetic set as it was at ``step`` was evaluated on ``split``: top-1 as fractions over network seeds.
+
+    ``what`` is ``now`` where somebody asked for it in between; such a one takes no part in the choice.
+    """
 
     what: str
     step: int

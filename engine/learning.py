@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 
 from engine.errors import DivergedError, StopRequested
 from engine.evaluation import TrialCache, mean_std
-from engine.events import BestChanged, Evaluated, NetworkTrained, PreviewSaved, StageFinished, StageStarted, Step
+from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
+from engine.gauge import Gauge
 from engine.matching import Objective
 from engine.pace import NetworkPace, StepPace
 from engine.previews import save_preview
@@ -67,6 +69,10 @@ class Selection:
             work.session.emit(BestChanged(step, accuracy))
         self._evaluated = step
 
+    def look(self, step: int) -> None:
+        """Evaluate the set as it is at ``step`` because somebody asked, as ``now``: it is no candidate."""
+        self._accuracy(step, "now")
+
     def provenance(self, step: int, accuracy: float | None) -> Provenance:
         """What the file says of itself."""
         protocol = self._work.preset.evaluation.protocol
@@ -78,7 +84,7 @@ class Selection:
         learned = self._objective.parameters().get("step_size")
         return None if learned is None else learned.item()
 
-    def _accuracy(self, step: int) -> float:
+    def _accuracy(self, step: int, name: str = "synthetic") -> float:
         work, number = self._work, self._work.preset.evaluation.selection_repeats
         assert work.choosing is not None
         real, split = work.choosing
@@ -97,14 +103,15 @@ class Selection:
                 trained=k,
                 seconds=time.monotonic() - began,
             )
-            cache = TrialCache(work.session.run.evaluations, f"synthetic-{split}-{step:06d}")
+            cache = TrialCache(work.session.run.evaluations, f"{name}-{split}-{step:06d}")
             trial = work.judge.trial(self._synthetic, real, recipe, seed, cache, pace.watch)
             values.append(trial.outcome.top1)
-            work.session.emit(NetworkTrained("synthetic", step, split, seed, trial.outcome.top1, trial.seconds))
+            work.session.emit(NetworkTrained(name, step, split, seed, trial.outcome.top1, trial.seconds))
         mean, std = mean_std(values, work.judge.protocol)
         seconds = time.monotonic() - began
-        self._seconds.append(seconds)
-        work.session.emit(Evaluated("synthetic", step, split, mean, std, tuple(values), round(seconds, 3)))
+        if name == "synthetic":
+            self._seconds.append(seconds)
+        work.session.emit(Evaluated(name, step, split, mean, std, tuple(values), round(seconds, 3)))
         return mean
 
 
@@ -132,7 +139,7 @@ class Learning:
         first = self._restore(resume)
         began = time.monotonic()
         session.emit(StageStarted(self.stage, first, self.steps))
-        pace = StepPace(self.steps)
+        pace, gauge = StepPace(self.steps), Gauge(self.work.device)
         for step in range(first, self.steps + 1):
             if step % self.checkpoint_every == 0 or step == self.steps:
                 self._save(step, resume)
@@ -142,7 +149,7 @@ class Learning:
                     self.selection.consider(step)
                 if step == self.steps:
                     break
-                self.work.check()
+                self.work.check(partial(self._serve, step, resume))
             except StopRequested:
                 self._save(step, resume)
                 raise
@@ -150,12 +157,22 @@ class Learning:
             loss, figures = self._step(step, resume)
             later = self.selection.seconds_left(step) if self.selection else 0.0
             rate, eta = pace.stepped(time.monotonic() - started, step + 1, later)
-            session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures, eta))
+            session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures | gauge.figures(), eta))
         if self.selection is not None:
             if self.work.group.leads:
                 save_synthetic(session.run.last, self.synthetic, self.selection.provenance(self.steps, None))
             session.save_checkpoint(Checkpoint("evaluate", 0, self._arrays(), self._document()))
         session.emit(StageFinished(self.stage, round(time.monotonic() - began, 3)))
+
+    def _serve(self, step: int, resume: Checkpoint | None, what: str) -> None:
+        """Do what was asked for once. Nothing that is learned or chosen depends on whether it was."""
+        if what == "checkpoint":
+            self._save(step, resume)
+        elif self.selection is None or self.work.choosing is None:
+            why = "there is no validation split" if self.selection else "only the dynamic stage can be evaluated"
+            self.work.session.emit(Note("info", f"no evaluation at step {step}: {why}"))
+        else:
+            self.selection.look(step)
 
     def _step(self, step: int, resume: Checkpoint | None) -> tuple[float, dict[str, float]]:
         self._set_rates(step)

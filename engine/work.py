@@ -24,7 +24,7 @@ from engine.errors import StopRequested
 from engine.evaluation import PROTOCOLS
 from engine.events import Note, StageFinished, StageStarted
 from engine.judge import Judge
-from engine.models import choose_precision
+from engine.models import check_model, choose_precision
 from engine.pace import UnitPace
 from engine.parallel import ALONE, Group
 from engine.runs.files import write_json
@@ -48,10 +48,13 @@ class Work:
     judge: Judge
     group: Group = ALONE
 
-    def check(self) -> None:
-        """At a step boundary: wait while paused; raise StopRequested, in every process, when the run shall stop."""
+    def check(self, serve: Callable[[str], None] | None = None) -> None:
+        """At a step boundary: wait while paused; raise StopRequested, in every process, when the run shall stop.
+
+        ``serve`` does what is asked for once, in the leader: see ``RunSession.check``.
+        """
         try:
-            self.session.check()
+            self.session.check(serve)
         except StopRequested:
             self.group.agree(True, self.device)
             raise
@@ -78,6 +81,8 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
     pace = UnitPace(session, "prepare")
     store = open_data(session.run.path.parent, preset, pace.update, session.check)
     spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+    for model in preset.evaluation.models:
+        check_model(model, spec.frames, spec.height)
     train, val = train_and_val(store, preset)
     test = store.split("test")
     precision = choose_precision(preset.run.precision, device)
@@ -167,7 +172,7 @@ def open_data(
         path = prepare_demo(runs / ".data", 0, progress=progress, check=check)
     else:
         path = Path(needed_path(preset))
-    return open_checked(path, preset.dataset)
+    return open_checked(path, preset)
 
 
 def record_meta(work: Work, store: ClipStore) -> None:

@@ -16,6 +16,10 @@ Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
+WITH_BUFFERS = ("r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t")
+"""Networks whose state is more than their weights, which trajectories cannot follow."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -81,6 +85,19 @@ class StaticTable(_Table):
     checkpoint_every: Count = Field(50, description="steps between two checkpoints")
 
 
+class DmTable(_Table):
+    """DM, distribution matching (Zhao and Bilen 2023), in stage 2."""
+
+    target: Literal["batch", "bank"] = Field(
+        "batch", description="real side: batch: real clips drawn per step; bank: class means of all, kept per network"
+    )
+    bank: Count = Field(100, description="networks in the bank, of which each step draws one (bank)")
+    renew_every: Steps = Field(
+        10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
+    )
+    bank_clips: Steps = Field(0, description="real clips per class that a network's means are of; 0: all (bank)")
+
+
 class MttTable(_Table):
     """MTT, trajectory matching (Cazenavette et al. 2022)."""
 
@@ -130,6 +147,7 @@ class DynamicTable(_Table):
     batch_real: Count = Field(64, description="real clips per class and step (dm)")
     eval_every: Count = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Count = Field(50, description="steps between two checkpoints")
+    dm: DmTable = DmTable()
     mtt: MttTable = MttTable()
     frepo: FrepoTable = FrepoTable()
 
@@ -169,9 +187,24 @@ class EvaluationTable(_Table):
         description="strict: chosen on validation, tested once per video; -strong: AdamW, crops, flips; -teacher: soft "
         "labels too; vdsd: as published, chosen on test",
     )
-    models: Annotated[tuple[Literal["convnet3d"], ...], Field(min_length=1, max_length=9, strict=False)] = Field(
-        ("convnet3d",), description="networks to train"
-    )
+    models: Annotated[
+        tuple[
+            Literal[
+                "convnet3d",
+                "convnet_mean",
+                "convnet_mlp",
+                "convnet_rnn",
+                "convnet_gru",
+                "convnet_lstm",
+                "r3d_18",
+                "mc3_18",
+                "r2plus1d_18",
+                "swin3d_t",
+            ],
+            ...,
+        ],
+        Field(min_length=1, max_length=10, strict=False),
+    ] = Field(("convnet3d",), description="networks to train")
     epochs: Count = Field(500, description="passes over the synthetic set")
     lr: Rate = Field(0.01, description="learning rate, divided by 10 half way")
     labels: Literal["hard", "own"] = Field(
@@ -234,6 +267,9 @@ class Preset(_Table):
             raise ValueError("evaluation.use_learned_lr needs dynamic.objective = mtt, which learns it")
         if self.evaluation.protocol == "strict-teacher" and self.evaluation.labels == "own":
             raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
+        if table.objective == "mtt" and self.evaluation.models[0] in WITH_BUFFERS:
+            model = self.evaluation.models[0]
+            raise ValueError(f"dynamic.objective = mtt cannot follow {model}, whose state is more than weights; name another first")
         if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
             raise ValueError("experts.epochs ends before dynamic.mtt.max_start_epoch + expert_epochs - 1")
         return self

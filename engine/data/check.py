@@ -35,14 +35,16 @@ def check_data(preset: Preset) -> None:
     """Raise DataError or PresetError if ``preset`` cannot run on its data. The demo makes its own."""
     if preset.dataset.path is None and preset.dataset.layout == "demo":
         return
-    open_checked(Path(needed_path(preset)), preset.dataset).close()
+    open_checked(Path(needed_path(preset)), preset).close()
 
 
-def open_checked(path: Path, wanted: DatasetTable) -> ClipStore:
-    """The clips file ``path``, if it is what the preset's table ``wanted`` says and networks can take it."""
+def open_checked(path: Path, preset: Preset) -> ClipStore:
+    """The clips file ``path``, if it is what ``preset`` says of it and ConvNet3D, where that is used, can take it."""
     store = ClipStore.open(path)
     try:
-        _check(store, path, wanted)
+        _check(store, path, preset.dataset)
+        if "convnet3d" in preset.evaluation.models:
+            _check_size(store)
     except BaseException:
         store.close()
         raise
@@ -64,13 +66,16 @@ def _check(store: ClipStore, path: Path, wanted: DatasetTable) -> None:
         raise DataError(
             f"The clips in {path} are {store.width} x {store.height}, not square.", "Prepare with --size N."
         )
-    if store.height < MIN_SIZE or store.frames < MIN_FRAMES:
-        problem = (
-            f"Clips of {store.frames} frames of {store.height} x {store.height} pixels are too small for ConvNet3D."
-        )
-        raise DataError(problem, f"Prepare the data with --frames {MIN_FRAMES} --size {MIN_SIZE} or more.")
     train = store.split("train")
     empty = [name for label, name in enumerate(store.classes) if not len(train.by_class(label))]
     if empty or not len(store.split("test")):
         problem = f"{path} has no training clips of {empty[0]!r}." if empty else f"{path} has no test clips."
         raise DataError(problem, "Prepare the data with training videos of every class, and with test videos.")
+
+
+def _check_size(store: ClipStore) -> None:
+    if store.height < MIN_SIZE or store.frames < MIN_FRAMES:
+        problem = (
+            f"Clips of {store.frames} frames of {store.height} x {store.height} pixels are too small for ConvNet3D."
+        )
+        raise DataError(problem, f"Prepare the data with --frames {MIN_FRAMES} --size {MIN_SIZE} or more.")

@@ -56,7 +56,7 @@ def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) 
     finite = np.isfinite(y)
     if not finite.any():
         return ""
-    with _style(f"loss-{stage}"):
+    with style(f"loss-{stage}"):
         figure, axes = _axes("optimiser step", "loss")
         x, thin = decimated(np.array(steps, float), y)
         smooth = len(y) > 60
@@ -66,8 +66,8 @@ def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) 
         if len(y) == 1:
             axes.plot(x, thin, "o", color=BLUE)
         if (y[finite] > 0).all():
-            _logarithmic(axes)
-        return _svg(figure, f"Loss of the {stage} stage over optimiser steps")
+            logarithmic(axes)
+        return svg(figure, f"Loss of the {stage} stage over optimiser steps")
 
 
 def decimated(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
     points = sorted(points, key=lambda point: point["step"])
     steps, means, stds = ([point[name] for point in points] for name in ("step", "mean", "std"))
     mean, std = 100 * np.array(means, float), 100 * np.nan_to_num(np.array(stds, float))
-    with _style("accuracy"):
+    with style("accuracy"):
         figure, axes = _axes("optimiser step", f"top-1 on {shown(split)}, %")
         axes.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
         axes.errorbar(steps, mean, std, color=BLUE, marker="o", markersize=4, linewidth=1.6, capsize=2, elinewidth=0.8)
@@ -114,7 +114,7 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
             axes.annotate("chance", (1.0, 100 / classes), xycoords=("axes fraction", "data"), ha="right", va="bottom",
                           fontsize=8, alpha=0.7)  # fmt: skip
         axes.set_ylim(bottom=0)
-        return _svg(figure, f"Top-1 accuracy on {split} over optimiser steps")
+        return svg(figure, f"Top-1 accuracy on {split} over optimiser steps")
 
 
 def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -125,7 +125,7 @@ def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
     colours[..., :3] = [int(BLUE[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     colours[..., 3] = share  # transparent where there is nothing, on any page
     side = 4.2 + 0.11 * min(number, NAMED_CLASSES)
-    with _style("confusion"):
+    with style("confusion"):
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[:].set_visible(True)
@@ -140,7 +140,7 @@ def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
             for (row, column), value in np.ndenumerate(share):
                 if value >= 0.005:
                     axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8)
-        return _svg(figure, "Confusion matrix")
+        return svg(figure, "Confusion matrix")
 
 
 def short(name: str, most: int = 28) -> str:
@@ -149,7 +149,7 @@ def short(name: str, most: int = 28) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _style(plot: str) -> AbstractContextManager[None]:
+def style(plot: str) -> AbstractContextManager[None]:
     """The settings of all plots; ``plot`` keeps the ids in one picture apart from those in another."""
     settings: Any = {**_STYLE, "svg.hashsalt": plot}
     return rc_context(settings)
@@ -165,7 +165,7 @@ def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
     """A logarithmic y axis with plain numbers; matplotlib's own would be formulas, which are off here."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
@@ -175,7 +175,7 @@ def _logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> str:
     """``figure`` as an SVG element; the same figure gives the same text. ``title`` is for screen readers."""
     import html
 

@@ -17,7 +17,10 @@ from engine.events import STAGES
 from engine.export import wording
 from engine.export.names import shown
 from engine.export.output import unwritable
+from engine.export.tables import heading, remarks, stored_as
 from engine.runs import RunDirectory, RunState, files
+from engine.runs.comparison import Group, Row
+from engine.runs.results import conditions, key_of, results_of
 
 if TYPE_CHECKING:
     from engine.export.gallery import ClassPictures
@@ -56,9 +59,14 @@ def write_html(run: RunDirectory, output: Path) -> None:
 
 def html(run: RunDirectory) -> str:
     """The report of ``run`` as one HTML page. Raises RunError if the run directory is damaged."""
+    document, loaded = _read(run)
+    return page("report.html.j2", _view(document, loaded, run))
+
+
+def page(template: str, view: Mapping[str, Any]) -> str:
+    """``template`` filled in with ``view``; everything in it that is not marked as markup is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    document, loaded = _read(run)
     environment = Environment(
         loader=PackageLoader("engine.export", "templates"),
         autoescape=True,
@@ -66,13 +74,14 @@ def html(run: RunDirectory) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(**_view(document, loaded, run))
+    return environment.get_template(template).render(**view)
 
 
 def _read(run: RunDirectory) -> tuple[dict[str, Any], LoadedSet | None]:
     state, preset, folded, meta = run.state(), run.preset_values(), run.folded(), run.meta()
     loaded, problem = _set(run)
     warnings = [line.text for line in folded.log if line.level == "warning"][-MOST_WARNINGS:]
+    results = results_of(run, folded, warnings.append)
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -89,7 +98,7 @@ def _read(run: RunDirectory) -> tuple[dict[str, Any], LoadedSet | None]:
         "problem": {"problem": folded.problem[0], "hint": folded.problem[1]} if folded.problem else None,
         "warnings": warnings + ([problem] if problem else []),
         **_curves(folded),
-        "results": folded.results,
+        "results": results,
         "set": _described(loaded) if loaded else None,
         "preset": preset,
         "meta": meta,
@@ -161,17 +170,18 @@ def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory)
     """What the template shows: text and plots, nothing to compute."""
     results, names = document["results"], _class_names(document)
     main, pictures = wording.main_result(results), _pictures(loaded)
+    rivals = _rivals(results, main)
     return {
         "run": document,
-        "headline": wording.headline(results, len(names) or None),
-        "verdict": wording.verdict(results),
+        "headline": wording.headline(rivals, len(names) or None),
+        "verdict": " ".join(filter(None, (wording.verdict(rivals), _own_rate(rivals, main)))),
         "state_line": _state_line(document),
         "tiles": _tiles(document, main),
         "protocol": _protocol(main),
         "published": document["preset"].get("published"),
-        "rows": [_row(result, result is main) for result in results],
+        "tables": _tables(results, main),
         "plots": _plots(document, len(names) or None),
-        "per_class": _per_class(main, results, names),
+        "per_class": _per_class(main, rivals, names),
         "confusion": _confusion(main, names),
         "pictures": pictures,
         "columns": max((len(item.clips) for item in pictures[:1]), default=1) or 1,
@@ -219,7 +229,7 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
     tiles = []
     if main is not None:
         networks = len(wording.values_of(main))
-        remark = "a single network" if networks == 1 else f"{networks} networks, mean ± sample std"
+        remark = "a single network" if networks == 1 else f"{networks} networks, mean ± {_std(main)} std"
         tiles.append(("top-1 on test", wording.accuracy(main), remark))
     best = document["best"]
     if best and wording.number(best["accuracy"]) is not None:
@@ -228,8 +238,8 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
         )
     if document["set"]:
         described = document["set"]
-        values, nbytes = wording.count(described["stored_values"]), wording.size(described["bytes"]["float32"])
-        tiles.append(("stored", nbytes, f"{values} values as float32"))
+        values, precision = wording.count(described["stored_values"]), described["precision"]
+        tiles.append(("stored", wording.size(described["bytes"][precision]), f"{values} values as {precision}"))
         shape = f"{described['frames']} × {described['height']} × {described['width']}"
         tiles.append(("clips", f"{described['clips_per_class']} per class", f"IPC {described['ipc']}, {shape}"))
     device = document["device"] or "no device yet"
@@ -237,11 +247,61 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
     return tiles
 
 
+def _std(result: Mapping[str, Any]) -> str:
+    return str(conditions(dict(result))["std_kind"])
+
+
 def _protocol(main: Mapping[str, Any] | None) -> str:
     if main is None:
         return ""
     chosen = wording.SELECTED.get(str(main.get("selected_on")), f"chosen on {main.get('selected_on', '?')}")
     return f"Protocol {main.get('protocol', '?')}, version {main.get('protocol_version', '?')}: {chosen}."
+
+
+def _tables(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Results in tables of equal conditions, that of the ``main`` one first; what sets the others apart is said."""
+    groups: dict[str, list[dict[str, Any]]] = {} if main is None else {key_of(dict(main)): []}
+    for result in results:
+        groups.setdefault(key_of(result), []).append(result)
+    shown_as = [
+        Group(conditions(rows[0]), tuple(Row("", row, None, False, None, None) for row in rows))
+        for rows in groups.values()
+    ]
+    return [
+        {
+            "heading": heading(group),
+            "remarks": remarks(group, shown_as[0]),
+            "std": group.conditions["std_kind"],
+            "rows": [_row(row.result, row.result is main) for row in group.rows],
+        }
+        for group in shown_as
+    ]
+
+
+def _rivals(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The ``results`` that ``main`` may be compared with: same conditions, but for a learning rate of its own.
+
+    A set may bring the rate that was learned with it, which nothing else can be trained at; ``_own_rate`` says so.
+    """
+    return [] if main is None else [result for result in results if _but_rate(result) == _but_rate(dict(main))]
+
+
+def _but_rate(result: dict[str, Any]) -> str:
+    recipe = result.get("recipe")
+    return key_of({**result, "recipe": {**recipe, "lr": None}} if isinstance(recipe, dict) else result)
+
+
+def _own_rate(rivals: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> str:
+    rates = {_rate(result): None for result in rivals if result is not main}
+    if main is None or all(rate == _rate(main) for rate in rates):
+        return ""
+    others = ", ".join(f"{rate:g}" for rate in rates if rate is not None and rate != _rate(main))
+    return f"It is trained at its own learning rate, {_rate(main) or 0:g}; the others at {others}."
+
+
+def _rate(result: Mapping[str, Any]) -> float | None:
+    recipe = result.get("recipe")
+    return wording.number(recipe.get("lr")) if isinstance(recipe, Mapping) else None
 
 
 def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
@@ -255,7 +315,7 @@ def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
         "top5": wording.accuracy(result, "top5"),
         "stored_values": wording.count(result.get("stored_values")),
         "bytes": wording.size(result.get("bytes")),
-        "precision": result.get("precision", "?"),
+        "precision": stored_as(result),
         "seconds": wording.duration(result.get("seconds")),
     }
 

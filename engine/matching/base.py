@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from engine.data.batches import RealClips
 from engine.models.base import Network
@@ -86,3 +87,15 @@ def parts(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """``items`` in consecutive parts of at most ``size``."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def class_sums(embedded: torch.Tensor, labels: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums (number, D) and counts (number, 1) of the rows of ``embedded`` (N, D) by label."""
+    member = nn.functional.one_hot(labels, number).to(embedded.dtype)
+    return member.T @ embedded, member.sum(0).unsqueeze(1)
+
+
+def class_means(embedded: torch.Tensor, labels: torch.Tensor, number: int) -> torch.Tensor:
+    """Means (number, D) of the rows of ``embedded`` (N, D) by label; every label must occur."""
+    sums, counts = class_sums(embedded, labels, number)
+    return sums / counts

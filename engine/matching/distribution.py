@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
-from torch import nn
 
 from engine.config import Preset
 from engine.errors import DivergedError
-from engine.matching.base import Objective, Setting, parts
+from engine.matching.bank import Schedule, TargetBank
+from engine.matching.base import Objective, Setting, class_means, class_sums, parts
 from engine.models.base import Network
 from engine.models.precision import autocast
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
+
+ROUNDING = 1e-5
+"""Means of the same embedding over all clips of two classes differ by as much, since the classes' counts differ."""
 
 
 class DistributionMatching(Objective):
@@ -23,13 +26,26 @@ class DistributionMatching(Objective):
     psi is the flattened embedding of a network that ``setting.new_network(step)`` draws anew for every step, B_c are
     ``batch_real`` random real clips of class c (or, for ``stills``, one random frame of each), S_c one draw of the
     class's synthetic ones. ``at_once`` bounds the clips per network pass, and so the memory.
+
+    With a ``bank``, psi is one of its networks and B_c are all training clips of the class, embedded once per network
+    and not per step (``engine.matching.bank``); ``batch_real`` then counts for nothing.
     """
 
-    def __init__(self, setting: Setting, batch_real: int, stills: bool = False, at_once: int = 64) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        batch_real: int,
+        stills: bool = False,
+        at_once: int = 64,
+        bank: TargetBank | None = None,
+    ) -> None:
+        assert not (stills and bank), "a bank is of clips"
         self._setting = setting
         self._batch_real = batch_real
         self._stills = stills
         self._at_once = at_once
+        self._bank = bank
+        self._figures: dict[str, float] = {}
 
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
@@ -39,15 +55,23 @@ class DistributionMatching(Objective):
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 2."""
-        return cls(setting, preset.dynamic.batch_real)
+        table = preset.dynamic.dm
+        bank = None
+        if table.target == "bank":
+            bank = TargetBank(setting, Schedule(setting.seed, table.bank, table.renew_every), table.bank_clips)
+        return cls(setting, preset.dynamic.batch_real, bank=bank)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per group of classes whose synthetic clips fit into one pass."""
-        network = self._setting.new_network(step).requires_grad_(False)
+        bank = self._bank
+        number = step if bank is None else bank.schedule.number(step)
+        network = self._setting.new_network(number).requires_grad_(False)
+        if bank is not None:
+            network.eval()  # what is kept must be a function of one clip: not of a batch's statistics, not of chance
         own = self._setting.group.share(range(len(synthetic.spec.classes)))
-        spread = _Spread()
+        spread = _Spread(0.0 if bank is None else ROUNDING)
         for classes in parts(own, max(1, self._at_once // synthetic.ipc)):
-            target = self._real_means(network, classes, step)
+            target = self._real_means(network, classes, step) if bank is None else bank.means(network, classes, step)
             spread.add(target)
             drawn = synthetic.draw(generator(self._setting.seed, "dm-synthetic", step), classes)
             with autocast(drawn.clips.device, self._setting.precision):
@@ -57,6 +81,26 @@ class DistributionMatching(Objective):
             )
             yield (class_means(embedded.float(), members, len(classes)) - target).square().sum()
         spread.check(step)
+        if bank is not None:
+            self._figures = {"bank_fills": float(bank.fills(step + 1))}
+
+    def figures(self) -> dict[str, float]:
+        """Of a bank: for how many networks targets had to be computed by the last step, in a run without a break."""
+        return self._figures
+
+    def real_passes(self, steps: int) -> int:
+        """Real clips that the first ``steps`` steps embed, of all processes together.
+
+        Plain: at every step C x batch_real (fewer where a class has fewer). With a bank: all training clips for every
+        network that is met, which is once in the beginning and then once per renewal, less those that are dropped
+        before they are drawn; for 100 networks that never change, 5,000 steps, and classes of 64 clips 100 against
+        5,000 times C x 64. Either way a step embeds C x ipc synthetic clips, forward and backward. A resumed run
+        embeds the clips again for each network of the bank that it meets.
+        """
+        if self._bank is not None:
+            return self._bank.fills(steps) * self._bank.clips_per_fill()
+        real = self._setting.real
+        return steps * sum(min(self._batch_real, real.available(c)) for c in range(len(real.spec.classes)))
 
     @torch.no_grad()
     def _real_means(self, network: Network, wanted: Sequence[int], step: int) -> torch.Tensor:
@@ -88,9 +132,13 @@ class DistributionMatching(Objective):
 
 
 class _Spread:
-    """Whether the real class means that an objective saw in one step differ at all."""
+    """Whether the real class means that an objective saw in one step differ by more than ``tolerance``.
 
-    def __init__(self) -> None:
+    It is relative to the largest value of the first.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
         self._first: torch.Tensor | None = None
         self._equal = True
         self._number = 0
@@ -99,7 +147,9 @@ class _Spread:
         """``means`` (classes, D)."""
         first = means[:1] if self._first is None else self._first
         self._first = first
-        self._equal = self._equal and bool((means == first).all())
+        if self._equal:
+            atol = self._tolerance * first.abs().max().item()
+            self._equal = bool(torch.isclose(means, first, rtol=0.0, atol=atol).all())
         self._number += len(means)
 
     def check(self, step: int) -> None:
@@ -109,15 +159,3 @@ class _Spread:
                 f"At step {step} the network's embeddings of all classes are equal: there is nothing to match.",
                 "Check the clips with `vdtui data FILE.h5 --sheet`: are they all black, or all the same?",
             )
-
-
-def class_sums(embedded: torch.Tensor, labels: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums (number, D) and counts (number, 1) of the rows of ``embedded`` (N, D) by label."""
-    member = nn.functional.one_hot(labels, number).to(embedded.dtype)
-    return member.T @ embedded, member.sum(0).unsqueeze(1)
-
-
-def class_means(embedded: torch.Tensor, labels: torch.Tensor, number: int) -> torch.Tensor:
-    """Means (number, D) of the rows of ``embedded`` (N, D) by label; every label must occur."""
-    sums, counts = class_sums(embedded, labels, number)
-    return sums / counts

@@ -7,6 +7,9 @@ from torch import nn
 
 from engine.models.base import Network
 
+MIN_SIDE = 8
+"""Pixels that three halvings need."""
+
 
 class ConvNet(Network):
     """Depth 3, width 128: Conv2d 3x3 - instance norm - ReLU - average pooling, then a linear classifier.
@@ -16,17 +19,7 @@ class ConvNet(Network):
 
     def __init__(self, classes: int, size: int, width: int = 128, depth: int = 3) -> None:
         super().__init__()
-        blocks: list[nn.Module] = []
-        channels = 3
-        for _ in range(depth):
-            blocks += [
-                nn.Conv2d(channels, width, kernel_size=3, padding=1),
-                nn.GroupNorm(width, width),  # one group per channel: instance norm with learned scale and shift
-                nn.ReLU(inplace=True),
-                nn.AvgPool2d(2),
-            ]
-            channels = width
-        self.features = nn.Sequential(*blocks)
+        self.features = conv_blocks(width, depth)
         self.classifier = nn.Linear(width * (size // 2**depth) ** 2, classes)
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
@@ -36,3 +29,18 @@ class ConvNet(Network):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class logits (N, classes)."""
         return self.classifier(self.embed(images))
+
+
+def conv_blocks(width: int, depth: int) -> nn.Sequential:
+    """``depth`` blocks from images (N, 3, H, W) to maps (N, width, H // 2**depth, W // 2**depth)."""
+    blocks: list[nn.Module] = []
+    channels = 3
+    for _ in range(depth):
+        blocks += [
+            nn.Conv2d(channels, width, kernel_size=3, padding=1),
+            nn.GroupNorm(width, width),  # one group per channel: instance norm with learned scale and shift
+            nn.ReLU(inplace=True),
+            nn.AvgPool2d(2),
+        ]
+        channels = width
+    return nn.Sequential(*blocks)

@@ -6,11 +6,10 @@ import torch
 from torch import nn
 
 from engine.data.check import MIN_FRAMES, MIN_SIZE
-from engine.errors import DataError
-from engine.models.base import Network
+from engine.models.base import VideoNetwork, too_small
 
 
-class ConvNet3D(Network):
+class ConvNet3D(VideoNetwork):
     """Three blocks of Conv3d - ReLU - MaxPool3d without normalisation, average pooling, dropout, 1x1x1 classifier.
 
     Takes clips (N, 3, T, H, W); 3.65 M parameters at 50 classes. Raises DataError for clips below 64 pixels or 8
@@ -19,11 +18,7 @@ class ConvNet3D(Network):
 
     def __init__(self, classes: int, frames: int, size: int) -> None:
         super().__init__()
-        if size < MIN_SIZE or frames < MIN_FRAMES:
-            problem = (
-                f"ConvNet3D cannot take clips of {frames} frames of {size} x {size} pixels: they vanish in its pooling."
-            )
-            raise DataError(problem, f"Prepare the data with --frames {MIN_FRAMES} --size {MIN_SIZE} or more.")
+        self.check(frames, size)
         self.features = nn.Sequential(
             *_block(3, 64, pool=(1, 2, 2)),
             *_block(64, 128, pool=(2, 2, 2)),
@@ -32,6 +27,13 @@ class ConvNet3D(Network):
         )
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Conv3d(128, classes, kernel_size=1)
+
+    @classmethod
+    def check(cls, frames: int, size: int) -> None:
+        """64 pixels and 8 frames at least."""
+        if size < MIN_SIZE or frames < MIN_FRAMES:
+            remedy = f"--frames {MIN_FRAMES} --size {MIN_SIZE}"
+            raise too_small("ConvNet3D", frames, size, "they vanish in its pooling", remedy)
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
         """The embedding that distribution matching compares: flattened features, (N, D)."""

@@ -18,7 +18,7 @@ from engine.errors import RunError, UsageError
 from engine.runs.files import read_json, storage_errors, write_json, write_text
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
-from engine.runs.status import ALIVE, Control, Lock, Status, actual_state, request
+from engine.runs.status import ALIVE, Control, Lock, Status, actual_state, request, request_once
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 
@@ -138,6 +138,10 @@ class RunDirectory:
         """Ask the worker to ``run``, ``pause`` or ``stop``."""
         return request(self.control_file, want)
 
+    def request_once(self, what: str) -> Control:
+        """Ask the worker to ``evaluate`` or to save a ``checkpoint`` at its next step, and to go on as before."""
+        return request_once(self.control_file, what)
+
     def lock(self) -> Lock:
         """The lock of this run, not yet taken."""
         return Lock(self.lock_file)
@@ -166,8 +170,8 @@ def create_run(folder: Path, name: str | None, stem: str, preset_toml: str, meta
         try:
             write_text(draft / "preset.toml", preset_toml)
             write_json(draft / "meta.json", meta)
-            write_json(draft / "control.json", dataclasses.asdict(Control()))
-            Status(state="queued", heartbeat=time.time()).save(draft / "status.json")
+            Control().save(draft / "control.json")
+            Status(state="queued", heartbeat=time.time(), accuracies=()).save(draft / "status.json")
             return RunDirectory(_claim(folder, draft, name, stem))
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -20,9 +20,11 @@ from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoin
 from engine.runs.directory import RunDirectory
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing
-from engine.runs.status import HEARTBEAT_SECONDS, Status, current_process
+from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Control, Status, current_process
 
 POLL_SECONDS = 0.2
+WHILE_PAUSED = ("checkpoint",)
+"""What is done at once while the run is paused; an evaluation is work, and waits until the run goes on."""
 
 
 class RunSession:
@@ -43,6 +45,7 @@ class RunSession:
         self._earlier_seconds = 0.0
         self._checked = 0.0
         self._order = 0
+        self._served: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._lock.acquire()
@@ -50,6 +53,7 @@ class RunSession:
         try:
             self._log = EventLog(self.run.events_file)
             self._standing = Standing.of_log(self.run.events_file)
+            self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more
             self._say(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
         except BaseException:
             self._lock.release()
@@ -118,34 +122,48 @@ class RunSession:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""
         self._stop_reason = reason
 
-    def check(self) -> None:
+    def check(self, serve: Callable[[str], None] | None = None) -> None:
         """Call at every boundary: waits while paused, raises StopRequested when the run shall stop.
 
-        Costs one small file's status every ``POLL_SECONDS``, nothing in between.
+        ``serve`` is called with what is asked for once (``status.ONCE``), a checkpoint also while paused; where the
+        work cannot do that, it is not given, and the request waits. Costs one small file every ``POLL_SECONDS``,
+        nothing in between.
         """
         if self._stop_reason is None:
             now = time.monotonic()
             if now - self._checked < POLL_SECONDS:
                 return
             self._checked = now
-            want = self.run.control().want
+            control = self.run.control()
+            self._serve(control, serve)
+            want = control.want
             if want == "pause":
-                want = self._wait()
+                want = self._wait(serve)
             if want == "stop":
                 self._stop_reason = self._stop_reason or "asked to stop"
         if self._stop_reason is not None:
             self._say(state="stopping")
             raise StopRequested(self._stop_reason)
 
-    def _wait(self) -> str:
+    def _serve(self, control: Control, serve: Callable[[str], None] | None, kinds: tuple[str, ...] = ONCE) -> None:
+        if serve is None:
+            return
+        for what in kinds:
+            number = control.once.get(what, 0)
+            if number not in (0, self._served.get(what, 0)) and self._stop_reason is None:
+                self._served[what] = number  # before it is done: asked again while it is done, it is done again
+                serve(what)
+
+    def _wait(self, serve: Callable[[str], None] | None) -> str:
         self.emit(Paused())
         self._say(state="paused")
-        while (want := self.run.control().want) == "pause" and self._stop_reason is None:
+        while (control := self.run.control()).want == "pause" and self._stop_reason is None:
+            self._serve(control, serve, WHILE_PAUSED)
             time.sleep(POLL_SECONDS)
-        if self._stop_reason is None and want == "run":
+        if self._stop_reason is None and control.want == "run":
             self._say(state="running")
             self.emit(Continued())
-        return want
+        return control.want
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Save ``checkpoint``; after this returns, at most the work since then can be lost."""
@@ -197,7 +215,7 @@ class FollowerSession(RunSession):
     def emit(self, event: Event) -> None:
         """The leader emits the same."""
 
-    def check(self) -> None:
+    def check(self, serve: Callable[[str], None] | None = None) -> None:
         """The leader tells at step boundaries."""
 
     def complete(self) -> None:

@@ -7,6 +7,7 @@ to read hundreds of long logs before its first number.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Standing:
     def fields(self) -> dict[str, Any]:
         """``best``, ``accuracies`` and ``stored_bytes`` as ``Status`` has them."""
         best = self._state.best_accuracy
-        means = [one.mean for one in self._state.accuracy_curve()]
+        means = [one.mean for one in self._state.accuracy_curve() if math.isfinite(one.mean)]
         number = isinstance(best, (int, float)) and not isinstance(best, bool)
         return {
             "best": float(best) if best is not None and number else None,

@@ -14,6 +14,8 @@ from typing import Any
 from engine.events import STAGES
 
 LOG_LINES = 2000
+FIGURE_POINTS = 2000
+"""Points that are kept of a figure over a whole stage; there are many figures, and a screen has few columns."""
 
 
 @dataclasses.dataclass
@@ -91,6 +93,9 @@ class RunState:
     stage: str = ""
     losses: dict[str, Curve] = dataclasses.field(default_factory=dict)
     figures: dict[str, float] = dataclasses.field(default_factory=dict)
+    """The last value of each figure of the present stage."""
+    figure_curves: dict[str, dict[str, Curve]] = dataclasses.field(default_factory=dict)
+    """By stage and name, at every n-th step; n depends on the number of steps alone, so resuming changes nothing."""
     accuracies: list[Accuracy] = dataclasses.field(default_factory=list)
     best: tuple[int, float | None] | None = None
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -102,6 +107,7 @@ class RunState:
     seconds: float = 0.0
     """Working seconds of all workers, when completed."""
     events: int = 0
+    _figures_of: str = ""
 
     @property
     def step(self) -> int:
@@ -170,6 +176,8 @@ class RunState:
     def _forget(self, stage: str, step: int) -> None:
         if stage in self.losses:
             self.losses[stage].cut(step)
+        for curve in self.figure_curves.get(stage, {}).values():
+            curve.cut(step)
         self.previews = [preview for preview in self.previews if preview[0] != stage or preview[1] <= step]
         if stage == "dynamic":
             self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.step <= step]
@@ -177,7 +185,7 @@ class RunState:
                 self.best = None
         if stage == "evaluate" and step <= 0:
             self.results = []
-            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.what == "synthetic"]
+            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.what in ("synthetic", "now")]
 
     def _on_stage_finished(self, record: dict[str, Any], time: float) -> None:
         stage = self._stage(str(record["stage"]))
@@ -194,11 +202,18 @@ class RunState:
     def _on_step(self, record: dict[str, Any], time: float) -> None:
         step, total, rate = int(record["step"]), int(record["total"]), float(record["rate"])
         loss, left = _number(record["loss"]), _seconds(record.get("eta"))
-        self.figures = {str(name): _number(value) for name, value in record["figures"].items()}
+        figures = {str(name): _number(value) for name, value in record["figures"].items()}
         stage = self._stage(str(record["stage"]))
+        # Not every step tells every figure.
+        self.figures = self.figures | figures if stage.name == self._figures_of else figures
+        self._figures_of = stage.name
         stage.step, stage.total, stage.rate, stage.what, stage.left = step, total, rate, "", left
         self.stage = stage.name
         self.losses.setdefault(stage.name, Curve()).add(step, loss)
+        if step % max(1, -(-total // FIGURE_POINTS)) == 0:
+            curves = self.figure_curves.setdefault(stage.name, {})
+            for name, value in self.figures.items():
+                curves.setdefault(name, Curve()).add(step, value)
 
     def _on_network_trained(self, record: dict[str, Any], time: float) -> None:
         text = (

@@ -32,6 +32,8 @@ QUEUE_SECONDS = 120.0
 """A queued run whose worker never came counts as crashed after this time."""
 
 WANTS = ("run", "pause", "stop")
+ONCE = ("evaluate", "checkpoint")
+"""What can be asked of a worker to be done once, at its next step; the run goes on as if nobody had asked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,24 +173,47 @@ def silence(status: Status, now: float | None = None) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-    """What someone wants of the worker: ``run``, ``pause`` or ``stop``; ``seq`` counts the requests."""
+    """What someone wants of the worker: ``run``, ``pause`` or ``stop``; ``seq`` counts the requests.
+
+    ``once`` has the number of the last request for each thing of ``ONCE``. Later requests carry it on: it is the worker
+    that knows what it has done, and a request may overwrite another before the worker has seen it.
+    """
 
     want: str = "run"
     seq: int = 0
+    once: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Control:
         """Read ``path``; anything unreadable means ``run``, so that rubbish there cannot stop a run."""
         document = read_json(path) or {}
         want, seq = document.get("want"), document.get("seq")
-        return cls(want if want in WANTS else "run", seq if isinstance(seq, int) else 0)
+        once = document.get("once")
+        asked = once.items() if isinstance(once, dict) else ()
+        known = {what: number for what, number in asked if what in ONCE and isinstance(number, int)}
+        return cls(want if want in WANTS else "run", seq if isinstance(seq, int) else 0, known)
+
+    def save(self, path: Path) -> None:
+        """Replace ``path``."""
+        write_json(path, {"want": self.want, "seq": self.seq} | ({"once": self.once} if self.once else {}))
 
 
 def request(path: Path, want: str) -> Control:
     """Write a new request to ``path`` and return it."""
     assert want in WANTS, want
-    control = Control(want, Control.load(path).seq + 1)
-    write_json(path, dataclasses.asdict(control))
+    present = Control.load(path)
+    control = Control(want, present.seq + 1, present.once)
+    control.save(path)
+    return control
+
+
+def request_once(path: Path, what: str) -> Control:
+    """Ask in ``path`` for one thing of ``ONCE``, whatever else is wanted; returns the request."""
+    assert what in ONCE, what
+    present = Control.load(path)
+    number = present.seq + 1
+    control = Control(present.want, number, present.once | {what: number})
+    control.save(path)
     return control
 
 

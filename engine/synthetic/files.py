@@ -89,8 +89,10 @@ def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "
         **provenance.metadata(),
     }
     stored: dict[str, torch.Tensor] = {}
+    as_pixels = _real_pixels(synthetic) if precision == "uint8" else None
     for name, tensor in synthetic.tensors().items():
-        stored |= encode(name, tensor.cpu(), precision)
+        real = as_pixels is not None and name == "pixels"
+        stored |= {name: as_pixels} if real and as_pixels is not None else encode(name, tensor.cpu(), precision)
     soft = stored.pop("soft_labels", None)
     stored["labels"] = _hard_labels(len(spec.classes), synthetic.ipc) if soft is None else soft
     return ordered(save(stored, metadata))
@@ -99,6 +101,23 @@ def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "
 def save_synthetic(path: Path, synthetic: SyntheticSet, provenance: Provenance, precision: str = "float32") -> None:
     """Write ``synthetic`` to ``path``, complete or not at all."""
     write_bytes(path, to_bytes(synthetic, provenance, precision))
+
+
+def _real_pixels(synthetic: SyntheticSet) -> torch.Tensor | None:
+    """The pixels of a coreset as they were in the video, uint8 (C, ipc, stored, 3, H, W), if that is what it holds.
+
+    Real clips are whole numbers before they are normalised: stored as these they are exact, and need no ranges.
+    """
+    if not isinstance(synthetic, Coreset):
+        return None
+    raw = _unnormalised(synthetic.pixels.detach().cpu(), synthetic.spec)
+    whole = raw.round().clamp(0, 255)
+    return whole.to(torch.uint8).contiguous() if (raw - whole).abs().max() < 0.01 else None
+
+
+def _unnormalised(pixels: torch.Tensor, spec: ClipSpec) -> torch.Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    return (pixels * std + mean) * 255
 
 
 def _pairing(synthetic: SyntheticSet) -> dict[str, int]:
@@ -225,8 +244,14 @@ def _read(path: Path, device: str) -> tuple[dict[str, torch.Tensor], dict[str, s
 
 def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision: str) -> SyntheticSet:
     kind, ipc = metadata["kind"], int(metadata["ipc"])
-    memories = {name: decode(name, stored, precision) for name in _MEMORIES[kind]}
-    spec = _spec(metadata, next(iter(memories.values())))
+    as_pixels = kind == "coreset" and precision == "uint8" and "pixels.offset" not in stored
+    if as_pixels:
+        whole = _stored(stored, "pixels", torch.uint8)
+        spec = _spec(metadata, whole)
+        memories = {"pixels": spec.normalise_images(whole.flatten(0, 2).movedim(1, -1)).contiguous().view(whole.shape)}
+    else:
+        memories = {name: decode(name, stored, precision) for name in _MEMORIES[kind]}
+        spec = _spec(metadata, next(iter(memories.values())))
     if ipc < 1:
         raise ValueError("ipc")
     soft, temporal = _soft_labels(stored, len(spec.classes), ipc), _read_temporal(metadata, spec.frames)

@@ -94,7 +94,7 @@ def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -
 def _after_dashboard(folder: Path, name: str) -> None:
     """What the user must know after leaving the dashboard: whether the run goes on, or its results."""
     from engine.runs import ALIVE, find_run
-    from vdtui.cli.results import print_results
+    from vdtui.cli.results import print_results, where_to_find
 
     run = find_run(folder, name)
     state = run.state()
@@ -104,7 +104,7 @@ def _after_dashboard(folder: Path, name: str) -> None:
     folded = run.folded()
     print_results(folded.results)
     if state == "completed":
-        note(f"Synthetic set: {run.best}\nReport: {run.report}")
+        note(where_to_find(run))
         raise typer.Exit(0)
     if folded.problem:
         note(f"error: {folded.problem[0]}\nhint: {folded.problem[1]}")

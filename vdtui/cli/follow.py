@@ -13,7 +13,7 @@ import typer
 from engine.events import STAGES
 from engine.runs import ENDED, EventTail, RunDirectory, RunState
 from vdtui.cli.options import human_time, note, percent
-from vdtui.cli.results import print_results
+from vdtui.cli.results import print_results, where_to_find
 
 POLL_SECONDS = 0.25
 LINE_SECONDS = 2.0
@@ -119,7 +119,7 @@ def _close(run: RunDirectory) -> int:
         print_results(state.results)
         if state.best:
             note(f"Chosen: step {state.best[0]}, {percent(state.best[1])} on validation.")
-        note(f"Synthetic set: {run.best}\nReport: {run.report}")
+        note(where_to_find(run))
         return 0
     if ended == "stopped":
         note(f"Stopped, state saved. Go on with: vdtui resume {run.name}")

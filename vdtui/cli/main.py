@@ -14,6 +14,7 @@ import typer
 from engine.errors import VdtuiError
 from engine.version import VERSION
 from vdtui.cli.bench import bench
+from vdtui.cli.compare import compare
 from vdtui.cli.control import pause, remove, resume, stop
 from vdtui.cli.data import data
 from vdtui.cli.distill import distill
@@ -27,6 +28,7 @@ from vdtui.cli.report import report
 from vdtui.cli.runs import runs
 from vdtui.cli.select import select
 from vdtui.cli.show import show
+from vdtui.cli.study import app as study
 
 app = typer.Typer(
     name="vdtui",
@@ -47,6 +49,7 @@ for command in (
     evaluate,
     runs,
     show,
+    compare,
     monitor,
     pause,
     resume,
@@ -57,6 +60,7 @@ for command in (
     bench,
 ):
     app.command()(command)
+app.add_typer(study, name="study")
 
 
 def _version(wanted: bool) -> None:

@@ -1,47 +1,114 @@
-"""`vdtui report`: a run as one page, or as one JSON document."""
+"""`vdtui report`: a run as one page or one JSON document, several runs side by side, or their results as a table."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import RunName, RunsDir, human_bytes, print_json
+from vdtui.cli.options import RunsDir, human_bytes, note, print_json
+
+if TYPE_CHECKING:
+    from engine.runs.comparison import Source
 
 
 class ReportFormat(enum.StrEnum):
     """What `report` can write."""
 
     HTML = "html"
+    MD = "md"
+    CSV = "csv"
     JSON = "json"
+    TEX = "tex"
 
 
 def report(
-    run: RunName,
-    format: Annotated[ReportFormat, typer.Option("--format", help="A page to show, or all numbers.")],
-    output: Annotated[Path, typer.Option("--output", metavar="PATH", help="A file; with json, - is stdout.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
+    format: Annotated[
+        ReportFormat, typer.Option("--format", help="A page to show, tables of results (md, csv, tex), or all numbers.")
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="PATH", help="A file; - is stdout, but not for html.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Write the report of a run: results, curves, pictures, and what it takes to repeat it.
 
     The page is one file that loads nothing from anywhere. A run that is not finished is reported as far as it is.
+    Several runs are put side by side: tables, and their curves over one another.
 
     Example: vdtui report demo --format html --output demo.html
+
+    Example: vdtui report demo demo-dm --format html --output both.html
     """
     from engine.errors import UsageError
-    from engine.export.output import refuse_existing
-    from engine.export.report import report_data, write_html, write_json
+    from engine.export.output import refuse_existing, unwritable
     from engine.runs import find_run, runs_folder
+    from engine.runs.comparison import read_sources
+    from engine.runs.files import write_text
 
-    found = find_run(runs_folder(runs_dir), run)
-    if str(output) == "-":
-        if format is not ReportFormat.JSON:
-            raise UsageError("Only the JSON report goes to stdout.", "Use --format json, or name a file with --output.")
-        print_json(report_data(found))
+    folder = runs_folder(runs_dir)
+    to_stdout = str(output) == "-"
+    if to_stdout and format is ReportFormat.HTML:
+        raise UsageError("The page does not go to stdout.", "Name a file with --output, or use another --format.")
+    for name in runs:
+        find_run(folder, name)  # files of results have no report; see `compare`
+    sources = read_sources(folder, runs, lambda text: note(text) if len(runs) > 1 else None)
+    if not to_stdout:
+        refuse_existing(output, overwrite)
+    if format is ReportFormat.HTML:
+        _write_page(sources, output)
+    elif to_stdout and format is ReportFormat.JSON:
+        print_json(_document(sources))
         return
-    refuse_existing(output, overwrite)
-    (write_html if format is ReportFormat.HTML else write_json)(found, output)
+    else:
+        text = _text(sources, format)
+        if to_stdout:
+            typer.echo(text.encode("utf-8"), nl=False)
+            return
+        with unwritable(output):
+            write_text(output, text)
     typer.echo(f"{output}: {human_bytes(output.stat().st_size)}")
+
+
+def _write_page(sources: Sequence[Source], output: Path) -> None:
+    if len(sources) > 1:
+        from engine.export.side_by_side import write_html
+
+        write_html(sources, output)
+        return
+    from engine.export.report import write_html as write_one
+
+    assert sources[0].run is not None
+    write_one(sources[0].run, output)
+
+
+def _document(sources: Sequence[Source]) -> dict[str, Any]:
+    """All that is known of one run, or of several with their comparison."""
+    if len(sources) > 1:
+        from engine.export.side_by_side import reports_data
+
+        return reports_data(sources)
+    from engine.export.report import report_data
+
+    assert sources[0].run is not None
+    return report_data(sources[0].run)
+
+
+def _text(sources: Sequence[Source], form: ReportFormat) -> str:
+    import json
+
+    from engine.errors import UsageError
+    from engine.export.tables import render
+    from engine.runs.comparison import compare
+    from engine.runs.files import finite
+
+    if form is ReportFormat.JSON:
+        return json.dumps(finite(_document(sources)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    groups = compare(sources)
+    if not groups:
+        problem = f"There is no table to write: {sources[0].label} has no results yet."
+        raise UsageError(problem, "Wait for the final table, or use --format html or json for what there is.")
+    return render(groups, form.value)

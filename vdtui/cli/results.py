@@ -1,32 +1,71 @@
-"""The final table of a run in words, for the end of `distill` and for `show`."""
+"""The final table of a run in words, for the end of `distill`, for `show` and for `evaluate`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vdtui.cli.options import human_bytes, human_time, print_table
+
+if TYPE_CHECKING:
+    from engine.runs import RunDirectory
 
 COLUMNS = ["trained on", "top-1 on test", "per network", "stored values", "bytes", "chosen on", "time"]
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
-    """Print ``results`` (objects as in `show --json`) as one table; does nothing without any."""
-    if not results:
-        return
-    first = results[0]
-    protocol = f"protocol {first['protocol']} {first['protocol_version']}, {first['model']}, mean +- sample std"
-    print_table(COLUMNS, [_row(result) for result in results], protocol, right=(1, 3, 4, 6))
+    """Print ``results`` (objects as in `show --json`), one table for each way in which they were measured."""
+    from engine.runs.results import is_result, key_of
+
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for result in filter(is_result, results):
+        grouped.setdefault(key_of(result), []).append(result)
+    recipes = {key: _recipe(rows[0]) for key, rows in grouped.items()}
+    for key, rows in grouped.items():
+        title = "\n".join([_protocol(rows[0]), *_apart(recipes[key], list(recipes.values())), *_deviations(rows)])
+        print_table(COLUMNS, [_row(result) for result in rows], title, right=(1, 3, 4, 6))
+
+
+def where_to_find(run: RunDirectory) -> str:
+    """Where a completed run has its set and its report; random clips and all of the data are no set."""
+    places = (("Synthetic set", run.best), ("Report", run.report))
+    return "\n".join(f"{name}: {path}" for name, path in places if name == "Report" or path.is_file())
+
+
+def _protocol(result: dict[str, Any]) -> str:
+    from engine.runs.results import conditions
+
+    kind = conditions(result)["std_kind"]
+    name = f"{result.get('protocol', '?')} {result.get('protocol_version', '?')}"
+    return f"protocol {name}, {result.get('model', '?')}, mean +- {kind} std"
+
+
+def _recipe(result: dict[str, Any]) -> dict[str, str]:
+    recipe = result.get("recipe")
+    return {str(name): str(value) for name, value in recipe.items()} if isinstance(recipe, dict) else {}
+
+
+def _apart(own: dict[str, str], recipes: list[dict[str, str]]) -> list[str]:
+    """What of the recipe is not the same in all tables, since tables of one run are easily taken for one."""
+    names = [name for name in own if len({recipe.get(name) for recipe in recipes}) > 1]
+    return [", ".join(f"{name} {own[name]}" for name in names)] if names else []
+
+
+def _deviations(rows: list[dict[str, Any]]) -> list[str]:
+    listed = [result.get("deviations") for result in rows]
+    texts = dict.fromkeys(str(text) for found in listed if isinstance(found, list) for text in found)
+    return [f"deviates from it as published: {'; '.join(texts)}"] if texts else []
 
 
 def _row(result: dict[str, Any]) -> list[str]:
-    top1 = result["top1"]
+    top1, values, nbytes = result["top1"], result.get("stored_values"), result.get("bytes")
     step = f" (step {result['step']})" if result.get("step") is not None else ""
+    size = human_bytes(nbytes) if isinstance(nbytes, (int, float)) else "-"
     return [
         result["what"] + step,
-        f"{100 * top1['mean']:.1f} +- {100 * top1['std']:.1f} %",
+        f"{100 * top1['mean']:.1f} +- {100 * (top1.get('std') or 0):.1f} %",
         " ".join(f"{100 * value:.1f}" for value in top1["values"]),
-        f"{result['stored_values']:,}",
-        f"{human_bytes(result['bytes'])} {result['precision']}",
-        result["selected_on"],
-        human_time(result["seconds"]),
+        f"{values:,}" if isinstance(values, int) else "-",
+        f"{size} {result.get('storage') or result.get('precision', '')}".strip(),
+        str(result.get("selected_on", "-")),
+        human_time(result.get("seconds")),
     ]

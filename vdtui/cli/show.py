@@ -12,15 +12,17 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     Example: vdtui show demo --json
     """
     from engine.runs import find_run, runs_folder
+    from engine.runs.results import results_of
     from engine.runs.summary import summarise
 
     found = find_run(runs_folder(runs_dir), run)
     folded = found.folded()
     one = summarise(found, folded)
     meta = found.meta()
+    results = results_of(found, folded, note)
     if json:
         curve = [[point.step, point.mean, point.std] for point in folded.accuracy_curve()]
-        print_json({**one, "seed": folded.seed, "results": folded.results, "accuracies": curve, "meta": meta})
+        print_json({**one, "seed": folded.seed, "results": results, "accuracies": curve, "meta": meta})
         return
     lines = {
         "run": one["name"],
@@ -45,6 +47,6 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     ]
     if curve_rows:
         print_table(["step", "top-1 on validation", "per network"], curve_rows, right=(0, 1))
-    print_results(folded.results)
+    print_results(results)
     if one["problem"]:
         note(f"problem: {one['problem']}")

@@ -1,4 +1,4 @@
-"""The dashboard as an application: its theme, its screens, and how it is left.
+"""The dashboard as an application: its themes, its screens, its command palette, and how it is left.
 
 It only reads run directories and writes their ``control.json``. The runs themselves live in other processes, so
 that leaving it, or losing the terminal it runs in, never touches them.
@@ -7,45 +7,22 @@ that leaving it, or losing the terminal it runs in, never touches them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
 from textual.theme import Theme
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
-from vdtui.tui import words
+from vdtui.tui import themes, words
+from vdtui.tui.screens.dialogs import help_of, keys_of
 from vdtui.tui.screens.runs import RunsScreen, run_screen
-
-THEME = Theme(
-    name="vdtui",
-    primary="#7cc4ff",
-    secondary="#b9a5ff",
-    accent="#ffb86b",
-    success="#8fd694",
-    warning="#ffc66d",
-    error="#ff7b80",
-    foreground="#d8dee9",
-    background="#10131a",
-    surface="#161b24",
-    panel="#212938",
-    dark=True,
-    variables={
-        "text-muted": "#8b97ab",
-        "text-disabled": "#465063",
-        "border": "#3a4559",
-        "border-blurred": "#2b3445",
-        "footer-key-foreground": "#7cc4ff",
-        "footer-background": "#161b24",
-        "footer-description-foreground": "#aeb8c9",
-        "scrollbar": "#2b3445",
-        "scrollbar-background": "#161b24",
-        "scrollbar-hover": "#465063",
-        "scrollbar-active": "#7cc4ff",
-    },
-)
 
 
 class VdtuiApp(App[None]):
@@ -56,7 +33,10 @@ class VdtuiApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "vdtui"
-    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "help", "Help", key_display="?", show=False),
+        Binding("ctrl+q", "leave", "Leave", show=False, priority=True),
+    ]
 
     def __init__(self, runs_folder: Path, run: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
@@ -66,12 +46,44 @@ class VdtuiApp(App[None]):
 
     def on_mount(self) -> None:
         """Open the first screen; the runs screen is always beneath."""
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        for theme in themes.THEMES:
+            self.register_theme(theme)
+        self.theme = themes.chosen()
         self.animation_level = "none"
+        self.theme_changed_signal.subscribe(self, self._recolour)
         self.push_screen(RunsScreen(self._runs_folder, self._clock))
         if self._first is not None:
             self.push_screen(run_screen(self._first, self._clock))
+
+    def _recolour(self, theme: Theme) -> None:
+        """Texts carry colours of their own: every screen that says how draws its texts anew."""
+        for screen in self.screen_stack:
+            recolour = getattr(screen, "recolour", None)
+            if callable(recolour):
+                recolour()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers: all that this screen's keys do, the themes, help and leaving."""
+        for binding, meaning in keys_of(screen):
+            title = meaning[:1].upper() + meaning[1:]
+            yield SystemCommand(title, f"key {binding.key}", partial(self._act, screen, binding.action))
+        for name, title in themes.TITLES.items():
+            if name != self.theme:
+                yield SystemCommand(f"Theme: {title}", "colours", partial(self._take_theme, name))
+        yield SystemCommand("Help", "the keys of this screen", self.action_help)
+        yield SystemCommand("Leave", "the dashboard; runs go on", self.action_leave)
+
+    async def _act(self, screen: Screen[object], action: str) -> None:
+        await self.run_action(action, default_namespace=screen)
+
+    def _take_theme(self, name: str) -> None:
+        self.theme = name
+
+    def action_help(self) -> None:
+        """The keys of the present screen."""
+        found = help_of(self.screen)
+        if found is not None:
+            self.push_screen(found)
 
     def action_leave(self) -> None:
         """End the dashboard, and say below it what goes on."""

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +32,47 @@ class ClipsAnswer:
 
 def clips_file(run: RunDirectory) -> Path | None:
     """The clips file of ``run``: that of its preset, or the demo's beside the runs; None if there is none yet."""
-    try:
-        preset = tomllib.loads(run.preset_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    dataset = _dataset(run)
+    if dataset is None:
         return None
-    dataset = preset.get("dataset")
-    named = dataset.get("path") if isinstance(dataset, dict) else None
+    named = dataset.get("path")
     if isinstance(named, str):
         return Path(named)
     made = sorted((run.path.parent / ".data").glob("demo-*.h5"), key=lambda path: path.stat().st_mtime)
     return made[-1] if made else None
+
+
+class RealClips:
+    """The clips of a run's data file, asked for once and kept; ``preview`` may take long, so call it in a thread."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._file: Path | None = None
+        self._found: Preview | None = None
+        self._guard = threading.Lock()
+
+    def preview(self) -> Preview | None:
+        """Random real clips of every class, or None where there is no file or it cannot be read."""
+        with self._guard:
+            file = clips_file(self._run)
+            if file is not None and file != self._file:
+                self._found = ask(file).preview
+                self._file = file if self._found is not None else None
+            return self._found
+
+
+def frame_interval(run: RunDirectory) -> int:
+    """Every how many-th frame of the videos the clips of ``run`` have, as the preset says; 0 if it does not."""
+    interval = (_dataset(run) or {}).get("interval")
+    return interval if isinstance(interval, int) and not isinstance(interval, bool) and interval > 0 else 0
+
+
+def _dataset(run: RunDirectory) -> dict[str, object] | None:
+    try:
+        found = tomllib.loads(run.preset_file.read_text(encoding="utf-8")).get("dataset", {})
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else {}
 
 
 def ask(file: Path) -> ClipsAnswer:

@@ -24,6 +24,10 @@ LARGEST_FILE = 1 << 29
 """Bytes of arrays in a preview that are still unpacked."""
 
 
+UNSEEN = 14
+"""Differences of a colour, of 255, between two frames that nobody sees in a picture made of blocks."""
+
+
 class PreviewError(Exception):
     """A preview that cannot be shown; the message is one line for the user."""
 
@@ -111,6 +115,15 @@ def panels_of(preview: Preview, label: int, instance: int) -> list[Panel]:
     ]
 
 
+def real_panel(real: Preview, name: str, label: int, instance: int) -> Panel | None:
+    """A real clip of the class ``name``, or of class ``label`` where the names differ but not their number."""
+    if name in real.classes:
+        label = real.classes.index(name)
+    if label >= len(real.classes):
+        return None
+    return Panel(_counted("real clip", instance, real.instances), real.clips[label, instance % real.instances])
+
+
 def parts_of(instance: int, clips: int, statics: int, dynamics: int) -> tuple[int, int]:
     """Which static and dynamic memory to show beside a clip: every pair in turn, or one of each a clip."""
     if clips == statics * dynamics:
@@ -161,10 +174,30 @@ def half_blocks(frame: np.ndarray, columns: int, rows: int) -> list[Strip]:
     Colours are rounded to steps of 8, so that neighbours are often equal: equal cells share a segment, and a
     terminal gets fewer colour changes.
     """
-    pixels = resized(frame, 2 * rows, columns) & 0xF8
+    return strips_of(cells_of(resized(frame, 2 * rows, columns)))
+
+
+def settled(pixels: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """``pixels`` (h, w, 3) with those of the frame ``before`` wherever the difference is too small to be seen.
+
+    Noise would otherwise repaint every cell in every frame; on a slow line, that is all that one would see.
+    """
+    if before is None:
+        return pixels
+    same = np.abs(pixels.astype(np.int16) - before).max(-1, keepdims=True) < UNSEEN
+    return np.where(same, before, pixels)
+
+
+def cells_of(pixels: np.ndarray) -> np.ndarray:
+    """Both colours of each cell in one number, int64 (h / 2, w)."""
+    pixels = pixels & 0xF8
     upper, lower = pixels[0::2].astype(np.int32), pixels[1::2].astype(np.int32)
     packed = [(half[..., 0] << 16 | half[..., 1] << 8 | half[..., 2]) for half in (upper, lower)]
-    cells = packed[0].astype(np.int64) << 24 | packed[1]
+    return packed[0].astype(np.int64) << 24 | packed[1]
+
+
+def strips_of(cells: np.ndarray) -> list[Strip]:
+    """Lines of half blocks."""
     return [_strip(line) for line in cells]
 
 

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.errors import RunError
 from engine.events import STAGES
 from engine.runs import ALIVE, EventTail, RunDirectory, RunState, Status, actual_state, list_runs
-from engine.runs.state import Accuracy, LogLine, Stage
+from engine.runs.standing import thinned
+from engine.runs.state import Accuracy, Curve, LogLine, Stage
+from engine.runs.status import silence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +37,7 @@ SHARE = 0.04
 LONGEST_PAUSE = 2.0
 HURRY = 0.4
 """The share while an existing log is read through, which happens once and keeps the user waiting."""
-LOG_LINES = 300
+LOG_LINES = 2000
 
 Stamp = tuple[int, int, int] | None
 T = TypeVar("T", bound="RunSnapshot | RunsSnapshot")
@@ -82,6 +84,13 @@ class RunSnapshot:
     stored_bytes: int | None
     reading: float | None
     """The fraction of the log that is folded so far, or None when all of it is."""
+    figure_curves: dict[str, dict[str, Loss]] = dataclasses.field(default_factory=dict)
+    """By stage and name."""
+    published: str = ""
+    """What the preset says that the paper reports; nobody has checked it."""
+    data_bytes: int | None = None
+    """Bytes of all training clips, as stored."""
+    classes: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -117,6 +126,15 @@ class RunRow:
     stored_bytes: int | None
     created: float
     trouble: tuple[str, str] | None
+    accuracies: tuple[float, ...] = ()
+    """Accuracies on validation in their order, a few of the whole course."""
+    silent: int | None = None
+    """Seconds for which a living worker has said nothing, if that is longer than it should be."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker has the run or will take it."""
+        return self.state in ALIVE
 
     @property
     def name(self) -> str:
@@ -235,6 +253,7 @@ class RunWatcher:
         self._want = "run"
         self._last_state = ""
         self._losses: dict[str, Loss] = {}
+        self._figure_curves: dict[str, dict[str, Loss]] = {}
 
     @property
     def pause(self) -> float:
@@ -320,19 +339,33 @@ class RunWatcher:
             seconds=folded.seconds,
             stored_bytes=stored_bytes(self.run, folded, kind),
             reading=self._log.fraction if self._log.behind else None,
+            figure_curves=self._figure_arrays(),
+            published=str(self._preset.get("published") or ""),
+            data_bytes=whole(self._meta.get("data_bytes")),
+            classes=names(self._meta.get("classes")),
         )
 
     def _loss_arrays(self) -> dict[str, Loss]:
-        import numpy as np
+        self._losses = arrays_of(self._log.state.losses, self._losses)
+        return self._losses
 
-        losses = {}
-        for name, curve in self._log.state.losses.items():
-            steps, values = np.array(curve.steps, np.float64), as_floats(curve.values)
-            old = self._losses.get(name)
-            same = old is not None and np.array_equal(old.steps, steps) and np.array_equal(old.values, values, True)
-            losses[name] = old if same and old is not None else Loss(steps, values)
-        self._losses = losses
-        return losses
+    def _figure_arrays(self) -> dict[str, dict[str, Loss]]:
+        found, old = self._log.state.figure_curves, self._figure_curves
+        self._figure_curves = {stage: arrays_of(curves, old.get(stage, {})) for stage, curves in found.items()}
+        return self._figure_curves
+
+
+def arrays_of(curves: dict[str, Curve], old: dict[str, Loss]) -> dict[str, Loss]:
+    """``curves`` as arrays; one that is as it was in ``old`` stays the same object, and is not drawn again."""
+    import numpy as np
+
+    arrays = {}
+    for name, curve in curves.items():
+        steps, values = np.array(curve.steps, np.float64), as_floats(curve.values)
+        known = old.get(name)
+        same = known is not None and np.array_equal(known.steps, steps) and np.array_equal(known.values, values, True)
+        arrays[name] = known if same and known is not None else Loss(steps, values)
+    return arrays
 
 
 class RunsWatcher:
@@ -383,6 +416,7 @@ class _Entry:
         self._log: LogReader | None = None
         self._best: float | None = None
         self._bytes: int | None = None
+        self._accuracies: tuple[float, ...] = ()
 
     def _changed(self, path: Path) -> bool:
         found = stamp(path)
@@ -397,6 +431,7 @@ class _Entry:
         if self._changed(run.status_file):
             try:
                 self._status, self._trouble = run.status(), None
+                self._take(self._status)
             except RunError as error:
                 self._trouble = (error.problem, error.hint)
         if self._changed(run.preset_file):
@@ -404,8 +439,17 @@ class _Entry:
             found = self._stamps[run.preset_file] or self._stamps[run.status_file]
             self._created = found[2] / 1e9 if found else 0.0
 
+    def _take(self, status: Status) -> None:
+        """What the worker tells by itself; the log of such a run need not be read."""
+        if status.accuracies is None:
+            return
+        self._best, self._accuracies, self._log = status.best, status.accuracies, None
+        self._bytes = status.stored_bytes or file_bytes(self._run)
+
     def fold(self) -> None:
-        """Read the next chunk of the log, if there is one."""
+        """Read the next chunk of the log, if there is one and the status does not tell what is in it."""
+        if self._status is not None and self._status.accuracies is not None:
+            return
         if self._log is None:
             if not self._changed(self._run.events_file):
                 return
@@ -420,6 +464,7 @@ class _Entry:
         state.log.clear()
         best = checked_best(state)
         self._best = best[1] if best else None
+        self._accuracies = thinned([one.mean for one in state.accuracy_curve() if math.isfinite(one.mean)])
         self._bytes = stored_bytes(self._run, state, table(self._preset, "synthetic").get("kind"))
         if not self._log.behind and self._status is not None and self._status.state not in ALIVE:
             self._stamps[self._run.events_file] = self._log.stamp
@@ -429,6 +474,7 @@ class _Entry:
         """The line of this run."""
         status = self._status or Status()
         state = "damaged" if self._trouble or self._status is None else actual_state(status)
+        quiet = silence(status) if state in ALIVE else None
         return RunRow(
             path=self._run.path,
             state=state,
@@ -440,6 +486,8 @@ class _Entry:
             stored_bytes=self._bytes,
             created=self._created,
             trouble=self._trouble,
+            accuracies=self._accuracies,
+            silent=None if quiet is None else int(quiet) // 10 * 10,
         )
 
 
@@ -470,6 +518,16 @@ def checked_best(state: RunState) -> tuple[int, float | None] | None:
     return step, float(accuracy) if is_number(accuracy) and accuracy is not None else None
 
 
+def whole(value: object) -> int | None:
+    """``value`` if it is a whole number that counts something."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def names(value: object) -> tuple[str, ...]:
+    """The class names of meta.json, or none."""
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
 def is_number(value: object) -> bool:
     """Whether a value from a log can be computed with."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -491,6 +549,11 @@ def stored_bytes(run: RunDirectory, state: RunState, kind: object) -> int | None
         count = result.get("bytes")
         if result.get("what") == kind and isinstance(count, int):
             return count
+    return file_bytes(run)
+
+
+def file_bytes(run: RunDirectory) -> int | None:
+    """Bytes of the file of the synthetic set, if there is one."""
     for path in (run.best, run.last):
         found = stamp(path)
         if found:

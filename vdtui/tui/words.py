@@ -7,10 +7,12 @@ brackets, not markup.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
 import unicodedata
+from collections.abc import Sequence
 
 GLYPHS = {
     "queued": "◌",
@@ -139,6 +141,25 @@ def bar(fraction: float, width: int) -> tuple[str, str]:
     """A progress bar of ``width`` cells in its done and its open part."""
     done = round(min(1.0, max(0.0, fraction)) * width)
     return "━" * done, "─" * (width - done)
+
+
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def spark(values: Sequence[float], width: int) -> str:
+    """A line of ``values`` in their order in at most ``width`` cells, each from the least to the greatest.
+
+    Where there are more values than cells, a cell is the mean of those that fall into it.
+    """
+    if not values or width <= 0:
+        return ""
+    cells = min(width, len(values))
+    edges = [k * len(values) // cells for k in range(cells + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    if high - low < 1e-9:
+        return SPARKS[3] * cells
+    return "".join(SPARKS[min(7, int(8 * (mean - low) / (high - low)))] for mean in means)
 
 
 def clock(seconds: float) -> str:

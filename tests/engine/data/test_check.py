@@ -54,7 +54,7 @@ class FakeStore:
 
 def opened(monkeypatch: pytest.MonkeyPatch, store: FakeStore, overrides: dict[str, Any] | None = None) -> Any:
     monkeypatch.setattr(ClipStore, "open", classmethod(lambda cls, path: store))
-    return open_checked(Path("data.h5"), load_preset("default", overrides or {}).dataset)
+    return open_checked(Path("data.h5"), load_preset("default", overrides or {}))
 
 
 def test_data_that_fits_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -324,6 +324,20 @@ def test_a_file_that_was_written_can_be_read(tmp_path: Path, precision: str) -> 
     assert torch.allclose(load_synthetic(path).tensors()["static"], torch.tensor(1e5), rtol=0.01)
 
 
+def test_real_clips_are_stored_as_the_very_pixels_that_they_were(tmp_path: Path) -> None:
+    """A byte a value and nothing lost: what is trained on from the file is what was chosen, to the bit."""
+    spec = make_spec()
+    pixels = torch.randint(0, 256, (4, 3, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clips = spec.normalise(pixels).transpose(1, 2).unflatten(0, (2, 2)).contiguous()
+    path = tmp_path / "c.safetensors"
+    save_synthetic(path, Coreset(spec, clips), WHENCE, "uint8")
+    loaded = load_synthetic(path)
+    assert torch.equal(loaded.tensors()["pixels"], clips)
+    stored = load(path.read_bytes())
+    assert set(stored) == {"pixels", "labels"}
+    assert torch.equal(stored["pixels"].flatten(0, 1), pixels.movedim(-1, 2))
+
+
 def test_a_coreset_can_be_saved_and_loaded(tmp_path: Path) -> None:
     """It is a set like all others; a file of a kind that no reader knows is lost."""
     coreset = Coreset(make_spec(), torch.rand(2, 1, 3, 3, 4, 4))

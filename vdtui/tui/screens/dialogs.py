@@ -1,75 +1,226 @@
-"""The dialogs: help, and the question before a run is stopped."""
+"""The dialogs: help, the questions before a run is stopped or removed, and what an export is to be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Button, Input, Label, Select, Static
 
 from vdtui.tui import words
+
+PRECISIONS = {"safetensors": ("float32", "float16", "uint8"), "mp4": (), "gif": (), "png": ()}
+"""What `vdtui export` can write, and at which precisions; a test holds it against the command."""
+EXPORT_WORDS = {
+    "safetensors": "tensors: all that is needed to train on them",
+    "mp4": "videos, one per clip",
+    "gif": "moving pictures, one per clip",
+    "png": "one picture per clip, its frames side by side",
+}
 
 
 class HelpScreen(ModalScreen[None]):
     """The keys of the screen below, and a few words on what it shows."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter,space", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q,enter,space", "dismiss", "Close")]
+    AUTO_FOCUS = "VerticalScroll"
 
     def __init__(self, title: str, keys: Sequence[tuple[str, str]], notes: Sequence[str]) -> None:
         super().__init__()
         self._heading, self._keys, self._notes = title, keys, notes
 
     def compose(self) -> ComposeResult:
-        """One box with a table of keys."""
+        """One box with a table of keys; it scrolls where it does not fit."""
         colours = self.app.theme_variables
-        text = Text()
-        for key, meaning in self._keys:
-            text.append(f"{key:>12}", f"bold {colours['primary']}").append(f"   {meaning}\n")
-        for note in self._notes:
-            text.append(f"\n{note}", colours["text-muted"])
+        width = max([12, *(len(key) for key, _ in self._keys)])
+        lines = [
+            Text.assemble((f"{key:>{width}}", f"bold {colours['primary']}"), f"   {meaning}")
+            for key, meaning in self._keys
+        ]
+        notes = [Text(note, colours["text-muted"]) for note in self._notes]
         with Vertical(classes="dialog") as box:
             box.border_title = Text(self._heading)
             box.border_subtitle = Text("escape closes")
-            yield Static(text)
+            with VerticalScroll(classes="fits"):
+                yield Static(Text("\n").join([*lines, *([Text()] if notes else []), *notes]))
 
 
-class ConfirmStop(ModalScreen[bool]):
-    """Asks before stopping a run; the answer is True for stop. Escape and enter at once both keep it running."""
+SIGNS = {
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "escape": "esc",
+    "question_mark": "?",
+    "slash": "/",
+    "shift+tab": "shift tab",
+}
+
+
+def keys_of(screen: Screen[object]) -> list[tuple[Binding, str]]:
+    """The bindings of ``screen`` that say what they do, one for each thing that can be done, and what that is."""
+    found: dict[str, tuple[Binding, str]] = {}
+    own = {each.action if isinstance(each, Binding) else each[1] for each in type(screen).BINDINGS}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if active.node is screen and binding.description and binding.action in own:
+            found.setdefault(binding.action, (binding, binding.tooltip or binding.description))
+    return list(found.values())
+
+
+def help_of(screen: Screen[object]) -> HelpScreen | None:
+    """The help of ``screen``: its keys as bound, its ``NOTES`` if it has any. A dialog explains itself."""
+    if isinstance(screen, ModalScreen):
+        return None
+    keys: dict[str, list[str]] = {}
+    for active in screen.active_bindings.values():
+        if active.node is screen:
+            key = active.binding.key
+            keys.setdefault(active.binding.action, []).append(SIGNS.get(key, key))
+    rows = [(" ".join(keys[binding.action]), meaning) for binding, meaning in keys_of(screen)]
+    title = getattr(screen, "HEADING", "keys")
+    return HelpScreen(title, rows, getattr(screen, "NOTES", ()))
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks before something is done; the answer is True for doing it. Escape and enter at once both leave it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,n", "answer(False)", "Keep running"),
-        Binding("y", "answer(True)", "Stop"),
+        Binding("escape,n", "answer(False)", "No"),
+        Binding("y", "answer(True)", "Yes"),
         Binding("left,right,up,down", "app.focus_next", show=False),
     ]
     AUTO_FOCUS = "#keep"
+
+    def __init__(self, title: str, text: Text, keep: str, do: str, variant: str = "warning") -> None:
+        super().__init__()
+        self._heading, self._text, self._keep, self._do, self._variant = title, text, keep, do, variant
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = Text(self._heading)
+            yield Static(self._text)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._keep} (esc)", id="keep", compact=True)
+                yield Button(f"{self._do} (y)", id="do", variant=self._variant, compact=True)  # type: ignore[arg-type]
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer with the button."""
+        self.dismiss(event.button.id == "do")
+
+    def action_answer(self, answer: bool) -> None:
+        """Answer with a key."""
+        self.dismiss(answer)
+
+
+class ConfirmStop(Confirm):
+    """Asks before stopping the run ``name``."""
+
+    def __init__(self, name: str) -> None:
+        name = words.plain(name)
+        text = Text.assemble(
+            "It finishes its present step, saves its state and ends: no work is lost.\nIt goes on later with ",
+            (f"vdtui resume {name}", "bold"),
+        )
+        super().__init__(f"Stop {words.short(name, 40)}?", text, "Keep running", "Stop it")
+
+
+class ConfirmRemove(Confirm):
+    """Asks before deleting the run ``name`` in ``path``; ``size`` is what its synthetic set takes, if it has one."""
+
+    def __init__(self, name: str, path: Path, has_set: bool) -> None:
+        name = words.plain(name)
+        what = "its log, checkpoints, results" + (" and synthetic set" if has_set else "")
+        where = words.plain(path)
+        text = Text.assemble(
+            ("This cannot be undone", "bold"),
+            f": {what} go with\n",
+            words.short(where, 70),
+            ".\nExport (e) comes first.",
+        )
+        super().__init__(f"Remove {words.short(name, 40)}?", text, "Keep it", "Remove it", "error")
+
+
+@dataclass(frozen=True)
+class ExportWish:
+    """What to export, how and where to."""
+
+    format: str
+    precision: str | None
+    output: str
+    overwrite: bool
+
+
+class ExportDialog(ModalScreen[ExportWish | None]):
+    """Asks for the format, the precision and the path of an export of the run ``name``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Cancel")]
+    AUTO_FOCUS = "#output"
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self._run_name = words.plain(name)
 
     def compose(self) -> ComposeResult:
-        """The question and two buttons."""
-        colours = self.app.theme_variables
-        text = Text.assemble(
-            "It finishes its present step, saves its state and ends: no work is lost.\nIt goes on later with ",
-            (f"vdtui resume {self._run_name}", f"bold {colours['primary']}"),
-        )
-        with Vertical(classes="dialog") as box:
-            box.border_title = Text(f"Stop {words.short(self._run_name, 40)}?")
-            yield Static(text)
+        """Three fields and two buttons."""
+        formats = [(f"{name:<12} {EXPORT_WORDS.get(name, '')}", name) for name in PRECISIONS]
+        with Vertical(classes="dialog form") as box:
+            box.border_title = Text(f"Export {words.short(self._run_name, 50)}")
+            box.border_subtitle = Text("tab next field · escape cancels")
+            yield Label("format")
+            yield Select(formats, value="safetensors", allow_blank=False, compact=True, id="format")
+            yield Label("precision", id="precision-label")
+            yield Select(
+                [(name, name) for name in PRECISIONS["safetensors"]],
+                value="float32",
+                allow_blank=False,
+                compact=True,
+                id="precision",
+            )
+            yield Label("file (or folder, for videos and pictures)")
+            yield Input(self._default("safetensors"), compact=True, id="output")
             with Horizontal(classes="buttons"):
-                yield Button("Keep running (esc)", id="keep", compact=True)
-                yield Button("Stop it (y)", id="stop", variant="warning", compact=True)
+                yield Button("Export (enter)", id="export", variant="primary", compact=True)
+                yield Button("Replace what is there", id="overwrite", compact=True)
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+
+    def _default(self, format: str) -> str:
+        return f"{self._run_name}.safetensors" if format == "safetensors" else f"{self._run_name}-{format}"
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        """Another format has another file name, and may know no precision."""
+        if event.select.id != "format":
+            return
+        format = str(event.value)
+        for widget in ("#precision", "#precision-label"):
+            self.query_one(widget).display = bool(PRECISIONS[format])
+        output = self.query_one("#output", Input)
+        if output.value in {self._default(name) for name in PRECISIONS}:  # not what the user typed
+            output.value = self._default(format)
+
+    def on_input_submitted(self) -> None:
+        """Enter in the path exports."""
+        self._answer(False)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer with the button."""
-        self.dismiss(event.button.id == "stop")
+        """Export, or not."""
+        if event.button.id == "cancel":
+            self.dismiss(None)
+        else:
+            self._answer(event.button.id == "overwrite")
 
-    def action_answer(self, stop: bool) -> None:
-        """Answer with a key."""
-        self.dismiss(stop)
+    def _answer(self, overwrite: bool) -> None:
+        format, output = str(self.query_one("#format", Select).value), self.query_one("#output", Input).value.strip()
+        if not output:
+            self.query_one("#output").focus()
+            return
+        precision = str(self.query_one("#precision", Select).value) if PRECISIONS[format] else None
+        self.dismiss(ExportWish(format, precision, output, overwrite))

@@ -1,4 +1,7 @@
-"""The gallery: the synthetic clips of one class, playing, at any of the steps that were saved."""
+"""The gallery: the synthetic clips of one class, playing, at any of the steps that were saved, beside real clips.
+
+The real clips come from a process of their own (``vdtui.tui.clips``), some time after everything else is there.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,31 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Footer
 
 from vdtui.tui import words
-from vdtui.tui.previews import Panel, Preview, PreviewError, load_preview, panels_of
+from vdtui.tui.clips import RealClips
+from vdtui.tui.previews import Panel, Preview, PreviewError, load_preview, panels_of, real_panel
 from vdtui.tui.screens.dialogs import HelpScreen
-from vdtui.tui.widgets.films import Films
+from vdtui.tui.widgets.films import REPAINTS, Films
 from vdtui.tui.widgets.lines import Lines
 
 Saved = tuple[str, int, str]
 """Stage, step and file of a preview."""
+LAPSE_SECONDS = 1.0
+VIDEO_RATE = 25
+"""Frames a second of an ordinary video; the clips file does not say it."""
 KEYS = (
     ("left right", "the class before, the next class"),
-    ("up down", "a later, an earlier step (also ] and [)"),
+    (", .", "an earlier, a later step (also down and up)"),
+    ("t", "play all steps: the memory as it forms"),
     ("n", "the next clip of this class"),
+    ("r", "another real clip of this class"),
     ("v", "one film alone, large"),
     ("space", "play, pause"),
     ("escape", "back to the run"),
@@ -32,7 +43,18 @@ NOTES = (
     "A static memory is one picture, a dynamic memory its change over time",
     "(orange above, blue below zero); the hallucinator makes a clip of them.",
     "The newest step is followed until an earlier one is chosen.",
+    "Real speed is that of videos with 25 frames a second; fast clips are slowed.",
 )
+
+
+def frame_rate(interval: int) -> tuple[float, str]:
+    """Frames a second for clips of every ``interval``-th frame (0: unknown), and what to call that."""
+    if interval <= 0:
+        return float(REPAINTS), "playing"
+    real = VIDEO_RATE / interval
+    if real > 2 * REPAINTS:  # most frames would be passed over
+        return float(REPAINTS), f"playing, slowed {real / REPAINTS:.0f} times"
+    return real, "playing at real speed"
 
 
 class GalleryScreen(Screen[None]):
@@ -41,18 +63,32 @@ class GalleryScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "turn(-1)", "Class", key_display="←→"),
         Binding("right", "turn(1)", show=False),
-        Binding("down,left_square_bracket", "travel(-1)", "Step", key_display="↑↓"),
-        Binding("up,right_square_bracket", "travel(1)", show=False),
-        Binding("n", "next_clip", "Next clip"),
-        Binding("v", "view", "View"),
+        Binding("comma,down,left_square_bracket", "travel(-1)", "Step", key_display=",."),
+        Binding("full_stop,up,right_square_bracket", "travel(1)", show=False),
+        Binding("t", "lapse", "Steps"),
+        Binding("n", "next_clip", "Clip"),
+        Binding("r", "next_real", "Real clip", show=False),
+        Binding("v", "view", "View", show=False),
         Binding("space", "play", "Play"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("escape,g", "app.pop_screen", "Back", key_display="esc"),
         Binding("q", "app.leave", "Leave"),
     ]
 
-    def __init__(self, folder: Path, previews: tuple[Saved, ...], playing: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        previews: tuple[Saved, ...],
+        playing: bool = True,
+        real: RealClips | None = None,
+        interval: int = 0,
+    ) -> None:
         super().__init__()
+        self._source = real
+        self._real: Preview | None = None
+        self._real_clip = 0
+        self._interval = interval
+        self._lapse: Timer | None = None
         self._folder = folder
         self._previews = previews
         self._at = len(previews) - 1
@@ -72,8 +108,18 @@ class GalleryScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Load the newest preview."""
-        self.query_one(Films).playing = self._playing
+        films = self.query_one(Films)
+        films.playing, films.rate = self._playing, frame_rate(self._interval)[0]
         self._load()
+        if self._source is not None:
+            self._fetch()
+
+    @work(group="real")
+    async def _fetch(self) -> None:
+        assert self._source is not None
+        self._real = await asyncio.to_thread(self._source.preview)
+        self._source = None
+        self._show()
 
     def on_resize(self) -> None:
         """Texts are cut to the width."""
@@ -82,7 +128,7 @@ class GalleryScreen(Screen[None]):
     @property
     def ready(self) -> bool:
         """Whether everything that was asked for is on the screen."""
-        return self._loaded == self._wanted and self.query_one(Films).ready
+        return self._loaded == self._wanted and self.query_one(Films).ready and self._source is None
 
     @property
     def class_name(self) -> str:
@@ -114,9 +160,13 @@ class GalleryScreen(Screen[None]):
             self.query_one(Films).say("No preview has been saved yet: the first comes soon after the stage begins.")
             self._show_texts()
             return
-        self.run_worker(self._load_one(self._wanted), exclusive=True)
+        self._load_wanted()
 
-    async def _load_one(self, wanted: Saved) -> None:
+    @work(exclusive=True)
+    async def _load_wanted(self) -> None:
+        wanted = self._wanted
+        if wanted is None:
+            return
         try:
             self._preview = await asyncio.to_thread(load_preview, self._folder, wanted[2])
         except PreviewError as error:
@@ -133,13 +183,15 @@ class GalleryScreen(Screen[None]):
             return
         self._label = min(self._label, len(self._preview.classes) - 1)
         self._clip %= self._preview.instances
-        self.query_one(Films).show(self._films(panels_of(self._preview, self._label, self._clip)))
+        panels = panels_of(self._preview, self._label, self._clip)
+        real = real_panel(self._real, self.class_name, self._label, self._real_clip) if self._real else None
+        self.query_one(Films).show(self._films(panels + ([real] if real is not None else [])))
         self._show_texts()
 
     def _films(self, panels: list[Panel]) -> list[Panel]:
-        if self._view:
-            return [panels[-(self._view % len(panels))]]
-        return panels
+        """All of ``panels``, or the chosen one: first the composed clip, then what is around it."""
+        order = sorted(panels, key=lambda panel: not panel.label.startswith("clip"))
+        return [order[(self._view - 1) % len(order)]] if self._view else panels
 
     def _show_texts(self) -> None:
         colours, preview = self.app.theme_variables, self._preview
@@ -153,8 +205,12 @@ class GalleryScreen(Screen[None]):
             )
             frames = preview.frames
             if frames > 1:
-                play = "▶ playing" if self._playing else "‖ paused"
+                play = f"▶ {frame_rate(self._interval)[1]}" if self._playing else "‖ paused"
                 head.append(f"   {frames} frames · {play}", colours["text-muted"])
+            if self._source is not None:
+                head.append(" · fetching real clips", colours["text-muted"])
+            elif self._real is None:
+                head.append(" · no real clips found", colours["text-muted"])
         self.query_one("#class", Lines).put(head)
         self.query_one("#timeline", Lines).put(self._timeline())
 
@@ -181,10 +237,40 @@ class GalleryScreen(Screen[None]):
 
     def action_travel(self, by: int) -> None:
         """Another step."""
+        self._end_lapse()
         at = min(len(self._previews) - 1, max(0, self._at + by))
         if at != self._at:
             self._at = at
             self._load()
+
+    def action_lapse(self) -> None:
+        """Go through all steps from the first, one a second, or stop that."""
+        if self._lapse is not None:
+            self._end_lapse()
+        elif len(self._previews) > 1:
+            self._at = 0
+            self._load()
+            self._lapse = self.set_interval(LAPSE_SECONDS, self._lapsed)
+
+    def _lapsed(self) -> None:
+        if self._loaded != self._wanted:
+            return  # the disk is slower than the clock
+        if self._at + 1 >= len(self._previews):
+            self._end_lapse()
+            return
+        self._at += 1
+        self._load()
+
+    def _end_lapse(self) -> None:
+        if self._lapse is not None:
+            self._lapse.stop()
+            self._lapse = None
+
+    def action_next_real(self) -> None:
+        """Another real clip of the class."""
+        if self._real is not None:
+            self._real_clip = (self._real_clip + 1) % self._real.instances
+            self._show()
 
     def action_next_clip(self) -> None:
         """Another clip of the class."""
@@ -195,8 +281,8 @@ class GalleryScreen(Screen[None]):
     def action_view(self) -> None:
         """All films, or one of them."""
         if self._preview is not None:
-            choices = 1 if self._preview.static is None else 4
-            self._view = (self._view + 1) % choices
+            panels = (1 if self._preview.static is None else 3) + (self._real is not None)
+            self._view = (self._view + 1) % (panels + 1 if panels > 1 else 1)
             self._show()
 
     def action_play(self) -> None:

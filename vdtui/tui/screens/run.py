@@ -7,9 +7,10 @@ when they changed; while another screen is on top nothing is drawn at all.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -24,31 +25,45 @@ from vdtui.tui import words
 from vdtui.tui.screens.dialogs import ConfirmStop, HelpScreen
 from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunSnapshot, RunWatcher
+from vdtui.tui.widgets.classes import Classes
 from vdtui.tui.widgets.curves import AccuracyCurve, LossCurve, Reference
 from vdtui.tui.widgets.panels import Banner, Figures, Header, Log, Results, top1
+from vdtui.tui.widgets.search import SearchLine
+from vdtui.tui.widgets.series import Group, figure_groups
 from vdtui.tui.widgets.stepper import Stepper
 
+if TYPE_CHECKING:
+    from vdtui.tui.clips import RealClips
+
 REDRAW_SECONDS = 1.0
-WIDE, TALL = 100, 30
-ORDER = (LossCurve, Figures, AccuracyCurve, Results, Log)
-COMPACT_ORDER = (LossCurve, AccuracyCurve, Log, Results, Figures)
+WIDE, TALL, VERY_WIDE = 100, 30, 170
+ORDER = (LossCurve, Figures, AccuracyCurve, Results, Classes, Log)
+COMPACT_ORDER = (LossCurve, AccuracyCurve, Log, Results, Classes, Figures)
 """The panels from left to right and from top to bottom; with little room, log and results share a place."""
-REFERENCES = {"full": "warning", "random": "secondary"}
-"""Results that stand as lines in the accuracy plot, with their colours."""
+REFERENCES = {"full": ("full data", "warning"), "random": ("random coreset", "secondary")}
+"""Results that stand as lines in the accuracy plot: what they are called there, and their colours."""
 KEYS = (
     ("space", "pause the run, and let it go on"),
     ("s", "stop the run (asks first); its state is saved"),
     ("g", "gallery: the synthetic clips of a class"),
     ("d", "data: what is in the clips file, and real clips"),
-    ("l", "loss on a logarithmic or a linear scale"),
-    ("tab", "the loss of the next stage; 1 static, 2 dynamic"),
+    ("l", "logarithmic or linear scale"),
+    ("m", "smooth the curve: off, 0.9, 0.99"),
+    ("+ -", "fewer or more of the last steps (also the mouse wheel)"),
+    ("left right", "earlier and later steps"),
+    ("f", "other figures: step size, gradients, ranges, device"),
+    ("tab", "the curve of the next stage; 1 static, 2 dynamic"),
+    ("e", "evaluate now; the choice of the best step ignores it"),
+    ("k", "save a checkpoint now"),
+    ("p", "accuracy of each class, or the results"),
     ("v", "results or log, where both do not fit"),
+    ("/", "search the log; escape shows all of it again"),
     ("up down", "scroll the log"),
     ("escape", "back to all runs"),
     ("q", "leave the dashboard; the run goes on"),
 )
 NOTES = (
-    "The bright line is the mean of the loss, the dark one its whole range.",
+    "The bright line is the mean of the loss, the dark one its whole range, or the raw loss.",
     "Validation chooses the best step; results are on videos not seen before.",
 )
 
@@ -60,14 +75,24 @@ class RunScreen(LiveScreen):
         Binding("space", "pause", "Pause/go on"),
         Binding("s", "stop", "Stop"),
         Binding("g", "gallery", "Gallery"),
-        Binding("d", "data", "Data"),
+        Binding("d", "data", "Data", show=False),
+        Binding("f", "figures", "Figures"),
+        Binding("p", "classes", "Classes", show=False),
+        Binding("e", "once('evaluate')", "Evaluate", show=False),
+        Binding("k", "once('checkpoint')", "Checkpoint", show=False),
+        Binding("slash", "search", "Search", key_display="/", show=False),
         Binding("l", "scale", show=False),
+        Binding("m", "smooth", show=False),
+        Binding("plus,equals_sign", "zoom(True)", show=False),
+        Binding("minus", "zoom(False)", show=False),
+        Binding("left", "move(False)", show=False),
+        Binding("right", "move(True)", show=False),
         Binding("tab", "stage", "Loss of", show=False),
         Binding("1", "stage('static')", show=False),
         Binding("2", "stage('dynamic')", show=False),
         Binding("v", "view", "View", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("escape", "app.pop_screen", "Runs", key_display="esc"),
+        Binding("escape", "back", "Runs", key_display="esc"),
         Binding("q", "app.leave", "Leave"),
     ]
     AUTO_FOCUS = "Log"
@@ -80,6 +105,9 @@ class RunScreen(LiveScreen):
         self._watcher = RunWatcher(run)
         self._chosen_stage: str | None = None
         self._logarithmic = False
+        self._figures = 0
+        self._real: RealClips | None = None
+        self._show_classes = False
         self._drawn = float("-inf")
         self._undrawn = False
         self._log_first: bool | None = None
@@ -94,7 +122,9 @@ class RunScreen(LiveScreen):
             yield Figures(classes="panel")
             yield AccuracyCurve(classes="panel")
             yield Results(classes="panel")
+            yield Classes(classes="panel")
             yield Log(classes="panel")
+        yield SearchLine()
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -137,6 +167,7 @@ class RunScreen(LiveScreen):
         """Choose the layout for this size."""
         compact = event.size.width < WIDE or event.size.height < TALL
         self.set_class(compact, "compact")
+        self.set_class(not compact and event.size.width >= VERY_WIDE, "wide")
         order = COMPACT_ORDER if compact else ORDER
         self.query_one("#panels").sort_children(key=lambda panel: order.index(type(panel)))
         self.call_after_refresh(self._show)
@@ -152,6 +183,8 @@ class RunScreen(LiveScreen):
             self.query_one(Figures).show(run, self._clock())
             self.query_one(Log).show(run.log)
             self.query_one(Results).show(run)
+            self.query_one(Classes).show(run)
+            self.set_class(self._show_classes, "classes")
             self.set_class(self._log_is_first(run), "log-first")
             if time.monotonic() - self._drawn >= REDRAW_SECONDS:
                 self._draw_curves(run)
@@ -164,10 +197,18 @@ class RunScreen(LiveScreen):
 
     def _draw_curves(self, run: RunSnapshot) -> None:
         stage = self._loss_stage(run)
-        self.query_one(LossCurve).show(stage, run.losses.get(stage), self._logarithmic)
+        group = self._group(run, stage)
+        self.query_one(LossCurve).show(stage, group.lines, self._logarithmic, group.title)
         total = next((stage.total for stage in run.stages if stage.name == "dynamic"), 0)
-        self.query_one(AccuracyCurve).show(accuracy_points(run), references(run), total)
+        self.query_one(AccuracyCurve).show(accuracy_points(run), references(run), total, asked_for(run))
         self._drawn, self._undrawn = time.monotonic(), False
+
+    def _group(self, run: RunSnapshot, stage: str) -> Group:
+        """The curve that ``f`` has chosen; the loss where there is no such figure."""
+        groups = figure_groups(run.figure_curves.get(stage, {}))
+        if 0 < self._figures <= len(groups):
+            return groups[self._figures - 1]
+        return Group("loss", {"loss": run.losses[stage]} if stage in run.losses else {})
 
     def _loss_stage(self, run: RunSnapshot) -> str:
         """The chosen stage, else the present one if it has a loss, else the last that has one."""
@@ -182,6 +223,19 @@ class RunScreen(LiveScreen):
         want = "pause" if self._watcher.run.control().want == "run" else "run"
         said = "Pausing: it waits after the present step." if want == "pause" else "It goes on."
         self._request(want, said)
+
+    def action_once(self, what: str) -> None:
+        """Ask for an evaluation or a checkpoint now; the run goes on as if nobody had asked."""
+        run = self.snapshot
+        if self._refused({"evaluate": "evaluated", "checkpoint": "saved"}[what]) or run is None:
+            return
+        why = unready(run, what)
+        if why:
+            self.say(why, warn=True)
+            return
+        said = {"evaluate": "It evaluates the set after the present step.", "checkpoint": "It saves a checkpoint."}
+        waits = " It is paused: that waits until it goes on." if what == "evaluate" and run.state == "paused" else ""
+        self._try(lambda: self.run.request_once(what), said[what] + waits)
 
     def action_stop(self) -> None:
         """Ask, then stop the run."""
@@ -207,8 +261,11 @@ class RunScreen(LiveScreen):
         return run.state in (*ENDED, "removed") or run.shown_state == "stopping"
 
     def _request(self, want: str, said: str) -> None:
+        self._try(lambda: self.run.request(want), said)
+
+    def _try(self, request: Callable[[], object], said: str) -> None:
         try:
-            self.run.request(want)
+            request()
         except (VdtuiError, OSError) as error:
             hint = f" {error.hint}" if isinstance(error, VdtuiError) else ""
             self.say(f"{error}{hint}", warn=True)
@@ -231,6 +288,56 @@ class RunScreen(LiveScreen):
         self._logarithmic = not self._logarithmic
         if self.snapshot is not None:
             self._draw_curves(self.snapshot)
+
+    def action_smooth(self) -> None:
+        """The next smoothing of the curve."""
+        weight = self.query_one(LossCurve).smooth()
+        self.say(f"Smoothed: exponential mean with weight {weight:g}." if weight else "Not smoothed.")
+
+    def action_zoom(self, closer: bool) -> None:
+        """Fewer or more steps in the curve."""
+        self.query_one(LossCurve).zoom(closer)
+
+    def action_move(self, later: bool) -> None:
+        """Later or earlier steps in the curve."""
+        self.query_one(LossCurve).move(later)
+
+    def action_figures(self) -> None:
+        """The next figures of this stage in the place of the loss, then the loss again."""
+        run = self.snapshot
+        if run is None:
+            return
+        groups = figure_groups(run.figure_curves.get(self._loss_stage(run), {}))
+        if not groups:
+            self.say("No step has told any figures yet.")
+        self._figures = self._figures + 1 if self._figures < len(groups) else 0
+        self._draw_curves(run)
+
+    def action_classes(self) -> None:
+        """The accuracy of each class in the place of the results, or the results again."""
+        if self.snapshot is None:
+            return
+        hidden = self.has_class("compact") and self._log_is_first(self.snapshot)
+        self._show_classes, self._log_first = hidden or not self._show_classes, False
+        self._show()
+
+    def action_search(self) -> None:
+        """Search the log."""
+        self._log_first = True
+        self._show()
+        self.query_one(SearchLine).open()
+
+    def on_search_line_sought(self, event: SearchLine.Sought) -> None:
+        """Show the lines that were found."""
+        log = self.query_one(Log)
+        log.search(event.text)
+        if event.done:
+            log.focus()
+
+    def action_back(self) -> None:
+        """All of the log again if it was searched, else back to the runs."""
+        if not self.query_one(SearchLine).close():
+            self.app.pop_screen()
 
     def action_stage(self, name: str | None = None) -> None:
         """The loss of stage ``name``, or of the next one that has a loss."""
@@ -257,10 +364,13 @@ class RunScreen(LiveScreen):
 
     def action_gallery(self) -> None:
         """Open the gallery."""
+        from vdtui.tui.clips import RealClips, frame_interval
         from vdtui.tui.screens.gallery import GalleryScreen
 
+        self._real = self._real or RealClips(self.run)
         previews = self.snapshot.previews if self.snapshot else ()
-        self.app.push_screen(GalleryScreen(self.run.previews, previews))
+        interval = frame_interval(self.run)
+        self.app.push_screen(GalleryScreen(self.run.previews, previews, real=self._real, interval=interval))
 
     def action_help(self) -> None:
         """The keys."""
@@ -269,13 +379,40 @@ class RunScreen(LiveScreen):
 
 def accuracy_points(run: RunSnapshot) -> tuple[Accuracy, ...]:
     """The accuracy curve: of the synthetic set on the validation split, or on the split that there is."""
-    own = [one for one in run.accuracies if one.what == "synthetic"] or list(run.accuracies)
+    every = [one for one in run.accuracies if one.what != "now"]
+    own = [one for one in every if one.what == "synthetic"] or every
     points = [one for one in own if one.split == "val"] or own
     return tuple(sorted((one for one in points if one.what == points[-1].what), key=lambda one: one.step))
 
 
+def asked_for(run: RunSnapshot) -> tuple[Accuracy, ...]:
+    """The evaluations that somebody asked for in between."""
+    return tuple(one for one in run.accuracies if one.what == "now")
+
+
+def unready(run: RunSnapshot, what: str) -> str:
+    """Why ``what`` cannot be asked of a living run at this moment, or nothing."""
+    if run.state == "queued":
+        return "Its worker has not begun yet."
+    if what == "evaluate" and run.stage != "dynamic":
+        return f"Only the dynamic stage can be evaluated in between; it is in {words.plain(run.stage, 20) or 'none'}."
+    if what == "checkpoint" and run.stage not in ("static", "dynamic"):
+        return f"The stage {words.plain(run.stage, 20)} keeps what it has done by itself."
+    return ""
+
+
 def references(run: RunSnapshot) -> tuple[Reference, ...]:
-    """What random clips and all data reach, if the results tell."""
+    """What random clips and all data reach, if the results tell, and what the paper says, if the preset does."""
     found = [(result.get("what"), top1(result, "mean")) for result in run.results]
-    known = [(what, mean) for what, mean in found if isinstance(what, str) and what in REFERENCES and mean is not None]
-    return tuple(Reference(what, mean, REFERENCES[what]) for what, mean in known)
+    known = {what: mean for what, mean in found if isinstance(what, str) and what in REFERENCES and mean is not None}
+    lines = [Reference(REFERENCES[what][0], mean, REFERENCES[what][1]) for what, mean in known.items()]
+    published = published_top1(run.published)
+    if published is not None:
+        lines.append(Reference("published, unchecked", published, "accent"))
+    return tuple(lines)
+
+
+def published_top1(text: str) -> float | None:
+    """The top-1 in a preset's ``published``, such as ``25.7 % top-1 (Wang et al. 2024)``, as a fraction."""
+    found = re.search(r"(\d+(?:\.\d+)?)\s*%\s*top-1", text)
+    return float(found[1]) / 100 if found and float(found[1]) <= 100 else None

@@ -1,4 +1,7 @@
-"""The runs screen: a table of all runs of a folder, live. It imports nothing heavy, so that it is there at once."""
+"""The runs screen: a table of all runs of a folder, live. It imports nothing heavy, so that it is there at once.
+
+What it shows of a run is one immutable row of ``watch``; sorting, filtering and marking are its own and change no run.
+"""
 
 from __future__ import annotations
 
@@ -13,57 +16,104 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer
+from textual.widgets import DataTable, Footer, Input
 
-from engine.runs import RunDirectory
+from engine.errors import VdtuiError
+from engine.runs import ENDED, RunDirectory, remove_run
 from vdtui.tui import words
-from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.screens.dialogs import ConfirmRemove, ConfirmStop, ExportDialog, ExportWish
 from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
 
-WIDE = 110
-KEYS = (
-    ("up down", "choose a run"),
-    ("enter", "open it: curves, log, gallery, pause and stop"),
-    ("d", "data: what is in its clips file, and real clips"),
-    ("q", "leave the dashboard; runs go on"),
-)
-NOTES = (
-    "best is the accuracy on the validation split, stored the size of the synthetic set.",
-    "progress is that of the present stage.",
-)
+WIDE, VERY_WIDE = 110, 150
+COLUMNS = {
+    "": (("state", 11), ("stage", 8), ("progress", 5), ("best", 7), ("course", 8), ("age", 6)),
+    "wide": (
+        ("state", 11),
+        ("preset", 18),
+        ("stage", 8),
+        ("progress", 11),
+        ("best", 7),
+        ("course", 10),
+        ("stored", 8),
+        ("age", 6),
+    ),
+    "very wide": (
+        ("state", 11),
+        ("preset", 26),
+        ("stage", 8),
+        ("progress", 18),
+        ("best", 7),
+        ("course", 24),
+        ("stored", 8),
+        ("age", 6),
+    ),
+}
+"""Names and widths of the columns after mark and name, by the width of the terminal."""
+RIGHT = ("best", "stored", "age")
+ORDERS = ("age", "name", "state", "progress", "best", "stored")
+"""What the rows can be sorted by; age, name and state from the least, the others from the greatest."""
+STATE_ORDER = (
+    "running", "paused", "stopping", "queued", "failed", "crashed", "damaged", "stopped", "completed"
+)  # fmt: skip
+MOST_COMPARED = 6
 EMPTY = """No runs here yet.
 
-Start one with    {command}
+Press {key} to start one, or type    {command}
 
-It needs no download: a small made-up video dataset is distilled to a few
-clips per class. The run appears here by itself."""
+The demo needs no download: a small made-up video dataset is distilled to a
+few clips per class. The run appears here by itself."""
 
 
 class RunsScreen(LiveScreen):
-    """Shows all runs in ``folder``, newest first; ``clock`` gives Unix seconds."""
+    """Shows all runs in ``folder``, newest first unless sorted otherwise; ``clock`` gives Unix seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=True),
-        Binding("d", "data", "Data"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "app.leave", "Leave"),
+        Binding("enter", "open", "Open", priority=True, tooltip="open the run: curves, log, gallery"),
+        Binding("n", "new", "New", tooltip="start a new run"),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="show only runs with these words; esc shows all"),
+        Binding("o", "order", "Sort", tooltip="sort by the next column (or click its head)"),
+        Binding("O", "turn_order", "Turn order", show=False, tooltip="turn the order round"),
+        Binding("space,m", "mark", "Mark", tooltip="mark the run, to compare it"),
+        Binding("c", "compare", "Compare", tooltip="compare the marked runs, 2 to 6"),
+        Binding("e", "export", "Export", show=False, tooltip="export the synthetic set as tensors, videos, pictures"),
+        Binding("r", "report", "Report", show=False, tooltip="write the report, a page of HTML, into the run's folder"),
+        Binding("d", "data", "Data", show=False, tooltip="data: what is in its clips file, and real clips"),
+        Binding("p", "pause", "Pause/go on", show=False, tooltip="pause the run, and let it go on"),
+        Binding("s", "stop", "Stop", show=False, tooltip="stop the run (asks first); its state is saved"),
+        Binding("x,delete", "remove", "Remove", show=False, tooltip="delete a run that has ended (asks first)"),
+        Binding("escape", "clear", "Show all", show=False, tooltip="end the filter; a second time: forget the marks"),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
+        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
     ]
+    HEADING = "runs"
+    NOTES = (
+        "best: accuracy on validation; course: how it came there.",
+        "Silent: the worker lives, but says nothing (suspended?).",
+        "ctrl+p opens the command palette: all this, and themes.",
+    )
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self.snapshot: RunsSnapshot | None = None
+        self.marked: set[Path] = set()
+        self.order, self.turned, self.words = "age", False, ""
         self._folder = folder
         self._clock = clock
         self._watcher = RunsWatcher(folder)
         self._cells: dict[str, list[Text]] = {}
-        self._shown_rows: dict[str, tuple[RunRow, str]] = {}
+        self._shown_rows: dict[str, tuple[RunRow, str, bool]] = {}
+        self._rows: dict[str, RunRow] = {}
+        self._columns_shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Title, table or friendly words, details of the chosen run, keys."""
         yield Lines(id="title")
+        yield Input(
+            placeholder="words in name, preset, state or stage; enter keeps, esc ends", compact=True, id="filter"
+        )
         yield DataTable(cursor_type="row", cursor_foreground_priority="renderable")
         yield Lines(id="empty")
         yield Lines(id="details")
@@ -72,6 +122,7 @@ class RunsScreen(LiveScreen):
     def on_mount(self) -> None:
         """Begin to follow the folder."""
         self.query_one(DataTable).display = False
+        self.query_one(DataTable).focus()
         self.run_worker(self._follow())
 
     async def _follow(self) -> None:
@@ -85,65 +136,99 @@ class RunsScreen(LiveScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the columns for this width."""
-        self._cells.clear()  # so that the table is filled anew, with the columns for this width
+        self.recolour()
+
+    def recolour(self) -> None:
+        """Fill the table anew, with the columns for this width and the colours of this theme."""
+        self._cells.clear()
+        self._shown_rows.clear()
         self.call_after_refresh(self._show)
+
+    def on_screen_resume(self) -> None:
+        """Show what changed while another screen was on top."""
+        self._show()
 
     def _show(self) -> None:
         if self.snapshot is None or not self.shown:
             return
-        rows = self.snapshot.rows
-        self._show_title(rows)
+        rows = self._ordered([row for row in self.snapshot.rows if self._wanted(row)])
+        self.marked &= {row.path for row in self.snapshot.rows}
+        self._show_title(self.snapshot.rows, len(rows))
         table = self.query_one(DataTable)
         if table.display != bool(rows):
             table.display, self.query_one("#empty").display = bool(rows), not rows
         if not rows:
             self._show_empty()
         now = self._clock()
-        cells = {str(row.path): self._cached_cells(row, now) for row in rows}
-        if list(cells) == list(self._cells):
+        self._rows = {str(row.path): row for row in rows}
+        cells = {key: self._cached_cells(row, now) for key, row in self._rows.items()}
+        columns = (*self._columns(), self.order, self.turned)
+        if list(cells) == list(self._cells) and columns == self._columns_shown:
             self._update(table, cells)
         else:
-            self._refill(table, cells)
-        self._cells = cells
+            self._refill(table, cells, columns != self._columns_shown)
+        self._cells, self._columns_shown = cells, columns
         self._show_details()
 
-    def _show_title(self, rows: tuple[RunRow, ...]) -> None:
+    def _wanted(self, row: RunRow) -> bool:
+        """Whether every word of the filter is somewhere in the row."""
+        text = f"{row.name} {row.title} {self._state_of(row)} {row.stage}".lower()
+        return all(word in text for word in self.words.lower().split())
+
+    def _ordered(self, rows: list[RunRow]) -> list[RunRow]:
+        """``rows`` by the present order; rows without a value come last, equal ones newest first."""
+
+        least_first = self.order in ("name", "state")
+        if self.order == "age":  # as the watcher gives them
+            return rows[::-1] if self.turned else rows
+        known = [row for row in rows if self._value(row) is not None]
+        unknown = [row for row in rows if self._value(row) is None]
+        known.sort(key=lambda row: self._value(row), reverse=least_first == self.turned)  # type: ignore[arg-type,return-value]
+        return known + unknown
+
+    def _value(self, row: RunRow) -> float | str | int | None:
+        if self.order == "name":
+            return row.name.lower()
+        if self.order == "state":
+            return STATE_ORDER.index(row.state) if row.state in STATE_ORDER else len(STATE_ORDER)
+        return {"progress": row.fraction, "best": row.best, "stored": row.stored_bytes}[self.order]
+
+    def _show_title(self, rows: tuple[RunRow, ...], shown: int) -> None:
         colours = self.app.theme_variables
         running = sum(row.state == "running" for row in rows)
-        text = Text.assemble(
+        number = f" {len(rows)} {'run' if len(rows) == 1 else 'runs'}"
+        left = Text.assemble(
             (" vdtui ", f"bold {colours['background']} on {colours['primary']}"),
-            (f" {len(rows)} {'run' if len(rows) == 1 else 'runs'}", "bold"),
+            (number if shown == len(rows) else f" {shown} of{number}", "bold"),
             f" · {running} running" if running else "",
+            f" · {len(self.marked)} marked" if self.marked else "",
             (f" · {words.plain(self._folder)}", colours["text-muted"]),
             no_wrap=True,
             overflow="ellipsis",
         )
-        self.query_one("#title", Lines).put(text)
+        right = Text(f"by {self.order}{', turned' if self.turned else ''} ", colours["text-muted"])
+        left.truncate(max(10, self.size.width - right.cell_len - 1), overflow="ellipsis")
+        gap = max(1, self.size.width - left.cell_len - right.cell_len)
+        self.query_one("#title", Lines).put(Text.assemble(left, " " * gap, right, no_wrap=True, overflow="crop"))
 
     def _show_empty(self) -> None:
-        before, after = EMPTY.split("{command}")
-        command = ("vdtui distill --preset demo", f"bold {self.app.theme_variables['primary']}")
-        self.query_one("#empty", Lines).put(Text.assemble(before, command, after))
+        bold = f"bold {self.app.theme_variables['primary']}"
+        if self.words:
+            text = Text.assemble("No run has ", (words.plain(self.words, 60), bold), " in it.\n\nesc shows all runs")
+        else:
+            before, middle, after = EMPTY.replace("{command}", "{key}").split("{key}")
+            text = Text.assemble(before, ("n", bold), middle, ("vdtui distill --preset demo", bold), after)
+        self.query_one("#empty", Lines).put(text)
 
     def _columns(self) -> list[tuple[str, int]]:
-        if self.size.width >= WIDE:
-            fixed = [
-                ("state", 12),
-                ("preset", 26),
-                ("stage", 9),
-                ("progress", 15),
-                ("best", 7),
-                ("stored", 8),
-                ("age", 7),
-            ]
-        else:
-            fixed = [("state", 11), ("stage", 8), ("progress", 9), ("best", 7), ("stored", 8), ("age", 6)]
-        used = sum(width + 2 for _, width in fixed) + 2
-        return [("name", max(12, self.size.width - used - 2)), *fixed]
+        width = self.size.width
+        fixed = COLUMNS["very wide" if width >= VERY_WIDE else "wide" if width >= WIDE else ""]
+        used = sum(cells + 2 for _, cells in fixed) + 3
+        return [("mark", 1), ("name", max(12, width - used - 4)), *fixed]
 
     def _cached_cells(self, row: RunRow, now: float) -> list[Text]:
         """The cells as they were, if nothing in them changed: with hundreds of runs most do not."""
-        key, shown = str(row.path), (row, words.age(now - row.created))
+        key, shown = str(row.path), (row, words.age(now - row.created), row.path in self.marked)
         if self._shown_rows.get(key) != shown or key not in self._cells:
             self._shown_rows[key] = shown
             return self._row_cells(row, now)
@@ -152,29 +237,38 @@ class RunsScreen(LiveScreen):
     def _row_cells(self, row: RunRow, now: float) -> list[Text]:
         colours = self.app.theme_variables
         widths = dict(self._columns())
-        state = Text(f"{words.GLYPHS[row.state]} {row.state}", colours[words.COLOURS[row.state]])
+        colour = colours["warning" if row.silent is not None else words.COLOURS[row.state]]
+        course = words.spark(row.accuracies, widths["course"])
         cells = {
+            "mark": Text("◆" if row.path in self.marked else " ", colours["accent"]),
             "name": Text(words.short(words.plain(row.name), widths["name"]), "bold"),
-            "state": state,
-            "preset": Text(words.short(words.plain(row.title), 26)),
+            "state": Text(f"{words.GLYPHS[row.state]} {self._state_of(row)}", colour),
+            "preset": Text(words.short(words.plain(row.title), widths.get("preset", 0))),
             "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
             "progress": _progress(row, widths["progress"], colours),
             "best": Text(words.percent(row.best).rjust(widths["best"])),
-            "stored": Text(words.size(row.stored_bytes).rjust(widths["stored"])),
+            "course": Text(course or "—", colours["success" if course else "text-muted"]),
+            "stored": Text(words.size(row.stored_bytes).rjust(widths.get("stored", 0))),
             "age": Text(words.age(now - row.created).rjust(widths["age"])),
         }
         return [cells[name] for name in widths]
 
-    def _refill(self, table: DataTable[Text], cells: dict[str, list[Text]]) -> None:
-        chosen = self._chosen()
-        table.clear(columns=True)
-        right = ("best", "stored", "age")
-        for name, width in self._columns():
-            table.add_column(Text(name.rjust(width) if name in right else name), width=width, key=name)
+    def _state_of(self, row: RunRow) -> str:
+        return "silent" if row.silent is not None else row.state
+
+    def _refill(self, table: DataTable[Text], cells: dict[str, list[Text]], columns: bool) -> None:
+        chosen = self._chosen_key()
+        table.clear(columns=columns)
+        if columns:
+            sign = "▲" if self.turned != (self.order in ("age", "name", "state")) else "▼"
+            for name, width in self._columns():
+                head = "" if name == "mark" else "done" if name == "progress" and width < 8 else name
+                head = f"{head[: width - 2]} {sign}" if name == self.order else head
+                table.add_column(Text(head.rjust(width) if name in RIGHT else head), width=width, key=name)
         for key, row in cells.items():
             table.add_row(*row, key=key)
-        if chosen is not None and str(chosen.path) in cells:
-            table.move_cursor(row=list(cells).index(str(chosen.path)), animate=False)
+        if chosen in cells:
+            table.move_cursor(row=list(cells).index(chosen), animate=False)
 
     def _update(self, table: DataTable[Text], cells: dict[str, list[Text]]) -> None:
         names = [name for name, _ in self._columns()]
@@ -186,17 +280,23 @@ class RunsScreen(LiveScreen):
                 if before != after or before.style != after.style:
                     table.update_cell(key, name, after)
 
-    def _chosen(self) -> RunRow | None:
+    def _chosen_key(self) -> str | None:
         table = self.query_one(DataTable)
-        if self.snapshot is None or not table.is_valid_row_index(table.cursor_row):
+        if not table.is_valid_row_index(table.cursor_row):
             return None
-        key = table.ordered_rows[table.cursor_row].key.value
-        return next((row for row in self.snapshot.rows if str(row.path) == key), None)
+        return table.ordered_rows[table.cursor_row].key.value
+
+    def _chosen(self) -> RunRow | None:
+        """The run under the cursor, where the table has any."""
+        key = self._chosen_key()
+        return self._rows.get(key) if key is not None else None
 
     def _show_details(self) -> None:
         row, text = self._chosen(), Text(no_wrap=True, overflow="ellipsis")
         if row is not None:
             text.append(words.plain(row.title) or "no title", "bold")
+            if self.size.width < WIDE and row.stored_bytes is not None:
+                text.append(f" · stored {words.size(row.stored_bytes)}", self.app.theme_variables["text-muted"])
             text.append(f"\n{self._advice(row)}", self.app.theme_variables["text-muted"])
         details = self.query_one("#details", Lines)
         if details.display != (row is not None):
@@ -206,6 +306,8 @@ class RunsScreen(LiveScreen):
     def _advice(self, row: RunRow) -> str:
         if row.trouble:
             return words.plain(" ".join(row.trouble))
+        if row.silent is not None:
+            return f"It lives, but has said nothing for {words.duration(row.silent)}: suspended, or a slow disk?"
         advice = ADVICE.get(row.state, "enter opens it").format(name=words.plain(row.name))
         return f"{words.GLYPHS[row.state]} {row.state}. {advice}"
 
@@ -217,11 +319,82 @@ class RunsScreen(LiveScreen):
         """Open the run under the cursor."""
         self.action_open()
 
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """A click on a column's head sorts by it; a second one turns the order round."""
+        name = event.column_key.value
+        if name in ORDERS:
+            self.turned = not self.turned if name == self.order else False
+            self.order = name
+            self._show()
+
+    # --- sorting, filtering, marking ---------------------------------------------------------------------------------
+
+    def action_order(self) -> None:
+        """Sort by the next column that can be sorted by."""
+        self.order, self.turned = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)], False
+        self._show()
+
+    def action_turn_order(self) -> None:
+        """The other way round."""
+        self.turned = not self.turned
+        self._show()
+
+    def action_filter(self) -> None:
+        """Type words that runs must have."""
+        field = self.query_one("#filter", Input)
+        field.add_class("-shown")
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter as the user types."""
+        self.words = event.value
+        self._show()
+
+    def action_clear(self) -> None:
+        """End the filter; without one, forget the marks."""
+        field = self.query_one("#filter", Input)
+        if field.has_class("-shown"):
+            field.remove_class("-shown")
+            field.value = self.words = ""
+            self.query_one(DataTable).focus()
+        else:
+            self.marked.clear()
+        self._show()
+
+    def action_mark(self) -> None:
+        """Mark the chosen run, or take its mark away, and go on to the next."""
+        row = self._chosen()
+        if row is not None:
+            self.marked ^= {row.path}
+            self._show()
+            self.query_one(DataTable).action_cursor_down()
+
+    # --- what can be done with a run ---------------------------------------------------------------------------------
+
     def action_open(self) -> None:
-        """Open the chosen run."""
+        """Open the chosen run; while a filter is typed, go on to the table."""
+        if self.query_one("#filter").has_focus:
+            self.query_one(DataTable).focus()
+            return
         row = self._chosen()
         if row is not None:
             self.app.push_screen(run_screen(RunDirectory(row.path), self._clock))
+
+    def action_new(self) -> None:
+        """Choose a preset for a new run."""
+        from vdtui.tui.screens.new import PresetScreen
+
+        self.app.push_screen(PresetScreen(self._folder, self._clock))
+
+    def action_compare(self) -> None:
+        """The marked runs beside each other."""
+        runs = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
+        if not 2 <= len(runs) <= MOST_COMPARED:
+            self.say(f"Mark 2 to {MOST_COMPARED} runs with space first; {len(runs)} marked.", warn=True)
+            return
+        from vdtui.tui.screens.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen(runs))
 
     def action_data(self) -> None:
         """The clips file of the chosen run."""
@@ -232,9 +405,110 @@ class RunsScreen(LiveScreen):
 
             self.app.push_screen(DataScreen(clips_file(RunDirectory(row.path))))
 
-    def action_help(self) -> None:
-        """The keys."""
-        self.app.push_screen(HelpScreen("runs", KEYS, NOTES))
+    def action_export(self) -> None:
+        """Ask how and where to, then export the chosen run's synthetic set."""
+        row = self._chosen()
+        if row is None:
+            return
+        run = RunDirectory(row.path)
+        if not run.best.is_file() and not run.last.is_file():
+            self.say(f"{row.name} has no synthetic set yet: the first evaluation writes it.", warn=True)
+            return
+
+        def export(wish: ExportWish | None) -> None:
+            if wish is not None:
+                self.run_worker(self._export(row, wish))
+
+        self.app.push_screen(ExportDialog(row.name), export)
+
+    async def _export(self, row: RunRow, wish: ExportWish) -> None:
+        precision = [f"--precision={wish.precision}"] if wish.precision is not None else []
+        overwrite = ["--overwrite"] if wish.overwrite else []
+        output = str(Path(wish.output).expanduser())
+        options = [f"--format={wish.format}", *precision, *overwrite, f"--output={output}"]
+        await self._command(f"Exporting {row.name} ...", "export", *options, "--", str(row.path.resolve()))
+
+    def action_report(self) -> None:
+        """Write the report of the chosen run into its folder."""
+        row = self._chosen()
+        if row is not None:
+            path, source = RunDirectory(row.path).report.resolve(), str(row.path.resolve())
+            options = ["--format=html", "--overwrite", f"--output={path}"]
+            self.run_worker(self._command(f"Writing the report of {row.name} ...", "report", *options, "--", source))
+
+    async def _command(self, saying: str, *arguments: str) -> None:
+        from vdtui.tui.commands import run_vdtui
+
+        self.say(saying)
+        done = await asyncio.to_thread(run_vdtui, *arguments)
+        self.say(done.problem or done.out or done.said, warn=bool(done.problem), seconds=12)
+
+    def action_pause(self) -> None:
+        """Pause the chosen run, or let it go on."""
+        row = self._chosen()
+        if row is None or self._refused(row, "paused"):
+            return
+        want = "pause" if RunDirectory(row.path).control().want == "run" else "run"
+        self._request(row, want, "pauses after its present step." if want == "pause" else "goes on.")
+
+    def action_stop(self) -> None:
+        """Ask, then stop the chosen run."""
+        row = self._chosen()
+        if row is None or self._refused(row, "stopped"):
+            return
+
+        def stop(confirmed: bool | None) -> None:
+            if confirmed:
+                self._request(row, "stop", f"stops and saves its state. Later: vdtui resume {row.name}")
+
+        self.app.push_screen(ConfirmStop(row.name), stop)
+
+    def _refused(self, row: RunRow, what: str) -> bool:
+        if row.alive:
+            return False
+        again = f" It goes on with: vdtui resume {row.name}" if row.state in ENDED and row.state != "completed" else ""
+        self.say(f"{row.name} cannot be {what}: it is {row.state}.{again}", warn=True)
+        return True
+
+    def _request(self, row: RunRow, want: str, said: str) -> None:
+        try:
+            RunDirectory(row.path).request(want)
+        except (VdtuiError, OSError) as error:
+            self.say(_told(error), warn=True)
+            return
+        self.say(f"{row.name} {said}")
+
+    def action_remove(self) -> None:
+        """Ask, then delete the chosen run; one that lives is kept."""
+        row = self._chosen()
+        if row is None:
+            return
+        if row.alive:
+            self.say(f"{row.name} is {row.state}, so it is kept. Stop it first (s).", warn=True)
+            return
+
+        def remove(confirmed: bool | None) -> None:
+            if confirmed:
+                self.run_worker(self._remove(row))
+
+        self.app.push_screen(ConfirmRemove(row.name, row.path, row.stored_bytes is not None), remove)
+
+    async def _remove(self, row: RunRow) -> None:
+        try:
+            await asyncio.to_thread(remove_run, RunDirectory(row.path))
+        except (VdtuiError, OSError) as error:
+            self.say(_told(error), warn=True)
+            return
+        self.say(f"Removed {row.path}.")
+
+    def say(self, text: str, warn: bool = False, seconds: float = 5) -> None:
+        """A short message in the corner; its text is never markup."""
+        severity = "warning" if warn else "information"
+        self.app.notify(words.plain(text), severity=severity, timeout=seconds, markup=False)  # type: ignore[arg-type]
+
+
+def _told(error: Exception) -> str:
+    return f"{error} {error.hint}" if isinstance(error, VdtuiError) else str(error)
 
 
 def run_screen(run: RunDirectory, clock: Callable[[], float]) -> Screen[None]:
@@ -247,6 +521,8 @@ def run_screen(run: RunDirectory, clock: Callable[[], float]) -> Screen[None]:
 def _progress(row: RunRow, width: int, colours: dict[str, str]) -> Text:
     if row.fraction is None:
         return Text("—", colours["text-muted"])
+    if width < 8:
+        return Text(f"{100 * row.fraction:3.0f} %")
     done, left = words.bar(row.fraction, width - 5)
     shown = f" {100 * row.fraction:3.0f}%"
     return Text.assemble((done, colours[words.COLOURS[row.state]]), (left, colours["text-disabled"]), shown)

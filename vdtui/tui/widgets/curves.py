@@ -1,4 +1,4 @@
-"""The two curves of a run: the loss of a stage, and the accuracy over steps.
+"""The two curves of a run: the loss (or another figure) of a stage, and the accuracy over steps.
 
 textual-plot draws; what it lacks is done here: a logarithmic axis (log10 is plotted, and the ticks say the value),
 decimation (minimum and maximum of each column, so that no spike is lost however many steps there are), whiskers of
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Grid
+from textual.events import MouseScrollDown, MouseScrollUp
 from textual.strip import Strip
 from textual_hires_canvas import Canvas
 from textual_plot import HiResMode, PlotWidget
@@ -25,10 +26,12 @@ from textual_plot.plot_widget import Legend
 from engine.runs.state import Accuracy
 from vdtui.tui import words
 from vdtui.tui.watch import Loss
+from vdtui.tui.widgets.series import SMOOTHINGS, Window, exponential, within
 
 LARGEST = 1e30
 """Losses are clipped to this: differences of greater ones overflow in the plot."""
 LEFT = 8
+LINE_COLOURS = ("primary", "success", "warning", "secondary", "error", "accent")
 
 
 class Labels(AxisFormatter):
@@ -86,6 +89,9 @@ class Curve(PlotWidget):
     def draw(self) -> None:
         """Put the present data on the canvas; the curves of each kind do."""
 
+    def write(self, canvas: Canvas) -> None:
+        """Put words on the finished picture; the curves of each kind may."""
+
     @property
     def columns(self) -> int:
         """Cells of the plot from left to right."""
@@ -128,6 +134,7 @@ class Curve(PlotWidget):
         with canvas.batch_refresh():
             super()._render_plot()
             self._lighten(canvas)
+            self.write(canvas)
 
     def _lighten(self, canvas: Canvas) -> None:
         """Turn textual-plot's heavy box into two thin axes; the panel around it has a frame already."""
@@ -146,106 +153,243 @@ class Curve(PlotWidget):
 
 
 class LossCurve(Curve):
-    """The loss of one stage: minimum and maximum of each column, and the mean as a bright line."""
+    """The loss of one stage, or other figures of it, over the steps that the window shows.
+
+    A noisy loss is drawn as minimum and maximum of each column, dark, and its mean as a bright line; smoothed, as the
+    raw line, dark, and the exponential mean.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("loss", **kwargs)
         self.stage = ""
         self.logarithmic = False
-        self._loss: Loss | None = None
+        self.smoothing = 0.0
+        self.window = Window()
+        self._heading = "loss"
+        self._lines: dict[str, Loss] = {}
+        self._ends: list[tuple[float, float, str, str]] = []
 
-    def show(self, stage: str, loss: Loss | None, logarithmic: bool) -> bool:
-        """Show ``loss``; returns whether anything had to be drawn."""
-        if (stage, logarithmic) == (self.stage, self.logarithmic) and loss is self._loss:
+    def show(self, stage: str, lines: dict[str, Loss], logarithmic: bool, heading: str = "loss") -> bool:
+        """Show ``lines`` by their names; returns whether anything had to be drawn."""
+        same = lines.keys() == self._lines.keys() and all(lines[name] is self._lines[name] for name in lines)
+        if (stage, logarithmic, heading) == (self.stage, self.logarithmic, self._heading) and same:
             return False
-        self.stage, self._loss, self.logarithmic = stage, loss, logarithmic
+        if stage != self.stage:
+            self.window = Window()
+        self.stage, self._lines, self.logarithmic, self._heading = stage, lines, logarithmic, heading
         self.draw()
         return True
 
+    def smooth(self) -> float:
+        """Take the next smoothing, draw anew, and return it."""
+        self.smoothing = SMOOTHINGS[(SMOOTHINGS.index(self.smoothing) + 1) % len(SMOOTHINGS)]
+        self.draw()
+        return self.smoothing
+
+    def zoom(self, closer: bool) -> None:
+        """Show half or twice as many steps."""
+        self._look(lambda low, high: self.window.zoomed(closer, low, high))
+
+    def move(self, later: bool) -> None:
+        """Show earlier or later steps."""
+        self._look(lambda low, high: self.window.moved(later, low, high))
+
+    def _look(self, through: Callable[[float, float], Window]) -> None:
+        known = [loss.steps for loss in self._lines.values() if len(loss.steps)]
+        if known:
+            self.window = through(*_extent(known))
+            self.draw()
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        """Zoom in."""
+        event.stop()
+        self.zoom(closer=True)
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        """Zoom out."""
+        event.stop()
+        self.zoom(closer=False)
+
     def draw(self) -> None:
         """Put the present data on the canvas."""
-        scale = "log scale" if self.logarithmic else "linear scale"
-        self.border_title = Text(f"loss · {words.plain(self.stage, 20)}" if self.stage else "loss")
-        if self._loss is None or not len(self._loss.steps):
+        self._ends = []
+        self.border_title = Text(f"{self._heading} · {words.plain(self.stage, 20)}" if self.stage else self._heading)
+        lines = {name: loss for name, loss in self._lines.items() if len(loss.steps)}
+        if not lines:
             self.border_subtitle = Text("no step yet")
             self.blank()
             return
-        steps, values, dropped = plottable(self._loss, self.logarithmic)
-        last = self._loss.values[-1]
-        notes = [f"now {words.number(float(last))}", scale]
-        if dropped:
-            notes.insert(1, f"{dropped} not shown")
-        self.border_subtitle = Text(" · ".join(notes))
-        if not len(steps):
+        first, last = self.window.limits(*_extent([loss.steps for loss in lines.values()]))
+        points = {name: self._points(loss, first, last) for name, loss in lines.items()}
+        self.border_subtitle = Text(" · ".join(self._notes(lines, sum(one.dropped for one in points.values()))))
+        if not any(len(one.steps) for one in points.values()):
             self.blank()
             return
-        self._draw(steps, values)
+        self._draw(points, np.array((0.0 if self.window.span is None else first, last)))
 
-    def _draw(self, steps: np.ndarray, values: np.ndarray) -> None:
+    def _notes(self, lines: dict[str, Loss], dropped: int) -> list[str]:
+        if len(lines) == 1:
+            notes = [f"now {_figure(self._heading, float(loss.values[-1]))}" for loss in lines.values()]
+        else:
+            notes = [f"{i + 1} {name} {words.number(float(lines[name].values[-1]))}" for i, name in enumerate(lines)]
+        notes += [f"{dropped} not shown"] if dropped else []
+        notes += [f"smoothed {self.smoothing:g}"] if self.smoothing else []
+        notes += [f"{self.window.span:.0f} steps"] if self.window.span is not None else []
+        return [*notes, "log scale" if self.logarithmic else "linear scale"]
+
+    def _points(self, loss: Loss, first: float, last: float) -> _Points:
+        steps, values, dropped = plottable(within(loss, first, last), self.logarithmic)
+        if not self.smoothing:
+            return _Points(steps, values, None, dropped)
+        finite = Loss(*(array[np.isfinite(loss.values)] for array in (loss.steps, loss.values)))
+        clipped = np.clip(finite.values, -LARGEST, LARGEST)
+        smooth = within(Loss(finite.steps, exponential(clipped, self.smoothing)), first, last)
+        return _Points(steps, values, plottable(smooth, self.logarithmic)[:2], dropped)
+
+    def _draw(self, points: dict[str, _Points], x_range: np.ndarray) -> None:
         self.clear()
-        drawn = decimated(steps, values, 2 * self.columns)
-        smooth = averaged(steps, values, max(4, self.columns // 2))
-        noisy = len(steps) > 2 * self.columns
-        if noisy:
-            self.plot(*drawn, line_style=self.colour("primary-darken-3"), hires_mode=HiResMode.BRAILLE)
-        line = smooth if noisy else drawn
-        self.plot(*line, line_style=self.colour("primary"), hires_mode=HiResMode.BRAILLE)
-        low, high = padded(float(drawn[1].min()), float(drawn[1].max()))
+        x, x_ticks = step_axis(x_range, self.columns)
+        lows, highs = [], []
+        for index, one in enumerate(points.values()):
+            if len(one.steps):
+                drawn = self._line(one, LINE_COLOURS[index % len(LINE_COLOURS)], index + 1 if len(points) > 1 else None)
+                lows.append(float(drawn.min()))
+                highs.append(float(drawn.max()))
+        low, high = padded(min(lows), max(highs))
         wanted = max(2, 2 * self.rows // 3)
         y_ticks = log_ticks(low, high, wanted) if self.logarithmic else nice_ticks(low, high, wanted)
-        x, x_ticks = step_axis(np.append(steps, 0), self.columns)
+        if self._heading == "device memory" and not self.logarithmic:
+            y_ticks = (y_ticks[0], [words.size(tick) for tick in y_ticks[0]])
         self.limits(x, (low, high), x_ticks, y_ticks)
+
+    def _line(self, one: _Points, colour: str, number: int | None) -> np.ndarray:
+        """Draw one line and return the values by which the plot must reach."""
+        drawn = decimated(one.steps, one.values, 2 * self.columns)
+        noisy = len(one.steps) > 2 * self.columns
+        line = drawn
+        if one.smooth is not None and len(one.smooth[0]):
+            line = decimated(*one.smooth, 2 * self.columns)
+        elif noisy:
+            line = averaged(one.steps, one.values, max(4, self.columns // 2))
+        if line is not drawn:
+            self.plot(*drawn, line_style=self.colour(f"{colour}-darken-3"), hires_mode=HiResMode.BRAILLE)
+        self.plot(*line, line_style=self.colour(colour), hires_mode=HiResMode.BRAILLE)
+        if number is not None:
+            self._ends.append((float(line[0][-1]), float(line[1][-1]), str(number), self.colour(colour)))
+        return drawn[1]
+
+    def write(self, canvas: Canvas) -> None:
+        """The number of each line at its end: colours alone do not tell them apart."""
+        for step, value, number, colour in self._ends:
+            x, y = self.get_pixel_from_coordinate(step, value)
+            canvas.set_pixel(min(x, canvas._canvas_size.width - 2), y, number, colour)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Points:
+    """One line of a plot, in its scale: raw, and smoothed if it is to be."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    smooth: tuple[np.ndarray, np.ndarray] | None
+    dropped: int
+
+
+def _extent(steps: list[np.ndarray]) -> tuple[float, float]:
+    return min(float(one[0]) for one in steps), max(float(one[-1]) for one in steps)
+
+
+def _figure(heading: str, value: float) -> str:
+    if heading == "device memory":
+        return words.size(value)
+    return words.percent(value, 0) if heading == "device load" else words.number(value)
 
 
 class AccuracyCurve(Curve):
-    """Accuracy of the synthetic set over steps with one standard deviation, and reference lines from the results."""
+    """Accuracy of the synthetic set over steps with one standard deviation, and lines of what others reach.
+
+    Evaluations that somebody asked for in between are hollow: the choice knows nothing of them.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("accuracy", **kwargs)
         self._points: tuple[Accuracy, ...] = ()
+        self._asked: tuple[Accuracy, ...] = ()
         self._references: tuple[Reference, ...] = ()
         self._total = 0
 
-    def show(self, points: tuple[Accuracy, ...], references: tuple[Reference, ...], total: int) -> bool:
+    def show(
+        self,
+        points: tuple[Accuracy, ...],
+        references: tuple[Reference, ...],
+        total: int,
+        asked: tuple[Accuracy, ...] = (),
+    ) -> bool:
         """Show ``points`` over ``total`` steps; returns whether anything had to be drawn."""
-        if (points, references, total) == (self._points, self._references, self._total):
+        if (points, references, total, asked) == (self._points, self._references, self._total, self._asked):
             return False
-        self._points, self._references, self._total = points, references, total
+        self._points, self._references, self._total, self._asked = points, references, total, asked
         self.draw()
         return True
 
     def draw(self) -> None:
         """Put the present data on the canvas."""
-        if not self._points:
+        every = self._points or self._asked
+        if not every:
             self.border_title, self.border_subtitle = Text("accuracy"), Text("no evaluation yet")
             self.blank()
             return
-        self.border_title = Text(f"accuracy · {words.plain(self._points[-1].split, 12)} · mean ± std")
-        last = self._points[-1]
-        notes = [f"now {words.plus_minus(last.mean, last.std)}"]
-        notes += [f"┄ {words.plain(one.what, 16)} {words.percent(one.mean)}" for one in self._references]
+        self.border_title = Text(f"accuracy · {words.plain(every[-1].split, 12)} · mean ± std")
+        last = every[-1]
+        notes = [f"now {words.plus_minus(last.mean, last.std)}"] + (["◇ asked for"] if self._asked else [])
         self.border_subtitle = Text(" · ".join(notes))
         self._draw()
 
     def _draw(self) -> None:
         self.clear()
-        steps = np.array([point.step for point in self._points], np.float64)
-        means = np.clip([point.mean for point in self._points], 0, 1)
-        spreads = np.clip(np.nan_to_num([point.std for point in self._points]), 0, 1)
+        steps, means, spreads = _bars(self._points)
+        extra, extra_means, _ = _bars(self._asked)
         levels = [min(1.0, max(0.0, one.mean)) for one in self._references]
-        low, high = padded(min([*(means - spreads), *levels]), max([*(means + spreads), *levels]), least=0.05)
+        reach = np.concatenate([means - spreads, means + spreads, extra_means, levels])
+        low, high = padded(float(reach.min()), float(reach.max()), least=0.05)
         low, high = max(0.0, low), min(1.0, high)
-        x, x_ticks = step_axis(np.append(steps, (0, self._total)), self.columns)
+        (first, last), x_ticks = step_axis(np.concatenate([steps, extra, (0, self._total)]), self.columns)
+        x = first, last + 1.5 * (last - first) / self.columns  # else the last marker falls on the frame and is lost
         for level, one in zip(levels, self._references, strict=True):
             dots = np.linspace(*x, self.columns)
             self.scatter(dots, np.full(len(dots), level), marker="┄", marker_style=self.colour(one.colour))
         if len(steps) > self.columns:
             self.plot(steps, means, line_style=self.colour("success"), hires_mode=HiResMode.BRAILLE)
-        else:
+        elif len(steps):
             self.plot(steps, means, line_style=self.colour("success-darken-2"), hires_mode=HiResMode.BRAILLE)
             self.errorbar(steps, means, np.full(len(steps), np.nan), spreads, "●", self.colour("success"))
+        if len(extra):
+            self.scatter(extra, extra_means, marker="◇", marker_style=self.colour("accent"))
         ticks, _ = nice_ticks(100 * low, 100 * high, max(2, 2 * self.rows // 3))
         self.limits(x, (low, high), x_ticks, ([tick / 100 for tick in ticks], [f"{tick:g} %" for tick in ticks]))
+
+    def write(self, canvas: Canvas) -> None:
+        """Say on each line what it is; two that fall into one row do so beside each other."""
+        if not (self._points or self._asked):
+            return
+        for one in self._references:
+            _, y = self.get_pixel_from_coordinate(0, min(1.0, max(0.0, one.mean)))
+            width = canvas._canvas_size.width - 3
+            text = words.short(f" {words.percent(one.mean)} {one.what} ", width)
+            # Where the curve leaves room for it, from the left; else over the curve's beginning, which says least.
+            starts = [x for x in range(2, width - len(text) + 1) if self._free(canvas, x, y, len(text))] or [2]
+            for offset, character in enumerate(text):
+                canvas.set_pixel(starts[0] + offset, y, character, self.colour(one.colour))
+
+    def _free(self, canvas: Canvas, x: int, y: int, length: int) -> bool:
+        return all(canvas.get_pixel(column, y)[0] in " ┄" for column in range(x, x + length))
+
+
+def _bars(points: tuple[Accuracy, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, means and spreads as fractions that can be drawn."""
+    means = np.clip(np.array([point.mean for point in points], np.float64), 0, 1)
+    spreads = np.clip(np.nan_to_num(np.array([point.std for point in points], np.float64)), 0, 1)
+    return np.array([point.step for point in points], np.float64), means, spreads
 
 
 @dataclasses.dataclass(frozen=True)

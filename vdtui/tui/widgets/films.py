@@ -1,7 +1,7 @@
 """Plays clips as half-block pixels: several films side by side, each under its label.
 
 Frames are turned into strips once, in a thread, one frame at a time, and then only handed out: playing costs a
-repaint and nothing else.
+repaint of the cells that change and nothing else.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import asyncio
 import dataclasses
 from typing import Any
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Size
+from textual import work
+from textual.geometry import Offset, Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from vdtui.tui import words
-from vdtui.tui.previews import Panel, fitted, half_blocks
+from vdtui.tui.previews import Panel, cells_of, fitted, resized, settled, strips_of
 
-FRAMES_PER_SECOND = 4
+REPAINTS = 5
+"""Per second at most, whatever the rate of the clips: frames between two repaints are passed over."""
 GAP = 2
 
 
@@ -30,13 +33,16 @@ class Films(Widget):
         super().__init__(**kwargs)
         self._panels: list[Panel] = []
         self._message = ""
-        self._frames: list[list[Strip]] = []
+        self._frames: list[Frame] = []
+        self._places: dict[int, Offset] = {}
+        self._time = 0.0
         self.frame = 0
+        self.rate = 4.0
         self.playing = False
 
     def on_mount(self) -> None:
         """Start the clock."""
-        self.set_interval(1 / FRAMES_PER_SECOND, self._tick)
+        self.set_interval(1 / REPAINTS, self._tick)
 
     def on_resize(self) -> None:
         """Build anew in the new size."""
@@ -54,7 +60,7 @@ class Films(Widget):
 
     def show(self, panels: list[Panel]) -> None:
         """Play ``panels`` from their first frame."""
-        self._panels, self._message, self.frame = panels, "", 0
+        self._panels, self._message, self.frame, self._time = panels, "", 0, 0.0
         self._rebuild()
 
     def say(self, message: str) -> None:
@@ -64,20 +70,27 @@ class Films(Widget):
 
     def _tick(self) -> None:
         if self.playing and self.screen.is_current and len(self._frames) > 1:
-            self.frame = (self.frame + 1) % len(self._frames)
-            self.refresh()
+            self._time += self.rate / REPAINTS
+            frame = int(self._time) % len(self._frames)
+            if frame != self.frame:
+                regions = changed(self._frames[self.frame], self._frames[frame], self._places)
+                self.frame = frame
+                if regions:
+                    self.refresh(*regions)
 
     def _rebuild(self) -> None:
         self._frames = []
         self.refresh()
         if self._panels and self.size.width and self.size.height > 1:
-            self.run_worker(self._build(self._panels, self.size), exclusive=True)
+            self._build()
 
-    async def _build(self, panels: list[Panel], size: Size) -> None:
-        background = self.rich_style
-        stills: dict[int, list[Strip]] = {}
-        for time in range(self.length):
-            frame = await asyncio.to_thread(lines_of, panels, time, size, background, stills)
+    @work(exclusive=True)
+    async def _build(self) -> None:
+        panels, size, background = self._panels, self.size, self.rich_style
+        self._places = corners(panels, size)
+        pixels: dict[int, np.ndarray] = {}
+        for time in range(max(len(panel.frames) for panel in panels)):
+            frame = await asyncio.to_thread(frame_of, panels, time, size, background, pixels)
             self._frames.append(frame)
             if time == self.frame:
                 self.refresh()
@@ -86,8 +99,8 @@ class Films(Widget):
         """One line of the present frame."""
         if self._message:
             return self._message_line(y)
-        if self.frame < len(self._frames) and y < len(self._frames[self.frame]):
-            return self._frames[self.frame][y]
+        if self.frame < len(self._frames) and y < len(self._frames[self.frame].lines):
+            return self._frames[self.frame].lines[y]
         return Strip.blank(self.size.width, self.rich_style)
 
     def _message_line(self, y: int) -> Strip:
@@ -97,23 +110,39 @@ class Films(Widget):
         return Strip([Segment(text, self.rich_style)], self.size.width)
 
 
-def lines_of(
-    panels: list[Panel], time: int, size: Size, background: Style, stills: dict[int, list[Strip]]
-) -> list[Strip]:
-    """All lines of one frame in the middle of ``size``. ``stills`` keeps what is the same in every frame."""
-    columns = []
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """All lines of one frame, and the cells of each film in it."""
+
+    lines: list[Strip]
+    cells: dict[int, np.ndarray]
+
+
+def frame_of(panels: list[Panel], time: int, size: Size, background: Style, pixels: dict[int, np.ndarray]) -> Frame:
+    """One frame in the middle of ``size``. ``pixels`` are those of the frame before, and then of this one."""
+    columns, cells = [], {}
     for places in arranged(panels, size):
         blocks = []
         for place in places:
             panel = panels[place.panel]
-            strips = stills.get(place.panel)
-            if strips is None:
-                strips = half_blocks(panel.frames[time % len(panel.frames)], place.columns, place.rows)
-            if len(panel.frames) == 1:
-                stills[place.panel] = strips
-            blocks.append((panel.label, strips))
+            drawn = resized(panel.frames[time % len(panel.frames)], 2 * place.rows, place.columns)
+            pixels[place.panel] = settled(drawn, pixels.get(place.panel))
+            cells[place.panel] = cells_of(pixels[place.panel])
+            blocks.append((panel.label, strips_of(cells[place.panel])))
         columns.append(_stacked(blocks, background))
-    return _side_by_side(columns, size, background)
+    return Frame(_side_by_side(columns, size, background), cells)
+
+
+def changed(before: Frame, after: Frame, places: dict[int, Offset]) -> list[Region]:
+    """What must be repainted from one frame to another: in each row of each film, from its first change to its last."""
+    regions = []
+    for panel, cells in after.cells.items():
+        differs = cells != before.cells[panel]
+        for row in np.flatnonzero(differs.any(1)).tolist():
+            spots = np.flatnonzero(differs[row])
+            x, y = places[panel]
+            regions.append(Region(x + int(spots[0]), y + row, int(spots[-1] - spots[0]) + 1, 1))
+    return regions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,24 +157,46 @@ class Place:
 def arranged(panels: list[Panel], size: Size) -> list[list[Place]]:
     """Where the panels stand: columns from left to right, each from top to bottom.
 
-    All in a row if there is width for it; else the last one, the clip, as large as the height allows, and the others
-    stacked beside it.
+    All in a row, or the first two, the memories, small above each other and the clips beside them: as the clips become
+    larger.
     """
-    count = len(panels)
-    room = (size.width - GAP * (count - 1)) // count
-    row = [[_place(panels, index, room, size.height - 1)] for index in range(count)]
-    large = _place(panels, count - 1, size.width, size.height - 1)
-    if count < 3 or row[-1][0].rows >= large.rows:
+    row = _row(panels, list(range(len(panels))), size.width, size.height)
+    if len(panels) < 3:
         return row
-    half = (size.height - count + 1) // (count - 1)
-    small = [_place(panels, index, size.width // 3, half) for index in range(count - 1)]
-    rest = size.width - GAP - max(place.columns for place in small)
-    return [small, [_place(panels, count - 1, rest, size.height - 1)]]
+    half = (size.height - 2) // 2
+    small = [_place(panels, index, size.width // 3, half) for index in range(2)]
+    rest = max(1, size.width - GAP - _width(panels, small))
+    beside = [small, *_row(panels, list(range(2, len(panels))), rest, size.height)]
+    return beside if beside[-1][0].rows > row[-1][0].rows else row
+
+
+def _row(panels: list[Panel], indices: list[int], width: int, height: int) -> list[list[Place]]:
+    room = (width - GAP * (len(indices) - 1)) // len(indices)
+    return [[_place(panels, index, room, height - 1)] for index in indices]
 
 
 def _place(panels: list[Panel], index: int, columns: int, rows: int) -> Place:
     height, width = panels[index].frames.shape[1:3]
     return Place(index, *fitted(height, width, max(1, columns), max(1, rows)))
+
+
+def corners(panels: list[Panel], size: Size) -> dict[int, Offset]:
+    """Where the first pixel of each film is."""
+    columns = arranged(panels, size)
+    widths = [_width(panels, places) for places in columns]
+    height = max(sum(place.rows + 1 for place in places) for places in columns)
+    x, found = max(0, (size.width - sum(widths) - GAP * (len(columns) - 1)) // 2), {}
+    for places, width in zip(columns, widths, strict=True):
+        y = max(0, (size.height - height) // 2)
+        for place in places:
+            found[place.panel] = Offset(x, y + 1)
+            y += place.rows + 1
+        x += width + GAP
+    return found
+
+
+def _width(panels: list[Panel], places: list[Place]) -> int:
+    return max(max(place.columns, len(panels[place.panel].label)) for place in places)
 
 
 def _stacked(blocks: list[tuple[str, list[Strip]]], background: Style) -> list[Strip]:

@@ -14,6 +14,8 @@ from vdtui.tui import words
 from vdtui.tui.watch import RunSnapshot, is_number
 from vdtui.tui.widgets.lines import Lines
 
+SHOWN_LINES = 300
+"""Lines of the log that are laid out; the search looks through all that the snapshot has."""
 ADVICE = {
     "stopped": "Its state is saved. It goes on with: vdtui resume {name}",
     "crashed": "Its worker is gone. It goes on from the last checkpoint with: vdtui resume {name}",
@@ -101,9 +103,16 @@ def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
     ]
     step, accuracy = run.best or (None, None)
     lines.append(("best accuracy", words.percent(accuracy)))
-    lines.append(("best step", "—" if step is None else str(step)))
     lines.append(("stored", words.size(run.stored_bytes)))
-    return lines + measured_lines(run.figures)
+    if run.data_bytes and run.stored_bytes:
+        lines[-1] = ("stored", f"{words.size(run.stored_bytes)}, {share(run.stored_bytes / run.data_bytes)} of data")
+    device, learned = measured_lines(run.figures)
+    return [*lines, *device, ("best step", "—" if step is None else str(step)), *learned]
+
+
+def share(fraction: float) -> str:
+    """A small part of a whole in percent, with two digits that say something."""
+    return f"{100 * fraction:.2g} %" if fraction < 0.1 else words.percent(fraction, 0)
 
 
 def elapsed(run: RunSnapshot, now: float) -> float | None:
@@ -115,21 +124,25 @@ def elapsed(run: RunSnapshot, now: float) -> float | None:
     return (now if run.alive else run.updated or run.started) - run.started
 
 
-def measured_lines(figures: dict[str, float]) -> list[tuple[str, str]]:
-    """Norms and ranges as the engine names them: ``min_x`` and ``max_x`` become one line."""
-    lines = []
+def measured_lines(figures: dict[str, float]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The device's figures, and what is learned: single figures, then norms, then ranges (``min_x`` and ``max_x``)."""
+    device, single, gradients, ranges = [], [], [], []
     for name, value in figures.items():
         kind, _, of = name.partition("_")
         partner = figures.get(f"max_{of}")
-        if kind == "min" and partner is not None:
-            lines.append((f"{words.plain(of, 12)} range", f"{words.number(value)} … {words.number(partner)}"))
+        if name == "device_memory":
+            device.append(("memory in use", words.size(value)))
+        elif name == "device_load":
+            device.append(("device load", words.percent(value, 0)))
+        elif kind == "min" and partner is not None:
+            ranges.append((f"{words.plain(of, 12)} range", f"{words.number(value)} … {words.number(partner)}"))
         elif kind == "max" and f"min_{of}" in figures:
             continue
         elif kind == "grad" and of:
-            lines.append((f"gradient {words.plain(of, 12)}", words.number(value)))
+            gradients.append((f"gradient {words.plain(of, 12)}", words.number(value)))
         else:
-            lines.append((words.plain(name, 20).replace("_", " "), words.number(value)))
-    return lines
+            single.append((words.plain(name, 20).replace("_", " "), words.number(value)))
+    return device, single + gradients + ranges
 
 
 class Results(Lines):
@@ -182,30 +195,58 @@ def top1(result: dict[str, Any], name: str) -> float | None:
 
 
 class Log(RichLog):
-    """The last lines of the run's log. Text in it is never markup."""
+    """The last lines of the run's log, or the last that have what is searched for. Text in it is never markup."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(wrap=True, markup=False, highlight=False, max_lines=2000, min_width=20, **kwargs)
+        self._known: tuple[LogLine, ...] = ()
         self._shown: tuple[LogLine, ...] = ()
+        self._sought = ""
 
     def on_mount(self) -> None:
         """Name the panel."""
         self.border_title = Text("log")
+        self.border_subtitle = Text("/ search")
 
     def on_resize(self, event: Resize) -> None:
         """Wrap anew, once the base class knows the new size."""
         self.call_after_refresh(self._rewrite)
 
+    @property
+    def found(self) -> int:
+        """Lines that are shown."""
+        return len(self._shown)
+
+    def search(self, text: str) -> None:
+        """Show only the lines that have ``text``, in whichever case; all of them if it is empty."""
+        self._sought = text.casefold()
+        self._shown = self._matching()
+        self._head()
+        self._rewrite()
+
+    def _matching(self) -> tuple[LogLine, ...]:
+        lines = self._known
+        if self._sought:
+            lines = tuple(line for line in lines if self._sought in words.plain(line.text).casefold())
+        return lines[-SHOWN_LINES:]
+
+    def _head(self) -> None:
+        title = f"log · {len(self._shown)} of {len(self._known)} lines" if self._sought else "log"
+        self.border_title = Text(title)
+
     def show(self, lines: tuple[LogLine, ...]) -> None:
         """Append what is new in ``lines``; a log that is not the continuation of the shown one replaces it."""
-        if lines == self._shown:
+        if lines == self._known:
             return
-        known = _index_of(self._shown[-1], lines) if self._shown else None
-        self._shown = lines
+        self._known, before = lines, self._shown
+        self._shown = self._matching()
+        if self._sought:
+            self._head()
+        known = _index_of(before[-1], self._shown) if before else None
         if known is None:
             self._rewrite()
             return
-        for line in lines[known + 1 :]:
+        for line in self._shown[known + 1 :]:
             self._say(line)
 
     def _rewrite(self) -> None:
@@ -217,8 +258,10 @@ class Log(RichLog):
         colours = self.app.theme_variables
         glyph, colour = {"warning": ("! ", "warning"), "error": ("✖ ", "error")}.get(line.level, ("  ", "foreground"))
         time = words.clock(line.time)[: 8 if self.size.width >= 60 else 5]
-        parts = (time + " ", colours["text-muted"]), (glyph + words.plain(line.text), colours[colour])
-        self.write(Text.assemble(*parts))
+        text = Text(words.plain(line.text), colours[colour])
+        if self._sought:
+            text.highlight_words([self._sought], f"bold reverse {colours['accent']}", case_sensitive=False)
+        self.write(Text.assemble((time + " ", colours["text-muted"]), (glyph, colours[colour]), text))
 
 
 def _index_of(line: LogLine, lines: tuple[LogLine, ...]) -> int | None:

@@ -1,0 +1,248 @@
+"""What a bank of targets does to distribution matching: seconds per step, fit and accuracy, beside plain DM.
+
+    python docs/experiments/target_bank.py --data FILE.h5 --steps 500 --seeds 0 1 2 --banks 30 100 --renew 0 10
+
+Each cell is a run of its own: plain DM, and each size of the bank with each rate of renewal (`dynamic.dm.bank`,
+`dynamic.dm.renew_every`), with each seed. Cells of one seed are paired: the same start, validation clips and networks
+of the evaluation. A finished cell is one line of the file `--output`, and is not run again: interrupt it at will, and
+start it again with the same options. Every cell learns its static memory anew, which `--set static.steps=0` (real
+frames) or a preset of pixels spares. Losses of plain DM and of banks cannot be compared with each other: one is
+against means of a few clips, the other against networks that are met again. So the finished set is also judged by
+networks that no run has met, against the means of all training clips (column fresh loss); the distance between a
+bank's own loss and that is how far it was overfitted.
+
+Seconds are of the wall, from event to event, without evaluations, previews and checkpoints; `median` is the usual
+step, `mean` has the steps in which targets were computed too. Nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine import RunDirectory, load_preset, load_synthetic, run_distillation
+from engine.config import Preset
+from engine.data.batches import RealClips
+from engine.data.spec import ClipSpec
+from engine.data.store import ClipStore
+from engine.events import Evaluated, Event, Step
+from engine.matching import DistributionMatching, Setting
+from engine.matching.bank import Schedule, TargetBank
+from engine.models import choose_device, choose_precision, video_model
+from engine.models.precision import deterministic
+from engine.seeds import derive
+from engine.synthetic import SyntheticSet
+from engine.work import train_and_val
+
+Record = dict[str, Any]
+
+
+def main() -> None:
+    """Run the cells that are not in the output yet, and print the table."""
+    options = arguments()
+    done = list(read(options.output))
+    for seed, setting in itertools.product(options.seeds, settings(options)):
+        key = {"seed": seed, "setting": setting, "options": described(options)}
+        if any(record["key"] == key for record in done):
+            continue
+        print(f"seed {seed}: {name_of(setting)}", file=sys.stderr, flush=True)  # noqa: T201
+        record = {"key": key} | measure(options, seed, setting)
+        with options.output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        done.append(record)
+    table([record for record in done if record["key"]["options"] == described(options)], settings(options))
+
+
+def arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
+    parser.add_argument("--preset", default="default", help="its dynamic.objective must be dm")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides of every cell")
+    parser.add_argument("--steps", type=int, default=500, help="steps of stage 2")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--banks", type=int, nargs="*", default=[30, 100, 300], help="networks in the bank")
+    parser.add_argument("--renew", type=int, nargs="*", default=[0, 1, 10], help="steps between renewals; 0: never")
+    parser.add_argument("--bank-clips", type=int, default=0, help="clips per class and network; 0: all")
+    parser.add_argument("--epochs", type=int, default=100, help="of the evaluation on validation clips")
+    parser.add_argument("--repeats", type=int, default=3, help="networks of the evaluation")
+    parser.add_argument("--fresh", type=int, default=10, help="networks that no run has met, for the fresh loss")
+    parser.add_argument("--output", type=Path, default=Path("target_bank.jsonl"), help="finished cells, JSON lines")
+    parser.add_argument("--runs-dir", type=Path, help="keeps the runs; otherwise they are thrown away")
+    return parser.parse_args()
+
+
+def settings(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The tables [dynamic.dm] to compare; the first is plain DM."""
+    banks = itertools.product(options.banks, options.renew)
+    return [
+        {"target": "batch"},
+        *(
+            {"target": "bank", "bank": bank, "renew_every": renew, "bank_clips": options.bank_clips}
+            for bank, renew in banks
+        ),
+    ]
+
+
+def described(options: argparse.Namespace) -> dict[str, Any]:
+    """What cells must have in common to stand in one table."""
+    names = ("preset", "set", "steps", "epochs", "repeats", "fresh")
+    return {"data": options.data.name} | {name: getattr(options, name) for name in names}
+
+
+def name_of(setting: dict[str, Any]) -> str:
+    """A setting in a word or two."""
+    if setting["target"] == "batch":
+        return "batch"
+    renewed = f"renewed every {setting['renew_every']}" if setting["renew_every"] else "never renewed"
+    clips = f", {setting['bank_clips']} clips" if setting["bank_clips"] else ""
+    return f"bank {setting['bank']}, {renewed}{clips}"
+
+
+def preset_of(options: argparse.Namespace, seed: int, setting: dict[str, Any]) -> Preset:
+    """The preset of a cell: its iteration is not chosen, and its final table is as small as one can be."""
+    overrides = [
+        f"dynamic.steps={options.steps}",
+        f"dynamic.eval_every={options.steps}",
+        f"dynamic.checkpoint_every={options.steps}",
+        f"evaluation.epochs={options.epochs}",
+        f"evaluation.selection_repeats={options.repeats}",
+        "evaluation.repeats=1",
+        *options.set,
+        f"run.seed={seed}",
+        *(f"dynamic.dm.{key}={value}" for key, value in setting.items()),
+    ]
+    return load_preset(options.preset, overrides)
+
+
+# --- one cell --------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Takes the time of every step of stage 2, and keeps what the run says of it."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+        self.accuracy: dict[int, float] = {}
+        self.fills = 0.0
+        self._before = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, Step) and event.stage == "dynamic":
+            self.seconds.append(now - self._before)
+            self.losses.append(event.loss)
+            self.fills = event.figures.get("bank_fills", 0.0)
+        if isinstance(event, Evaluated) and event.split == "val":
+            self.accuracy[event.step] = event.mean
+        self._before = time.monotonic()
+
+
+def measure(options: argparse.Namespace, seed: int, setting: dict[str, Any]) -> Record:
+    """Run one cell: everything that the table needs of it."""
+    preset, watch = preset_of(options, seed, setting), Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_distillation(preset, options.data, runs_dir=options.runs_dir or folder, on_event=watch)
+        if options.steps not in watch.accuracy:
+            sys.exit("There are no validation clips to judge by: give data or a preset that has some.")
+        with deterministic():
+            fresh = fresh_loss(options, preset, run)
+    tail = watch.losses[-max(1, len(watch.losses) // 10) :]
+    return {
+        "mean_seconds": statistics.fmean(watch.seconds),
+        "median_seconds": statistics.median(watch.seconds),
+        "fills": watch.fills,
+        "loss": statistics.fmean(tail),
+        "fresh_loss": fresh,
+        "accuracy": watch.accuracy[options.steps],
+        "start_accuracy": watch.accuracy[0],
+    }
+
+
+def fresh_loss(options: argparse.Namespace, preset: Preset, run: RunDirectory) -> float:
+    """The loss of the last set by networks that no run has met, against all training clips: the mean over them."""
+    device = choose_device(preset.run.device)
+    with ClipStore.open(options.data) as store:
+        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+        real = RealClips(train_and_val(store, preset)[0], spec, device).keep_on_device()
+        model, seed = preset.evaluation.models[0], preset.run.seed
+        setting = Setting(
+            real,
+            lambda number: video_model(
+                model, len(spec.classes), spec.frames, spec.height, derive(seed, "fresh-network", number), device
+            ),
+            derive(seed, "fresh"),
+            choose_precision(preset.run.precision, device),
+        )
+        # One member, renewed at every step: step k has network k.
+        bank = TargetBank(setting, Schedule(setting.seed, 1, 1))
+        objective = DistributionMatching(setting, preset.dynamic.batch_real, bank=bank)
+        return mean_loss(objective, load_synthetic(run.last, device), options.fresh)
+
+
+@torch.no_grad()
+def mean_loss(objective: DistributionMatching, synthetic: SyntheticSet, steps: int) -> float:
+    """The mean of the loss over ``steps`` steps that change nothing."""
+    return statistics.fmean(objective.loss(synthetic, step).item() for step in range(steps))
+
+
+# --- the output ------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The finished cells; a line that was torn by an interruption is not one."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def table(records: list[Record], wanted: list[dict[str, Any]]) -> None:
+    """One row per setting: means over the seeds; accuracies with their standard deviation, and paired with plain DM."""
+    print("| setting | seeds | s/step median | mean | fills | loss | fresh loss | top-1 val % | less plain DM's |")  # noqa: T201
+    print("|---|---|---|---|---|---|---|---|---|")  # noqa: T201
+    plain = {record["key"]["seed"]: record for record in records if record["key"]["setting"] == wanted[0]}
+    for setting in wanted:
+        own = [record for record in records if record["key"]["setting"] == setting]
+        if own:
+            print("| " + " | ".join([name_of(setting), *cells(own, plain)]) + " |", flush=True)  # noqa: T201
+
+
+def cells(own: list[Record], plain: dict[int, Record]) -> list[str]:
+    """What stands in a row."""
+    named = ("median_seconds", "mean_seconds", "fills", "loss", "fresh_loss")
+    median, mean, fills, loss, fresh = (statistics.fmean(record[name] for record in own) for name in named)
+    pairs = [(record, plain[record["key"]["seed"]]) for record in own if record["key"]["seed"] in plain]
+    return [
+        str(len(own)),
+        f"{median:.3f}",
+        f"{mean:.3f}",
+        f"{fills:.1f}",
+        f"{loss:.4g}",
+        f"{fresh:.4g}",
+        spread([100 * record["accuracy"] for record in own]),
+        spread([100 * (record["accuracy"] - other["accuracy"]) for record, other in pairs]),
+    ]
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.1f} +- {deviation:.1f}" if values else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Several runs on one page: their tables, their curves over one another, and what each of them is.
+
+What may stand in one table is decided by ``engine.runs.comparison``; this only shows it. Like the report of a single
+run, the page is one file that loads nothing, and everything that comes from a name is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.export import wording
+from engine.export.names import shown
+from engine.export.output import unwritable
+from engine.export.overlay import curves_of, overlay_svg
+from engine.export.report import page, report_data
+from engine.export.tables import as_document, cells, columns, footnotes, heading, remarks
+from engine.runs import files
+from engine.runs.comparison import Group, Source, compare
+
+FORMAT, VERSION = "vdtui.reports", 1
+
+
+def reports_data(sources: Sequence[Source]) -> dict[str, Any]:
+    """The reports of all runs (``report_data``) and their comparison as one JSON document. Raises RunError."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "runs": [report_data(source.run) for source in sources if source.run is not None],
+        "comparison": as_document(compare(sources)),
+    }
+
+
+def write_html(sources: Sequence[Source], output: Path) -> None:
+    """Write the page of ``sources`` to ``output``, replacing it. Raises StorageError. The same runs, the same bytes."""
+    text = html(sources)
+    with unwritable(output):
+        files.write_text(output, text)
+
+
+def html(sources: Sequence[Source]) -> str:
+    """The page of ``sources``."""
+    from markupsafe import Markup
+
+    groups = compare(sources)
+    view = {
+        "names": [shown(source.label) for source in sources],
+        "tables": [_table(group, groups[0]) for group in groups],
+        "plot": Markup(overlay_svg(curves_of(sources))),  # plots.py escapes what it draws
+        "runs": [_facts(source) for source in sources if source.run is not None],
+    }
+    return page("comparison.html.j2", view)
+
+
+def _table(group: Group, first: Group) -> dict[str, Any]:
+    return {
+        "heading": heading(group),
+        "remarks": remarks(group, first),
+        "columns": columns(group),
+        "rows": [(row.best, texts) for row, texts in zip(group.rows, cells(group), strict=True)],
+        "notes": footnotes(group),
+    }
+
+
+def _facts(source: Source) -> dict[str, str]:
+    """One line of the list of runs."""
+    run, folded = source.run, source.folded
+    assert run is not None and folded is not None
+    preset, meta = run.preset_values(), run.meta()
+    return {
+        "name": shown(source.label),
+        "preset": shown(str(preset.get("title", ""))),
+        "state": run.state(),
+        "chosen": f"step {folded.best[0]}" if folded.best else "–",
+        "seed": shown(str(meta.get("seed", folded.seed))),
+        "device": shown(str(folded.device or meta.get("device", "–"))),
+        "time": wording.duration(folded.seconds or None),
+    }

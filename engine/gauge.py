@@ -1,0 +1,80 @@
+"""How much of the device the run takes: memory and load, told with its figures at most once a second.
+
+Without them the user cannot see from afar that a card is nearly full, or that it waits for the disk most of the time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from pathlib import Path
+
+import torch
+
+SECONDS_BETWEEN = 1.0
+
+
+class Gauge:
+    """``figures`` since it was last asked: ``device_memory`` in bytes and ``device_load`` as a fraction of the device.
+
+    On CUDA the memory that torch has taken, and the share of the time in which the card computed (NVML), whoever's
+    work that was; on the CPU the resident memory of this process, and its share of all cores that it may use. What
+    the machine does not tell is left out.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._card = _Card(device) if device.type == "cuda" else None
+        self._told = self._wall = time.monotonic()
+        self._busy = time.process_time()
+
+    def figures(self) -> dict[str, float]:
+        """What is known, or nothing if it was told less than a second ago."""
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN:
+            return {}
+        self._told = now
+        found = {"device_memory": self._memory(), "device_load": self._load(now)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _memory(self) -> float | None:
+        if self._card is not None:
+            return float(torch.cuda.memory_reserved(self._device))
+        try:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+    def _load(self, now: float) -> float | None:
+        if self._card is not None:
+            return self._card.load()
+        busy, wall = time.process_time() - self._busy, now - self._wall
+        self._busy, self._wall = self._busy + busy, now
+        return round(min(1.0, busy / wall / _cores()), 4)
+
+
+class _Card:
+    """One card through NVML, the driver's own library; torch reaches it only with a package that it does not bring."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._nvml: ctypes.CDLL | None = None
+        self._handle = ctypes.c_void_p()
+        try:
+            nvml = ctypes.CDLL("libnvidia-ml.so.1")
+            uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode()
+            if nvml.nvmlInit_v2() == 0 and nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(self._handle)) == 0:
+                self._nvml = nvml
+        except (OSError, AttributeError, RuntimeError):
+            return  # no such library, or one without these names: the load stays unknown
+
+    def load(self) -> float | None:
+        rates = (ctypes.c_uint * 2)()  # nvmlUtilization_t: gpu, memory, in percent
+        if self._nvml is None or self._nvml.nvmlDeviceGetUtilizationRates(self._handle, rates) != 0:
+            return None
+        return rates[0] / 100
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,119 @@
+"""A bank of targets for distribution matching: the real side of a step, kept instead of thrown away.
+
+Plain DM draws a network for every step and embeds ``batch_real`` real clips of each class with it, only to take their
+means: at IPC 1, 64 real clips for one synthetic clip. A network is a pure function of its number, though, and so is
+what it makes of the real data; both may be met again. A bank is a window of ``members`` consecutive numbers, out of
+which each step draws one; what is kept of a member is the mean embedding of every class over *all* training clips,
+which is what 64 clips only estimate. Without the bank's schedule being a pure function of seed and step, a resumed
+run would meet other networks than one that was never stopped.
+
+Targets are computed when a member is first drawn, and are in no checkpoint: they follow from the data and the number,
+and so does a resumed run compute those again that it meets. (C x D floats a member: for ConvNet3D, 50 classes of
+16 x 112 x 112, 76,800 bytes, 7.7 MB for 100 members, in every checkpoint.) Filling a member is one pass over the
+training clips, about what one step of plain DM costs where a class has about ``batch_real`` clips. Networks are not
+kept either: 14.6 MB each, for an initialisation that costs less than the pass of one clip.
+
+Gradient matching (dc) has the same waste, and less to gain. Beyond its first step of a network its real gradients are
+taken at weights that the synthetic images made, which nobody meets again. With ``outer_loops = 1`` every step has a
+fresh network and a bank would be right, but a target is then a gradient per class: 1.55 M weights x 50 classes x 4
+bytes = 311 MB a member at 112 pixels, against 76,800 bytes here. So there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from engine.matching.base import Setting, class_sums
+from engine.models.base import Network
+from engine.models.precision import autocast
+from engine.seeds import generator
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which network a step meets: a pure function of seed and step.
+
+    At step k the bank holds the numbers ``first(k)`` to ``first(k) + members - 1``: every ``renew_every`` steps the
+    oldest is dropped and the next number comes in; 0: never. Each step draws one of them uniformly.
+    """
+
+    seed: int
+    members: int
+    renew_every: int = 0
+
+    def first(self, step: int) -> int:
+        """The oldest member's number at ``step``; also how many were dropped before."""
+        return step // self.renew_every if self.renew_every else 0
+
+    def number(self, step: int) -> int:
+        """The number of the network that ``step`` meets."""
+        drawn = torch.randint(self.members, (), generator=generator(self.seed, "dm-bank", step))
+        return self.first(step) + int(drawn)
+
+
+class TargetBank:
+    """Class means of real clips' embeddings by the networks of ``schedule``, each computed when it is first met.
+
+    Of several processes each keeps the means of its own classes. ``clips`` bounds the clips per class that a member
+    is computed from, a draw of its own for every member; 0: all of them. ``at_once`` bounds the clips per pass.
+    """
+
+    def __init__(self, setting: Setting, schedule: Schedule, clips: int = 0, at_once: int = 64) -> None:
+        self.schedule = schedule
+        self._setting = setting
+        self._clips = clips
+        self._at_once = at_once
+        self._own = setting.group.share(range(len(setting.real.spec.classes)))
+        self._means: dict[int, torch.Tensor] = {}
+        self._met: set[int] = set()
+        self._fills = [0]
+
+    def means(self, network: Network, classes: Sequence[int], step: int) -> torch.Tensor:
+        """The targets (classes, D) of ``step``; ``network`` is that of the schedule's number, in evaluation mode."""
+        assert not network.training
+        number, oldest = self.schedule.number(step), self.schedule.first(step)
+        self._means = {n: means for n, means in self._means.items() if oldest <= n < oldest + self.schedule.members}
+        if number not in self._means:
+            self._means[number] = self._compute(network, number)
+        rows = [self._own.index(c) for c in classes]
+        return self._means[number][rows]
+
+    def fills(self, steps: int) -> int:
+        """How many members the first ``steps`` steps meet, which is how often targets are computed."""
+        for step in range(len(self._fills) - 1, steps):
+            self._met.add(self.schedule.number(step))
+            self._fills.append(len(self._met))
+        return self._fills[steps]
+
+    def clips_per_fill(self) -> int:
+        """Real clips that a member's targets are computed from, of all classes together."""
+        available = [self._setting.real.available(c) for c in range(len(self._setting.real.spec.classes))]
+        return sum(min(self._clips, number) if self._clips else number for number in available)
+
+    @torch.no_grad()
+    def _compute(self, network: Network, number: int) -> torch.Tensor:
+        sums: torch.Tensor | float = 0.0
+        counts: torch.Tensor | float = 0.0
+        for batch, members in self._batches(number):
+            with autocast(batch.device, self._setting.precision):
+                embedded = network.embed(batch).float()
+            part_sums, part_counts = class_sums(embedded, members.to(embedded.device), len(self._own))
+            sums, counts = sums + part_sums, counts + part_counts
+        return torch.as_tensor(sums / counts)
+
+    def _batches(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The member's real clips of this process's classes, class by class, each with its class's place among them."""
+        chosen = [self._choose(c, number) for c in self._own]
+        places = torch.arange(len(chosen)).repeat_interleave(torch.tensor([len(own) for own in chosen]))
+        for indices, members in zip(torch.cat(chosen).split(self._at_once), places.split(self._at_once), strict=True):
+            yield self._setting.real.clips(indices), members
+
+    def _choose(self, label: int, number: int) -> torch.Tensor:
+        """Indices of the clips of a class that the member is computed from, in the order in which they are stored."""
+        if not self._clips:
+            return self._setting.real.of_class(label)
+        rng = generator(self._setting.seed, "dm-bank-clips", number, label)
+        return self._setting.real.pick(label, self._clips, rng).sort().values

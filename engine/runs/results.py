@@ -1,0 +1,114 @@
+"""All results of a run: those of its own final table, and those that were measured of it later.
+
+The own ones are in the event log; `vdtui evaluate` leaves each of its results as a file in ``evaluations/``. Everything
+that shows results reads them here, together with what must be equal before two of them may stand in one column: a
+reader that looked at the log alone would miss rows, and one that mixed conditions would compare what cannot be.
+Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import DataError
+from engine.runs.directory import RunDirectory
+from engine.runs.files import read_json
+from engine.runs.state import RunState
+
+Result = dict[str, Any]
+
+POPULATION = ("vdsd",)
+"""Protocols whose deviation is that of a population; for results that do not say it themselves."""
+
+
+def results_of(
+    run: RunDirectory, folded: RunState | None = None, skipped: Callable[[str], None] | None = None
+) -> list[Result]:
+    """The results of ``run``, its own first; of two of the same thing under the same conditions the later one counts.
+
+    ``folded`` spares reading the event log again. ``skipped`` is told, in one line each, of files that are damaged.
+    Raises RunError if the event log cannot be read.
+    """
+    found: dict[str, Result] = {}
+    for result in (run.folded() if folded is None else folded).results:
+        found[identity(result)] = result
+    for path in sorted(run.evaluations.glob("evaluated-*.json")):
+        document = read_json(path)
+        if document is not None and is_result(document):
+            found[identity(document)] = document
+        elif skipped is not None:
+            skipped(f"{path} is damaged and left out.")
+    return list(found.values())
+
+
+def results_in(path: Path) -> list[Result]:
+    """The results in a file that `vdtui evaluate --output` or `vdtui compare --output` wrote, or of a single one.
+
+    Raises DataError if there are none.
+    """
+    document = read_json(path) or {}
+    listed = document.get("results")
+    found = [one for one in (listed if isinstance(listed, list) else [document]) if is_result(one)]
+    if not found:
+        problem = f"{path} has no results in it." if path.exists() else f"There is no file {path}."
+        raise DataError(problem, "Name a file that `vdtui evaluate --output FILE.json` wrote.")
+    return found
+
+
+def is_result(document: Any) -> bool:
+    """Whether a JSON document has what every result has (design.md, "A result"): what it is of, and its accuracies."""
+    if not isinstance(document, dict) or not isinstance(document.get("what"), str):
+        return False
+    top1 = document.get("top1")
+    if not isinstance(top1, dict) or not _is_number(top1.get("mean")):
+        return False
+    values = top1.get("values")
+    return isinstance(values, list) and bool(values) and all(map(_is_number, values))
+
+
+def conditions(result: Result) -> dict[str, Any]:
+    """How ``result`` was measured: all that must be equal for two results to stand in one column.
+
+    ``measures`` are the accuracies that it has; ``std_kind`` tells which deviation they are given with.
+    """
+    default = "population" if result.get("protocol") in POPULATION else "sample"
+    return {
+        "protocol": result.get("protocol"),
+        "protocol_version": result.get("protocol_version"),
+        "model": result.get("model"),
+        "data_fingerprint": result.get("data_fingerprint"),
+        "recipe": result.get("recipe"),
+        "std_kind": result.get("std_kind") or default,
+        "measures": measures(result),
+    }
+
+
+def measures(result: Result) -> list[str]:
+    """``top1``, and ``top5`` where there are more than five classes, as far as ``result`` has them."""
+    per_class = result.get("per_class")
+    classes = len(per_class) if isinstance(per_class, list) else None
+    found = [key for key in result if re.fullmatch(r"top\d{1,4}", key) and isinstance(result[key], dict)]
+    known = [key for key in found if key == "top1" or classes is None or int(key[3:]) < classes]
+    return sorted(known, key=lambda key: int(key[3:]))
+
+
+def key_of(result: Result) -> str:
+    """``conditions`` as one text, equal if and only if they are."""
+    return json.dumps(conditions(result), sort_keys=True, default=str)
+
+
+def identity(result: Result) -> str:
+    """What a result is of and how it was measured; two of the same identity are the same measurement."""
+    top1 = result.get("top1")
+    seeds = top1.get("seeds") if isinstance(top1, dict) else None
+    parts = [result.get(key) for key in ("what", "ipc", "storage", "precision", "bytes", "step")]
+    return json.dumps([parts, conditions(result), seeds], sort_keys=True, default=str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

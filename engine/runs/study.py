@@ -1,0 +1,167 @@
+"""Studies: a small grid of runs that differ in a few values of one preset, and what comes out of it.
+
+A study is a runs folder of its own, ``RUNS/studies/NAME``, so the dashboard, `vdtui runs` and `vdtui compare` work on
+its cells as on any run; ``study.json`` in it says which cells it has. A cell that is done is not run again, one that
+was interrupted goes on, so the same command continues a study. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.errors import PresetError, UsageError
+from engine.runs import RunDirectory
+from engine.runs.files import read_json, write_json
+from engine.runs.log import EventTail
+from engine.runs.results import Result, results_of
+
+FORMAT, VERSION = "vdtui.study", 1
+MOST_CELLS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a study: ``values`` of the keys that are varied."""
+
+    values: tuple[tuple[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its run."""
+        words = [f"{key.rpartition('.')[2]}-{value}" for key, value in self.values if value is not None]
+        return re.sub(r"[^\w.+=-]+", "-", "_".join(words)) or "as-is"
+
+    def changes(self) -> list[str]:
+        """As overrides of the preset; a value of None leaves the preset's."""
+        return [f"{key}={_text(value)}" for key, value in self.values if value is not None]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value)
+
+
+def grid(varied: Sequence[tuple[str, Sequence[Any]]]) -> list[Cell]:
+    """Every combination of the values of the varied keys."""
+    keys = [key for key, _ in varied]
+    return [
+        Cell(tuple(zip(keys, values, strict=True))) for values in itertools.product(*(values for _, values in varied))
+    ]
+
+
+def temporal(frames: int, n_syn: Iterable[int], segments: Iterable[int], interpolations: Iterable[str]) -> list[Cell]:
+    """The taxonomy of temporal compression (Wang et al. 2024): those combinations that clips of ``frames`` allow.
+
+    Where every frame is stored there is nothing to interpolate, and cutting into segments changes nothing: one cell.
+    """
+    cells: dict[str, Cell] = {}
+    for number, cut, how in itertools.product(n_syn, segments, interpolations):
+        if frames % cut or number > frames // cut:
+            continue
+        whole = number == frames // cut
+        key = (frames, 1, None) if whole else (number, cut, None if number == 1 else how)
+        values = zip(("synthetic.n_syn", "synthetic.segments", "synthetic.interpolation"), key, strict=True)
+        cell = Cell(tuple(values))
+        cells.setdefault(cell.name, cell)
+    if not cells:
+        problem = f"No combination of these frames and segments fits into clips of {frames} frames."
+        raise UsageError(problem, "Choose --segments that divide the frames, and --n-syn of at most frames / segments.")
+    return sorted(cells.values(), key=lambda cell: _stored(cell))
+
+
+def _stored(cell: Cell) -> tuple[int, int, str]:
+    values = dict(cell.values)
+    return values["synthetic.n_syn"] * values["synthetic.segments"], values["synthetic.segments"], cell.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A study's folder, what all of its cells have in common, and the cells."""
+
+    folder: Path
+    kind: str
+    preset: str
+    common: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+    def save(self) -> None:
+        """Write ``study.json``; raises UsageError if the folder holds a study of another preset or other values."""
+        path = self.folder / "study.json"
+        known = read_json(path)
+        head = {"format": FORMAT, "version": VERSION, "kind": self.kind, "preset": self.preset}
+        head |= {"common": list(self.common)}
+        if known is not None and {key: known.get(key) for key in head} != head:
+            problem = f"{self.folder.name} is a study of another preset, or of other values."
+            raise UsageError(problem, "Give this one another name (--name), or remove the old one's folder.")
+        if len(self.cells) > MOST_CELLS:
+            problem = f"That would be {len(self.cells):,} runs."
+            raise UsageError(problem, f"Vary fewer values: at most {MOST_CELLS} cells.")
+        cells = dict.fromkeys(cell["name"] for cell in (known or {}).get("cells", []))
+        documents = {cell["name"]: cell for cell in (known or {}).get("cells", [])}
+        documents |= {cell.name: {"name": cell.name, "values": dict(cell.values)} for cell in self.cells}
+        order = [*cells, *(cell.name for cell in self.cells if cell.name not in cells)]
+        write_json(path, {**head, "cells": [documents[name] for name in order]})
+
+    def run_of(self, cell: Cell) -> RunDirectory:
+        """The run directory of ``cell``, which may not exist."""
+        return RunDirectory(self.folder / cell.name)
+
+
+def read_study(folder: Path) -> Study:
+    """The study in ``folder``; raises UsageError if there is none."""
+    document = read_json(folder / "study.json")
+    if document is None or document.get("format") != FORMAT:
+        raise UsageError(f"There is no study in {folder}.", "Name a folder that `vdtui study` made.")
+    try:
+        cells = tuple(Cell(tuple(cell["values"].items())) for cell in document["cells"])
+        return Study(folder, document["kind"], document["preset"], tuple(document["common"]), cells)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PresetError(f"{folder / 'study.json'} is damaged.", "Remove it and start the study again.") from error
+
+
+def rows(study: Study) -> list[dict[str, Any]]:
+    """A row per cell: its values, state, what its own set reaches, and what that cost."""
+    found = []
+    for cell in study.cells:
+        run = study.run_of(cell)
+        row: dict[str, Any] = {"name": cell.name, "values": dict(cell.values), "state": "not started"}
+        found.append(row)
+        if not run.preset_file.is_file():
+            continue
+        folded = run.folded()
+        row["state"] = run.state()
+        row["seconds"] = folded.seconds or None
+        row["seconds_per_step"] = _seconds_per_step(run)
+        row["results"] = [brief(result) for result in results_of(run, folded)]
+    return found
+
+
+def _seconds_per_step(run: RunDirectory) -> float | None:
+    """Of the last optimiser steps of stage 2, without evaluations."""
+    rates = [
+        record.get("rate")
+        for record in EventTail(run.events_file).read()
+        if record.get("event") == "step" and record.get("stage") == "dynamic"
+    ]
+    return 1 / rates[-1] if rates and isinstance(rates[-1], (int, float)) and rates[-1] > 0 else None
+
+
+def brief(result: Result) -> dict[str, Any]:
+    """A result without its matrices: what a table of many needs."""
+    left_out = ("per_class", "confusion")
+    return {key: value for key, value in result.items() if key not in left_out}
+
+
+def own_result(row: dict[str, Any], frames: str = "as-is") -> Result | None:
+    """The result of a cell's own set, of networks that saw its frames in this order while training."""
+    rivals = ("random", "static-only")
+    for result in row.get("results", []):
+        order = (result.get("recipe") or {}).get("frames", "as-is")
+        if order == frames and (result["what"] not in rivals or len(row["results"]) == 1):
+            return result
+    return None

@@ -1,0 +1,155 @@
+"""Judging by itself, and coresets as runs: the numbers that people publish, end to end on real little videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.api import run_distillation
+from engine.config import load_preset
+from engine.data.store import ClipStore
+from engine.errors import DataError, PresetError, UsageError
+from engine.evaluate import evaluate, find_source
+from engine.evaluation import trials
+from engine.models import video_model
+from engine.runs import RunDirectory
+from engine.runs.files import read_json
+from engine.runs.results import results_of
+from engine.seeds import derive
+from engine.synthetic import Coreset, load_set, load_synthetic, save_synthetic
+from engine.synthetic.files import Provenance
+from tests.tiny_run import QUICK, make_clips
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clips(tmp_path_factory.mktemp("clips"))
+
+
+def run_of(clips: Path, folder: Path, name: str, **changes: Any) -> RunDirectory:
+    texts = [*QUICK, *(f"{key.replace('__', '.')}={value}" for key, value in changes.items())]
+    return run_distillation(load_preset("default", texts), clips, runs_dir=folder, name=name)
+
+
+@pytest.fixture(scope="module")
+def runs(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder with a coreset by herding (seeded features), all of the data, and one distilled as published."""
+    folder = tmp_path_factory.mktemp("runs")
+    herding = {"synthetic__kind": "coreset", "selection__method": "herding", "selection__features": "seeded"}
+    run_of(clips, folder, "herding", **herding, synthetic__ipc=2)
+    run_of(clips, folder, "full", synthetic__kind="full", evaluation__repeats=1)
+    run_of(clips, folder, "published", evaluation__protocol="vdsd", synthetic__kind="pixels")
+    return folder
+
+
+def test_a_coreset_is_what_its_method_chooses(runs: Path, clips: Path) -> None:
+    """The clips of the file against a choice that is made here, from features of the same seeded network."""
+    run = RunDirectory(runs / "herding")
+    chosen = load_synthetic(run.best)
+    assert isinstance(chosen, Coreset) and chosen.ipc == 2
+    with ClipStore.open(clips) as store:
+        train, _ = store.split("train").holdout(0.3, derive(0, "holdout"))
+        network = video_model("convnet3d", 2, 8, 64, derive(0, "features"), CPU).eval()
+        for label in range(2):
+            own = train.by_class(label)
+            shown = chosen.spec.normalise(torch.from_numpy(train.clips(own)))
+            with torch.no_grad():
+                features = network.embed(shown).double().numpy()
+            first = int(((features - features.mean(0)) ** 2).sum(1).argmin())
+            rest = [k for k in range(len(own)) if k != first]
+            distance = [np.linalg.norm((features[first] + features[k]) / 2 - features.mean(0)) for k in rest]
+            expected = [first, rest[int(np.argmin(distance))]]
+            found = chosen.pixels[label].transpose(1, 2)
+            assert torch.allclose(found, shown[torch.tensor(expected)], atol=1e-5), label
+    own_row, random_row = run.folded().results
+    assert (own_row["what"], random_row["what"]) == ("herding", "random")
+    assert own_row["bytes"] == random_row["bytes"] == 2 * 2 * 8 * 64 * 64 * 3
+    assert own_row["selected_on"] == "none" and run.state() == "completed"
+
+
+def test_all_of_the_data_is_a_row_too(runs: Path) -> None:
+    """The number that every table is compared with."""
+    run = RunDirectory(runs / "full")
+    (row,) = run.folded().results
+    assert row["what"] == "full" and row["ipc"] is None and not run.best.exists()
+    assert row["bytes"] == run.meta()["data_clips"]["train"] * 8 * 64 * 64 * 3
+
+
+def test_the_published_protocol_chooses_on_test_and_reports_what_it_chose_by(runs: Path) -> None:
+    """In every quirk: no clip is held out, the best of all iterations on test is the number, and it says so."""
+    run = RunDirectory(runs / "published")
+    folded = run.folded()
+    curve = folded.accuracy_curve()
+    assert {point.split for point in curve} == {"test"} and len(curve) == 3
+    best = max(curve, key=lambda point: point.mean)
+    own = folded.results[0]
+    assert own["selected_on"] == "test" and own["protocol"] == "vdsd" and own["std_kind"] == "population"
+    assert own["step"] == best.step and own["top1"]["values"][:1] == list(best.values)
+    assert own["deviations"][0] == "epochs 3, published 500"
+    assert run.meta()["data_clips"]["val"] == 0
+    assert any("flatters" in line.text for line in folded.log if line.level == "warning")
+
+
+def test_evaluate_repeats_the_run_s_own_numbers(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same set, same recipe, same seeds: the very same accuracies; and again without training anything."""
+    source = find_source("herding", runs, None, [])
+    own, random = evaluate(source, runs, ("random",))
+    table = RunDirectory(runs / "herding").folded().results
+    assert [own["top1"], random["top1"]] == [row["top1"] for row in table]
+    assert own["confusion"] == table[0]["confusion"] and own["recipe"] == table[0]["recipe"]
+    monkeypatch.setattr(trials, "train_network", lambda *_: pytest.fail("trained again"))
+    (again,) = evaluate(source, runs)
+    assert again["top1"] == own["top1"]
+    monkeypatch.undo()
+    (frozen,) = evaluate(source, runs, frames="frozen")
+    assert frozen["recipe"]["frames"] == "frozen"
+    later = results_of(RunDirectory(runs / "herding"))
+    assert [row["what"] for row in later] == ["herding", "random", "herding"]
+    assert later[2]["recipe"]["frames"] == "frozen"
+
+
+def test_a_set_from_a_file_and_several_networks(runs: Path, clips: Path, tmp_path: Path) -> None:
+    """What a colleague sends, under networks of our choice."""
+    changes = [*QUICK, "evaluation.repeats=1", "evaluation.epochs=1", 'evaluation.models=["convnet_mean", "convnet3d"]']
+    source = find_source(str(runs / "herding/synthetic/best.safetensors"), tmp_path, clips, changes)
+    rows = list(evaluate(source, tmp_path))
+    assert [(row["model"], row["what"], row["ipc"]) for row in rows] == [
+        ("convnet_mean", "coreset", 2),
+        ("convnet3d", "coreset", 2),
+    ]
+    assert (tmp_path / ".data/evaluations").is_dir()
+    stored = read_json(next((tmp_path / ".data/evaluations").iterdir()))
+    assert stored is not None and stored["outcome"]
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(runs: Path, clips: Path, tmp_path: Path) -> None:
+    """Hours later would be too late; and a number of other classes would look like one."""
+    path = runs / "herding/synthetic/best.safetensors"
+    with pytest.raises(UsageError, match="no file of them"):
+        find_source(str(path), tmp_path, None, [])
+    with pytest.raises(UsageError, match="no run 'nothing'"):
+        find_source("nothing", runs, None, [])
+    with pytest.raises(PresetError, match="unknown key"):
+        find_source("herding", runs, None, ["evaluation.epoch=3"])
+    loaded = load_set(path)
+    spec = loaded.synthetic.spec
+    assert isinstance(loaded.synthetic, Coreset)
+    others = {
+        "classes": type(spec)(("x", "y"), spec.frames, spec.height, spec.width, spec.mean, spec.std),
+        "normalisation": type(spec)(spec.classes, spec.frames, spec.height, spec.width, (0.5,) * 3, (0.5,) * 3),
+    }
+    for what, other in others.items():
+        strange = tmp_path / f"{what}.safetensors"
+        save_synthetic(strange, Coreset(other, loaded.synthetic.pixels), Provenance(), "uint8")
+        with pytest.raises(DataError, match=what):
+            next(evaluate(find_source(str(strange), tmp_path, clips, QUICK), tmp_path))
+    with pytest.raises(UsageError, match="no static memory"):
+        next(evaluate(find_source("herding", runs, None, []), runs, ("static-only",)))
+    with pytest.raises(UsageError, match="no rival random"):
+        next(evaluate(find_source("full", runs, None, []), runs, ("random",)))

@@ -1,0 +1,84 @@
+"""select, evaluate and study as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_run import make_clips, quick_options
+from tests.vdtui.test_cli import refused, vdtui
+
+QUICK = [*quick_options(), "--set", "selection.features=seeded"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with clips.h5 and a finished coreset named `core`."""
+    folder = tmp_path_factory.mktemp("home")
+    make_clips(folder)
+    done(vdtui(folder, "select", "k-center", "--data", "clips.h5", "--ipc", "2", *QUICK, "--run", "core", "--plain"))
+    return folder
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_coreset_is_a_run_like_any_other(home: Path) -> None:
+    """It can be shown, compared and exported; its rows say what they are."""
+    document = json.loads(done(vdtui(home, "show", "core", "--json")))
+    assert [row["what"] for row in document["results"]] == ["k-center", "random"]
+    assert document["state"] == "completed"
+    done(
+        vdtui(home, "export", "core", "--format", "safetensors", "--precision", "uint8", "--output", "core.safetensors")
+    )
+
+
+def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
+    """Scripts read stdout; people find the number again under the run."""
+    words = ["evaluate", "core", "--protocol", "vdsd", "--epochs", "1", "--repeats", "2", "--output", "out.json"]
+    result = vdtui(home, *words, "--json")
+    document = json.loads(done(result))
+    (row,) = document["results"]
+    assert row["protocol"] == "vdsd" and row["std_kind"] == "population" and len(row["top1"]["seeds"]) == 2
+    assert row["deviations"] and row["model"] == "convnet3d"
+    assert json.loads((home / "out.json").read_text()) == document
+    shown = json.loads(done(vdtui(home, "show", "core", "--json")))["results"]
+    assert any(other["protocol"] == "vdsd" for other in shown)
+    plain = done(vdtui(home, *words[:-2]))
+    assert "protocol vdsd 1" in plain and "population" in plain and "epochs 1, published 500" in plain
+
+
+def test_mistakes_get_two_plain_lines(home: Path) -> None:
+    """Before any network is trained."""
+    refused(vdtui(home, "select", "best", "--data", "clips.h5"), "best", "k-center")
+    refused(vdtui(home, "evaluate", "core", "--protocol", "strictest"), "protocol")
+    refused(vdtui(home, "evaluate", "core", "--model", "resnet"), "models")
+    refused(vdtui(home, "evaluate", "core", "--frames", "backwards"), "reversed")
+    refused(vdtui(home, "evaluate", "core", "--rival", "nobody"), "random")
+    refused(vdtui(home, "evaluate", "none.safetensors", "--data", "clips.h5"), "none.safetensors")
+    refused(vdtui(home, "study", "temporal", "--data", "clips.h5", "--n-syn", "9"), "8 frames")
+    refused(vdtui(home, "study", "grid", "--data", "clips.h5", "--vary", "dynamic.stepz=1,2"), "dynamic.stepz")
+
+
+def test_a_study_goes_on_where_it_stopped_and_ends_in_a_table_and_a_plot(home: Path) -> None:
+    """A grid of runs is hours: a second start must not do a first one's work again."""
+    words = ["study", "temporal", "--data", "clips.h5", "--set", "synthetic.kind=pixels", *quick_options()]
+    words += ["--set", "evaluation.repeats=1", "--set", "dynamic.steps=2", "--n-syn", "1,8", "--frames", "shuffled"]
+    first = json.loads(done(vdtui(home, *words[:-4], "--n-syn", "1", "--frames", "none", "--json")))
+    assert [row["values"]["synthetic.n_syn"] for row in first["rows"]] == [1]
+    result = vdtui(home, *words, "--json")
+    document = json.loads(done(result))
+    assert "2 runs, 1 of them done" in result.stderr
+    assert [row["state"] for row in document["rows"]] == ["completed", "completed"]
+    values = [next(r for r in row["results"] if r["what"] == "pixels")["stored_values"] for row in document["rows"]]
+    assert values[1] == 8 * values[0]
+    orders = [[r["recipe"]["frames"] for r in row["results"] if r["what"] == "pixels"] for row in document["rows"]]
+    assert orders == [["as-is", "shuffled"]] * 2
+    folder = home / "runs/studies/temporal"
+    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG") and (folder / "results.json").is_file()
+    refused(vdtui(home, *words, "--set", "run.seed=3"), "another")

@@ -1,0 +1,282 @@
+"""`vdtui study`: a small grid of runs, one after another or several at a time, with a table and a plot."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.runs.study import Study
+
+POLL_SECONDS = 0.5
+
+app = typer.Typer(no_args_is_help=True, help="Grids of runs: how accuracy depends on a preset's values.")
+
+PresetName = Annotated[str, typer.Option("--preset", metavar="NAME|FILE.toml", help="What all cells have in common.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value for all cells.")
+]
+Name = Annotated[str, typer.Option(metavar="NAME", help="Name of the study; its folder is RUNS/studies/NAME.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Cells that run at the same time.")]
+
+
+@app.command()
+def temporal(
+    preset: PresetName = "default",
+    data: Data = None,
+    n_syn: Annotated[str, typer.Option(help="Frames stored per segment, such as 1,2,4,8.")] = "1,2,4,8",
+    segments: Annotated[str, typer.Option(help="Segments of a clip, such as 1,2.")] = "1",
+    interpolation: Annotated[str, typer.Option(help="duplicate, linear, or both.")] = "duplicate",
+    frames: Annotated[
+        str, typer.Option(help="Also train on each set with its frames shuffled, frozen, reversed; or: none.")
+    ] = "shuffled,frozen,reversed",
+    set_: Sets = None,
+    jobs: Jobs = 1,
+    name: Name = "temporal",
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """Accuracy and cost over the taxonomy of temporal compression, and whether time matters in the sets.
+
+    Every cell is a run; after it, networks are also trained on its set with the order of frames destroyed. The same
+    command goes on where it stopped.
+
+    Example: vdtui study temporal --preset miniucf101-ipc1-pixels-dm --n-syn 1,2,4,8,16 --set dynamic.steps=500
+    """
+    from engine.runs.study import temporal as cells
+
+    orders = [] if frames == "none" else _words(frames)
+    chosen, length = _preset(preset, set_, data)
+    found = cells(length, _numbers(n_syn, "--n-syn"), _numbers(segments, "--segments"), _words(interpolation))
+    study = _study("temporal", name, preset, _common(set_, data, chosen), found, runs_dir)
+    _run(study, jobs)
+    for order in orders:
+        _evaluate(study, order)
+    _tell(study, orders, json)
+
+
+@app.command()
+def grid(
+    vary: Annotated[
+        list[str], typer.Option("--vary", metavar="SECTION.KEY=V1,V2,...", help="A key and its values; repeatable.")
+    ],
+    preset: PresetName = "default",
+    data: Data = None,
+    set_: Sets = None,
+    jobs: Jobs = 1,
+    name: Name = "grid",
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """Every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
+
+    Example: vdtui study grid --preset demo --vary run.seed=0,1,2 --vary synthetic.ipc=1,2
+    """
+    from engine.runs.study import grid as cells
+
+    chosen, _ = _preset(preset, set_, data)
+    study = _study("grid", name, preset, _common(set_, data, chosen), cells([_varied(text) for text in vary]), runs_dir)
+    _run(study, jobs)
+    _tell(study, [], json)
+
+
+# --- what is asked for -----------------------------------------------------------------------------------------------
+
+
+def _preset(name: str, changes: list[str] | None, data: Path | None) -> tuple[Any, int]:
+    """The preset of all cells, on its data, and the frames of its clips."""
+    from engine.api import with_data
+    from engine.config import load_preset
+    from engine.data.check import check_data, needed_path
+    from engine.data.store import ClipStore
+
+    chosen = with_data(load_preset(name, list(changes or [])), data)
+    check_data(chosen)
+    if chosen.dataset.path is None:
+        return chosen, chosen.dataset.frames or 1  # the demo makes its own
+    with ClipStore.open(Path(needed_path(chosen))) as store:
+        return chosen, store.frames
+
+
+def _common(changes: list[str] | None, data: Path | None, chosen: Any) -> tuple[str, ...]:
+    path = chosen.dataset.path
+    return (*(changes or []), *([f'dataset.path="{path}"'] if path is not None else []))
+
+
+def _study(
+    kind: str, name: str, preset: str, common: tuple[str, ...], cells: list[Any], runs_dir: Path | None
+) -> Study:
+    from engine.config import load_preset
+    from engine.errors import UsageError
+    from engine.runs import runs_folder
+    from engine.runs.study import Study
+
+    if not name or "/" in name or name.startswith("."):
+        raise UsageError(f"{name!r} is no name for a study.", "Use letters, digits, - and _.")
+    for cell in cells:
+        load_preset(preset, [*common, *cell.changes()])  # a wrong value is told before the first run
+    study = Study(runs_folder(runs_dir) / "studies" / name, kind, preset, common, tuple(cells))
+    study.save()
+    return study
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    from engine.errors import UsageError
+
+    try:
+        found = [int(word) for word in _words(text)]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise UsageError(f"{option} {text}: not a list of whole numbers above 0.", f"Write {option} 1,2,4.")
+    return found
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _varied(text: str) -> tuple[str, list[Any]]:
+    import tomllib
+
+    from engine.errors import UsageError
+
+    key, equals, values = text.partition("=")
+    if not equals or not _words(values):
+        raise UsageError(f"--vary {text}: no values.", "Write --vary section.key=value,value, such as run.seed=0,1,2.")
+
+    def value(word: str) -> Any:
+        try:
+            return tomllib.loads(f"value = {word}")["value"]
+        except tomllib.TOMLDecodeError:
+            return word
+
+    return key.strip(), [value(word) for word in _words(values)]
+
+
+# --- running it ------------------------------------------------------------------------------------------------------
+
+
+def _run(study: Study, jobs: int) -> None:
+    """Every cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
+    left = [cell for cell in study.cells if not _done(study.run_of(cell))]
+    total, began = len(study.cells), time.monotonic()
+    going: dict[str, subprocess.Popen[bytes]] = {}
+    done = first = total - len(left)
+    note(f"{total} runs, {done} of them done. Watch them: vdtui monitor --runs-dir {study.folder}")
+    try:
+        while left or going:
+            while left and len(going) < jobs:
+                cell = left.pop(0)
+                going[cell.name] = _begin(study, cell)
+            time.sleep(POLL_SECONDS)
+            for name in [name for name, process in going.items() if process.poll() is not None]:
+                del going[name]
+                done += 1
+                state = study.run_of(next(cell for cell in study.cells if cell.name == name)).state()
+                seconds = (time.monotonic() - began) / (done - first) * (total - done)
+                later = f", about {human_time(seconds)} left" if done < total else ""
+                note(f"{done} of {total}: {name} {state}{later}")
+    except KeyboardInterrupt:
+        for process in going.values():
+            process.terminate()
+        for process in going.values():
+            process.wait()
+        note("Interrupted, with the state of every run saved; the same command goes on.")
+        raise typer.Exit(130) from None
+
+
+def _done(run: Any) -> bool:
+    return run.preset_file.is_file() and run.state() == "completed"
+
+
+def _begin(study: Study, cell: Any) -> Any:
+    """Start the cell's run, or its worker again."""
+    import sys
+
+    from engine.api import new_run
+    from engine.config import load_preset
+    from vdtui.launch import launch
+
+    run = study.run_of(cell)
+    if not run.preset_file.is_file():
+        chosen = load_preset(study.preset, [*study.common, *cell.changes()])
+        run = new_run(chosen, None, study.folder, cell.name, cell.name, ["vdtui", *sys.argv[1:]])
+    return launch(run)
+
+
+def _evaluate(study: Study, order: str) -> None:
+    """Networks trained on each cell's set with its frames in another order."""
+    from engine import evaluate as engine
+    from engine.errors import UsageError
+    from engine.evaluation import FRAMES
+
+    if order not in FRAMES:
+        raise UsageError(f"--frames {order} is none of {', '.join(FRAMES)}.", "Choose among them, or none.")
+    try:
+        for cell in study.cells:
+            if _done(study.run_of(cell)):
+                source = engine.find_source(cell.name, study.folder, None, [])
+                for row in engine.evaluate(source, study.folder, frames=order):
+                    note(f"{cell.name}, frames {order}: {100 * row['top1']['mean']:.1f} %")
+    except KeyboardInterrupt:
+        note("Interrupted; the same command goes on.")
+        raise typer.Exit(130) from None
+
+
+# --- telling it ------------------------------------------------------------------------------------------------------
+
+
+def _tell(study: Study, orders: list[str], json: bool) -> None:
+    from engine.export.study import draw
+    from engine.runs.files import write_json
+    from engine.runs.study import own_result, rows
+
+    found = rows(study)
+    document = {"study": study.folder.name, "kind": study.kind, "preset": study.preset, "common": list(study.common)}
+    write_json(study.folder / "results.json", {**document, "rows": found})
+    draw(study.folder / "results.png", found, study.kind)
+    if json:
+        print_json({**document, "rows": found})
+        return
+    keys = [key for key, _ in study.cells[0].values]
+    columns = [
+        *(key.rpartition(".")[2] for key in keys),
+        "top-1 on test",
+        *orders,
+        "bytes",
+        "s / step",
+        "time",
+        "state",
+    ]
+    table = []
+    for row in found:
+        own = own_result(row)
+        table.append(
+            [
+                *("-" if row["values"][key] is None else str(row["values"][key]) for key in keys),
+                _accuracy(own),
+                *(_accuracy(own_result(row, order)) for order in orders),
+                human_bytes(own["bytes"]) if own else "-",
+                f"{row['seconds_per_step']:.3g}" if row.get("seconds_per_step") else "-",
+                human_time(row["seconds"]) if row.get("seconds") else "-",
+                row["state"],
+            ]
+        )
+    first = next((own for row in found if (own := own_result(row)) is not None), None)
+    title = f"protocol {first['protocol']} {first['protocol_version']}, {first['model']}" if first else None
+    print_table(columns, table, title)
+    note(f"Table and plot: {study.folder / 'results.json'}, {study.folder / 'results.png'}")
+
+
+def _accuracy(result: dict[str, Any] | None) -> str:
+    if result is None:
+        return "-"
+    return f"{100 * result['top1']['mean']:.1f} +- {100 * result['top1']['std']:.1f} %"

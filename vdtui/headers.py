@@ -1,0 +1,49 @@
+"""`python -m vdtui.headers TABLE FILE.h5...`: what clips files are, and whether a preset's data table takes them.
+
+For the dashboard, which reads no HDF5 itself: a damaged file, or a library that fails on one, costs it a message.
+Prints one JSON list: for each file its facts, or under ``problem`` why it will not do.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.config.schema import DatasetTable
+from engine.data.check import open_checked
+from engine.data.store import ClipStore
+from engine.errors import VdtuiError
+
+
+def facts(path: Path, wanted: DatasetTable) -> dict[str, Any]:
+    """The header of the clips file ``path``; ``problem`` is empty if ``wanted`` takes it."""
+    found: dict[str, Any] = {"path": str(path), "problem": ""}
+    try:
+        with ClipStore.open(path) as store:
+            found |= {
+                "dataset": store.dataset,
+                "classes": len(store.classes),
+                "frames": store.frames,
+                "size": store.height,
+                "bytes": path.stat().st_size,
+                "has_val": "val" in store.splits,
+            }
+        open_checked(path, wanted).close()
+    except VdtuiError as error:
+        found["problem"] = f"{error.problem} {error.hint}"
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # HDF5 raises all of these on rubbish
+        found["problem"] = f"{path} cannot be read: {error}"
+    return found
+
+
+def main() -> int:
+    """The process's entry point."""
+    wanted = DatasetTable.model_validate(json.loads(sys.argv[1]))
+    print(json.dumps([facts(Path(name), wanted) for name in sys.argv[2:]]))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Other commands of vdtui, run for the dashboard in processes of their own.
+
+Export, report and whatever opens a clips file need libraries that the dashboard does without. Their output goes to
+files, never to the screen's own; what they say at the end is what the user is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import vdtui
+
+PATIENCE_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: its exit code, what it printed, and what it said to the user."""
+
+    code: int
+    out: str
+    said: str
+
+    @property
+    def problem(self) -> str:
+        """What went wrong and what to do, in one line; empty if nothing did."""
+        if self.code == 0:
+            return ""
+        lines = [line.removeprefix("error: ").removeprefix("hint: ") for line in self.said.splitlines() if line.strip()]
+        told = " ".join(lines[-2:] if not self.said.startswith("error: ") else lines[:2])
+        return told or f"It ended with code {self.code}, without a word."
+
+
+def run_module(module: str, *arguments: str, patience: float = PATIENCE_SECONDS) -> Done:
+    """Run ``python -m module``; takes as long as that takes, so call it in a thread."""
+    home = Path(str(vdtui.__file__)).parent.parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])}
+    with tempfile.TemporaryDirectory(prefix="vdtui-") as folder:
+        out, said = Path(folder) / "out", Path(folder) / "said"
+        with out.open("wb") as stdout, said.open("wb") as stderr:
+            try:
+                code = subprocess.run(
+                    [sys.executable, "-m", module, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=environment,
+                    timeout=patience,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                return Done(124, "", f"error: It took longer than {patience:g} s.")
+        texts = (file.read_text(encoding="utf-8", errors="replace").strip() for file in (out, said))
+        return Done(code, *texts)
+
+
+def run_vdtui(*arguments: str) -> Done:
+    """Run ``vdtui`` with ``arguments``."""
+    return run_module("vdtui.cli.main", *arguments)

@@ -1,0 +1,247 @@
+"""A preset as a form: its fields with what was typed into them, what is wrong, and what the run would cost.
+
+No widget is in here. Fields come from the schema itself, so that a key that is added there is in the form at once,
+with its description as help; what is valid is decided by the schema alone, as for `vdtui distill --set`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from engine.config import Preset, load_preset
+from engine.config.load import validate
+from engine.config.size import stored_values
+from engine.data.recipe import OFFICIAL_CLASSES
+from engine.errors import PresetError
+
+LABEL = "form"
+UNSET = ""
+"""What an empty field means where a key may be left unset."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FormField:
+    """One key of the preset. ``choices`` are the values that it can have, where there are few."""
+
+    key: str
+    help: str
+    kind: type
+    choices: tuple[str, ...]
+    optional: bool
+    many: bool
+
+    @property
+    def name(self) -> str:
+        """The key without its section."""
+        return self.key.rpartition(".")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """What a clips file is, as far as costs depend on it."""
+
+    classes: int
+    frames: int
+    size: int
+    has_val: bool
+
+
+def sections(model: type[BaseModel] = Preset, prefix: str = "") -> dict[str, list[FormField]]:
+    """The fields of every section of the schema, in its order; ``dynamic.mtt`` is a section of its own."""
+    found: dict[str, list[FormField]] = {}
+    own, inner = [], {}
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            inner.update(sections(kind, f"{prefix}{name}."))
+        elif prefix:
+            own.append(_field(prefix + name, kind, info.description or ""))
+    if own:
+        found[prefix.removesuffix(".")] = own
+    return {**found, **inner}
+
+
+def _field(key: str, annotation: Any, help: str) -> FormField:
+    """The field of one key; looks through Annotated and Optional."""
+    optional = many = False
+    choices: tuple[str, ...] = ()
+    while True:
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is typing.Annotated:
+            annotation = arguments[0]
+        elif origin in (typing.Union, types.UnionType):
+            optional = type(None) in arguments
+            annotation = next(each for each in arguments if each is not type(None))
+        elif origin is tuple:
+            many, annotation = True, arguments[0]
+        elif origin is Literal:
+            return FormField(key, help, str, tuple(map(str, arguments)), optional, many)
+        else:
+            if annotation is bool:
+                choices = ("true", "false")
+            kind = annotation if annotation in (bool, int, float) else str
+            return FormField(key, help, kind, choices, optional, many)
+
+
+def text_of(value: Any) -> str:
+    """A value of a preset as it stands in its field."""
+    if value is None:
+        return UNSET
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def value_of(field: FormField, text: str) -> Any:
+    """What ``text`` means in ``field``; what cannot be read stays text, and the schema says what it should be."""
+    text = text.strip()
+    if field.many:
+        return [each.strip() for each in text.split(",") if each.strip()]
+    if field.kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        if field.kind is int:
+            return int(text.replace("_", ""))
+        if field.kind is float:
+            return float(text.replace("_", ""))
+    except ValueError:
+        return text
+    return text
+
+
+class Form:
+    """The preset ``name`` and what was changed in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.base = load_preset(name)
+        self.sections = sections()
+        self.fields = {field.key: field for each in self.sections.values() for field in each}
+        self._texts: dict[str, str] = {}
+
+    def preset_text(self, key: str) -> str:
+        """What the preset has for ``key``."""
+        value: Any = self.base
+        for part in key.split("."):
+            value = getattr(value, part)
+        return text_of(value)
+
+    def text(self, key: str) -> str:
+        """What stands in the field ``key``."""
+        return self._texts.get(key, self.preset_text(key))
+
+    def put(self, key: str, text: str) -> None:
+        """Type ``text`` into the field ``key``."""
+        if text.strip() == self.preset_text(key):
+            self._texts.pop(key, None)
+        else:
+            self._texts[key] = text
+
+    def reset(self, key: str) -> None:
+        """The value of the preset again."""
+        self._texts.pop(key, None)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The changed keys and their values; None for one that is now unset."""
+        return {key: self._value(key) for key in self.fields if key in self._texts}
+
+    def _value(self, key: str) -> Any:
+        field, text = self.fields[key], self._texts[key]
+        return None if field.optional and not text.strip() else value_of(field, text)
+
+    def check(self) -> tuple[Preset | None, str, str]:
+        """The preset that the form makes; or None, the key that is wrong ("" if none is named), and what is."""
+        tables = self.base.tables()
+        for key, value in self.changed.items():
+            *path, last = key.split(".")
+            table = tables
+            for part in path:
+                table = table.setdefault(part, {})
+            if value is None:
+                table.pop(last, None)
+            else:
+                table[last] = value
+        try:
+            return validate(tables, LABEL), "", ""
+        except PresetError as error:
+            return None, *self._located(error.problem)
+
+    def _located(self, problem: str) -> tuple[str, str]:
+        """The key that a message of the schema is about, and the message without key and label."""
+        text = problem.removeprefix(f"{LABEL}: ")
+        named = re.match(r"([\w.]+) = (.*?): (.*)", text, re.DOTALL)
+        if named:
+            key = re.sub(r"(\.\d+)+$", "", named[1])
+            if key in self.fields:
+                return key, named[3]
+        mentioned = [key for key in re.findall(r"[a-z_]+(?:\.[a-z_]+)+", text) if key in self.fields]
+        mine = [key for key in mentioned if key in self._texts]
+        return next(iter(mine or mentioned), ""), text
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def stored(preset: Preset, data: DataFacts | None) -> int | None:
+    """How many values the synthetic set will store; None where nothing says of which data."""
+    table = preset.dataset
+    if data is not None:
+        return stored_values(preset.synthetic, data.classes, data.frames, data.size)
+    classes = OFFICIAL_CLASSES.get(table.layout or "")
+    if classes is None or table.frames is None or table.size is None:
+        return None
+    return stored_values(preset.synthetic, classes, table.frames, table.size)
+
+
+def steps(preset: Preset) -> dict[str, int]:
+    """Optimiser steps of each stage that has some."""
+    counts = {"static": preset.static.steps, "dynamic": preset.dynamic.steps}
+    return {stage: count for stage, count in counts.items() if stage in preset.stages}
+
+
+def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
+    """How many networks will be trained, and what for."""
+    evaluation, stages = preset.evaluation, preset.stages
+    counts = {"experts": preset.experts.number if "experts" in stages else 0}
+    if "dynamic" in stages and _chooses(preset, data):
+        dynamic = preset.dynamic
+        candidates = {*range(0, dynamic.steps, dynamic.eval_every), dynamic.steps}
+        counts["to choose the step"] = len(candidates) * evaluation.selection_repeats
+    counts["for the table"] = table_rows(preset) * len(evaluation.models) * evaluation.repeats
+    counts["teacher"] = int(evaluation.protocol == "strict-teacher")
+    needs_features = "select" in stages and preset.selection.method != "random"
+    counts["for features"] = int(needs_features and preset.selection.features == "trained")
+    return {what: count for what, count in counts.items() if count}
+
+
+def _chooses(preset: Preset, data: DataFacts | None) -> bool:
+    """Whether there is a split to choose the step by."""
+    has_val = data is not None and data.has_val
+    return preset.evaluation.protocol == "vdsd" or preset.dataset.val_fraction > 0 or has_val
+
+
+def table_rows(preset: Preset) -> int:
+    """Rows of the final table: the set and its rivals."""
+    kind = preset.synthetic.kind
+    if kind == "full" or (kind == "coreset" and preset.selection.method == "random"):
+        return 1
+    return 3 if kind == "static-dynamic" else 2
+
+
+def command(form: Form, run: str) -> list[str]:
+    """What to type for the same run without the dashboard; what was unset can only be told in a preset file."""
+    words = ["vdtui", "distill", "--preset", form.name]
+    for key, value in form.changed.items():
+        if value is not None:
+            listed = "[" + ", ".join(f'"{each}"' for each in value) + "]" if isinstance(value, list) else ""
+            words += ["--set", f"{key}={listed or form.text(key).strip()}"]
+    return [*words, "--run", run]

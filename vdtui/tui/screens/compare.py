@@ -1,0 +1,292 @@
+"""Two to six runs beside each other: their curves in one plot, what differs in their presets, and their results.
+
+Each run is followed by a watcher of its own, so that runs which are still going are compared as they are now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.widgets import Footer, Static
+
+from engine.runs import RunDirectory, RunState
+from engine.runs.results import key_of, results_of
+from engine.runs.state import Accuracy
+from vdtui.tui import words
+from vdtui.tui.screens.live import LiveScreen
+from vdtui.tui.screens.run import accuracy_points
+from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
+from vdtui.tui.widgets.lines import Lines
+from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
+from vdtui.tui.widgets.panels import top1
+
+WIDE, TALL = 100, 30
+PAGES = ("accuracy", "loss", "differences", "results")
+UNSAID = ("title", "description", "published")
+"""Keys of a preset that compute nothing."""
+
+
+class CompareScreen(LiveScreen):
+    """Compares ``runs``, each with the colour and the marker of its place."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v,right", "turn(1)", "View", tooltip="where not all fits: accuracy, loss, differences, results"),
+        Binding("left", "turn(-1)", "View before", show=False, tooltip="the view before"),
+        Binding("l", "scale", "Log scale", tooltip="losses on a logarithmic or a linear scale"),
+        Binding("tab", "stage", "Stage", tooltip="the losses of the next stage"),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
+        Binding("escape,c", "app.pop_screen", "Back", key_display="esc", tooltip="back to the runs"),
+        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
+    ]
+    HEADING = "compare"
+    NOTES = (
+        "A run has the same colour and marker everywhere.",
+        "Results that were measured under other conditions stand in another table:",
+        "they cannot be compared. With the uncertainty of differences: vdtui compare",
+    )
+
+    def __init__(self, runs: Sequence[RunDirectory]) -> None:
+        super().__init__()
+        self.snapshots: dict[int, RunSnapshot] = {}
+        self.page = PAGES[0]
+        self._runs = list(runs)
+        self._watchers = [RunWatcher(run) for run in runs]
+        self._presets = [preset_values(run) for run in runs]
+        self._results: dict[int, list[dict[str, Any]]] = {}
+        self._curves: dict[int, tuple[tuple[Accuracy, ...], Loss]] = {}
+        self._stage: str | None = None
+        self._logarithmic = False
+
+    def compose(self) -> ComposeResult:
+        """Who is who; curves, differences, results; keys."""
+        yield Lines(id="class")
+        yield Lines(flows=True, id="legend-lines")
+        with Container(id="compared"):
+            yield Overlay("accuracy on validation", True, classes="panel", id="accuracy")
+            yield Overlay("loss", False, classes="panel", id="loss")
+            for page, title in (("differences", "what differs in the presets"), ("results", "results")):
+                with VerticalScroll(classes="panel", id=page) as panel:
+                    panel.border_title = Text(title)
+                    yield Static(id=f"{page}-text", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to follow the runs."""
+        self.run_worker(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            if self.is_current:
+                changed = False
+                for place, watcher in enumerate(self._watchers):
+                    snapshot = await asyncio.to_thread(watcher.poll)
+                    if snapshot is not None:
+                        self.snapshots[place] = snapshot
+                        self._results[place] = await asyncio.to_thread(_results, self._runs[place], snapshot)
+                        changed = True
+                if changed:
+                    self._show()
+            await asyncio.sleep(max([0.2, *(watcher.pause for watcher in self._watchers)]))
+
+    def on_screen_resume(self) -> None:
+        """Show what happened while another screen was on top."""
+        self._show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """All at once where there is room, else one after the other."""
+        self.set_class(event.size.width < WIDE or event.size.height < TALL, "compact")
+        self.call_after_refresh(self._show)
+
+    def recolour(self) -> None:
+        """Everything in the colours of the theme."""
+        self._show()
+        for overlay in self.query(Overlay):
+            overlay.draw()
+
+    def _show(self) -> None:
+        if not self.shown:
+            return
+        for page in PAGES:
+            self.query_one(f"#{page}").set_class(page != self.page, "away")
+        self._show_legend()
+        lines = [Line(place, curve) for place in self.snapshots if len((curve := self._accuracy(place)).steps)]
+        self.query_one("#accuracy", Overlay).show(lines)
+        stage = self.stage
+        losses = [
+            Line(place, snapshot.losses[stage])
+            for place, snapshot in self.snapshots.items()
+            if stage in snapshot.losses
+        ]
+        self.query_one("#loss", Overlay).show(losses, self._logarithmic, f"loss · {words.plain(stage, 20)}")
+        self.query_one("#differences-text", Static).update(self._differences())
+        self.query_one("#results-text", Static).update(self._table())
+
+    @property
+    def stage(self) -> str:
+        """The stage whose losses are shown: the chosen one, else the last that any run has."""
+        known = self._stages()
+        return self._stage if self._stage in known and self._stage else next(reversed(known), "")
+
+    def _stages(self) -> list[str]:
+        return list(dict.fromkeys(stage for snapshot in self.snapshots.values() for stage in snapshot.losses))
+
+    def _accuracy(self, place: int) -> Loss:
+        """The accuracies of a run as a curve; the same object as long as they are the same."""
+        points = accuracy_points(self.snapshots[place])
+        known = self._curves.get(place)
+        if known is None or known[0] != points:
+            steps, means = [one.step for one in points], [one.mean for one in points]
+            self._curves[place] = points, Loss(np.array(steps, np.float64), np.array(means, np.float64))
+        return self._curves[place][1]
+
+    def _style(self, place: int) -> str:
+        return self.app.theme_variables[COLOURS[place]]
+
+    def _sign(self, place: int, width: int = 24) -> Text:
+        name = words.short(words.plain(self._runs[place].name), width)
+        return Text(f"{MARKERS[place]} {name}", self._style(place))
+
+    def _show_legend(self) -> None:
+        colours = self.app.theme_variables
+        title = Text(f" compare {len(self._runs)} runs", f"bold {colours['primary']}")
+        if self.has_class("compact"):
+            title.append(f"   {self.page}, {PAGES.index(self.page) + 1} of {len(PAGES)}: v", colours["text-muted"])
+        self.query_one("#class", Lines).put(title)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        width = max(len(words.short(words.plain(run.name), 30)) for run in self._runs)
+        for place in range(len(self._runs)):
+            name = self._sign(place, 30)
+            name.pad_right(width + 2 - name.cell_len)
+            text.append_text(name).append(f"  {self._standing(place)}" + ("\n" if place < len(self._runs) - 1 else ""))
+        self.query_one("#legend-lines", Lines).put(text)
+
+    def _standing(self, place: int) -> str:
+        """State, best accuracy and stage of a run in one line; what is wrong with it, if anything is."""
+        snapshot = self.snapshots.get(place)
+        if snapshot is None:
+            return "reading ..."
+        state = f"{words.GLYPHS[snapshot.state]} {snapshot.state}"
+        if snapshot.trouble:
+            return f"{state}: {words.plain(snapshot.trouble[0], 100)}"
+        best = words.percent(snapshot.best[1] if snapshot.best else None)
+        reading = f", {100 * snapshot.reading:.0f} % of its log read" if snapshot.reading is not None else ""
+        title = words.plain(snapshot.title, 40)
+        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {title}{reading}"
+
+    def _differences(self) -> Text:
+        colours = self.app.theme_variables
+        rows = differences(self._presets)
+        if not rows:
+            return Text("Nothing: the presets are the same.", colours["text-muted"])
+        names = [self._sign(place, 18) for place in range(len(self._runs))]
+        body = [[Text(key, colours["text-muted"]), *(Text(words.short(v, 24)) for v in values)] for key, values in rows]
+        return aligned([[Text(""), *names], *body])
+
+    def _table(self) -> Text:
+        colours = self.app.theme_variables
+        groups: dict[str, tuple[str, list[list[Text]]]] = {}
+        for place, results in sorted(self._results.items()):
+            for result in results:
+                groups.setdefault(key_of(result), (measured(result), []))[1].append(self._row(place, result))
+        if not groups:
+            return Text("They come with the last stage.", colours["text-muted"])
+        head = [Text(name, colours["text-muted"]) for name in ("run", "trained on", "top-1", "bytes", "step")]
+        parts = []
+        for conditions, rows in groups.values():
+            parts.append(Text(conditions, "bold"))
+            parts.append(aligned([head, *rows], right=(2, 3, 4)))
+        return Text("\n").join(parts)
+
+    def _row(self, place: int, result: Mapping[str, Any]) -> list[Text]:
+        count, step = result.get("bytes"), result.get("step")
+        return [
+            self._sign(place, 20),
+            Text(words.plain(result.get("what", "?"), 20)),
+            Text(words.plus_minus(top1(dict(result), "mean"), top1(dict(result), "std"))),
+            Text(words.size(count) if isinstance(count, (int, float)) else "—"),
+            Text(f"{step}" if isinstance(step, int) else "—"),
+        ]
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def action_turn(self, by: int) -> None:
+        """Another view, where they stand one behind the other."""
+        self.page = PAGES[(PAGES.index(self.page) + by) % len(PAGES)]
+        if self.page in ("differences", "results"):
+            self.query_one(f"#{self.page}").focus()
+        self._show()
+
+    def action_scale(self) -> None:
+        """Logarithmic or linear losses."""
+        self._logarithmic = not self._logarithmic
+        self._show()
+
+    def action_stage(self) -> None:
+        """The losses of the next stage."""
+        known = self._stages()
+        if known:
+            self._stage = known[(known.index(self.stage) + 1) % len(known)]
+            self._show()
+
+
+def _results(run: RunDirectory, snapshot: RunSnapshot) -> list[dict[str, Any]]:
+    """The results in the log of ``run``, and those that `vdtui evaluate` has added."""
+    try:
+        return results_of(run, RunState(results=list(snapshot.results)))
+    except (LookupError, TypeError, ValueError, AttributeError):  # a damaged log can hold anything
+        return [result for result in snapshot.results if isinstance(result, dict)]
+
+
+def measured(result: Mapping[str, Any]) -> str:
+    """The conditions of a result in words: only results with the same ones can be compared."""
+    version = result.get("protocol_version")
+    parts = [
+        f"protocol {result.get('protocol', '?')}" + (f" {version}" if version is not None else ""),
+        str(result.get("model", "?")),
+        f"data {str(result.get('data_fingerprint', '?'))[:8]}",
+    ]
+    deviations = result.get("deviations")
+    parts += [str(each) for each in deviations] if isinstance(deviations, list) else []
+    return words.plain(" · ".join(parts), 200)
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A preset's values by dotted key, as text."""
+    found: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            found[prefix + key] = words.plain(text, 200) or '""'
+    return found
+
+
+def differences(presets: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The keys in which the presets differ and what each has; a dash where it has none. Titles say nothing."""
+    flats = [flat(preset) for preset in presets]
+    keys = dict.fromkeys(key for one in flats for key in one if key not in UNSAID)
+    rows = [(key, [one.get(key, "—") for one in flats]) for key in keys]
+    return [(words.plain(key, 60), values) for key, values in rows if len(set(values)) > 1]
+
+
+def aligned(rows: Sequence[Sequence[Text]], right: tuple[int, ...] = ()) -> Text:
+    """``rows`` as a table without lines, its columns as wide as their widest cell."""
+    widths = [max(row[column].cell_len for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        line = Text(no_wrap=True)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell.cell_len)
+            line.append_text(Text.assemble(gap, cell) if column in right else Text.assemble(cell, gap)).append("  ")
+        line.rstrip()
+        lines.append(line)
+    return Text("\n").join(lines)

@@ -1,0 +1,657 @@
+"""A new run: a preset is chosen, its values are changed in a form, and the run is started.
+
+The form is that of ``vdtui.tui.form``; what clips files hold is asked of a process of its own, since nothing here may
+open one. A run that is started lives by itself, as one that `vdtui distill --detach` has started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Button, Footer, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.config import Preset, load_preset, preset_names
+from engine.config.schema import DatasetTable
+from engine.data.recipe import DEMO, default_file, prepare_command, where_from
+from engine.errors import DataError, PresetError, VdtuiError
+from engine.runs import RunDirectory
+from engine.runs.directory import check_name
+from vdtui.tui import form as forms
+from vdtui.tui import words
+from vdtui.tui.commands import run_module
+from vdtui.tui.form import DataFacts, Form, FormField
+from vdtui.tui.widgets.fields import FieldRow
+from vdtui.tui.widgets.lines import Lines
+
+NAME = "run name"
+GENERAL = "general"
+MOST_FILES = 20
+PATIENCE_SECONDS = 60
+TYPING_SECONDS = 0.4
+"""A path is looked at when nothing was typed for this long."""
+SETTLED = ("run.seed", "run.device", "run.precision", "dataset.path")
+"""Fields that stand on the first page, whatever section they belong to."""
+
+
+class PresetScreen(Screen[None]):
+    """The presets, by data set; what is typed searches in names and descriptions."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Choose", priority=True, tooltip="go on to the values of this preset"),
+        Binding("up", "move(-1)", "Move", key_display="↑↓", priority=True, tooltip="the preset above"),
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("f1", "app.help", "Help", tooltip="this help"),
+        Binding("escape", "back", "Back", tooltip="clear the search, or back to the runs"),
+    ]
+    AUTO_FOCUS = "#search"
+    HEADING = "choose a preset"
+    NOTES = (
+        "Type to search; every word must be in the name, the data set or the description.",
+        "The path of a .toml file of your own works too.",
+        "Published numbers are the papers' own; nobody has checked them here.",
+    )
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.presets: dict[str, Preset] = {}
+        self._folder = folder
+        self._clock = clock
+
+    def compose(self) -> ComposeResult:
+        """Search, list, what the preset under the cursor is."""
+        yield Lines(id="class")
+        yield Input(placeholder="type to search, e.g. hmdb51 mtt", compact=True, id="search")
+        with Horizontal(id="choice"):
+            yield OptionList(id="presets", compact=True, markup=False)
+            with VerticalScroll(id="about"):
+                yield Static(id="about-text", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Read the presets."""
+        self.query_one("#presets").can_focus = False
+        self.query_one("#about").can_focus = False
+        title = Text(" new run · choose a preset", f"bold {self.app.theme_variables['primary']}")
+        self.query_one("#class", Lines).put(title)
+        self.run_worker(self._read())
+
+    async def _read(self) -> None:
+        self.presets = await asyncio.to_thread(_all_presets)
+        self._fill()
+
+    def on_input_changed(self) -> None:
+        """Search as the user types."""
+        self._fill()
+
+    def _fill(self) -> None:
+        typed = self.query_one("#search", Input).value
+        found = [name for name, preset in self.presets.items() if _matches(name, preset, typed)]
+        options: list[Option] = []
+        last = None
+        for name in found:
+            group = self.presets[name].dataset.layout or "any data"
+            if group != last:
+                colour = self.app.theme_variables["text-muted"]
+                options.append(Option(Text(f"─ {group}", colour), disabled=True))
+                last = group
+            options.append(Option(Text(name), id=name))
+        path = Path(typed.strip()).expanduser()
+        if typed.strip().endswith(".toml") and path.is_file():
+            options.append(Option(Text(f"file {words.plain(path)}"), id=str(path)))
+        chooser = self.query_one("#presets", OptionList)
+        chooser.clear_options()
+        chooser.add_options(options)
+        if any(option.id for option in options):
+            chooser.highlighted = next(place for place, option in enumerate(options) if option.id)
+        else:
+            self._say("No preset has these words." if self.presets else "Reading the presets ...")
+
+    def _say(self, text: str) -> None:
+        self.query_one("#about-text", Static).update(Text(text, self.app.theme_variables["text-muted"]))
+
+    @property
+    def chosen(self) -> str | None:
+        """The preset under the cursor."""
+        chooser = self.query_one("#presets", OptionList)
+        if chooser.highlighted is None:
+            return None
+        return chooser.get_option_at_index(chooser.highlighted).id
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Say what this preset is."""
+        name = self.chosen
+        if name is None:
+            return
+        if name in self.presets:
+            self.query_one("#about-text", Static).update(about(name, self.presets[name], self.app.theme_variables))
+        else:
+            self._say("A preset file of your own.")
+
+    def on_option_list_option_selected(self) -> None:
+        """A click chooses."""
+        self.action_choose()
+
+    def action_move(self, by: int) -> None:
+        """Up and down in the list while the search is typed."""
+        chooser = self.query_one("#presets", OptionList)
+        chooser.action_cursor_down() if by > 0 else chooser.action_cursor_up()
+
+    def action_choose(self) -> None:
+        """Go on to the form."""
+        name = self.chosen
+        if name is None:
+            return
+        try:
+            form = Form(name)
+        except PresetError as error:
+            self._say(f"{error.problem}\n{error.hint}")
+            return
+        self.app.push_screen(NewRunScreen(form, self._folder, self._clock))
+
+    def action_back(self) -> None:
+        """Clear the search; without one, leave."""
+        field = self.query_one("#search", Input)
+        if field.value:
+            field.value = ""
+        else:
+            self.app.pop_screen()
+
+    def recolour(self) -> None:
+        """The list and the description in the colours of the theme."""
+        self._fill()
+
+
+def _all_presets() -> dict[str, Preset]:
+    """The shipped presets, those of a data set beside each other, ``default`` and ``demo`` first."""
+    found = {name: load_preset(name) for name in preset_names()}
+    first = {None: "0", DEMO: "1"}
+
+    def place(name: str) -> tuple[str, str]:
+        layout = found[name].dataset.layout
+        return first.get(layout, f"2{layout}"), name
+
+    return {name: found[name] for name in sorted(found, key=place)}
+
+
+def _matches(name: str, preset: Preset, typed: str) -> bool:
+    table = preset.dataset.layout or "any data"
+    text = f"{name} {table} {preset.description} {preset.synthetic.kind} {preset.dynamic.objective}".lower()
+    return all(word in text for word in typed.lower().split())
+
+
+def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
+    """What a preset is, for the one who chooses."""
+    muted = colours["text-muted"]
+    values = forms.stored(preset, None)
+    text = Text.assemble((f"{name}\n", f"bold {colours['primary']}"), f"{preset.description}\n")
+    if preset.published:
+        text.append("\npublished, unchecked  ", muted).append(f"{preset.published}\n")
+    method = (
+        f"{preset.synthetic.kind}, {preset.dynamic.objective}" if "dynamic" in preset.stages else preset.synthetic.kind
+    )
+    rows = {
+        "method": method,
+        "ipc": str(preset.synthetic.ipc),
+        "clips": _shape(preset.dataset),
+        "stores": "depends on the data" if values is None else f"{values:,} values, {words.size(4 * values)}",
+        "steps": _sum(forms.steps(preset)) or "none",
+        "networks": _sum(forms.networks(preset, None)),
+        "protocol": preset.evaluation.protocol,
+    }
+    for what, value in rows.items():
+        text.append(f"\n{what:<9} ", muted).append(value)
+    return text
+
+
+def _shape(table: DatasetTable) -> str:
+    if table.frames is None or table.size is None:
+        return "as in the clips file"
+    return f"{table.frames} frames of {table.size} x {table.size}"
+
+
+def _sum(counts: dict[str, int]) -> str:
+    return " + ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
+class NewRunScreen(Screen[None]):
+    """The form ``form``; a run that is started from it goes into ``folder``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start", priority=True, tooltip="start the run"),
+        Binding("ctrl+r", "reset", "Reset", priority=True, tooltip="the preset's value in this field again"),
+        Binding("ctrl+n", "section(1)", "Next page", priority=True, tooltip="the next page of values"),
+        Binding("ctrl+b", "section(-1)", "Page before", show=False, priority=True, tooltip="the page before"),
+        Binding("ctrl+y", "copy", "Copy command", show=False, priority=True, tooltip="copy the prepare command"),
+        Binding("f1", "app.help", "Help", tooltip="this help"),
+        Binding("escape", "app.pop_screen", "Back", tooltip="back to the presets"),
+    ]
+    HEADING = "new run"
+    NOTES = (
+        "tab and shift tab go through the fields; enter goes to the next one.",
+        "A changed value is marked with ●; an empty field is unset, where that can be.",
+        "The run goes on by itself when the dashboard is left.",
+    )
+
+    def __init__(self, form: Form, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.form = form
+        self.files: dict[str, dict[str, Any]] = {}
+        self.preset: Preset | None = form.base
+        self.section = GENERAL
+        self.problem: tuple[str, str] = ("", "")
+        self.run_name = _free_name(folder, form)
+        self.starting = False
+        self._folder = folder
+        self._clock = clock
+        self._looked = NAME
+        self._pages = _pages(form)
+
+    def compose(self) -> ComposeResult:
+        """Title; pages beside fields; help, cost; keys."""
+        yield Lines(id="class")
+        with Horizontal(id="form"):
+            yield OptionList(id="sections", compact=True, markup=False)
+            yield VerticalScroll(id="fields", can_focus=False)
+        with Vertical(id="foot"):
+            yield Lines(id="help")
+            yield Lines(id="cost")
+            yield Button("Start the run (ctrl+s)", id="start", variant="primary", compact=True)
+        yield Footer(show_command_palette=False)
+
+    async def on_mount(self) -> None:
+        """The first page, and a look for clips files."""
+        title = words.plain(self.form.base.title or self.form.name)
+        colours = self.app.theme_variables
+        head = Text.assemble((f" new run · {title}", f"bold {colours['primary']}"), no_wrap=True, overflow="ellipsis")
+        head.append(f"  {words.plain(self.form.base.description)}", colours["text-muted"])
+        self.query_one("#class", Lines).put(head)
+        expected = default_file(self.form.base.dataset)
+        if not self.form.text("dataset.path") and expected is not None and expected.is_file():
+            self.form.put("dataset.path", str(expected))
+        await self._open(GENERAL)
+        self._show()
+        self.run_worker(self._look(found_files(self._folder)), exclusive=True, group="files")
+
+    # --- pages and fields --------------------------------------------------------------------------------------------
+
+    async def _open(self, section: str) -> None:
+        """Put the fields of ``section`` on the screen, the first one ready to be typed in."""
+        self.section = section
+        page = self.query_one("#fields", VerticalScroll)
+        await page.remove_children()
+        rows = [FieldRow(field, self._text(field.key), self._title(field)) for field in self._pages[section]]
+        await page.mount(*rows)
+        if section == GENERAL:
+            await page.mount(Static(id="files-head", markup=False), OptionList(id="files", compact=True, markup=False))
+            self._list_files()
+        page.scroll_home(animate=False)
+        rows[0].editor.focus()
+
+    def _title(self, field: FormField) -> str:
+        return "data" if field.key == "dataset.path" else field.name
+
+    def _text(self, key: str) -> str:
+        return self.run_name if key == NAME else self.form.text(key)
+
+    def on_field_row_changed(self, event: FieldRow.Changed) -> None:
+        """Take what was typed, and say at once what that means."""
+        if event.key == NAME:
+            self.run_name = event.text
+        else:
+            before = self.form.text(event.key)
+            self.form.put(event.key, event.text)
+            if event.key.startswith("dataset.") and before != event.text:
+                self._look_soon()
+        self._show()
+
+    def on_field_row_looked(self, event: FieldRow.Looked) -> None:
+        """Help for the field that the user came to."""
+        self._looked = event.key
+        self._show_help()
+
+    async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A page, or a clips file."""
+        event.stop()
+        if event.option_list.id == "sections":
+            await self._open(list(self._pages)[event.option_index])
+        elif event.option.id is not None:
+            self._put("dataset.path", event.option.id)
+        self._show()
+
+    def _put(self, key: str, text: str) -> None:
+        self.form.put(key, text)
+        for row in self.query(FieldRow):
+            if row.field.key == key:
+                row.put(text)
+
+    async def action_section(self, by: int) -> None:
+        """Another page."""
+        names = list(self._pages)
+        await self._open(names[(names.index(self.section) + by) % len(names)])
+        self._show()
+
+    def action_reset(self) -> None:
+        """The preset's value again, in the field that the user is in."""
+        if self._looked in self.form.fields:
+            self.form.reset(self._looked)
+            self._put(self._looked, self.form.preset_text(self._looked))
+            self._show()
+
+    # --- what the screen says ----------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        preset, key, problem = self.form.check()
+        self.preset, self.problem = preset, (key, problem)
+        if (wrong := self._name_problem()) and not problem:
+            self.problem = (NAME, wrong)
+        self._show_notes()
+        self._show_sections()
+        self._show_help()
+        self._show_cost()
+
+    def _name_problem(self) -> str:
+        try:
+            check_name(self.run_name)
+        except VdtuiError:
+            return "letters, digits, . - _ and not empty"
+        taken = (self._folder / self.run_name).exists() and not self.starting
+        return "there is a run of this name" if taken else ""
+
+    def _show_notes(self) -> None:
+        colours = self.app.theme_variables
+        for row in self.query(FieldRow):
+            key = row.field.key
+            wrong, changed = key == self.problem[0], key in self.form.changed
+            row.set_class(wrong, "wrong")
+            row.set_class(changed and not wrong, "changed")
+            if wrong:
+                row.say(f"✖ {words.plain(self.problem[1])}", colours["error"])
+            elif key == "dataset.path":
+                row.say(*self._data_note())
+            elif changed:
+                row.say(f"● was {self.form.preset_text(key) or 'unset'}", colours["accent"])
+            else:
+                row.say(row.field.help, colours["text-muted"])
+
+    def _data_note(self) -> tuple[str, str]:
+        colours = self.app.theme_variables
+        path = self.form.text("dataset.path").strip()
+        if not path:
+            own = self.form.text("dataset.layout") == DEMO
+            return ("made by the run itself", colours["text-muted"]) if own else ("✖ needed", colours["error"])
+        facts = self.files.get(path)
+        if facts is None:
+            return "reading ...", colours["text-muted"]
+        if facts["problem"]:
+            return f"✖ {words.plain(facts['problem'])}", colours["error"]
+        return f"✔ {_describe(facts)}", colours["success"]
+
+    def _show_sections(self) -> None:
+        colours, chooser = self.app.theme_variables, self.query_one("#sections", OptionList)
+        options = []
+        for name, fields in self._pages.items():
+            keys = {field.key for field in fields}
+            wrong, changed = self.problem[0] in keys, bool(keys & set(self.form.changed))
+            sign, colour = ("✖", "error") if wrong else ("●", "accent") if changed else (" ", "foreground")
+            used = self._is_used(name)
+            style = colours[colour] if used or wrong else colours["text-muted"]
+            options.append(Text(f"{sign} {name}", f"bold {style}" if name == self.section else style))
+        if len(chooser.options) != len(options):
+            chooser.clear_options()
+            chooser.add_options(options)
+        else:
+            for index, option in enumerate(options):
+                if chooser.get_option_at_index(index).prompt != option:
+                    chooser.replace_option_prompt_at_index(index, option)
+        chooser.highlighted = list(self._pages).index(self.section)
+
+    def _is_used(self, section: str) -> bool:
+        """Whether the run that the form makes reads this section at all."""
+        preset = self.preset or self.form.base
+        if section.startswith("dynamic."):
+            return "dynamic" in preset.stages and section == f"dynamic.{preset.dynamic.objective}"
+        stage = {"static": "static", "dynamic": "dynamic", "experts": "experts", "selection": "select"}.get(section)
+        return stage is None or stage in preset.stages
+
+    def _show_help(self) -> None:
+        colours, key = self.app.theme_variables, self._looked
+        text = Text(overflow="ellipsis")
+        field = next((each for page in self._pages.values() for each in page if each.key == key), None)
+        if field is None:
+            return
+        text.append(f"{field.name if key == NAME else key}: ", "bold").append(field.help)
+        if field.choices:
+            text.append(f" ({', '.join(field.choices)})", colours["text-muted"])
+        if self.problem[0] == key:
+            text = Text(f"✖ {words.plain(self.problem[1])}", colours["error"])
+        elif key == "dataset.path" and (facts := self.files.get(self.form.text(key).strip())) and facts["problem"]:
+            text = Text(f"✖ {words.plain(facts['problem'])}", colours["error"])
+        elif not self._is_used(self.section):
+            text.append("  This run does not read this page.", colours["warning"])
+        self.query_one("#help", Lines).put(text)
+
+    def _show_cost(self) -> None:
+        colours = self.app.theme_variables
+        if self.preset is None:
+            where = f"{self.problem[0]}: " if self.problem[0] else ""
+            text = Text(f"✖ {where}{words.plain(self.problem[1])}", colours["error"], no_wrap=True, overflow="ellipsis")
+        else:
+            text = self._cost(self.preset, colours)
+        self.query_one("#cost", Lines).put(text)
+        self.query_one("#start", Button).disabled = bool(self.problem[1]) or self.starting
+
+    def _cost(self, preset: Preset, colours: dict[str, str]) -> Text:
+        values = forms.stored(preset, self._facts())
+        size = "depends on the data" if values is None else f"{values:,} values, {4 * values:,} bytes in float32"
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for index, (what, value) in enumerate(
+            (
+                ("stores", size),
+                ("steps", _sum(forms.steps(preset)) or "none"),
+                ("networks", _sum(forms.networks(preset, self._facts()))),
+            )
+        ):
+            text.append(f"{what:<9}", colours["text-muted"]).append(value + ("\n" if index < 2 else ""), "bold")
+        return text
+
+    def _facts(self) -> DataFacts | None:
+        found = self.files.get(self.form.text("dataset.path").strip())
+        if not found or "classes" not in found:
+            return None
+        return DataFacts(found["classes"], found["frames"], found["size"], found["has_val"])
+
+    # --- clips files -------------------------------------------------------------------------------------------------
+
+    def _look_soon(self) -> None:
+        self.run_worker(self._look_later(), exclusive=True, group="files")
+
+    async def _look_later(self) -> None:
+        await asyncio.sleep(TYPING_SECONDS)
+        await self._look(found_files(self._folder))
+
+    async def _look(self, paths: Sequence[Path]) -> None:
+        """Ask what the clips files at ``paths`` and in the field are, and whether the preset takes them."""
+        typed = self.form.text("dataset.path").strip()
+        names = list(dict.fromkeys([*([typed] if typed else []), *map(str, paths)]))
+        answer = await asyncio.to_thread(ask_headers, names, self._table())
+        self.files = {found["path"]: found for found in answer}
+        fitting = [name for name in names if not self.files[name]["problem"]]
+        if not typed and fitting and self.form.text("dataset.layout") != DEMO:
+            self._put("dataset.path", fitting[0])
+        self._list_files()
+        self._show()
+
+    def _table(self) -> DatasetTable:
+        return (self.preset or self.form.base).dataset.model_copy(update={"path": None})
+
+    def _list_files(self) -> None:
+        if not self.query("#files"):
+            return
+        colours, chooser = self.app.theme_variables, self.query_one("#files", OptionList)
+        chooser.clear_options()
+        for name, found in self.files.items():
+            sign, colour = ("✖", "text-muted") if found["problem"] else ("✔", "success")
+            said = _describe(found) if not found["problem"] else found["problem"]
+            text = Text(f"{sign} {words.plain(name)}  ", colours[colour], no_wrap=True, overflow="ellipsis")
+            chooser.add_option(Option(text.append(words.plain(said), colours["text-muted"]), id=name))
+        chooser.display = bool(self.files)
+        self.query_one("#files-head", Static).update(self._files_head())
+
+    def _files_head(self) -> Text:
+        colours = self.app.theme_variables
+        table = self._table()
+        if any(not found["problem"] for found in self.files.values()):
+            return Text("\nclips files found here", colours["text-muted"])
+        if table.layout == DEMO:
+            return Text("\nThe demo makes its own data.", colours["text-muted"])
+        text = Text.assemble(
+            ("\nNo clips file here fits. Make one with (ctrl+y copies it)\n", colours["text-muted"]),
+            (prepare_command(table), f"bold {colours['primary']}"),
+        )
+        home = where_from(table)
+        return text.append(f"\n{home}", colours["text-muted"]) if home else text
+
+    def action_copy(self) -> None:
+        """Put the prepare command on the clipboard, where the terminal lets us."""
+        command = prepare_command(self._table())
+        self.app.copy_to_clipboard(command)
+        self.say(f"Copied: {command}")
+
+    # --- the start ---------------------------------------------------------------------------------------------------
+
+    def on_button_pressed(self) -> None:
+        """The button starts it too."""
+        self.run_worker(self.action_start())
+
+    async def action_start(self) -> None:
+        """Start the run, if nothing is wrong; else go to what is."""
+        self._show()
+        if self.starting:
+            return
+        if self.problem[1] or self.preset is None:
+            await self._go_to(self.problem[0])
+            self.say(f"{self.problem[0]}: {self.problem[1]}".removeprefix(": "), warn=True)
+            return
+        self.starting = True
+        self.run_worker(self._start(self.preset), exclusive=True, group="start")
+
+    async def _go_to(self, key: str) -> None:
+        section = next((name for name, page in self._pages.items() if key in {field.key for field in page}), None)
+        if section is None:
+            return
+        if section != self.section:
+            await self._open(section)
+            self._show()
+        for row in self.query(FieldRow):
+            if row.field.key == key:
+                row.editor.focus()
+
+    async def _start(self, preset: Preset) -> None:
+        self._show_cost()
+        try:
+            run = await asyncio.to_thread(start, self.form, preset, self._folder, self.run_name)
+        except (VdtuiError, OSError) as error:
+            self.starting = False
+            hint = f" {error.hint}" if isinstance(error, VdtuiError) else ""
+            self.say(f"{error}{hint}", warn=True)
+            await self._go_to(NAME if "exists already" in str(error) else "dataset.path")
+            self._show()
+            return
+        from vdtui.tui.screens.runs import run_screen
+
+        clock = self._clock
+        self.app.pop_screen()
+        self.app.pop_screen()
+        self.app.push_screen(run_screen(run, clock))
+
+    def say(self, text: str, warn: bool = False) -> None:
+        """A short message in the corner; its text is never markup."""
+        severity = "warning" if warn else "information"
+        self.app.notify(words.plain(text), severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
+
+    def recolour(self) -> None:
+        """The texts in the colours of the theme."""
+        self._list_files()
+        self._show()
+
+
+def _pages(form: Form) -> dict[str, list[FormField]]:
+    """The fields by page: what every run has first, then the sections of the preset."""
+    name = FormField(NAME, "name of the run and of its folder", str, (), False, False)
+    first = [name, *(form.fields[key] for key in ("dataset.path", "run.seed", "run.device", "run.precision"))]
+    pages = {GENERAL: first}
+    for section, fields in form.sections.items():
+        rest = [field for field in fields if field.key not in SETTLED]
+        if rest:
+            pages[section] = rest
+    return pages
+
+
+def _free_name(folder: Path, form: Form) -> str:
+    """The preset's name, with a number if there is a run of that name already."""
+    stem = Path(form.name).stem
+    number = 1
+    while (folder / (name := stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return name
+
+
+def found_files(runs_folder: Path) -> list[Path]:
+    """Clips files here, in ./data, and next to the runs; each once, at most ``MOST_FILES``."""
+    found: dict[Path, Path] = {}
+    for folder in (Path(), Path("data"), runs_folder.parent, runs_folder):
+        try:
+            paths = sorted(folder.glob("*.h5"))
+        except OSError:
+            continue
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())[:MOST_FILES]
+
+
+def ask_headers(names: Sequence[str], table: DatasetTable) -> list[dict[str, Any]]:
+    """What each file is and why it will not do, asked of a process of its own; call it in a thread."""
+    if not names:
+        return []
+    wanted = json.dumps(table.model_dump())
+    done = run_module("vdtui.headers", wanted, *names, patience=PATIENCE_SECONDS)
+    try:
+        answer = json.loads(done.out)
+        return [{**found, "problem": str(found["problem"])} for found in answer]
+    except (ValueError, TypeError, KeyError):
+        problem = done.problem or "could not be looked at"
+        return [{"path": name, "problem": problem} for name in names]
+
+
+def _describe(found: dict[str, Any]) -> str:
+    shape = f"{found['frames']} x {found['size']} x {found['size']}"
+    return f"{words.plain(found['dataset'], 20)}, {found['classes']} classes, {shape}, {words.size(found['bytes'])}"
+
+
+def start(form: Form, preset: Preset, folder: Path, name: str) -> RunDirectory:
+    """Check the data, make the run and start its worker; raises VdtuiError. Takes a moment: call it in a thread."""
+    from engine.api import new_run
+    from vdtui.launch import launch
+
+    path = preset.dataset.path
+    if path is None and preset.dataset.layout != DEMO:
+        problem = f"The preset {form.name} needs data: a clips file."
+        raise PresetError(problem, f"Make one with `{prepare_command(preset.dataset)}`, and name it under data.")
+    if path is not None:
+        found = ask_headers([path], preset.dataset)[0]
+        if found["problem"]:
+            raise DataError(found["problem"], "")
+    made = new_run(preset, path, folder, name, name, forms.command(form, name))
+    launch(made)
+    return made

@@ -1,0 +1,89 @@
+"""Curves of several runs over each other, told apart by colour and, where there are no colours, by marker."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.text import Text
+from textual_plot import HiResMode
+
+from vdtui.tui.watch import Loss
+from vdtui.tui.widgets.curves import Curve, averaged, log_ticks, nice_ticks, padded, plottable, step_axis
+
+MARKERS = ("●", "▲", "■", "◆", "✚", "○")
+COLOURS = ("primary", "accent", "success", "secondary", "error", "foreground")
+"""Of the first run, the second, and so on; as many as can be compared."""
+MARKS = 6
+"""How often a marker stands on a curve of many points."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Line:
+    """The curve of run number ``place``."""
+
+    place: int
+    curve: Loss
+
+
+class Overlay(Curve):
+    """Some curves in one plot; in percent, or as they are with a scale that may be logarithmic."""
+
+    def __init__(self, title: str, percent: bool, **kwargs: Any) -> None:
+        super().__init__(title, **kwargs)
+        self._heading = title
+        self._percent = percent
+        self._lines: tuple[Line, ...] = ()
+        self.logarithmic = False
+
+    def show(self, lines: Sequence[Line], logarithmic: bool = False, title: str = "") -> None:
+        """Show ``lines``; nothing is drawn if they are the present ones."""
+        same = [(one.place, id(one.curve)) for one in lines] == [(one.place, id(one.curve)) for one in self._lines]
+        title = title or self._heading
+        if same and (logarithmic, title) == (self.logarithmic, self._heading):
+            return
+        self._lines, self.logarithmic, self._heading = tuple(lines), logarithmic, title
+        self.draw()
+
+    def draw(self) -> None:
+        """Put the present data on the canvas."""
+        scale = "" if self._percent else " · log scale" if self.logarithmic else " · linear scale"
+        self.border_title = Text(f"{self._heading}{scale}")
+        shown = [(one.place, *plottable(one.curve, self.logarithmic)[:2]) for one in self._lines]
+        shown = [one for one in shown if len(one[1])]
+        self.border_subtitle = Text("" if shown else "nothing to draw yet")
+        if not shown:
+            self.blank()
+            return
+        self.clear()
+        drawn = [self._line(place, steps, values) for place, steps, values in shown]
+        self._axes(np.concatenate([steps for _, steps, _ in shown]), np.concatenate(drawn))
+
+    def _line(self, place: int, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Draw one curve, the mean of each column where it has many points; the values that were drawn."""
+        if len(steps) > self.columns:
+            steps, values = averaged(steps, values, max(4, self.columns // 2))
+        colour = self.colour(COLOURS[place])
+        if len(steps) > 1:
+            self.plot(steps, values, line_style=colour, hires_mode=HiResMode.BRAILLE)
+        marks = np.arange(len(steps))
+        if len(steps) > 2 * MARKS:  # not at the same steps for every run, where one would hide the other
+            marks = np.unique(np.linspace(place * len(steps) // 30, len(steps) - 1, MARKS).astype(np.int64))
+        self.scatter(steps[marks], values[marks], marker=MARKERS[place], marker_style=colour)
+        return values
+
+    def _axes(self, steps: np.ndarray, values: np.ndarray) -> None:
+        low, high = padded(float(values.min()), float(values.max()), least=0.02 if self._percent else 0.0)
+        x, x_ticks = step_axis(np.append(steps, 0), self.columns)
+        air = (x[1] - x[0]) * 1.5 / self.columns  # a marker at the edge is cut off by the frame
+        x = (x[0], x[1] + air)
+        wanted = max(2, 2 * self.rows // 3)
+        if self._percent:
+            low, high = max(0.0, low), min(1.0, high)
+            ticks, _ = nice_ticks(100 * low, 100 * high, wanted)
+            self.limits(x, (low, high), x_ticks, ([tick / 100 for tick in ticks], [f"{tick:g} %" for tick in ticks]))
+            return
+        y_ticks = log_ticks(low, high, wanted) if self.logarithmic else nice_ticks(low, high, wanted)
+        self.limits(x, (low, high), x_ticks, y_ticks)

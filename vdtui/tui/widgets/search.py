@@ -1,0 +1,59 @@
+"""The line in which one types what to look for in the log."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+
+class SearchLine(Input):
+    """Hidden until ``open``; says ``Sought`` with each letter, and once more, ``done``, with enter."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "All of the log", show=False)]
+
+    @dataclasses.dataclass
+    class Sought(Message):
+        """What is looked for now; ``done`` when typing has ended."""
+
+        text: str
+        done: bool
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(placeholder="search the log: enter keeps it, escape ends it", compact=True, **kwargs)
+        self.display = False
+
+    def open(self) -> None:
+        """Show the line and type in it."""
+        self.display = True
+        self.focus()
+
+    def close(self) -> bool:
+        """Forget what was looked for; whether there was anything to close."""
+        if not self.display:
+            return False
+        self.display = False
+        self.value = ""
+        self.post_message(self.Sought("", True))
+        return True
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Look while typing."""
+        event.stop()
+        if self.display:
+            self.post_message(self.Sought(event.value, False))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep what was found."""
+        event.stop()
+        if event.value:
+            self.post_message(self.Sought(event.value, True))
+        else:
+            self.close()
+
+    def action_leave(self) -> None:
+        """Show everything again."""
+        self.close()
