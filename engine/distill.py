@@ -9,7 +9,6 @@ seed by name and step, so a resumed run is the run that was never stopped.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError
-from engine.evaluation import STRICT
-from engine.evaluation.teacher import Teacher
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.learning import Learning, Selection
@@ -50,7 +47,7 @@ from engine.synthetic import (
     save_synthetic,
 )
 from engine.table import final_table
-from engine.work import Work, experts_folder, networks_folder, open_data, prepare, train_and_val
+from engine.work import Work, experts_folder, open_data, prepare, train_and_val
 
 
 def distill(session: RunSession, preset: Preset) -> None:
@@ -187,7 +184,11 @@ def choose_coreset(work: Work) -> None:
     session, table = work.session, work.preset.selection
     began = time.monotonic()
     session.emit(StageStarted("select", 0, 1))
-    network = None if table.method == "random" else feature_network(work)
+    network = None
+    if table.method != "random":
+        what = f"training the network whose features clips are chosen by, {table.epochs} epochs"
+        pace = NetworkPace(session, "select", what, step=0, total=1, networks=1, trained=0, seconds=0.0)
+        network = work.judge.feature_network(table, pace.watch)
     chosen = select_coreset(
         work.train, table.method, work.preset.synthetic.ipc, work.seed, network, work.precision, check=session.check
     )
@@ -200,19 +201,6 @@ def choose_coreset(work: Work) -> None:
     document = {"data": work.fingerprint}
     session.save_checkpoint(Checkpoint("evaluate", 0, {"chosen": chosen.numpy()}, document))
     session.emit(StageFinished("select", round(time.monotonic() - began, 3)))
-
-
-def feature_network(work: Work) -> Network:
-    """The network whose features clips are chosen by; a trained one is kept, and shared by the runs of a folder."""
-    table, model, spec = work.preset.selection, work.preset.evaluation.models[0], work.spec
-    if table.features == "seeded":
-        seed = derive(work.seed, "features")
-        return video_model(model, len(spec.classes), spec.frames, spec.height, seed, work.device)
-    recipe = dataclasses.replace(work.judge.recipe(model), batch=table.batch, protocol=STRICT)
-    trained = Teacher(networks_folder(work.session.run.path.parent), work.train, recipe, table.epochs, work.seed)
-    what = f"training the network whose features clips are chosen by, {table.epochs} epochs"
-    pace = NetworkPace(work.session, "select", what, step=0, total=1, networks=1, trained=0, seconds=0.0)
-    return trained.network(pace.watch)
 
 
 # --- stage 2 ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
-from engine.data.store import ClipStore
 from engine.errors import DataError, UsageError
 from engine.evaluation import Subject, Trial, TrialCache, result
 from engine.judge import Judge
@@ -24,15 +23,30 @@ from engine.models import check_model, choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
 from engine.runs.files import write_json
-from engine.synthetic import LoadedSet, StaticDynamic, load_set
-from engine.table import full_data, random_clips, set_of_run, still_video
+from engine.synthetic import LoadedSet, StaticDynamic, SyntheticSet, load_set
+from engine.synthetic.compressed import Storage
+from engine.table import as_stored, compressed_real, full_data, random_clips, set_of_run, still_video
 from engine.work import networks_folder, open_data, train_and_val
 
 Progress = Callable[[int, int, str, float], None]
 """(networks that are done, all networks, what is trained now, the part of it that is done)"""
 
-RIVALS = ("random", "static-only", "full")
-"""What may stand beside a set, under the same recipe."""
+RIVALS = ("random", "static-only", "full", "compressed-random", "compressed-herding")
+"""What may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
+RIVAL_STORAGE = "h264-28"
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """What is asked of a source beside its preset."""
+
+    rivals: tuple[str, ...] = ()
+    frames: str = "as-is"
+    """The order of frames while training."""
+    storage: tuple[str, ...] = ()
+    """Ways to store the set, each judged as it comes out of its file; none: as it is."""
+    rival_storage: str = RIVAL_STORAGE
+    """How compressed rivals are stored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +93,9 @@ def _on(preset: Preset, data: Path | None) -> Preset:
 
 
 def evaluate(
-    source: Source, runs: Path, rivals: tuple[str, ...] = (), frames: str = "as-is", progress: Progress | None = None
+    source: Source, runs: Path, asked: Questions = Questions(), progress: Progress | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Results (design.md, "A result") of ``source`` and its ``rivals``, model by model, as each is finished.
+    """Results (design.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
 
     Networks that are done are kept in a folder, so the same call after an interruption goes on. Raises VdtuiError
     before anything is trained if a model cannot take the clips, or the set is not one of these classes.
@@ -96,7 +110,8 @@ def evaluate(
         train = RealClips(train_and_val(store, preset)[0], spec, device).keep_on_device()
         test = RealClips(store.split("test"), spec, device).keep_on_device()
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
-        yield from _judged(source, judge, test, list(_subjects(source, train, rivals)), store, frames, runs, progress)
+        subjects = list(_subjects(source, judge, asked))
+        yield from _judged(source, judge, test, subjects, store.fingerprint, asked.frames, runs, progress)
 
 
 def _judged(
@@ -104,7 +119,7 @@ def _judged(
     judge: Judge,
     test: RealClips,
     subjects: list[Subject],
-    store: ClipStore,
+    fingerprint: str,
     frames: str,
     runs: Path,
     progress: Progress | None,
@@ -114,14 +129,15 @@ def _judged(
     for model in table.models:
         for subject in subjects:
             recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
-            name = f"{subject.what}-{model}-{recipe.digest()}"
+            stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
+            name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
             cache = TrialCache(_cache_folder(source, runs), name)
             trials: list[Trial] = []
             for k, seed in enumerate(judge.seeds("final", table.repeats)):
                 watch = _watch(progress, done, total, f"{subject.what}, {model}: network {k + 1} of {table.repeats}")
                 trials.append(judge.trial(subject.data(k), test, recipe, seed, cache, watch))
                 done += 1
-            row = result(subject, trials, recipe, store.fingerprint) | {"evaluated": True, "source": source.name}
+            row = result(subject, trials, recipe, fingerprint) | {"evaluated": True, "source": source.name}
             if source.run is not None:
                 write_json(source.run.evaluations / f"evaluated-{name}-{table.repeats}-{judge.seed}.json", row)
             yield row
@@ -137,29 +153,48 @@ def _cache_folder(source: Source, runs: Path) -> Path:
     return source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
 
 
-def _subjects(source: Source, train: RealClips, rivals: tuple[str, ...]) -> Iterator[Subject]:
-    preset = source.preset
-    loaded = None if source.file is None else load_set(source.file, train.device)
-    if loaded is not None:
-        _check_fits(source.name, loaded, train.spec)
-        method = preset.selection.method if preset.synthetic.kind == "coreset" else "coreset"
-        own = set_of_run(loaded, method)
-        is_draw = source.run is not None and own.what == "random"
-        yield random_clips(train, loaded.synthetic.ipc, preset.run.seed) if is_draw else own
-    else:
-        yield full_data(train)
-    for rival in rivals:
+def _subjects(source: Source, judge: Judge, asked: Questions) -> Iterator[Subject]:
+    own, loaded = _own(source, judge.train)
+    networks = judge.table.repeats
+    ways = [Storage.parse(text) for text in asked.storage]
+    if ways and loaded is None:
+        raise UsageError("All of the data is not a set that could be stored.", "Leave --storage out, or name a set.")
+    yield from (as_stored(own, way, networks) for way in ways) if ways else [own]
+    for rival in asked.rivals:
         if rival == "full":
-            yield full_data(train)
+            yield full_data(judge.train)
         elif loaded is None:
             raise UsageError(f"All of the data has no rival {rival}.", "Leave --rival out, or name a run or a set.")
-        elif rival == "random":
-            yield random_clips(train, loaded.synthetic.ipc, preset.run.seed)
-        elif isinstance(loaded.synthetic, StaticDynamic):
-            yield still_video(loaded.synthetic)
         else:
-            problem = f"{one_line(source.name)} has no static memory, so there is no rival static-only."
-            raise UsageError(problem, "Leave that rival out.")
+            yield _rival(rival, source, own, loaded.synthetic, judge, asked)
+
+
+def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
+    """The source itself, and its set if it has one."""
+    if source.file is None:
+        return full_data(train), None
+    loaded = load_set(source.file, train.device)
+    _check_fits(source.name, loaded, train.spec)
+    preset = source.preset
+    own = set_of_run(loaded, preset.selection.method if preset.synthetic.kind == "coreset" else "coreset")
+    if source.run is not None and own.what == "random":
+        own = random_clips(train, loaded.synthetic.ipc, preset.run.seed)
+    return own, loaded
+
+
+def _rival(
+    rival: str, source: Source, own: Subject, synthetic: SyntheticSet, judge: Judge, asked: Questions
+) -> Subject:
+    if rival == "random":
+        return random_clips(judge.train, synthetic.ipc, judge.seed)
+    if rival == "static-only":
+        if isinstance(synthetic, StaticDynamic):
+            return still_video(synthetic)
+        problem = f"{one_line(source.name)} has no static memory, so there is no rival static-only."
+        raise UsageError(problem, "Leave that rival out.")
+    network = judge.feature_network(source.preset.selection) if rival == "compressed-herding" else None
+    how, networks = Storage.parse(asked.rival_storage), judge.table.repeats
+    return compressed_real(judge.train, own.nbytes, how, judge.seed, networks, network, judge.precision)
 
 
 def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:

@@ -12,10 +12,22 @@ from pathlib import Path
 
 import torch
 
-from engine.config.schema import EvaluationTable
+from engine.config.schema import EvaluationTable, SelectionTable
 from engine.data.batches import RealClips
-from engine.evaluation import PROTOCOLS, Protocol, Recipe, TrainingData, Trial, TrialCache, network_seed, run_trial
+from engine.evaluation import (
+    PROTOCOLS,
+    STRICT,
+    Protocol,
+    Recipe,
+    TrainingData,
+    Trial,
+    TrialCache,
+    network_seed,
+    run_trial,
+)
 from engine.evaluation.teacher import Teacher
+from engine.models import Network, video_model
+from engine.seeds import derive
 
 TEACHER_BATCH = 16
 
@@ -65,6 +77,18 @@ class Judge:
         """One network, trained on ``data`` and tested on ``real``, or taken from the cache."""
         teacher = (lambda: self._teacher(recipe).network(watch)) if self.protocol.teacher else None
         return run_trial(data, real, recipe, seed, cache, watch, teacher)
+
+    def feature_network(
+        self, selection: SelectionTable, watch: Callable[[float], None] = lambda fraction: None
+    ) -> Network:
+        """The network whose features clips are chosen by; a trained one is kept, and shared by the runs of a folder."""
+        model, spec = self.table.models[0], self.train.spec
+        if selection.features == "seeded":
+            seed = derive(self.seed, "features")
+            return video_model(model, len(spec.classes), spec.frames, spec.height, seed, self.train.device)
+        recipe = recipe_of(self.table, model, self.precision, None)
+        recipe = dataclasses.replace(recipe, batch=selection.batch, protocol=STRICT)
+        return Teacher(self.folder, self.train, recipe, selection.epochs, self.seed).network(watch)
 
     def _teacher(self, recipe: Recipe) -> Teacher:
         return Teacher(self.folder, self.train, *teaching(self.table, recipe), self.seed)

@@ -9,13 +9,18 @@ import dataclasses
 import time
 from collections.abc import Iterator
 
+import torch
+
 from engine.data.batches import RealClips
 from engine.evaluation import Recipe, Subject, Trial, TrialCache, result
 from engine.events import Evaluated, NetworkTrained, Progress, ResultReady, StageFinished, StageStarted
+from engine.models import Network
 from engine.pace import NetworkPace
 from engine.runs.files import write_json
+from engine.seeds import generator
 from engine.selection import coreset, select_coreset
 from engine.synthetic import Coreset, LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
+from engine.synthetic.compressed import Storage, Stored, compressed_clips, encode_set
 from engine.work import Work
 
 
@@ -126,7 +131,7 @@ def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
     def drawn(k: int) -> Coreset:
         return coreset(train, select_coreset(train, "random", ipc, seed, number=k))
 
-    return dataclasses.replace(of_set("random", drawn(0), "uint8"), data=drawn)
+    return dataclasses.replace(of_set("random", drawn(0), "uint8"), data=drawn, drawn=True)
 
 
 def full_data(train: RealClips) -> Subject:
@@ -134,3 +139,61 @@ def full_data(train: RealClips) -> Subject:
     spec = train.spec
     values = len(train) * spec.frames * spec.height * spec.width * 3
     return Subject("full", lambda k: train, None, values, values, "uint8")
+
+
+def as_stored(subject: Subject, how: Storage, networks: int) -> Subject:
+    """``subject`` as it comes out of a file that stores it as ``how``; its bytes are those of the (largest) file."""
+
+    def encoded(k: int) -> Stored:
+        synthetic = subject.data(k)
+        assert isinstance(synthetic, SyntheticSet)
+        return encode_set(synthetic, how)
+
+    files = {k: encoded(k) for k in range(networks)} if subject.drawn else {0: encoded(0)}
+    first = subject.data(0)
+    return dataclasses.replace(
+        subject,
+        data=lambda k: files[k if subject.drawn else 0].decode(first.device),
+        nbytes=max(len(stored.blob) for stored in files.values()),
+        precision=how.precision or "codec",
+        storage=str(how),
+    )
+
+
+def compressed_real(
+    train: RealClips,
+    budget: int,
+    how: Storage,
+    seed: int,
+    networks: int,
+    network: Network | None,
+    precision: torch.dtype,
+) -> Subject:
+    """The honest rival: as many real clips of each class as ``budget`` bytes hold, stored as ``how``.
+
+    Random ones, drawn anew for each network, or with a ``network`` those that herding takes first by its features.
+    Raises DataError if not one clip of each class fits.
+    """
+
+    def filled(k: int) -> tuple[Stored, Coreset]:
+        order = [
+            train.pick(label, train.available(label), generator(seed, "compressed-random", k, label))
+            for label in range(len(train.spec.classes))
+        ]
+        if network is not None:
+            most = max(len(own) for own in order)
+            order = list(select_coreset(train, "herding", most, seed, network, precision))
+        return compressed_clips(train, budget, order, how)
+
+    sets = {k: filled(k) for k in range(1 if network is not None else networks)}
+    _, first = sets[0]
+    return Subject(
+        "compressed-random" if network is None else "compressed-herding",
+        lambda k: sets[k if network is None else 0][1],
+        first.ipc,
+        max(len(stored.blob) for stored, _ in sets.values()),
+        first.stored_values,
+        "codec",
+        storage=str(how),
+        drawn=network is None,
+    )

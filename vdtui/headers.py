@@ -1,7 +1,7 @@
-"""`python -m vdtui.headers TABLE FILE.h5...`: what clips files are, and whether a preset's data table takes them.
+"""`python -m vdtui.headers PRESET FILE.h5...`: what clips files are, and whether a preset takes them.
 
 For the dashboard, which reads no HDF5 itself: a damaged file, or a library that fails on one, costs it a message.
-Prints one JSON list: for each file its facts, or under ``problem`` why it will not do.
+PRESET is all of its values as JSON. Prints one JSON list: for each file its facts, or under ``problem`` why it will not do.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.config.schema import DatasetTable
+from engine.config import Preset
 from engine.data.check import open_checked
 from engine.data.store import ClipStore
 from engine.errors import VdtuiError
 
 
-def facts(path: Path, wanted: DatasetTable) -> dict[str, Any]:
+def facts(path: Path, wanted: Preset) -> dict[str, Any]:
     """The header of the clips file ``path``; ``problem`` is empty if ``wanted`` takes it."""
     found: dict[str, Any] = {"path": str(path), "problem": ""}
     try:
@@ -40,7 +40,7 @@ def facts(path: Path, wanted: DatasetTable) -> dict[str, Any]:
 
 def main() -> int:
     """The process's entry point."""
-    wanted = DatasetTable.model_validate(json.loads(sys.argv[1]))
+    wanted = Preset.model_validate(json.loads(sys.argv[1]))
     print(json.dumps([facts(Path(name), wanted) for name in sys.argv[2:]]))  # noqa: T201
     return 0
 

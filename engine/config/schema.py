@@ -269,7 +269,9 @@ class Preset(_Table):
             raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
         if table.objective == "mtt" and self.evaluation.models[0] in WITH_BUFFERS:
             model = self.evaluation.models[0]
-            raise ValueError(f"dynamic.objective = mtt cannot follow {model}, whose state is more than weights; name another first")
+            raise ValueError(
+                f"dynamic.objective = mtt cannot follow {model}, whose state is more than weights; name another first"
+            )
         if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
             raise ValueError("experts.epochs ends before dynamic.mtt.max_start_epoch + expert_epochs - 1")
         return self

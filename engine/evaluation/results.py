@@ -27,6 +27,8 @@ class Subject:
     step: int | None = None
     step_size: float | None = None
     """The learning rate that was learned with the set."""
+    drawn: bool = False
+    """Whether each network gets another draw."""
     storage: str | None = None
     """How it is stored where that is not plain numbers, such as ``h264-23``."""
 

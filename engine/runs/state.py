@@ -246,7 +246,8 @@ class RunState:
 
     def _on_result_ready(self, record: dict[str, Any], time: float) -> None:
         result = dict(record["result"])
-        self.results = [old for old in self.results if old.get("what") != result.get("what")] + [result]
+        same = (result.get("what"), result.get("model"))
+        self.results = [old for old in self.results if (old.get("what"), old.get("model")) != same] + [result]
 
     def _on_checkpoint_saved(self, record: dict[str, Any], time: float) -> None:
         self._say(time, f"checkpoint: {record['stage']} step {record['step']}")

@@ -2,6 +2,16 @@
 
 from engine.data.spec import ClipSpec
 from engine.synthetic.base import PRECISIONS, Draw, SyntheticSet
+from engine.synthetic.compressed import (
+    Candidate,
+    Storage,
+    Stored,
+    compressed_clips,
+    decode_set,
+    encode_set,
+    equal_bytes,
+    rival_codecs,
+)
 from engine.synthetic.files import LoadedSet, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
 from engine.synthetic.pixels import Coreset, Pixels
 from engine.synthetic.static_dynamic import StaticDynamic, fit_dynamic, residual_dynamic
@@ -11,6 +21,7 @@ from engine.synthetic.temporal import INTERPOLATIONS, Temporal
 __all__ = [
     "INTERPOLATIONS",
     "PRECISIONS",
+    "Candidate",
     "ClipSpec",
     "Coreset",
     "Draw",
@@ -20,12 +31,19 @@ __all__ = [
     "StaticDynamic",
     "StaticImages",
     "StillVideo",
+    "Storage",
+    "Stored",
     "SyntheticSet",
     "Temporal",
+    "compressed_clips",
+    "decode_set",
+    "encode_set",
+    "equal_bytes",
     "fit_dynamic",
     "load_set",
     "load_synthetic",
     "residual_dynamic",
+    "rival_codecs",
     "save_synthetic",
     "to_bytes",
 ]

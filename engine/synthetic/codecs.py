@@ -117,10 +117,11 @@ class H264(Codec):
 
     def _encode(self, frames: Frames) -> list[bytes]:
         frames = _even(frames)
-        context = self._encoder(frames.shape[1], frames.shape[2], "gray" if frames.shape[3] == 1 else "yuv420p")
+        pix_fmt = "gray" if frames.shape[3] == 1 else "yuv420p"
+        context = self._encoder(frames.shape[1], frames.shape[2], pix_fmt)
         packets = []
         for number, plane in enumerate(_planes(frames)):
-            picture = av.VideoFrame.from_ndarray(plane, format=context.pix_fmt)
+            picture = av.VideoFrame.from_ndarray(plane, format=pix_fmt)
             picture.pts, picture.time_base = number, context.time_base
             picture.color_range, picture.colorspace = _FULL_RANGE, _BT601
             packets += context.encode(picture)
@@ -148,6 +149,10 @@ class H264(Codec):
         # The decoder shows gray streams in colour, with a chroma that says nothing.
         shown = planes[:, : even[0], :, None] if channels == 1 else _colours(planes, *even)
         return np.ascontiguousarray(shown[:, :height, :width])
+
+
+_DAMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
+"""What Pillow raises for damaged pictures; RuntimeError is AVIF's."""
 
 
 class _Stills(Codec):
@@ -181,7 +186,7 @@ class _Stills(Codec):
                 if picture.size != (shape[1], shape[0]):  # before a pixel is decoded: a bomb stays closed
                     raise DamagedStreamError(f"a picture of {picture.size} pixels")
                 pixels = np.asarray(picture.convert("L" if shape[2] == 1 else "RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except _DAMAGE as error:
             raise DamagedStreamError(f"a picture that cannot be decoded: {error}") from error
         return pixels.reshape(shape)
 
@@ -234,8 +239,8 @@ def resized(frames: Frames, size: tuple[int, int]) -> Frames:
     if frames.shape[1:3] == tuple(size):
         return frames
     planes = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).to(torch.float32)
-    smaller = size[0] < frames.shape[1] or size[1] < frames.shape[2]
-    scaled = interpolate(planes, tuple(size), mode="bicubic", align_corners=False, antialias=smaller)
+    # Without `antialias` torch's cubic is another one (a = -0.75 for Keys' -0.5), which bends straight ramps.
+    scaled = interpolate(planes, tuple(size), mode="bicubic", align_corners=False, antialias=True)
     return _bytes(scaled).permute(0, 2, 3, 1).contiguous().numpy()
 
 

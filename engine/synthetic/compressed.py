@@ -12,6 +12,7 @@ before it went through its codec, the comparison at equal bytes would be between
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import zlib
@@ -113,11 +114,9 @@ def encode_set(synthetic: SyntheticSet, how: Storage | str) -> Stored:
     """
     how = Storage.parse(how) if isinstance(how, str) else how
     memories = {name: tensor.cpu() for name, tensor in synthetic.tensors().items() if is_memory(name)}
-    if how.stills != how.clips and set(memories) != {"static", "dynamic"}:
-        problem = (
-            f"{how} stores stills and clips, but a set of kind {synthetic.kind} has one memory: {list(memories)[0]}."
-        )
-        raise UsageError(problem, f"Choose {how.of(list(memories)[0])}.")
+    if how.stills != how.clips and len(memories) == 1:
+        problem = f"{how} stores stills and clips, but a set of kind {synthetic.kind} has only one of them."
+        raise UsageError(problem, f"Choose {how.of(next(iter(memories)))}.")
     if how.precision is not None:
         return Stored(files.to_bytes(synthetic, files.Provenance(), how.precision), how)
     stored = {name: tensor.cpu() for name, tensor in synthetic.tensors().items() if not is_memory(name)}
@@ -189,13 +188,16 @@ def _description(
 
 
 def _file(stored: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-    return files.ordered(save(stored, metadata | {"check": _checksum(stored)}))
+    return files.ordered(save(stored, metadata | {"check": _checksum(stored, metadata)}))
 
 
-def _checksum(stored: Mapping[str, torch.Tensor]) -> str:
-    check = 0
-    for name in sorted(stored):
-        check = zlib.crc32(stored[name].contiguous().numpy().tobytes(), zlib.crc32(name.encode(), check))
+def _checksum(stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """CRC-32 of all that the file says but itself."""
+    described = sorted((name, text) for name, text in metadata.items() if name != "check")
+    check = zlib.crc32(json.dumps(described).encode())
+    for name, tensor in sorted(stored.items()):
+        check = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), check)
+        check = zlib.crc32(tensor.contiguous().numpy().tobytes(), check)
     return f"{check:08x}"
 
 
@@ -219,7 +221,7 @@ def _opened(blob: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 def _packed(name: str, streams: Sequence[Sequence[list[bytes]]]) -> dict[str, torch.Tensor]:
     """The tensors that hold ``streams[class][n]``, the streams of a memory."""
-    start = os.path.commonprefix([stream for own in streams for item in own for stream in item])
+    start = _shared_start([stream for own in streams for item in own for stream in item])
     rests: list[bytes] = []
     lengths = []
     for own in streams:
@@ -231,13 +233,23 @@ def _packed(name: str, streams: Sequence[Sequence[list[bytes]]]) -> dict[str, to
     return {f"{name}.streams": content, f"{name}.lengths": torch.tensor(lengths, dtype=torch.int32)}
 
 
+def _shared_start(streams: Sequence[bytes]) -> bytes:
+    """The longest start that all of ``streams`` have."""
+    first, last = min(streams), max(streams)  # whatever lies between them begins as both do
+    differ = (i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: next(differ, len(first))]
+
+
 def _distinct(own: Sequence[list[bytes]]) -> int:
     """After how many the same come again, in the same order: a class with few clips repeats its own."""
     return next(n for n in range(1, len(own) + 1) if all(own[i] == own[i % n] for i in range(n, len(own))))
 
 
-def _unpacked(name: str, stored: Mapping[str, torch.Tensor], classes: int) -> list[list[list[bytes]]]:
-    """The inverse of ``_packed``. Raises KeyError or ValueError for tensors that it does not give."""
+def _unpacked(name: str, stored: Mapping[str, torch.Tensor], classes: int) -> tuple[list[list[list[bytes]]], int]:
+    """The streams of each class without their repeats, and how many it has with them: the inverse of ``_packed``.
+
+    Raises KeyError or ValueError for tensors that it does not give.
+    """
     content, lengths = stored[f"{name}.streams"], stored[f"{name}.lengths"]
     _require(content.dtype == torch.uint8 and content.dim() == 1, "streams")
     _require(lengths.dtype == torch.int32 and lengths.dim() == 3 and len(lengths) == classes > 0, "lengths")
@@ -253,11 +265,11 @@ def _unpacked(name: str, stored: Mapping[str, torch.Tensor], classes: int) -> li
             if -1 in item:
                 break
             ends = np.cumsum([at, *item]).tolist()
-            items.append([start + raw[begin:end] for begin, end in zip(ends, ends[1:], strict=False)])
+            items.append([start + raw[begin:end] for begin, end in itertools.pairwise(ends)])
             at = ends[-1]
         _require(bool(items) and all(set(item) == {-1} for item in own[len(items) :]), "repeats")
-        result.append([items[i % len(items)] for i in range(len(own))])
-    return result
+        result.append(items)
+    return result, lengths.shape[1]
 
 
 def _to_frames(synthetic: SyntheticSet, memory: torch.Tensor) -> tuple[np.ndarray, torch.Tensor | None]:
@@ -297,7 +309,7 @@ def _scale(spec: ClipSpec, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _decoded(stored: dict[str, torch.Tensor], metadata: Mapping[str, str], size: int) -> dict[str, torch.Tensor]:
     """The tensors of the set file that ``to_bytes`` gives at float32, decoded. Raises what ``_DAMAGE`` lists."""
-    _require(metadata["check"] == _checksum(stored), "checksum")
+    _require(metadata["check"] == _checksum(stored, metadata), "checksum")
     how = _storage(metadata["storage"])
     kind, classes = metadata["kind"], len(json.loads(metadata["classes"]))
     result = {name: tensor for name, tensor in stored.items() if not is_memory(name)}
@@ -331,16 +343,15 @@ def _memory(
     frames, height, width = shape = json.loads(metadata[f"{name}.shape"])
     channels = 1 if name == "dynamic" else 3
     _require(all(type(number) is int and 1 <= number <= _MOST_SIDE for number in shape), "shape")
-    streams = _unpacked(name, stored, len(json.loads(metadata["classes"])))
-    clips = sum(len(own) for own in streams)
-    _require(clips * frames * height * width * channels <= _MOST_PER_BYTE * size, "shape")
+    streams, number = _unpacked(name, stored, len(json.loads(metadata["classes"])))
+    _require(len(streams) * number * frames * height * width * channels <= _MOST_PER_BYTE * size, "shape")
     _require(name != "static" or frames == 1, "frames")
     ranges = None if metadata["kind"] == Coreset.kind else stored[f"{name}.range"]
-    fits = ranges is None or (ranges.dtype == torch.float32 and ranges.shape == (len(streams), len(streams[0]), 2))
+    fits = ranges is None or (ranges.dtype == torch.float32 and ranges.shape == (len(streams), number, 2))
     _require(fits, "range")
     spec = ClipSpec((), frames, height, width, *(tuple(json.loads(metadata[part])) for part in ("mean", "std")))
-    shown = [[codec.decode(item, (frames, height, width, channels)) for item in own] for own in streams]
-    return _to_memory(np.stack([np.stack(own) for own in shown]), ranges, spec)
+    shown = [np.stack([codec.decode(item, (frames, height, width, channels)) for item in own]) for own in streams]
+    return _to_memory(np.stack([own[np.arange(number) % len(own)] for own in shown]), ranges, spec)
 
 
 # Real clips in as many bytes as a set.
@@ -443,9 +454,7 @@ def _fill(
     assert len(order) == len(real.spec.classes), len(order)
     for name, own in zip(real.spec.classes, order, strict=True):
         if not len(own):
-            raise DataError(
-                f"The class {one_line(name)} has no clips.", "Choose a split that has clips of all classes."
-            )
+            raise DataError(f"The class {one_line(name)} has no clips.", "Choose a split with clips of all classes.")
     streams: list[list[list[bytes]]] = [[] for _ in order]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # coders let go of the interpreter
         for number in range(max(len(own) for own in order)):
@@ -472,7 +481,7 @@ def _once(own: torch.Tensor) -> torch.Tensor:
 def _least(streams: Sequence[Sequence[list[bytes]]]) -> int:
     """Bytes that a file with these streams has at the least: without its header, and all that they share left out."""
     every = [stream for own in streams for item in own for stream in item]
-    return sum(map(len, every)) - (len(every) - 1) * len(os.path.commonprefix(every)) + 4 * len(every)
+    return sum(map(len, every)) - (len(every) - 1) * len(_shared_start(every)) + 4 * len(every)
 
 
 def _clips_file(spec: ClipSpec, codec: Codec, streams: Sequence[Sequence[list[bytes]]], number: int) -> bytes:

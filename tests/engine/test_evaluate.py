@@ -13,15 +13,15 @@ from engine.api import run_distillation
 from engine.config import load_preset
 from engine.data.store import ClipStore
 from engine.errors import DataError, PresetError, UsageError
-from engine.evaluate import evaluate, find_source
+from engine.evaluate import Questions, evaluate, find_source
 from engine.evaluation import trials
 from engine.models import video_model
 from engine.runs import RunDirectory
 from engine.runs.files import read_json
 from engine.runs.results import results_of
 from engine.seeds import derive
-from engine.synthetic import Coreset, load_set, load_synthetic, save_synthetic
-from engine.synthetic.files import Provenance
+from engine.synthetic import Coreset, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
+from engine.synthetic.compressed import encode_set
 from tests.tiny_run import QUICK, make_clips
 
 CPU = torch.device("cpu")
@@ -99,7 +99,7 @@ def test_the_published_protocol_chooses_on_test_and_reports_what_it_chose_by(run
 def test_evaluate_repeats_the_run_s_own_numbers(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Same set, same recipe, same seeds: the very same accuracies; and again without training anything."""
     source = find_source("herding", runs, None, [])
-    own, random = evaluate(source, runs, ("random",))
+    own, random = evaluate(source, runs, Questions(("random",)))
     table = RunDirectory(runs / "herding").folded().results
     assert [own["top1"], random["top1"]] == [row["top1"] for row in table]
     assert own["confusion"] == table[0]["confusion"] and own["recipe"] == table[0]["recipe"]
@@ -107,7 +107,7 @@ def test_evaluate_repeats_the_run_s_own_numbers(runs: Path, monkeypatch: pytest.
     (again,) = evaluate(source, runs)
     assert again["top1"] == own["top1"]
     monkeypatch.undo()
-    (frozen,) = evaluate(source, runs, frames="frozen")
+    (frozen,) = evaluate(source, runs, Questions(frames="frozen"))
     assert frozen["recipe"]["frames"] == "frozen"
     later = results_of(RunDirectory(runs / "herding"))
     assert [row["what"] for row in later] == ["herding", "random", "herding"]
@@ -150,6 +150,22 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(runs: Path, cli
         with pytest.raises(DataError, match=what):
             next(evaluate(find_source(str(strange), tmp_path, clips, QUICK), tmp_path))
     with pytest.raises(UsageError, match="no static memory"):
-        next(evaluate(find_source("herding", runs, None, []), runs, ("static-only",)))
+        next(evaluate(find_source("herding", runs, None, []), runs, Questions(("static-only",))))
     with pytest.raises(UsageError, match="no rival random"):
-        next(evaluate(find_source("full", runs, None, []), runs, ("random",)))
+        next(evaluate(find_source("full", runs, None, []), runs, Questions(("random",))))
+
+
+def test_equal_bytes_is_counted_in_files(runs: Path, clips: Path) -> None:
+    """The honest rival: what is trained on was decoded from a file that is no larger than the set."""
+    changes = ["evaluation.repeats=2", "evaluation.epochs=1"]
+    source = find_source("published", runs, None, changes)
+    asked = Questions(
+        ("compressed-random", "compressed-herding"), storage=("uint8", "h264-28"), rival_storage="h264-35"
+    )
+    stored, coded, random, herded = evaluate(source, runs, asked)
+    whole = load_synthetic(RunDirectory(runs / "published").best)
+    assert stored["storage"] == "uint8" and stored["bytes"] == len(to_bytes(whole, Provenance(), "uint8"))
+    assert coded["storage"] == "h264-28" and coded["bytes"] == len(encode_set(whole, "h264-28").blob) < stored["bytes"]
+    assert (random["what"], herded["what"]) == ("compressed-random", "compressed-herding")
+    assert random["bytes"] <= whole.nbytes("float32") and random["storage"] == "h264-35"
+    assert random["ipc"] == herded["ipc"] == RunDirectory(runs / "published").meta()["data_clips"]["train"] // 2

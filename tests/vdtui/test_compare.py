@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_a_narrow_terminal_shows_what_matters(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     print_groups(grouped(read_sources(folder, ["a", "b"], lambda _: None))[:1])
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.split()[:1] == ["b"] and "62.0 +- 2.0" in line and "best" in line for line in lines)
     assert "Left out, for want of width: " in " ".join(lines) and "networks" in " ".join(lines)

@@ -33,8 +33,25 @@ def evaluate(
     repeats: Annotated[int | None, typer.Option(min=1, help="Networks of every row, each with its own seed.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the set.")] = None,
     rival: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Beside it: random, static-only, full; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Beside it: random, static-only, full, compressed-random, compressed-herding; repeatable.",
+        ),
     ] = None,
+    equal_bytes: Annotated[
+        bool,
+        typer.Option("--equal-bytes", help="Beside it: random and herded real clips, compressed into as many bytes."),
+    ] = False,
+    storage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOW", help="Judge the set as stored: float16, uint8, h264-23, jpeg-80+h264-28 ...; repeatable."
+        ),
+    ] = None,
+    rival_storage: Annotated[
+        str, typer.Option(metavar="HOW", help="How compressed real clips are stored: H.264 at a quality, @ a side.")
+    ] = "h264-28",
     frames: Annotated[
         str, typer.Option(help="Order of frames while training: as-is, shuffled, frozen or reversed.")
     ] = "as-is",
@@ -54,6 +71,8 @@ def evaluate(
 
     Example: vdtui evaluate demo --model r3d_18 --model convnet_gru --rival random
 
+    Example: vdtui evaluate demo --equal-bytes --storage uint8 --storage jpeg-80+h264-28
+
     Example: vdtui evaluate best.safetensors --data hmdb51.h5 --protocol vdsd --json
     """
     from engine.errors import UsageError
@@ -71,15 +90,17 @@ def evaluate(
 
     if frames not in FRAMES:
         raise UsageError(f"--frames {frames} is none of {', '.join(FRAMES)}.", "Choose one of them.")
-    for name in rival or []:
+    rivals = [*(rival or []), *(["compressed-random", "compressed-herding"] if equal_bytes else [])]
+    for name in rivals:
         if name not in engine.RIVALS:
             raise UsageError(f"--rival {name} is none of {', '.join(engine.RIVALS)}.", "Choose one of them.")
     folder = runs_folder(runs_dir)
+    asked = engine.Questions(tuple(dict.fromkeys(rivals)), frames, tuple(storage or ()), rival_storage)
     found = [engine.find_source(name, folder, data, overrides) for name in sources]
     results: list[dict[str, Any]] = []
     try:
         for source in found:
-            results += engine.evaluate(source, folder, tuple(rival or ()), frames, _progress())
+            results += engine.evaluate(source, folder, asked, _progress())
     except KeyboardInterrupt:
         note("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None

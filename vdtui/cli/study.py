@@ -224,7 +224,7 @@ def _evaluate(study: Study, order: str) -> None:
         for cell in study.cells:
             if _done(study.run_of(cell)):
                 source = engine.find_source(cell.name, study.folder, None, [])
-                for row in engine.evaluate(source, study.folder, frames=order):
+                for row in engine.evaluate(source, study.folder, engine.Questions(frames=order)):
                     note(f"{cell.name}, frames {order}: {100 * row['top1']['mean']:.1f} %")
     except KeyboardInterrupt:
         note("Interrupted; the same command goes on.")

@@ -20,7 +20,6 @@ from textual.widgets import Footer
 from vdtui.tui import words
 from vdtui.tui.clips import RealClips
 from vdtui.tui.previews import Panel, Preview, PreviewError, load_preview, panels_of, real_panel
-from vdtui.tui.screens.dialogs import HelpScreen
 from vdtui.tui.widgets.films import REPAINTS, Films
 from vdtui.tui.widgets.lines import Lines
 
@@ -29,22 +28,6 @@ Saved = tuple[str, int, str]
 LAPSE_SECONDS = 1.0
 VIDEO_RATE = 25
 """Frames a second of an ordinary video; the clips file does not say it."""
-KEYS = (
-    ("left right", "the class before, the next class"),
-    (", .", "an earlier, a later step (also down and up)"),
-    ("t", "play all steps: the memory as it forms"),
-    ("n", "the next clip of this class"),
-    ("r", "another real clip of this class"),
-    ("v", "one film alone, large"),
-    ("space", "play, pause"),
-    ("escape", "back to the run"),
-)
-NOTES = (
-    "A static memory is one picture, a dynamic memory its change over time",
-    "(orange above, blue below zero); the hallucinator makes a clip of them.",
-    "The newest step is followed until an earlier one is chosen.",
-    "Real speed is that of videos with 25 frames a second; fast clips are slowed.",
-)
 
 
 def frame_rate(interval: int) -> tuple[float, str]:
@@ -61,19 +44,26 @@ class GalleryScreen(Screen[None]):
     """Plays what ``previews`` names in ``folder``; ``follow`` tells it of new ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Class", key_display="←→"),
-        Binding("right", "turn(1)", show=False),
-        Binding("comma,down,left_square_bracket", "travel(-1)", "Step", key_display=",."),
-        Binding("full_stop,up,right_square_bracket", "travel(1)", show=False),
-        Binding("t", "lapse", "Steps"),
-        Binding("n", "next_clip", "Clip"),
-        Binding("r", "next_real", "Real clip", show=False),
-        Binding("v", "view", "View", show=False),
-        Binding("space", "play", "Play"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("escape,g", "app.pop_screen", "Back", key_display="esc"),
-        Binding("q", "app.leave", "Leave"),
+        Binding("left,h", "turn(-1)", "Class", key_display="←→", tooltip="the class before"),
+        Binding("right", "turn(1)", "Next class", show=False, tooltip="the next class"),
+        Binding("comma,down,left_square_bracket", "travel(-1)", "Step", key_display=",.", tooltip="an earlier step"),
+        Binding("full_stop,up,right_square_bracket", "travel(1)", "Later", show=False, tooltip="a later step"),
+        Binding("t", "lapse", "Steps", tooltip="play all steps: the memory as it forms"),
+        Binding("n", "next_clip", "Clip", tooltip="the next clip of this class"),
+        Binding("r", "next_real", "Real clip", show=False, tooltip="another real clip of this class"),
+        Binding("v", "view", "View", show=False, tooltip="one film alone, large"),
+        Binding("space", "play", "Play", tooltip="play, pause"),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
+        Binding("escape,g", "app.pop_screen", "Back", key_display="esc", tooltip="back to the run"),
+        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; the run goes on"),
     ]
+    HEADING = "gallery"
+    NOTES = (
+        "A static memory is one picture, a dynamic memory its change over time",
+        "(orange above, blue below zero); the hallucinator makes a clip of them.",
+        "The newest step is followed until an earlier one is chosen.",
+        "Real speed is that of videos with 25 frames a second; fast clips are slowed.",
+    )
 
     def __init__(
         self,
@@ -290,7 +280,3 @@ class GalleryScreen(Screen[None]):
         self._playing = not self._playing
         self.query_one(Films).playing = self._playing
         self._show_texts()
-
-    def action_help(self) -> None:
-        """The keys."""
-        self.app.push_screen(HelpScreen("gallery", KEYS, NOTES))

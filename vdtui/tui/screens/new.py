@@ -484,7 +484,7 @@ class NewRunScreen(Screen[None]):
         """Ask what the clips files at ``paths`` and in the field are, and whether the preset takes them."""
         typed = self.form.text("dataset.path").strip()
         names = list(dict.fromkeys([*([typed] if typed else []), *map(str, paths)]))
-        answer = await asyncio.to_thread(ask_headers, names, self._table())
+        answer = await asyncio.to_thread(ask_headers, names, self.preset or self.form.base)
         self.files = {found["path"]: found for found in answer}
         fitting = [name for name in names if not self.files[name]["problem"]]
         if not typed and fitting and self.form.text("dataset.layout") != DEMO:
@@ -620,12 +620,11 @@ def found_files(runs_folder: Path) -> list[Path]:
     return list(found.values())[:MOST_FILES]
 
 
-def ask_headers(names: Sequence[str], table: DatasetTable) -> list[dict[str, Any]]:
+def ask_headers(names: Sequence[str], preset: Preset) -> list[dict[str, Any]]:
     """What each file is and why it will not do, asked of a process of its own; call it in a thread."""
     if not names:
         return []
-    wanted = json.dumps(table.model_dump())
-    done = run_module("vdtui.headers", wanted, *names, patience=PATIENCE_SECONDS)
+    done = run_module("vdtui.headers", json.dumps(preset.tables()), *names, patience=PATIENCE_SECONDS)
     try:
         answer = json.loads(done.out)
         return [{**found, "problem": str(found["problem"])} for found in answer]
@@ -649,7 +648,7 @@ def start(form: Form, preset: Preset, folder: Path, name: str) -> RunDirectory:
         problem = f"The preset {form.name} needs data: a clips file."
         raise PresetError(problem, f"Make one with `{prepare_command(preset.dataset)}`, and name it under data.")
     if path is not None:
-        found = ask_headers([path], preset.dataset)[0]
+        found = ask_headers([path], preset)[0]
         if found["problem"]:
             raise DataError(found["problem"], "")
     made = new_run(preset, path, folder, name, name, forms.command(form, name))

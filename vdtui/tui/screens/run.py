@@ -22,7 +22,7 @@ from engine.errors import VdtuiError
 from engine.runs import ENDED, RunDirectory
 from engine.runs.state import Accuracy
 from vdtui.tui import words
-from vdtui.tui.screens.dialogs import ConfirmStop, HelpScreen
+from vdtui.tui.screens.dialogs import ConfirmStop
 from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunSnapshot, RunWatcher
 from vdtui.tui.widgets.classes import Classes
@@ -42,59 +42,43 @@ COMPACT_ORDER = (LossCurve, AccuracyCurve, Log, Results, Classes, Figures)
 """The panels from left to right and from top to bottom; with little room, log and results share a place."""
 REFERENCES = {"full": ("full data", "warning"), "random": ("random coreset", "secondary")}
 """Results that stand as lines in the accuracy plot: what they are called there, and their colours."""
-KEYS = (
-    ("space", "pause the run, and let it go on"),
-    ("s", "stop the run (asks first); its state is saved"),
-    ("g", "gallery: the synthetic clips of a class"),
-    ("d", "data: what is in the clips file, and real clips"),
-    ("l", "logarithmic or linear scale"),
-    ("m", "smooth the curve: off, 0.9, 0.99"),
-    ("+ -", "fewer or more of the last steps (also the mouse wheel)"),
-    ("left right", "earlier and later steps"),
-    ("f", "other figures: step size, gradients, ranges, device"),
-    ("tab", "the curve of the next stage; 1 static, 2 dynamic"),
-    ("e", "evaluate now; the choice of the best step ignores it"),
-    ("k", "save a checkpoint now"),
-    ("p", "accuracy of each class, or the results"),
-    ("v", "results or log, where both do not fit"),
-    ("/", "search the log; escape shows all of it again"),
-    ("up down", "scroll the log"),
-    ("escape", "back to all runs"),
-    ("q", "leave the dashboard; the run goes on"),
-)
-NOTES = (
-    "The bright line is the mean of the loss, the dark one its whole range, or the raw loss.",
-    "Validation chooses the best step; results are on videos not seen before.",
-)
 
 
 class RunScreen(LiveScreen):
     """Shows ``run`` as it is on the disk; ``clock`` gives Unix seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "pause", "Pause/go on"),
-        Binding("s", "stop", "Stop"),
-        Binding("g", "gallery", "Gallery"),
-        Binding("d", "data", "Data", show=False),
-        Binding("f", "figures", "Figures"),
-        Binding("p", "classes", "Classes", show=False),
-        Binding("e", "once('evaluate')", "Evaluate", show=False),
-        Binding("k", "once('checkpoint')", "Checkpoint", show=False),
-        Binding("slash", "search", "Search", key_display="/", show=False),
-        Binding("l", "scale", show=False),
-        Binding("m", "smooth", show=False),
-        Binding("plus,equals_sign", "zoom(True)", show=False),
-        Binding("minus", "zoom(False)", show=False),
-        Binding("left", "move(False)", show=False),
-        Binding("right", "move(True)", show=False),
-        Binding("tab", "stage", "Loss of", show=False),
-        Binding("1", "stage('static')", show=False),
-        Binding("2", "stage('dynamic')", show=False),
-        Binding("v", "view", "View", show=False),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("escape", "back", "Runs", key_display="esc"),
-        Binding("q", "app.leave", "Leave"),
+        Binding("space", "pause", "Pause/go on", tooltip="pause the run, and let it go on"),
+        Binding("s", "stop", "Stop", tooltip="stop the run (asks first); its state is saved"),
+        Binding("g", "gallery", "Gallery", tooltip="gallery: the synthetic clips of a class"),
+        Binding("d", "data", "Data", show=False, tooltip="data: what is in the clips file, and real clips"),
+        Binding("e", "once('evaluate')", "Evaluate", show=False, tooltip="evaluate now; the choice ignores it"),
+        Binding("k", "once('checkpoint')", "Checkpoint", show=False, tooltip="save a checkpoint now"),
+        Binding("f", "figures", "Figures", tooltip="other curves: step size, gradients, ranges, device"),
+        Binding("tab", "stage", "Stage", show=False, tooltip="the curve of the next stage"),
+        Binding("1", "stage('static')", "Static", show=False, tooltip="the curve of the static stage"),
+        Binding("2", "stage('dynamic')", "Dynamic", show=False, tooltip="the curve of the dynamic stage"),
+        Binding("l", "scale", "Scale", show=False, tooltip="logarithmic or linear scale"),
+        Binding("m", "smooth", "Smooth", show=False, tooltip="smooth the curve: off, 0.9, 0.99"),
+        Binding("plus,equals_sign", "zoom(True)", "Zoom in", show=False, tooltip="fewer of the last steps (or wheel)"),
+        Binding("minus", "zoom(False)", "Zoom out", show=False, tooltip="more steps (or wheel)"),
+        Binding("left", "move(False)", "Earlier", show=False, tooltip="earlier steps"),
+        Binding("right", "move(True)", "Later", show=False, tooltip="later steps"),
+        Binding("p", "classes", "Classes", show=False, tooltip="accuracy of each class, or the results"),
+        Binding("v", "view", "View", show=False, tooltip="results or log, where both do not fit"),
+        Binding(
+            "slash", "search", "Search", key_display="/", show=False, tooltip="search the log; esc shows all of it"
+        ),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
+        Binding("escape", "back", "Runs", key_display="esc", tooltip="back to all runs"),
+        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; the run goes on"),
     ]
+    HEADING = "run"
+    NOTES = (
+        "The bright line is the mean of the loss, the dark one its whole range, or the raw loss.",
+        "Validation chooses the best step; results are on videos not seen before.",
+        "Published numbers are the paper's; nobody has checked them.",
+    )
     AUTO_FOCUS = "Log"
 
     def __init__(self, run: RunDirectory, clock: Callable[[], float] = time.time) -> None:
@@ -371,10 +355,6 @@ class RunScreen(LiveScreen):
         previews = self.snapshot.previews if self.snapshot else ()
         interval = frame_interval(self.run)
         self.app.push_screen(GalleryScreen(self.run.previews, previews, real=self._real, interval=interval))
-
-    def action_help(self) -> None:
-        """The keys."""
-        self.app.push_screen(HelpScreen("run", KEYS, NOTES))
 
 
 def accuracy_points(run: RunSnapshot) -> tuple[Accuracy, ...]:

@@ -106,7 +106,8 @@ class RunsScreen(LiveScreen):
         self._cells: dict[str, list[Text]] = {}
         self._shown_rows: dict[str, tuple[RunRow, str, bool]] = {}
         self._rows: dict[str, RunRow] = {}
-        self._columns_shown: tuple[object, ...] = ()
+        self._columns_shown: list[tuple[str, int]] = []
+        self._heads_shown: list[Text] = []
 
     def compose(self) -> ComposeResult:
         """Title, table or friendly words, details of the chosen run, keys."""
@@ -140,7 +141,6 @@ class RunsScreen(LiveScreen):
 
     def recolour(self) -> None:
         """Fill the table anew, with the columns for this width and the colours of this theme."""
-        self._cells.clear()
         self._shown_rows.clear()
         self.call_after_refresh(self._show)
 
@@ -162,12 +162,7 @@ class RunsScreen(LiveScreen):
         now = self._clock()
         self._rows = {str(row.path): row for row in rows}
         cells = {key: self._cached_cells(row, now) for key, row in self._rows.items()}
-        columns = (*self._columns(), self.order, self.turned)
-        if list(cells) == list(self._cells) and columns == self._columns_shown:
-            self._update(table, cells)
-        else:
-            self._refill(table, cells, columns != self._columns_shown)
-        self._cells, self._columns_shown = cells, columns
+        self._arrange(table, cells)
         self._show_details()
 
     def _wanted(self, row: RunRow) -> bool:
@@ -229,10 +224,10 @@ class RunsScreen(LiveScreen):
     def _cached_cells(self, row: RunRow, now: float) -> list[Text]:
         """The cells as they were, if nothing in them changed: with hundreds of runs most do not."""
         key, shown = str(row.path), (row, words.age(now - row.created), row.path in self.marked)
-        if self._shown_rows.get(key) != shown or key not in self._cells:
-            self._shown_rows[key] = shown
-            return self._row_cells(row, now)
-        return self._cells[key]
+        if self._shown_rows.get(key) == shown and key in self._cells:
+            return self._cells[key]
+        self._shown_rows[key] = shown
+        return self._row_cells(row, now)
 
     def _row_cells(self, row: RunRow, now: float) -> list[Text]:
         colours = self.app.theme_variables
@@ -256,19 +251,43 @@ class RunsScreen(LiveScreen):
     def _state_of(self, row: RunRow) -> str:
         return "silent" if row.silent is not None else row.state
 
-    def _refill(self, table: DataTable[Text], cells: dict[str, list[Text]], columns: bool) -> None:
-        chosen = self._chosen_key()
-        table.clear(columns=columns)
-        if columns:
-            sign = "▲" if self.turned != (self.order in ("age", "name", "state")) else "▼"
-            for name, width in self._columns():
-                head = "" if name == "mark" else "done" if name == "progress" and width < 8 else name
-                head = f"{head[: width - 2]} {sign}" if name == self.order else head
-                table.add_column(Text(head.rjust(width) if name in RIGHT else head), width=width, key=name)
+    def _arrange(self, table: DataTable[Text], cells: dict[str, list[Text]]) -> None:
+        """Bring the table to ``cells`` with as little as possible: to add hundreds of rows takes a while."""
+        chosen, columns = self._chosen_key(), self._columns()
+        if columns != self._columns_shown or cells.keys() != self._cells.keys():
+            self._refill(table, cells, columns)
+            moved = True
+        else:
+            self._update(table, cells)
+            moved = list(cells) != list(self._cells)
+        heads = self._heads()
+        if heads != self._heads_shown or moved:
+            for column, head in zip(table.ordered_columns, heads, strict=True):
+                column.label = head
+            places = {id(row[0]): place for place, row in enumerate(cells.values())}
+            table.sort(key=lambda row: places[id(row[0])])
+            if chosen in cells:
+                table.move_cursor(row=list(cells).index(chosen), animate=False)
+        self._cells, self._columns_shown, self._heads_shown = cells, columns, heads
+
+    def _refill(self, table: DataTable[Text], cells: dict[str, list[Text]], columns: list[tuple[str, int]]) -> None:
+        other = columns != self._columns_shown
+        table.clear(columns=other)
+        if other:
+            for name, width in columns:
+                table.add_column(Text(), width=width, key=name)
         for key, row in cells.items():
             table.add_row(*row, key=key)
-        if chosen in cells:
-            table.move_cursor(row=list(cells).index(chosen), animate=False)
+
+    def _heads(self) -> list[Text]:
+        """The heads of the columns, with a sign at the one that is sorted by."""
+        sign = "▲" if self.turned != (self.order in ("age", "name", "state")) else "▼"
+        heads = []
+        for name, width in self._columns():
+            head = "" if name == "mark" else "done" if name == "progress" and width < 8 else name
+            head = f"{head[: width - 2]} {sign}" if name == self.order else head
+            heads.append(Text(head.rjust(width) if name in RIGHT else head))
+        return heads
 
     def _update(self, table: DataTable[Text], cells: dict[str, list[Text]]) -> None:
         names = [name for name, _ in self._columns()]
@@ -276,9 +295,11 @@ class RunsScreen(LiveScreen):
             old = self._cells[key]
             if row is old:
                 continue
-            for name, before, after in zip(names, old, row, strict=True):
+            for column, (name, before, after) in enumerate(zip(names, old, row, strict=True)):
                 if before != after or before.style != after.style:
                     table.update_cell(key, name, after)
+                else:
+                    row[column] = before  # the very object that the table has: rows are found again by it
 
     def _chosen_key(self) -> str | None:
         table = self.query_one(DataTable)

@@ -1,0 +1,445 @@
+"""Sets in compressed files: what a user loses here is a fair comparison, or a set that only exists in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+from engine.data.batches import RealClips
+from engine.errors import DataError, UsageError
+from engine.synthetic import (
+    Coreset,
+    Pixels,
+    Provenance,
+    StaticDynamic,
+    StaticImages,
+    StillVideo,
+    SyntheticSet,
+    Temporal,
+    compressed,
+    load_synthetic,
+    to_bytes,
+)
+from engine.synthetic.codecs import H264, Codec
+from engine.synthetic.compressed import (
+    Storage,
+    compressed_clips,
+    decode_set,
+    encode_set,
+    equal_bytes,
+    rival_codecs,
+)
+from tests.tiny import make_real, make_spec, make_static_dynamic, normalised
+
+SPEC = make_spec(("a", "Bär"), 4, 16, 18)
+
+
+def sets() -> dict[str, SyntheticSet]:
+    """One of every kind, and with what else may be stored."""
+    rng = torch.Generator().manual_seed(0)
+    less = Temporal(4, 2, 1, "linear")
+
+    def smooth(*shape: int) -> torch.Tensor:
+        waves = torch.linspace(-3, 3, shape[-1]).sin() + torch.linspace(0, 4, shape[-2]).cos().unsqueeze(1)
+        return waves.expand(2, *shape) + torch.randn(2, *shape[:-2], 1, 1, generator=rng)
+
+    labels = torch.randn(2, 2, 2, generator=rng)
+    return {
+        "coreset": Coreset(SPEC, clips_of(make_real(SPEC, (2, 2)), [[0, 1], [0, 1]])),
+        "pixels": Pixels(SPEC, smooth(2, 4, 3, 16, 18), soft_labels=labels),
+        "pixels-temporal": Pixels(SPEC, smooth(1, 2, 3, 16, 18), temporal=less),
+        "still-video": StillVideo(SPEC, 2, smooth(4, 3, 16, 18), soft_labels=labels),
+        "static-images": StaticImages(SPEC, smooth(2, 3, 16, 18)),
+        "static-dynamic": make_static_dynamic(SPEC, 2, 2, 1),
+        "static-dynamic-all": make_static_dynamic(SPEC, 2, 1, 2, temporal=less, side=9, hallucinators=2, soft=True),
+    }
+
+
+def clips_of(real: RealClips, places: list[list[int]]) -> torch.Tensor:
+    chosen = torch.stack([real.of_class(label)[own] for label, own in enumerate(places)])
+    return real.clips(chosen.flatten()).unflatten(0, tuple(chosen.shape)).transpose(2, 3).contiguous()
+
+
+KINDS = sorted(sets())
+WAYS = ["float32", "float16", "uint8", "h264-10", "h264-30@8", "jpeg-80", "uint8+h264-20", "jpeg-80+h264-0"]
+
+
+@pytest.fixture(params=KINDS)
+def synthetic(request: pytest.FixtureRequest) -> SyntheticSet:
+    return sets()[request.param]
+
+
+def fitting(synthetic: SyntheticSet) -> list[str]:
+    """Ways for one memory, and for a static-dynamic set those for two as well."""
+    return [way for way in WAYS if "+" not in way or isinstance(synthetic, StaticDynamic)]
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [*WAYS, "h264-35@48", "float16+h264-30"])
+def test_a_storage_is_named_as_it_is_parsed(text: str) -> None:
+    """The name in a table makes the same file again."""
+    assert str(Storage.parse(text)) == text
+
+
+def test_stills_are_named_before_clips() -> None:
+    """Not the other way round: a still in H.264 and a clip in JPEGs take several times the bytes."""
+    how = Storage.parse("jpeg-80+h264-30")
+    assert str(how.of("static")) == "jpeg-80" and str(how.of("dynamic")) == "h264-30"
+
+
+@pytest.mark.parametrize("text", ["", "+", "mp4", "h264", "jpeg-800", "h264-23+", "uint8+uint8+uint8", "bad\x1b[31m\n"])
+def test_nonsense_is_refused_with_a_hint(text: str) -> None:
+    """One plain line that says what may be written."""
+    with pytest.raises(UsageError) as caught:
+        Storage.parse(text)
+    assert caught.value.hint and not {"\n", "\x1b"} & set(caught.value.problem + caught.value.hint)
+
+
+def test_two_ways_for_one_memory_are_refused() -> None:
+    """Of a coreset, the one for stills would be read by nobody."""
+    with pytest.raises(UsageError, match="only one"):
+        encode_set(sets()["coreset"], "jpeg-80+h264-23")
+
+
+# --- sets come back --------------------------------------------------------------------------------------------------
+
+
+def test_every_set_comes_back_as_what_it_was(synthetic: SyntheticSet) -> None:
+    """Kind, classes, pairing, time, labels and hallucinators are exact; memories keep their shape, and train."""
+    for way in fitting(synthetic):
+        back = encode_set(synthetic, way).decode()
+        assert (back.kind, back.spec, back.ipc, back.variants) == (
+            synthetic.kind,
+            synthetic.spec,
+            synthetic.ipc,
+            synthetic.variants,
+        )
+        assert back.temporal == synthetic.temporal
+        ours, theirs = synthetic.tensors(), back.tensors()
+        assert {name: tensor.shape for name, tensor in ours.items()} == {
+            n: tensor.shape for n, tensor in theirs.items()
+        }
+        assert all(tensor.dtype == torch.float32 for tensor in theirs.values())
+        exact = [name for name in ours if name not in ("static", "dynamic", "pixels")]
+        assert all(torch.equal(ours[name], theirs[name]) for name in exact)
+        clips, targets = back.expand()
+        assert clips.shape == synthetic.expand()[0].shape and len(targets) == len(clips)
+        drawn = back.sample(torch.Generator().manual_seed(1))[0]
+        weight = torch.ones(drawn[0].numel(), 2, requires_grad=True)
+        torch.nn.functional.cross_entropy(drawn.flatten(1) @ weight, torch.zeros(len(drawn)).long()).backward()
+        assert weight.grad is not None and bool(weight.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "uint8"])
+def test_numbers_are_stored_in_the_set_file(tmp_path: Path, synthetic: SyntheticSet, precision: str) -> None:
+    """Byte for byte: a table's bytes at a precision are those of the file that `vdtui export` writes."""
+    stored = encode_set(synthetic, precision)
+    assert stored.blob == to_bytes(synthetic, Provenance(), precision)
+    (tmp_path / "s.safetensors").write_bytes(stored.blob)
+    loaded = load_synthetic(tmp_path / "s.safetensors").tensors()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in stored.decode().tensors().items())
+
+
+def test_learned_memories_keep_256_levels_each() -> None:
+    """Values beyond those of pixels survive: without loss in the codec, none is off by more than half of a level."""
+    synthetic = sets()["static-dynamic"]
+    back = encode_set(synthetic, "jpeg-80+h264-0").decode().tensors()["dynamic"].double()
+    memory = synthetic.tensors()["dynamic"].double()
+    for own, shown in zip(memory.flatten(0, 1), back.flatten(0, 1), strict=True):
+        level = (own.max() - own.min()) / 255
+        assert (own - shown).abs().max() <= 0.501 * level
+
+
+def test_a_constant_memory_comes_back() -> None:
+    """Its range is nothing: dividing by that would fill a set with NaN."""
+    still = StillVideo(SPEC, 1, torch.full((2, 1, 3, 16, 18), 0.25))
+    back = encode_set(still, "h264-0").decode().tensors()["static"]
+    # A level of 2 / 255 of each channel: what 8-bit chroma rounds.
+    assert (back - 0.25).abs().max() < 0.05
+
+
+def test_a_coreset_shows_what_its_codec_decodes() -> None:
+    """Nothing is trained on that is not in the file: clips are the codec's pixels, normalised, and none other."""
+    real = make_real(SPEC, (2, 2))
+    synthetic = Coreset(SPEC, clips_of(real, [[1, 0], [0, 1]]))
+    pixels = [real.view.clips(real.of_class(label)[place].numpy()) for label, place in [(0, 1), (0, 0), (1, 0), (1, 1)]]
+    shown = np.stack([H264(30).decode(H264(30).encode(clip), clip.shape) for clip in pixels])
+    clips, labels = encode_set(synthetic, "h264-30").decode().expand()
+    assert np.abs(clips.numpy() - normalised(shown, SPEC)).max() < 1e-5
+    assert labels.tolist() == [0, 0, 1, 1]
+
+
+def test_clips_in_a_file_are_streams_that_any_player_shows() -> None:
+    """Read without our code: what streams share, then each one's rest, as the lengths say."""
+    real = make_real(SPEC, (2, 2))
+    stored = encode_set(Coreset(SPEC, clips_of(real, [[0, 1], [0, 1]])), "h264-20")
+    header = int.from_bytes(stored.blob[:8], "little")
+    described = json.loads(stored.blob[8 : 8 + header])
+    parts = {
+        name: stored.blob[8 + header :][slice(*entry["data_offsets"])]
+        for name, entry in described.items()
+        if name != "__metadata__"
+    }
+    lengths = np.frombuffer(parts["pixels.lengths"], "<i4")
+    begin = len(parts["pixels.streams"]) - lengths.sum()
+    assert begin > 20 and len(lengths) == 4
+    ends = begin + np.cumsum([0, *lengths])
+    for place in range(4):
+        stream = parts["pixels.streams"][:begin] + parts["pixels.streams"][ends[place] : ends[place + 1]]
+        with av.open(io.BytesIO(stream), format="h264") as container:
+            assert [(frame.height, frame.width) for frame in container.decode(video=0)] == [(16, 18)] * 4
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_counted_is_the_file(tmp_path: Path, synthetic: SyntheticSet) -> None:
+    """All of it, as it lies on the disk; and the same set gives the same file."""
+    for way in fitting(synthetic):
+        stored = encode_set(synthetic, way)
+        (tmp_path / "set").write_bytes(stored.blob)
+        assert stored.nbytes == (tmp_path / "set").stat().st_size
+        assert encode_set(synthetic, Storage.parse(way)).blob == stored.blob
+        with safe_open(tmp_path / "set", "pt") as file:
+            assert len(file.keys()) > 0
+
+
+def test_codecs_save_bytes() -> None:
+    """Or there is no reason for them: a smooth set of clips is a tenth of its float32."""
+    synthetic = sets()["pixels"]
+    assert 8 * encode_set(synthetic, "h264-23").nbytes < encode_set(synthetic, "float32").nbytes
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+STORED = {
+    (kind, way): encode_set(sets()[kind], way).blob
+    for kind, way in [("static-dynamic-all", "jpeg-80+h264-30"), ("coreset", "h264-40"), ("pixels", "uint8")]
+}
+
+
+@given(st.sampled_from(sorted(STORED)), st.data())
+def test_damaged_files_are_told_as_such(which: tuple[str, str], data: st.DataObject) -> None:
+    """A download that broke off, or a disk with a bad block: DataError in one line, and never another exception."""
+    blob = bytearray(STORED[which])
+    kept = data.draw(st.integers(0, len(blob)))
+    places = data.draw(st.lists(st.integers(0, len(blob) - 1), max_size=3))
+    for place in places:
+        blob[place] ^= data.draw(st.integers(1, 255))
+    try:
+        back = decode_set(bytes(blob[:kept]))
+    except DataError as error:
+        assert "\n" not in error.problem and error.hint
+        return
+    assert kept == len(blob)
+    if which[1] == "uint8":  # the set file has no checksum
+        assert all(tensor.isfinite().all() for tensor in back.tensors().values())
+    else:
+        same = decode_set(STORED[which]).tensors()
+        assert all(torch.equal(tensor, same[name]) for name, tensor in back.tensors().items())
+
+
+def changed(blob: bytes, changes: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> bytes:
+    """A file that says something else, with the checksum of what it says, as one that was made up would."""
+    stored = load(blob) | (tensors or {})
+    metadata = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"] | changes
+    return save(stored, {"check": compressed._checksum(stored, metadata)} | metadata | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"storage": "h264-23+"},
+        {"storage": "jpeg-80"},
+        {"pixels.shape": "[4, 8000, 8000]"},
+        {"pixels.shape": "[4, 16]"},
+        {"pixels.shape": "[4, 16, 16]"},
+        {"pixels.shape": "[3, 16, 18]"},
+        {"pixels.shape": '["4", 16, 18]'},
+        {"pixels.shape": "[-4, 16, 18]"},
+        {"pixels.shape": "{}"},
+        {"kind": "static-dynamic"},
+        {"kind": "pixels"},
+        {"kind": "?"},
+        {"ipc": "1"},
+        {"ipc": "x"},
+        {"classes": '["a"]'},
+        {"classes": "null"},
+        {"mean": "[0, NaN, 0]"},
+        {"std": "[0, 0, 0]"},
+        {"version": "2"},
+        {"format": "else"},
+    ],
+    ids=str,
+)
+def test_descriptions_that_do_not_fit_are_refused(changes: dict[str, str]) -> None:
+    """Before memory is taken for what they claim."""
+    with pytest.raises(DataError) as caught:
+        decode_set(changed(STORED["coreset", "h264-40"], changes))
+    assert "\n" not in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"pixels.lengths": torch.full((2, 2, 1), 1 << 30, dtype=torch.int32)},
+        {"pixels.lengths": torch.full((2, 2, 1), -1, dtype=torch.int32)},
+        {"pixels.lengths": torch.full((2, 2, 1), -9, dtype=torch.int32)},
+        {"pixels.lengths": torch.zeros((2, 2, 1), dtype=torch.int32)},
+        {"pixels.lengths": torch.zeros((2, 0, 1), dtype=torch.int32)},
+        {"pixels.lengths": torch.zeros((2, 2), dtype=torch.int32)},
+        {"pixels.lengths": torch.zeros((2, 2, 1), dtype=torch.int64)},
+        {"pixels.lengths": torch.full((2, 1 << 20, 1), -1, dtype=torch.int32)},
+        {"pixels.streams": torch.zeros(10, dtype=torch.uint8)},
+        {"pixels.streams": torch.zeros(3000, dtype=torch.float32)},
+        {"labels": torch.zeros(2, 2)},
+        {"soft_labels": torch.zeros(2, 2)},
+        {"soft_labels": torch.full((2, 2, 2), float("nan"))},
+    ],
+    ids=lambda tensors: "-".join(f"{name}-{list(tensor.shape)}" for name, tensor in tensors.items()),
+)
+def test_tensors_that_do_not_fit_are_refused(tensors: dict[str, torch.Tensor]) -> None:
+    """Nor may a file with a good checksum point outside of itself."""
+    blob = STORED["coreset", "h264-40"]
+    assert decode_set(changed(blob, {})).ipc == 2
+    with pytest.raises(DataError):
+        decode_set(changed(blob, {}, tensors))
+
+
+def test_a_changed_description_is_noticed() -> None:
+    """Also one that makes sense: a flipped digit of the mean would dim every clip, and no test would tell."""
+    blob = STORED["coreset", "h264-40"]
+    assert blob.count(b"0.45") == 1
+    with pytest.raises(DataError, match="checksum"):
+        decode_set(blob.replace(b"0.45", b"0.15"))
+
+
+@pytest.mark.parametrize("blob", [b"", b"\0" * 7, b"\xff" * 64, b"\x80\x04pickle", b"\x02" + b"\0" * 7 + b"{}"])
+def test_files_of_another_kind_are_refused(blob: bytes) -> None:
+    """A pickle is not run, and is no crash."""
+    with pytest.raises(DataError):
+        decode_set(blob)
+
+
+# --- real clips in as many bytes -------------------------------------------------------------------------------------
+
+
+def in_order(real: RealClips) -> list[torch.Tensor]:
+    return [real.of_class(label).flip(0) for label in range(len(real.spec.classes))]
+
+
+REAL = make_real(SPEC, (5, 3))
+WHOLE = [encode_set(Coreset(SPEC, clips_of(REAL, [[4], [2]])), "h264-40").nbytes, 20_000]
+"""The bytes of the first clips of each class, and more than those of all."""
+
+
+def expected(number: int) -> Coreset:
+    """The first ``number`` clips of each class in the order of ``in_order``, those of the smaller class repeated."""
+    return Coreset(SPEC, clips_of(REAL, [[4 - i for i in range(number)], [2 - i % 3 for i in range(number)]]))
+
+
+@settings(max_examples=25)
+@given(st.integers(*WHOLE))
+def test_a_budget_is_never_exceeded_and_never_wasted(budget: int) -> None:
+    """As many clips as fit, in the order that was asked for, and one more of each class would not fit."""
+    stored, synthetic = compressed_clips(REAL, budget, in_order(REAL), "h264-40")
+    assert stored.nbytes <= budget
+    assert encode_set(expected(synthetic.ipc), "h264-40").blob == stored.blob
+    assert synthetic.ipc == 5 or encode_set(expected(synthetic.ipc + 1), "h264-40").nbytes > budget
+    assert torch.equal(synthetic.pixels, decode_set(stored.blob).tensors()["pixels"])
+
+
+def test_a_repeated_clip_costs_no_second_stream() -> None:
+    """A class with few clips shows its own again; its rival's budget is not spent on copies."""
+    three, five = (encode_set(expected(number), "h264-40") for number in (3, 5))
+    added = sum(len(H264(40).encode(REAL.view.clips(index.numpy()))[0]) for index in in_order(REAL)[0][3:])
+    assert five.nbytes - three.nbytes <= added + 4 * 4 + 16
+    clips = five.decode().tensors()["pixels"][1]
+    assert torch.equal(clips[0], clips[3]) and torch.equal(clips[1], clips[4])
+
+
+def test_what_cannot_fit_names_the_fewest_bytes_that_can() -> None:
+    """And these do hold one clip of each class."""
+    with pytest.raises(DataError, match=str(WHOLE[0])):
+        compressed_clips(REAL, WHOLE[0] - 1, in_order(REAL), "h264-40")
+    assert compressed_clips(REAL, WHOLE[0], in_order(REAL), "h264-40")[1].ipc == 1
+
+
+def test_clips_are_encoded_only_as_far_as_they_could_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A split has thousands of clips, and one takes up to a tenth of a second."""
+    encoded: list[int] = []
+    encode = H264.encode
+
+    def counted(self: Codec, frames: np.ndarray) -> list[bytes]:
+        encoded.append(1)
+        return encode(self, frames)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(H264, "encode", counted)
+    real = make_real(SPEC, (60, 60))
+    one = compressed_clips(real, 2 * WHOLE[0], in_order(real), "h264-40")[1].ipc
+    assert len(encoded) <= 2 * (one + 3)
+
+
+def test_a_class_without_clips_is_named() -> None:
+    """In one plain line, whatever its folder was called."""
+    real = make_real(make_spec(("a", "b\n\x1b"), 4, 16, 18), (2, 0))
+    with pytest.raises(DataError) as caught:
+        compressed_clips(real, 10_000, in_order(real), "h264-40")
+    assert not {"\n", "\x1b"} & set(caught.value.problem)
+
+
+@pytest.mark.parametrize("text", ["uint8", "jpeg-80+h264-30"])
+def test_clips_are_packed_by_one_codec(text: str) -> None:
+    """Numbers have no bytes to be fitted, and clips are no stills."""
+    with pytest.raises(UsageError):
+        compressed_clips(REAL, 10_000, in_order(REAL), text)
+
+
+def test_work_can_be_stopped_between_clips() -> None:
+    """A run that is asked to stop does not first encode a whole split."""
+
+    class StopError(Exception):
+        pass
+
+    def check() -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        equal_bytes(REAL, 10_000, in_order(REAL), check=check)
+
+
+def test_rivals_of_equal_bytes_fit_and_are_all_named() -> None:
+    """Every quality that can hold a clip of each class is there, within the budget, with its count and its bytes."""
+    budget = WHOLE[0] + 600
+    found = equal_bytes(REAL, budget, in_order(REAL))
+    names = [str(codec) for codec in rival_codecs(SPEC)]
+    assert len(set(names)) == len(names) and "h264-23" in names
+    fits = []
+    for name in names:
+        if encode_set(expected(1), name).nbytes <= budget:
+            fits.append(name)
+    assert [str(candidate.storage) for candidate in found] == fits
+    for candidate in found:
+        assert candidate.nbytes == len(candidate.stored.blob) <= budget
+        assert candidate.decode().ipc == candidate.per_class
+        assert candidate.stored.blob == encode_set(expected(candidate.per_class), candidate.storage).blob
+
+
+def test_rivals_that_cannot_be_are_told_with_the_fewest_bytes() -> None:
+    """The smallest over the grid, so that the next try succeeds."""
+    fewest = min(encode_set(expected(1), str(codec)).nbytes for codec in rival_codecs(SPEC))
+    with pytest.raises(DataError, match=str(fewest)):
+        equal_bytes(REAL, fewest - 1, in_order(REAL))
+    assert [candidate.per_class for candidate in equal_bytes(REAL, fewest, in_order(REAL))]
