@@ -18,12 +18,15 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
+from engine.evaluation import Recipe, evaluate_network, train_network
 from engine.matching import DistributionMatching, Setting
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
-from engine.models.convnet3d import forward_flops
+from engine.models.convnet3d import ConvNet3D, forward_flops
 from engine.synthetic import StaticDynamic
 
 CLASSES, FRAMES, SIZE = 8, 8, 64
+EVALUATED = 4
+"""Epochs of the evaluation that is timed."""
 BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
 
@@ -59,7 +62,11 @@ def bench(device_name: str = "auto", repeats: int = 5) -> list[Measurement]:
     """Measure every part ``repeats`` times, in turn with its floor. Takes under a minute on two cores."""
     device = choose_device(device_name)
     precision = choose_precision("auto", device)
-    return [*_network_passes(device, precision, repeats), _dm_step(device, precision, repeats)]
+    return [
+        *_network_passes(device, precision, repeats),
+        _dm_step(device, precision, repeats),
+        _evaluation(device, precision, repeats),
+    ]
 
 
 def _network_passes(device: torch.device, precision: torch.dtype, repeats: int) -> list[Measurement]:
@@ -122,6 +129,41 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
     floor = f"bare passes: {len(clips)} clips forward, {CLASSES} forward and backward"
     return _pairs("stage 2, one DM step of the demo", floor, step, passes, repeats, device, 1.0)
+
+
+def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    """An evaluation of EVALUATED epochs beside the loop that one would write first."""
+    spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    test = RealClips(_Clips(4), spec, device)  # type: ignore[arg-type]
+    rng = torch.Generator().manual_seed(0)
+    static = torch.randn(CLASSES, 2, 3, SIZE, SIZE, generator=rng).to(device)
+    dynamic = torch.randn(CLASSES, 2, FRAMES, 1, SIZE, SIZE, generator=rng).to(device)
+    synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
+    recipe = Recipe("convnet3d", EVALUATED, 0.01, 0.9, 5e-4, 256, precision)
+
+    def ours() -> None:
+        network = train_network(synthetic, recipe, 0)
+        evaluate_network(network, test, precision)
+
+    def loop() -> None:
+        network = ConvNet3D(CLASSES, FRAMES, SIZE).to(device)
+        optimiser = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+        for _ in range(EVALUATED):
+            optimiser.zero_grad()
+            for label in range(CLASSES):
+                with torch.no_grad():
+                    clip, _ = synthetic.sample(torch.Generator().manual_seed(label), [label])
+                logits = network(clip.contiguous())
+                (nn.functional.cross_entropy(logits, torch.tensor([label], device=device)) / CLASSES).backward()
+            optimiser.step()
+        network.eval()
+        with torch.no_grad():
+            for number in range(len(test)):
+                network(test.clips(torch.tensor([number])).contiguous())
+
+    floor = "not a floor: a loop over single clips in float32, without channels last"
+    part = f"evaluation: one network, {EVALUATED} epochs of {CLASSES} clips, {len(test)} test clips"
+    return _pairs(part, floor, ours, loop, repeats, device, 1.0)
 
 
 def _pairs(

@@ -45,6 +45,8 @@ class Questions:
     """The order of frames while training."""
     storage: tuple[str, ...] = ()
     """Ways to store the set, each judged as it comes out of its file; none: as it is."""
+    real: tuple[tuple[int, str], ...] = ()
+    """Random real clips beside it: how many per class, and how they are stored."""
     rival_storage: str = RIVAL_STORAGE
     """How compressed rivals are stored."""
 
@@ -160,6 +162,8 @@ def _subjects(source: Source, judge: Judge, asked: Questions) -> Iterator[Subjec
     if ways and loaded is None:
         raise UsageError("All of the data is not a set that could be stored.", "Leave --storage out, or name a set.")
     yield from (as_stored(own, way, networks) for way in ways) if ways else [own]
+    for number, way in asked.real:
+        yield as_stored(random_clips(judge.train, number, judge.seed), Storage.parse(way), networks)
     for rival in asked.rivals:
         if rival == "full":
             yield full_data(judge.train)

@@ -27,7 +27,8 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], kind: str) -> None:
     for order, marker in ORDERS.items():
         results = [own_result(row, order) for row in done]
         if any(results):
-            at = [place for place, result in zip(places, results, strict=True) if result is not None]
+            aside = 0.12 * (list(ORDERS).index(order) - 1.5)
+            at = [place + aside for place, result in zip(places, results, strict=True) if result is not None]
             mean = [100 * result["top1"]["mean"] for result in results if result is not None]
             std = [100 * result["top1"]["std"] for result in results if result is not None]
             above.errorbar(at, mean, std, marker=marker, capsize=3, label=f"frames {order}", linestyle="none")
@@ -38,6 +39,42 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], kind: str) -> None:
     above.set_title("Temporal compression" if kind == "temporal" else "Study", fontsize=10)
     below.bar(places, [row.get("seconds_per_step") or 0 for row in done], width=0.5)
     below.set_ylabel("seconds per step")
-    below.set_xticks(list(places), [shown(row["name"]) for row in done], rotation=30, ha="right", fontsize=8)
+    below.set_xticks(list(places), [_label(row) for row in done], fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _label(row: dict[str, Any]) -> str:
+    """The varied values of a cell, a line each."""
+    return "\n".join(
+        shown(f"{key.rpartition('.')[2]} {value}") for key, value in row["values"].items() if value is not None
+    )
+
+
+ARMS = {"static-dynamic": "o", "pixels": "s", "random": "x"}
+"""What is drawn in the study of bytes, with its markers."""
+
+
+def draw_bytes(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None:
+    """Write a PNG of accuracy over the bytes per class of each row's file, on a logarithmic axis."""
+    figure = Figure(figsize=(8.0, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for run, what in dict.fromkeys((row["run"] if row["what"] != "random" else "", row["what"]) for row in rows):
+        own = [row for row in rows if row["what"] == what and (row["run"] == run or not run)]
+        own.sort(key=lambda row: row["bytes"])
+        size = [row["bytes"] / classes for row in own]
+        mean, std = ([100 * row["top1"][key] for row in own] for key in ("mean", "std"))
+        label = "random real clips" if what == "random" else f"{shown(run)} ({what})"
+        axes.errorbar(size, mean, std, marker=ARMS.get(what, "d"), capsize=3, linestyle="none", label=label)
+        for x, y, row in zip(size, mean, own, strict=True):
+            text = f"{row['ipc']} x {row['storage']}" if what == "random" else row["storage"]
+            axes.annotate(text, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=6)
+    axes.axhline(100 / classes, linewidth=0.8, linestyle=":", color="black", label="chance")
+    axes.set_xscale("log")
+    axes.set_xlabel("bytes per class")
+    axes.set_ylabel("top-1 on test, %")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.2)
+    axes.legend(fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

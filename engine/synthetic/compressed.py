@@ -165,7 +165,7 @@ def _require(true: bool, what: str) -> None:
 
 # The file: safetensors, as that of ``to_bytes``, but a memory M that went through a codec is there as
 #   M.streams  uint8    what all its streams begin with, once; then the rest of each, in order
-#   M.lengths  int32    (C, n, streams): the lengths of these rests, or -1: as the n-th before, n its class's first -1
+#   M.lengths  int32    (C, n, streams): the lengths of these rests; from a class's first -1 on its clips repeat
 #   M.range    float32  (C, n, 2): the least value, and the step of a level; none where the values are pixels
 # The checksum is there since a decoder shows something of most damaged streams, and nobody would know.
 
@@ -222,10 +222,12 @@ def _opened(blob: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _packed(name: str, streams: Sequence[Sequence[list[bytes]]]) -> dict[str, torch.Tensor]:
     """The tensors that hold ``streams[class][n]``, the streams of a memory."""
     start = _shared_start([stream for own in streams for item in own for stream in item])
+    distinct = [_distinct(own) for own in streams]
+    # One class has no repeats: then the streams themselves say how many clips a class has, not a claim of 4 bytes each.
+    distinct[distinct.index(max(distinct))] = len(streams[0])
     rests: list[bytes] = []
     lengths = []
-    for own in streams:
-        new = _distinct(own)
+    for own, new in zip(streams, distinct, strict=True):
         rests += [stream[len(start) :] for item in own[:new] for stream in item]
         repeats = [[-1] * len(item) for item in own[new:]]
         lengths.append([[len(stream) - len(start) for stream in item] for item in own[:new]] + repeats)
@@ -269,6 +271,7 @@ def _unpacked(name: str, stored: Mapping[str, torch.Tensor], classes: int) -> tu
             at = ends[-1]
         _require(bool(items) and all(set(item) == {-1} for item in own[len(items) :]), "repeats")
         result.append(items)
+    _require(max(map(len, result)) == lengths.shape[1], "repeats")
     return result, lengths.shape[1]
 
 
@@ -286,6 +289,9 @@ def _to_frames(synthetic: SyntheticSet, memory: torch.Tensor) -> tuple[np.ndarra
     flat = values.flatten(2)
     low, high = flat.amin(2), flat.amax(2)
     step = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
+    if not torch.isfinite(step).all():
+        problem = "The set has values that are not finite, or too far apart for 256 levels."
+        raise DataError(problem, "Choose an earlier state of the set, or store it as float32.")
     levels = ((flat - low.unsqueeze(2)) / step.unsqueeze(2)).round().clamp(0, 255).to(torch.uint8)
     return levels.view(values.shape).numpy(), torch.stack([low, step], 2)
 

@@ -12,6 +12,8 @@ import typer
 from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, print_json, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from engine.runs.study import Study
 
 POLL_SECONDS = 0.5
@@ -85,6 +87,115 @@ def grid(
     study = _study("grid", name, preset, _common(set_, data, chosen), cells([_varied(text) for text in vary]), runs_dir)
     _run(study, jobs)
     _tell(study, [], json)
+
+
+STORAGES = {
+    "static-dynamic": ["float32", "float16", "uint8", "jpeg-80+h264-23", "jpeg-60+h264-35"],
+    "pixels": ["float32", "float16", "uint8", "h264-23", "h264-35"],
+}
+"""How a learned set is stored in the study of bytes, by its kind."""
+REAL = "h264-35@half,h264-35,h264-28,h264-23,h264-18,uint8"
+
+
+@app.command(name="bytes")
+def bytes_(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Finished runs: the arms that were learned.")],
+    clips: Annotated[str, typer.Option(help="Real clips per class, such as 1,2,4.")] = "1,2,4",
+    real: Annotated[
+        str, typer.Option(metavar="HOW,...", help="How real clips are stored; @half: at half their side.")
+    ] = REAL,
+    storage: Annotated[
+        list[str] | None, typer.Option(metavar="HOW", help="How learned sets are stored, in place of the usual ways.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over every set.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Networks of every point.")] = None,
+    set_: Sets = None,
+    name: Name = "bytes",
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """Accuracy over bytes per class: learned sets at several precisions and through codecs, and real clips.
+
+    Every point is a whole file, labels and hallucinator in it, decoded again before networks are trained on it. All
+    are judged by the first run's protocol and recipe. The same command goes on where it stopped.
+
+    Example: vdtui study bytes miniucf101-ipc1 miniucf101-ipc1-pixels-dm --clips 1,2,5
+    """
+    from engine.export.study import draw_bytes
+    from engine.runs import runs_folder
+    from engine.runs.files import write_json
+
+    folder = runs_folder(runs_dir)
+    changes = list(set_ or [])
+    changes += [f"evaluation.epochs={epochs}"] if epochs is not None else []
+    changes += [f"evaluation.repeats={repeats}"] if repeats is not None else []
+    try:
+        found = list(_points(folder, runs, changes, _numbers(clips, "--clips"), _words(real), storage))
+    except KeyboardInterrupt:
+        note("Interrupted; the same command goes on where it stopped.")
+        raise typer.Exit(130) from None
+    classes = found[0].pop("classes")
+    for row in found[1:]:
+        del row["classes"]
+    home = folder / "studies" / name
+    document = {"study": name, "kind": "bytes", "classes": classes, "rows": found}
+    write_json(home / "results.json", document)
+    draw_bytes(home / "results.png", found, classes)
+    if json:
+        print_json(document)
+        return
+    columns = ["what", "run", "ipc", "storage", "bytes per class", "top-1 on test"]
+    cells = [
+        [row["what"], row["run"], str(row["ipc"]), row["storage"], human_bytes(row["bytes"] / classes), _accuracy(row)]
+        for row in sorted(found, key=lambda row: row["bytes"])
+    ]
+    one = found[0]
+    title = f"protocol {one['protocol']} {one['protocol_version']}, {one['model']}, {one['recipe']['epochs']} epochs"
+    print_table(columns, cells, title, right=(2, 4, 5))
+    note(f"Table and plot: {home / 'results.json'}, {home / 'results.png'}")
+
+
+def _points(
+    folder: Path, runs: list[str], changes: list[str], clips: list[int], real: list[str], storage: list[str] | None
+) -> Iterator[dict[str, Any]]:
+    """The rows of the study as they are measured: every run's set as stored, and real clips beside the first."""
+    from engine import evaluate as engine
+    from engine.config import read_preset
+    from engine.runs import find_run
+    from engine.runs.study import brief
+
+    alike = [*_recipe_of(find_run(folder, runs[0])), *changes]
+    for number, run in enumerate(runs):
+        kind = read_preset(find_run(folder, run).preset_file).synthetic.kind
+        source = engine.find_source(run, folder, None, alike)
+        ways = tuple(storage or STORAGES.get(kind, ["uint8"]))
+        half = f"@{max(16, _side(source.preset) // 2)}"
+        points = tuple((n, how.replace("@half", half)) for n in clips for how in real) if number == 0 else ()
+        for row in engine.evaluate(source, folder, engine.Questions(storage=ways, real=points)):
+            classes = len(row["per_class"])
+            size, mean = human_bytes(row["bytes"] / classes), 100 * row["top1"]["mean"]
+            note(f"{row['what']} {row['storage']}: {size} per class, {mean:.1f} %")
+            yield brief(row) | {"run": run, "classes": classes}
+
+
+def _recipe_of(run: Any) -> list[str]:
+    """The evaluation of ``run`` as changes, so that every point is judged alike."""
+    import json
+
+    from engine.config import read_preset
+
+    table = read_preset(run.preset_file).evaluation.model_dump(exclude_none=True)
+    return [f"evaluation.{key}={json.dumps(value)}" for key, value in table.items()]
+
+
+def _side(preset: Any) -> int:
+    """Height and width of the clips of ``preset``."""
+    from engine.data.store import ClipStore
+
+    if preset.dataset.path is None:
+        return int(preset.dataset.size or 64)
+    with ClipStore.open(Path(preset.dataset.path)) as store:
+        return store.height
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------

@@ -62,8 +62,8 @@ class RunScreen(LiveScreen):
         Binding("m", "smooth", "Smooth", show=False, tooltip="smooth the curve: off, 0.9, 0.99"),
         Binding("plus,equals_sign", "zoom(True)", "Zoom in", show=False, tooltip="fewer of the last steps (or wheel)"),
         Binding("minus", "zoom(False)", "Zoom out", show=False, tooltip="more steps (or wheel)"),
-        Binding("left", "move(False)", "Earlier", show=False, tooltip="earlier steps"),
-        Binding("right", "move(True)", "Later", show=False, tooltip="later steps"),
+        Binding("left,comma", "move(False)", "Earlier", show=False, tooltip="earlier steps, where not all are shown"),
+        Binding("right,full_stop", "move(True)", "Later", show=False, tooltip="later steps, where not all are shown"),
         Binding("p", "classes", "Classes", show=False, tooltip="accuracy of each class, or the results"),
         Binding("v", "view", "View", show=False, tooltip="results or log, where both do not fit"),
         Binding(
@@ -75,7 +75,7 @@ class RunScreen(LiveScreen):
     ]
     HEADING = "run"
     NOTES = (
-        "The bright line is the mean of the loss, the dark one its whole range, or the raw loss.",
+        "The bright line is the mean of the loss, the dark one its range, or the raw loss.",
         "Validation chooses the best step; results are on videos not seen before.",
         "Published numbers are the paper's; nobody has checked them.",
     )
@@ -385,10 +385,10 @@ def references(run: RunSnapshot) -> tuple[Reference, ...]:
     """What random clips and all data reach, if the results tell, and what the paper says, if the preset does."""
     found = [(result.get("what"), top1(result, "mean")) for result in run.results]
     known = {what: mean for what, mean in found if isinstance(what, str) and what in REFERENCES and mean is not None}
-    lines = [Reference(REFERENCES[what][0], mean, REFERENCES[what][1]) for what, mean in known.items()]
+    lines = [Reference(REFERENCES[what][0], what, mean, REFERENCES[what][1]) for what, mean in known.items()]
     published = published_top1(run.published)
     if published is not None:
-        lines.append(Reference("published, unchecked", published, "accent"))
+        lines.append(Reference("published, unchecked", "published?", published, "accent"))
     return tuple(lines)
 
 

@@ -31,6 +31,8 @@ from vdtui.tui.widgets.series import SMOOTHINGS, Window, exponential, within
 LARGEST = 1e30
 """Losses are clipped to this: differences of greater ones overflow in the plot."""
 LEFT = 8
+HISTORY = 20
+"""Time constants of the smoothing before the window: what is older weighs less than a millionth."""
 LINE_COLOURS = ("primary", "success", "warning", "secondary", "error", "accent")
 
 
@@ -124,6 +126,10 @@ class Curve(PlotWidget):
     def colour(self, name: str) -> str:
         """The theme's colour ``name``."""
         return self.app.theme_variables[name]
+
+    def dim(self, name: str) -> str:
+        """A shade of it that stands back: darker on a dark ground, lighter on a light one."""
+        return self.colour(f"{name}-{'darken' if self.app.current_theme.dark else 'lighten'}-3")
 
     def _render_plot(self) -> None:
         if self.size.width < LEFT + 6 or self.size.height < 5:
@@ -239,8 +245,10 @@ class LossCurve(Curve):
 
     def _points(self, loss: Loss, first: float, last: float) -> _Points:
         steps, values, dropped = plottable(within(loss, first, last), self.logarithmic)
-        if not self.smoothing:
+        # With so many steps a column, its mean is the smoother one, and smoothing a million steps would be felt.
+        if not self.smoothing or len(steps) > 2 * self.columns / (1 - self.smoothing):
             return _Points(steps, values, None, dropped)
+        loss = within(loss, first - HISTORY / (1 - self.smoothing), last)
         finite = Loss(*(array[np.isfinite(loss.values)] for array in (loss.steps, loss.values)))
         clipped = np.clip(finite.values, -LARGEST, LARGEST)
         smooth = within(Loss(finite.steps, exponential(clipped, self.smoothing)), first, last)
@@ -272,7 +280,7 @@ class LossCurve(Curve):
         elif noisy:
             line = averaged(one.steps, one.values, max(4, self.columns // 2))
         if line is not drawn:
-            self.plot(*drawn, line_style=self.colour(f"{colour}-darken-3"), hires_mode=HiResMode.BRAILLE)
+            self.plot(*drawn, line_style=self.dim(colour), hires_mode=HiResMode.BRAILLE)
         self.plot(*line, line_style=self.colour(colour), hires_mode=HiResMode.BRAILLE)
         if number is not None:
             self._ends.append((float(line[0][-1]), float(line[1][-1]), str(number), self.colour(colour)))
@@ -361,7 +369,7 @@ class AccuracyCurve(Curve):
         if len(steps) > self.columns:
             self.plot(steps, means, line_style=self.colour("success"), hires_mode=HiResMode.BRAILLE)
         elif len(steps):
-            self.plot(steps, means, line_style=self.colour("success-darken-2"), hires_mode=HiResMode.BRAILLE)
+            self.plot(steps, means, line_style=self.dim("success"), hires_mode=HiResMode.BRAILLE)
             self.errorbar(steps, means, np.full(len(steps), np.nan), spreads, "●", self.colour("success"))
         if len(extra):
             self.scatter(extra, extra_means, marker="◇", marker_style=self.colour("accent"))
@@ -375,14 +383,18 @@ class AccuracyCurve(Curve):
         for one in self._references:
             _, y = self.get_pixel_from_coordinate(0, min(1.0, max(0.0, one.mean)))
             width = canvas._canvas_size.width - 3
-            text = words.short(f" {words.percent(one.mean)} {one.what} ", width)
-            # Where the curve leaves room for it, from the left; else over the curve's beginning, which says least.
-            starts = [x for x in range(2, width - len(text) + 1) if self._free(canvas, x, y, len(text))] or [2]
-            for offset, character in enumerate(text):
-                canvas.set_pixel(starts[0] + offset, y, character, self.colour(one.colour))
+            text = f" {words.percent(one.mean)} {one.what} "
+            if len(text) > width - 2:
+                text = words.short(f" {words.percent(one.mean)} {one.brief} ", width - 2)
+            # On its line where the curve leaves room for it, else just above or below: it must not hide a point.
+            spots = [(x, row) for row in (y, y - 1, y + 1) for x in range(2, width - len(text) + 1)]
+            x, row = next((spot for spot in spots if self._free(canvas, *spot, len(text))), (2, -1))
+            for offset, character in enumerate(text if row >= 0 else ""):
+                canvas.set_pixel(x + offset, row, character, self.colour(one.colour))
 
     def _free(self, canvas: Canvas, x: int, y: int, length: int) -> bool:
-        return all(canvas.get_pixel(column, y)[0] in " ┄" for column in range(x, x + length))
+        inside = 0 <= y < canvas._canvas_size.height - 1
+        return inside and all(canvas.get_pixel(column, y)[0] in " ┄" for column in range(x, x + length))
 
 
 def _bars(points: tuple[Accuracy, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -394,9 +406,10 @@ def _bars(points: tuple[Accuracy, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """A horizontal line: what another set of the same size, or all data, reaches."""
+    """A horizontal line: what another set of the same size, or all data, reaches; ``brief`` where space is short."""
 
     what: str
+    brief: str
     mean: float
     colour: str
 
