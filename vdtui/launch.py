@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import engine
+from engine import version
 from engine.runs import RunDirectory
 from engine.runs.files import storage_errors
 from engine.runs.status import queued_again
@@ -31,7 +31,7 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
         run.request("run")
     queued_again(run.status_file).save(run.status_file)
     # Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
-    home = Path(str(engine.__file__)).parent.parent
+    home = Path(str(version.__file__)).parent.parent
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "engine.worker", str(run.path.resolve())]
     environment = {**WORKER_ENVIRONMENT, **os.environ}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.api import new_run, with_data
 from engine.config import load_preset
+from engine.new import new_run, with_data
 from engine.parallel import Group
 from engine.runs import RunDirectory
 from engine.synthetic import load_synthetic

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.api import new_run
 from engine.config import load_preset
+from engine.new import new_run
 from engine.runs import EventTail, RunDirectory
 from engine.synthetic import load_set
 from tests.tiny_run import QUICK, make_clips

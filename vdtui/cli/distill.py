@@ -56,9 +56,9 @@ def start(
     """Make a run of ``preset`` with ``changes``, after all that can be wrong was looked for, and start it."""
     import sys
 
-    from engine.api import new_run, with_data
     from engine.config import load_preset
     from engine.data.check import check_data
+    from engine.new import new_run, with_data
     from vdtui.launch import launch
 
     overrides = list(changes)

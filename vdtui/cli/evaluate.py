@@ -95,9 +95,7 @@ def evaluate(
         if name not in engine.RIVALS:
             raise UsageError(f"--rival {name} is none of {', '.join(engine.RIVALS)}.", "Choose one of them.")
     folder = runs_folder(runs_dir)
-    asked = engine.Questions(
-        tuple(dict.fromkeys(rivals)), frames, tuple(storage or ()), rival_storage=rival_storage
-    )
+    asked = engine.Questions(tuple(dict.fromkeys(rivals)), frames, tuple(storage or ()), rival_storage=rival_storage)
     found = [engine.find_source(name, folder, data, overrides) for name in sources]
     results: list[dict[str, Any]] = []
     try:

@@ -36,10 +36,10 @@ def experts(
 
     Example: vdtui experts --preset hmdb51-ipc1-mtt --data hmdb51.h5
     """
-    from engine.api import with_data
     from engine.config import load_preset
     from engine.data.check import check_data
     from engine.errors import PresetError
+    from engine.new import with_data
     from engine.runs import runs_folder
 
     overrides = list(set_ or [])

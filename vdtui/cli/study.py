@@ -203,10 +203,10 @@ def _side(preset: Any) -> int:
 
 def _preset(name: str, changes: list[str] | None, data: Path | None) -> tuple[Any, int]:
     """The preset of all cells, on its data, and the frames of its clips."""
-    from engine.api import with_data
     from engine.config import load_preset
     from engine.data.check import check_data, needed_path
     from engine.data.store import ClipStore
+    from engine.new import with_data
 
     chosen = with_data(load_preset(name, list(changes or [])), data)
     check_data(chosen)
@@ -312,8 +312,8 @@ def _begin(study: Study, cell: Any) -> Any:
     """Start the cell's run, or its worker again."""
     import sys
 
-    from engine.api import new_run
     from engine.config import load_preset
+    from engine.new import new_run
     from vdtui.launch import launch
 
     run = study.run_of(cell)

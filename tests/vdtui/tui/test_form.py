@@ -66,7 +66,11 @@ def test_whatever_is_typed_is_a_preset_or_an_error_of_that_key(key: str, text: s
         ({"dynamic.steps": ""}, "dynamic.steps", "valid integer"),
         ({"run.device": "gpu"}, "run.device", "match pattern"),
         ({"evaluation.models": "convnet3d, foo"}, "evaluation.models", "input should be 'convnet3d'"),
-        ({"synthetic.kind": "pixels", "synthetic.dynamic_size": "8"}, "synthetic.dynamic_size", "needs a dynamic memory"),
+        (
+            {"synthetic.kind": "pixels", "synthetic.dynamic_size": "8"},
+            "synthetic.dynamic_size",
+            "needs a dynamic memory",
+        ),
         ({"synthetic.labels": "learned"}, "synthetic.labels", "needs dynamic.objective = frepo"),
     ],
 )

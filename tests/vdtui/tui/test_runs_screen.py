@@ -77,7 +77,8 @@ def three(fake: Any) -> list[Any]:
 
 async def shown(app: VdtuiApp, wait: Any, count: int = 3) -> RunsScreen:
     await wait(
-        lambda: app.screen.query("DataTable") and app.screen.query_one(DataTable).row_count == count, "the runs are shown"
+        lambda: app.screen.query("DataTable") and app.screen.query_one(DataTable).row_count == count,
+        "the runs are shown",
     )
     assert isinstance(app.screen, RunsScreen)
     return app.screen

@@ -640,7 +640,7 @@ def _describe(found: dict[str, Any]) -> str:
 
 def start(form: Form, preset: Preset, folder: Path, name: str) -> RunDirectory:
     """Check the data, make the run and start its worker; raises VdtuiError. Takes a moment: call it in a thread."""
-    from engine.api import new_run
+    from engine.new import new_run
     from vdtui.launch import launch
 
     path = preset.dataset.path

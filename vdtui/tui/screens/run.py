@@ -388,7 +388,7 @@ def references(run: RunSnapshot) -> tuple[Reference, ...]:
     lines = [Reference(REFERENCES[what][0], what, mean, REFERENCES[what][1]) for what, mean in known.items()]
     published = published_top1(run.published)
     if published is not None:
-        lines.append(Reference("published, unchecked", "published?", published, "accent"))
+        lines.append(Reference("published, unchecked", "paper?", published, "accent"))
     return tuple(lines)
 
 
