@@ -255,6 +255,8 @@ def _protocol(main: Mapping[str, Any] | None) -> str:
     if main is None:
         return ""
     chosen = wording.SELECTED.get(str(main.get("selected_on")), f"chosen on {main.get('selected_on', '?')}")
+    if main.get("what") not in wording.LEARNED:
+        chosen = "nothing was learned, so no iteration was chosen"
     return f"Protocol {main.get('protocol', '?')}, version {main.get('protocol_version', '?')}: {chosen}."
 
 
@@ -331,11 +333,10 @@ def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, 
         for stage, curve in document["losses"].items()
     ]
     best = document["best"]["step"] if document["best"] else None
-    during = [point for point in document["accuracy"] if point["split"] != "test" and point["mean"] is not None]
-    for what, split in dict.fromkeys((point["what"], point["split"]) for point in during):
-        points = [point for point in during if (point["what"], point["split"]) == (what, split)]
-        title = "Accuracy during the run" if what == "synthetic" else f"Accuracy during the run, {what}"
-        found.append((title, accuracy_plot(points, split, best, classes)))
+    during = [point for point in document["accuracy"] if point["what"] == "synthetic" and point["mean"] is not None]
+    for split in dict.fromkeys(point["split"] for point in during):
+        points = [point for point in during if point["split"] == split]
+        found.append(("Accuracy during the run", accuracy_plot(points, split, best, classes)))
     return [(title, Markup(svg)) for title, svg in found if svg]  # plots.py escapes what it draws
 
 

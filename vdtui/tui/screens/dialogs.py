@@ -60,6 +60,11 @@ SIGNS = {
     "escape": "esc",
     "question_mark": "?",
     "slash": "/",
+    "plus": "+",
+    "minus": "-",
+    "equals_sign": "=",
+    "comma": ",",
+    "full_stop": ".",
     "shift+tab": "shift tab",
 }
 

@@ -1,0 +1,70 @@
+"""How the form of a new run, the comparison and the dialogs look; see test_looks.py for what to do on a change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from vdtui.tui.app import VdtuiApp
+from vdtui.tui.form import Form
+from vdtui.tui.screens.compare import CompareScreen
+from vdtui.tui.screens.dialogs import ExportDialog
+from vdtui.tui.screens.new import NewRunScreen
+from vdtui.tui.widgets.fields import FieldRow
+from vdtui.tui.widgets.overlay import Overlay
+
+NOW = 1_750_000_000.0
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+
+
+@SIZES
+def test_the_form_looks_as_before(folder: Path, wait: Any, snap_compare: Any, size: tuple[int, int]) -> None:
+    """A field, its note or the cost would be cut off."""
+
+    async def ready(pilot: Pilot[None]) -> None:
+        screen = NewRunScreen(Form("demo"), folder, lambda: NOW)
+        await pilot.app.push_screen(screen)
+        await wait(lambda: screen.query(FieldRow), "the form")
+        screen.form.put("dynamic.steps", "5")
+        await pilot.press("tab", "tab")
+        await pilot.press("9")
+        await pilot.pause(0.3)
+
+    assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=size, run_before=ready)
+
+
+@SIZES
+def test_the_comparison_looks_as_before(
+    folder: Path, fake: Any, wait: Any, snap_compare: Any, size: tuple[int, int]
+) -> None:
+    """Curves, differences or results would be cut off or go missing."""
+    runs = [fake("one").complete().run, fake("two").half_way().run]
+    path = runs[1].preset_file
+    path.write_text(path.read_text().replace("seed = 3", "seed = 8"))
+
+    async def ready(pilot: Pilot[None]) -> None:
+        screen = CompareScreen(runs)
+        await pilot.app.push_screen(screen)
+        await wait(lambda: len(screen.query_one("#accuracy", Overlay)._lines) == 2, "both curves")
+        await pilot.pause(0.3)
+
+    assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=size, run_before=ready)
+
+
+def test_the_export_dialog_looks_as_before(folder: Path, wait: Any, snap_compare: Any) -> None:
+    """A button would be out of sight."""
+
+    async def ready(pilot: Pilot[None]) -> None:
+        await pilot.app.push_screen(ExportDialog("demo"))
+        await pilot.pause(0.3)
+
+    assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=(80, 24), run_before=ready)
+
+
+@SIZES
+def test_help_looks_as_before(folder: Path, snap_compare: Any, size: tuple[int, int]) -> None:
+    """Keys would be cut off where there are many of them."""
+    assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=size, press=["question_mark"])
