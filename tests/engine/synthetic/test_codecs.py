@@ -284,6 +284,19 @@ def test_streams_of_another_shape_are_refused(codec: Codec) -> None:
         codec.decode([b"\0\0\1"] * len(streams), clip.shape)
 
 
+@pytest.mark.parametrize(
+    "codec, kept", [(H264(23), 0.9), (Jpeg(60), 0.9), pytest.param("avif-60", 0.5, marks=needs_avif)], ids=str
+)
+def test_streams_that_end_in_rubbish_are_refused(codec: Codec | str, kept: float) -> None:
+    """FFmpeg would paint over the hole with what is near it, and AVIF raises errors that no other picture does."""
+    made = parse_codec(codec) if isinstance(codec, str) else codec
+    assert made is not None
+    clip = smooth(4, 32, 32) // 2 + noise(4, 32, 32, 3) // 4
+    streams = [stream[: int(len(stream) * kept)].ljust(len(stream), b"\x55") for stream in made.encode(clip)]
+    with pytest.raises(DamagedStreamError):
+        made.decode(streams, clip.shape)
+
+
 @given(st.sampled_from(every()), st.data())
 def test_damaged_streams_give_frames_or_an_error(codec: Codec, data: st.DataObject) -> None:
     """Never another exception, nor frames of another shape: a download that broke off is told as such."""

@@ -310,7 +310,7 @@ def test_descriptions_that_do_not_fit_are_refused(changes: dict[str, str]) -> No
         {"pixels.lengths": torch.zeros((2, 0, 1), dtype=torch.int32)},
         {"pixels.lengths": torch.zeros((2, 2), dtype=torch.int32)},
         {"pixels.lengths": torch.zeros((2, 2, 1), dtype=torch.int64)},
-        {"pixels.lengths": torch.full((2, 1 << 20, 1), -1, dtype=torch.int32)},
+        {"pixels.lengths": torch.full((2, 1 << 12, 1), -1, dtype=torch.int32)},
         {"pixels.streams": torch.zeros(10, dtype=torch.uint8)},
         {"pixels.streams": torch.zeros(3000, dtype=torch.float32)},
         {"soft_labels": torch.zeros(2, 2)},
@@ -333,6 +333,13 @@ def test_a_changed_description_is_noticed() -> None:
     assert blob.count(b"0.45") == 1
     with pytest.raises(DataError, match="checksum"):
         decode_set(blob.replace(b"0.45", b"0.15"))
+
+
+def test_a_few_bytes_cannot_claim_huge_clips() -> None:
+    """Stored at 8 x 8, any shown size fits the streams: a file of 2 kB would ask for 13 GB of pixels."""
+    small = encode_set(sets()["coreset"], "h264-30@8").blob
+    with pytest.raises(DataError, match=r"\(shape\)"):
+        decode_set(changed(small, {"pixels.shape": "[4, 8192, 8192]"}))
 
 
 @pytest.mark.parametrize("blob", [b"", b"\0" * 7, b"\xff" * 64, b"\x80\x04pickle", b"\x02" + b"\0" * 7 + b"{}"])
