@@ -1,7 +1,8 @@
 """`python -m vdtui.headers PRESET FILE.h5...`: what clips files are, and whether a preset takes them.
 
 For the dashboard, which reads no HDF5 itself: a damaged file, or a library that fails on one, costs it a message.
-PRESET is all of its values as JSON. Prints one JSON list: for each file its facts, or under ``problem`` why it will not do.
+PRESET is all of its values as JSON. Prints one JSON list: for each file its facts, or under ``problem`` why it will
+not do.
 """
 
 from __future__ import annotations

@@ -15,8 +15,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Resize
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widget import Widget
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
@@ -56,11 +58,14 @@ class VdtuiApp(App[None]):
             self.push_screen(run_screen(self._first, self._clock))
 
     def _recolour(self, theme: Theme) -> None:
-        """Texts carry colours of their own: every screen that says how draws its texts anew."""
+        """Texts and curves carry colours of their own: they are drawn anew, as after a change of size."""
         for screen in self.screen_stack:
             recolour = getattr(screen, "recolour", None)
             if callable(recolour):
-                recolour()
+                screen.call_later(recolour)  # after its widgets are there, should it only be opening now
+            else:
+                for node in (screen, *screen.walk_children(Widget)):
+                    node.post_message(Resize(node.size, screen.size))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: all that this screen's keys do, the themes, help and leaving."""

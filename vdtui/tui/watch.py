@@ -324,7 +324,7 @@ class RunWatcher:
             kind=str(kind or ""),
             seed=seed if isinstance(seed, int) else None,
             device=folded.device or str(table(self._preset, "run").get("device", "")),
-            stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(kind),
+            stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(self._preset),
             stage=folded.stage,
             losses=self._loss_arrays(),
             figures={name: value for name, value in folded.figures.items() if is_number(value)},
@@ -505,9 +505,17 @@ def table(values: dict[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def stages_ahead(kind: object) -> tuple[Stage, ...]:
-    """The stages of a run that has not said them yet."""
-    return tuple(Stage(name) for name in STAGES if name != "static" or kind in (None, "static-dynamic"))
+def stages_ahead(preset: dict[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a run that has not said them yet, as its preset has them (``Preset.stages``)."""
+    kind, objective = table(preset, "synthetic").get("kind"), table(preset, "dynamic").get("objective")
+    learned = kind in (None, "static-dynamic", "pixels")
+    has = {
+        "experts": learned and objective == "mtt",
+        "static": kind in (None, "static-dynamic"),
+        "dynamic": learned,
+        "select": kind == "coreset",
+    }
+    return tuple(Stage(name) for name in STAGES if has.get(name, True))
 
 
 def checked_best(state: RunState) -> tuple[int, float | None] | None:

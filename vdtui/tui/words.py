@@ -17,6 +17,7 @@ from collections.abc import Sequence
 GLYPHS = {
     "queued": "◌",
     "running": "●",
+    "silent": "○",
     "pausing": "◐",
     "paused": "‖",
     "continuing": "◐",
@@ -33,6 +34,7 @@ GLYPHS = {
 COLOURS = {
     "queued": "secondary",
     "running": "success",
+    "silent": "warning",
     "pausing": "warning",
     "paused": "warning",
     "continuing": "success",

@@ -28,9 +28,11 @@ def test_the_form_looks_as_before(folder: Path, wait: Any, snap_compare: Any, si
         screen = NewRunScreen(Form("demo"), folder, lambda: NOW)
         await pilot.app.push_screen(screen)
         await wait(lambda: screen.query(FieldRow), "the form")
-        screen.form.put("dynamic.steps", "5")
-        await pilot.press("tab", "tab")
-        await pilot.press("9")
+        seed = next(row for row in screen.query(FieldRow) if row.field.key == "run.seed").editor
+        seed.focus()
+        await wait(lambda: screen.focused is seed, "it can be typed")
+        await pilot.press("end", "9")
+        await wait(lambda: screen.form.changed == {"run.seed": 9}, "what was typed")
         await pilot.pause(0.3)
 
     assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=size, run_before=ready)

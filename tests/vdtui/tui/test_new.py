@@ -62,8 +62,15 @@ async def opened(folder: Path, pilot: Any, wait: Any, preset: str) -> NewRunScre
     screen = NewRunScreen(Form(preset), folder, lambda: NOW)
     await pilot.app.push_screen(PresetScreen(folder, lambda: NOW))
     await pilot.app.push_screen(screen)
-    await wait(lambda: screen.query(FieldRow), "the form")
+    await wait(lambda: screen.query(FieldRow) and isinstance(screen.focused, Input), "the form")
     return screen
+
+
+async def go_to(app: VdtuiApp, wait: Any, key: str) -> None:
+    """Into the field ``key``, ready to be typed in."""
+    editor = row(app, key).editor
+    editor.focus()
+    await wait(lambda: app.screen.focused is editor, f"{key} can be typed in")
 
 
 @SIZES
@@ -128,21 +135,22 @@ async def test_the_form_validates_as_one_types(folder: Path, wait: Any, answers:
         assert "8 static + 20 dynamic" in text(app) and "2 to choose the step + 9 for the table" in text(app)
         await pilot.press("ctrl+n", "ctrl+n")
         await wait(lambda: screen.section == "synthetic" and screen.query(FieldRow), "the next page")
-        row(app, "synthetic.ipc").editor.focus()
+        await go_to(app, wait, "synthetic.ipc")
         await pilot.press("end", "backspace", "5")
         await pilot.pause()
         assert screen.form.changed == {"synthetic.ipc": 5} and "● was 1" in text(app) and "● synthetic" in text(app)
         assert f"{5 * (721_223 - 327) + 327:,} values" in text(app)  # 5 times the memories, one hallucinator
         await pilot.press("backspace", "0")
         await pilot.pause()
-        assert "✖ input should be greater" in text(app) and "✖ synthetic.ipc" in text(app)
+        assert "✖ input should be" in text(app) and "✖ synthetic.ipc: input should be greater than or" in text(app)
         assert screen.query_one("#start", Button).disabled
         await pilot.press("ctrl+b")
         await wait(lambda: screen.section == "dataset", "another page")
         await pilot.press("ctrl+s")  # goes to what is wrong
-        await wait(lambda: screen.section == "synthetic", "the page of the mistake")
-        await pilot.pause()
-        assert "greater than or equal to 1" in said(app) and screen.starting is False
+        wrong = "synthetic.ipc"
+        await wait(lambda: screen.section == "synthetic" and screen._looked == wrong, "the mistake")
+        await wait(lambda: "greater than or equal to 1" in said(app), "what is wrong")
+        assert screen.starting is False
         await pilot.press("ctrl+r")
         await pilot.pause()
         assert screen.form.changed == {} and row(app, "synthetic.ipc").editor.value == "1"
@@ -156,7 +164,7 @@ async def test_choices_are_offered(folder: Path, wait: Any, answers: Any) -> Non
         screen = await opened(folder, pilot, wait, "demo")
         await pilot.press("ctrl+n", "ctrl+n")
         await wait(lambda: screen.section == "synthetic" and screen.query(FieldRow), "the page")
-        row(app, "synthetic.kind").editor.focus()
+        await go_to(app, wait, "synthetic.kind")
         await pilot.press("enter", "down", "enter")
         await wait(lambda: screen.form.changed == {"synthetic.kind": "pixels"}, "it is chosen")
         assert "20 dynamic" in text(app) and "8 static" not in text(app)  # a stage less

@@ -320,7 +320,7 @@ async def test_a_silent_run_is_told_from_a_crashed_one(folder: Path, three: list
     app = make_app(folder)
     async with app.run_test(size=SIZE):
         await shown(app, wait)
-        await wait(lambda: "● silent" in text(app) and "▲ crashed" in text(app), "both are told")
+        await wait(lambda: "○ silent" in text(app) and "▲ crashed" in text(app), "both are told")
         assert "said nothing for 5 min" in text(app)
 
 

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from engine.config import load_preset, preset_names
 from engine.events import StageStarted
 from engine.runs import EventLog, RunDirectory
 from vdtui.tui import watch
@@ -104,3 +105,13 @@ def test_a_loss_that_is_not_finite_is_kept_as_nan(fake: Any) -> None:
     snapshot = RunWatcher(run.run).poll()
     assert snapshot is not None and np.isnan(snapshot.losses["dynamic"].values[-1])
     assert np.isnan(snapshot.figures["grad"])
+
+
+def test_stages_ahead_are_those_of_the_preset() -> None:
+    """A run that waits for its worker would show stages that it will never have."""
+    for name in preset_names():
+        preset = load_preset(name)
+        assert tuple(stage.name for stage in watch.stages_ahead(preset.tables())) == preset.stages
+    for kind in ("coreset", "full", "pixels"):
+        preset = load_preset("demo", [f"synthetic.kind={kind}"])
+        assert tuple(stage.name for stage in watch.stages_ahead(preset.tables())) == preset.stages

@@ -433,9 +433,7 @@ class NewRunScreen(Screen[None]):
         text.append(f"{field.name if key == NAME else key}: ", "bold").append(field.help)
         if field.choices:
             text.append(f" ({', '.join(field.choices)})", colours["text-muted"])
-        if self.problem[0] == key:
-            text = Text(f"✖ {words.plain(self.problem[1])}", colours["error"])
-        elif key == "dataset.path" and (facts := self.files.get(self.form.text(key).strip())) and facts["problem"]:
+        if key == "dataset.path" and (facts := self.files.get(self.form.text(key).strip())) and facts["problem"]:
             text = Text(f"✖ {words.plain(facts['problem'])}", colours["error"])
         elif not self._is_used(self.section):
             text.append("  This run does not read this page.", colours["warning"])

@@ -232,12 +232,12 @@ class RunsScreen(LiveScreen):
     def _row_cells(self, row: RunRow, now: float) -> list[Text]:
         colours = self.app.theme_variables
         widths = dict(self._columns())
-        colour = colours["warning" if row.silent is not None else words.COLOURS[row.state]]
+        state = self._state_of(row)
         course = words.spark(row.accuracies, widths["course"])
         cells = {
             "mark": Text("◆" if row.path in self.marked else " ", colours["accent"]),
             "name": Text(words.short(words.plain(row.name), widths["name"]), "bold"),
-            "state": Text(f"{words.GLYPHS[row.state]} {self._state_of(row)}", colour),
+            "state": Text(f"{words.GLYPHS[state]} {state}", colours[words.COLOURS[state]]),
             "preset": Text(words.short(words.plain(row.title), widths.get("preset", 0))),
             "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
             "progress": _progress(row, widths["progress"], colours),

@@ -6,7 +6,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Input, Select, Static
 
 from vdtui.tui.form import FormField
@@ -33,37 +32,25 @@ class FieldRow(Horizontal):
     def __init__(self, field: FormField, text: str, title: str = "") -> None:
         super().__init__(classes="field")
         self.field = field
-        self._text = text
+        self.editor = _editor(field, text)
+        # Made here and not in compose: what is said may be said before the row is on the screen.
+        self._note = Lines(classes="note")
         self._heading = title or field.name
 
     def compose(self) -> ComposeResult:
         """Name, editor, note."""
         yield Static(self._heading, classes="name", markup=False)
-        yield self._editor()
-        yield Lines(classes="note")
-
-    def _editor(self) -> Widget:
-        field = self.field
-        if field.choices and not field.many and self._text in field.choices:
-            options = [(choice, choice) for choice in field.choices]
-            return Select(options, value=self._text, allow_blank=False, compact=True)
-        return Input(self._text, placeholder="unset" if field.optional else "", compact=True)
-
-    @property
-    def editor(self) -> Input | Select[str]:
-        """Where the value is typed or chosen."""
-        chosen = self.query(Select)
-        return chosen.first() if chosen else self.query_one(Input)
+        yield self.editor
+        yield self._note
 
     def put(self, text: str) -> None:
         """Show ``text`` in the field."""
-        editor = self.editor
-        if editor.value != text:
-            editor.value = text
+        if self.editor.value != text:
+            self.editor.value = text
 
     def say(self, note: str, style: str) -> None:
         """A word beside the field."""
-        self.query_one(Lines).put(Text(note, style, no_wrap=True, overflow="ellipsis"))
+        self._note.put(Text(note, style, no_wrap=True, overflow="ellipsis"))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed."""
@@ -83,3 +70,10 @@ class FieldRow(Horizontal):
     def on_descendant_focus(self) -> None:
         """Tell that the user is here."""
         self.post_message(self.Looked(self.field.key))
+
+
+def _editor(field: FormField, text: str) -> Input | Select[str]:
+    """Where the value is typed, or chosen where there are few."""
+    if field.choices and not field.many and text in field.choices:
+        return Select([(choice, choice) for choice in field.choices], value=text, allow_blank=False, compact=True)
+    return Input(text, placeholder="unset" if field.optional else "", compact=True)
