@@ -8,9 +8,12 @@ that it cannot do without.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,15 +21,15 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
-from engine.evaluation import Recipe, evaluate_network, train_network
+from engine.evaluation import Recipe, Request, Trainers, TrialCache
 from engine.matching import DistributionMatching, Setting
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import ConvNet3D, forward_flops
 from engine.synthetic import StaticDynamic
 
 CLASSES, FRAMES, SIZE = 8, 8, 64
-EVALUATED = 4
-"""Epochs of the evaluation that is timed."""
+EVALUATED, NETWORKS = 4, 3
+"""Epochs and networks of the evaluation that is timed; as many networks as a row of the final table has."""
 BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
 
@@ -44,6 +47,8 @@ class Measurement:
 
 class _Clips:
     """Random clips in memory, with what ``RealClips`` asks of a split."""
+
+    identity = "bench"
 
     def __init__(self, per_class: int) -> None:
         shape = (CLASSES * per_class, FRAMES, SIZE, SIZE, 3)
@@ -132,7 +137,10 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
 
 def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """An evaluation of EVALUATED epochs beside the loop that one would write first."""
+    """An evaluation of EVALUATED epochs beside the loop that one would write first, once for each network.
+
+    The processes that train (``engine.evaluation.parallel``) are started before, as in a run of many evaluations.
+    """
     spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
     test = RealClips(_Clips(4), spec, device)  # type: ignore[arg-type]
     rng = torch.Generator().manual_seed(0)
@@ -141,9 +149,11 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
     synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
     recipe = Recipe("convnet3d", EVALUATED, 0.01, 0.9, 5e-4, 256, precision)
 
+    seeds = itertools.count()
+
     def ours() -> None:
-        network = train_network(synthetic, recipe, 0)
-        evaluate_network(network, test, precision)
+        asked = (Request(lambda: synthetic, test, recipe, next(seeds), cache) for _ in range(NETWORKS))
+        list(trainers.trials(asked, NETWORKS))
 
     def loop() -> None:
         network = ConvNet3D(CLASSES, FRAMES, SIZE).to(device)
@@ -162,8 +172,10 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
                 network(test.clips(torch.tensor([number])).contiguous())
 
     floor = "not a floor: a loop over single clips in float32, without channels last"
-    part = f"evaluation: one network, {EVALUATED} epochs of {CLASSES} clips, {len(test)} test clips"
-    return _pairs(part, floor, ours, loop, repeats, device, 1.0)
+    part = f"evaluation: {NETWORKS} networks, {EVALUATED} epochs of {CLASSES} clips, {len(test)} test clips"
+    with tempfile.TemporaryDirectory() as folder, Trainers(device) as trainers:
+        cache = TrialCache(Path(folder), "bench")
+        return _pairs(part, floor, ours, loop, repeats, device, float(NETWORKS))
 
 
 def _pairs(

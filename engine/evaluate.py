@@ -7,7 +7,9 @@ protocol, recipe, data and seeds, so that it can be told apart.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from engine.data.batches import RealClips
 from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
-from engine.evaluation import Subject, Trial, TrialCache, result
+from engine.evaluation import Going, Recipe, Request, Subject, Trainers, TrialCache, result
 from engine.judge import Judge
 from engine.models import check_model, choose_device, choose_precision
 from engine.models.precision import deterministic
+from engine.pace import networks_text
 from engine.runs import RunDirectory, find_run
 from engine.runs.files import write_json
 from engine.synthetic import LoadedSet, StaticDynamic, SyntheticSet, load_set
@@ -29,7 +32,9 @@ from engine.table import as_stored, compressed_real, full_data, random_clips, se
 from engine.work import networks_folder, open_data, train_and_val
 
 Progress = Callable[[int, int, str, float], None]
-"""(networks that are done, all networks, what is trained now, the part of it that is done)"""
+"""(networks that are done, all networks, what is trained now, and the part of the next network that is done).
+
+Where several are trained at once, halves of two count as one that is done."""
 
 RIVALS = ("random", "static-only", "full", "compressed-random", "compressed-herding")
 """What may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
@@ -126,29 +131,48 @@ def _judged(
     runs: Path,
     progress: Progress | None,
 ) -> Iterator[dict[str, Any]]:
-    table = judge.table
-    total, done = len(table.models) * len(subjects) * table.repeats, 0
-    for model in table.models:
-        for subject in subjects:
-            recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
-            stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
-            name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
-            cache = TrialCache(_cache_folder(source, runs), name)
-            trials: list[Trial] = []
-            for k, seed in enumerate(judge.seeds("final", table.repeats)):
-                watch = _watch(progress, done, total, f"{subject.what}, {model}: network {k + 1} of {table.repeats}")
-                trials.append(judge.trial(subject.data(k), test, recipe, seed, cache, watch))
-                done += 1
-            row = result(subject, trials, recipe, fingerprint) | {"evaluated": True, "source": source.name}
+    repeats = judge.table.repeats
+    rows = [
+        _Row.of(source, judge, subject, model, frames, runs) for model in judge.table.models for subject in subjects
+    ]
+    with Trainers(judge.train.device) as trainers:
+        asked = (request for row in rows for request in row.requests(judge, test))
+        watch = _watch(progress, [f"{row.subject.what}, {row.recipe.model}" for row in rows], repeats)
+        trained = trainers.trials(asked, judge.at_once("final"), watch)
+        for row in rows:
+            trials = list(itertools.islice(trained, repeats))
+            document = result(row.subject, trials, row.recipe, fingerprint) | {"evaluated": True, "source": source.name}
             if source.run is not None:
-                write_json(source.run.evaluations / f"evaluated-{name}-{table.repeats}-{judge.seed}.json", row)
-            yield row
+                name = f"evaluated-{row.cache.name}-{repeats}-{judge.seed}.json"
+                write_json(source.run.evaluations / name, document)
+            yield document
 
 
-def _watch(progress: Progress | None, done: int, total: int, what: str) -> Callable[[float], None]:
-    if progress is None:
-        return lambda fraction: None
-    return lambda fraction: progress(done, total, what, fraction)
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    subject: Subject
+    recipe: Recipe
+    cache: TrialCache
+
+    @classmethod
+    def of(cls, source: Source, judge: Judge, subject: Subject, model: str, frames: str, runs: Path) -> _Row:
+        recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
+        stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
+        name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
+        return cls(subject, recipe, TrialCache(_cache_folder(source, runs), name))
+
+    def requests(self, judge: Judge, test: RealClips) -> Iterator[Request]:
+        for k, seed in enumerate(judge.seeds("final", judge.table.repeats)):
+            yield judge.request(partial(self.subject.data, k), test, self.recipe, seed, self.cache)
+
+
+def _watch(progress: Progress | None, titles: list[str], repeats: int) -> Callable[[Going], None]:
+    def told(going: Going) -> None:
+        if progress is not None and going.now:
+            whole = int(going.networks)
+            progress(whole, len(titles) * repeats, networks_text(going, titles, repeats), going.networks - whole)
+
+    return told
 
 
 def _cache_folder(source: Source, runs: Path) -> Path:
@@ -192,7 +216,7 @@ def _rival(
     if rival == "random":
         return random_clips(judge.train, synthetic.ipc, judge.seed)
     if rival == "static-only":
-        if isinstance(synthetic, StaticDynamic):
+        if isinstance(synthetic, StaticDynamic) and synthetic.statics_per_instance:
             return still_video(synthetic)
         problem = f"{one_line(source.name)} has no static memory, so there is no rival static-only."
         raise UsageError(problem, "Leave that rival out.")

@@ -14,17 +14,7 @@ import torch
 
 from engine.config.schema import EvaluationTable, SelectionTable
 from engine.data.batches import RealClips
-from engine.evaluation import (
-    PROTOCOLS,
-    STRICT,
-    Protocol,
-    Recipe,
-    TrainingData,
-    Trial,
-    TrialCache,
-    network_seed,
-    run_trial,
-)
+from engine.evaluation import PROTOCOLS, STRICT, Protocol, Recipe, Request, TrainingData, TrialCache, network_seed
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
 from engine.seeds import derive
@@ -58,6 +48,14 @@ class Judge:
             purpose = "selection"
         return [network_seed(self.seed, purpose, k) for k in range(number)]
 
+    def at_once(self, purpose: str) -> int:
+        """How many networks of ``purpose`` share the cores: what their bits depend on (``engine.evaluation.parallel``).
+
+        Networks that both choose and are reported are trained in one and the same way for both.
+        """
+        numbers = {"selection": self.table.selection_repeats, "final": self.table.repeats}
+        return max(numbers.values()) if self.protocol.selected_on == "test" else numbers[purpose]
+
     def recipe(self, model: str, step_size: float | None = None) -> Recipe:
         """How networks are trained, at the learned ``step_size`` where the preset wants that."""
         recipe = recipe_of(self.table, model, self.precision, step_size)
@@ -65,18 +63,13 @@ class Judge:
             return recipe
         return dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
 
-    def trial(
-        self,
-        data: TrainingData,
-        real: RealClips,
-        recipe: Recipe,
-        seed: int,
-        cache: TrialCache,
-        watch: Callable[[float], None] = lambda fraction: None,
-    ) -> Trial:
-        """One network, trained on ``data`` and tested on ``real``, or taken from the cache."""
-        teacher = (lambda: self._teacher(recipe).network(watch)) if self.protocol.teacher else None
-        return run_trial(data, real, recipe, seed, cache, watch, teacher)
+    def request(
+        self, data: Callable[[], TrainingData], real: RealClips, recipe: Recipe, seed: int, cache: TrialCache
+    ) -> Request:
+        """One network, to be trained on ``data`` and tested on ``real``, with a teacher where the protocol has one."""
+        return Request(
+            data, real, recipe, seed, cache, self._teacher(recipe).network if self.protocol.teacher else None
+        )
 
     def feature_network(
         self, selection: SelectionTable, watch: Callable[[float], None] = lambda fraction: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 import torch
 
 from engine.errors import DivergedError, StopRequested
-from engine.evaluation import TrialCache, mean_std
+from engine.evaluation import Trainers, TrialCache, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
 from engine.gauge import Gauge
 from engine.matching import Objective
-from engine.pace import NetworkPace, StepPace
+from engine.pace import StepPace, TablePace
 from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
 from engine.synthetic import Provenance, SyntheticSet, save_synthetic
@@ -40,6 +41,8 @@ class Selection:
         self.best_accuracy: float | None = document.get("best_accuracy")
         self._evaluated: int = document.get("evaluated", -1)
         self._seconds: list[float] = []
+        self.trainers = Trainers(work.device)
+        """Kept for all evaluations of the run; whoever asks for them closes it."""
 
     def due(self, step: int) -> bool:
         """Whether ``step`` is to be evaluated, and is not yet."""
@@ -90,23 +93,17 @@ class Selection:
         real, split = work.choosing
         recipe = work.judge.recipe(work.preset.evaluation.models[0], self._step_size())
         began = time.monotonic()
+        cache = TrialCache(work.session.run.evaluations, f"{name}-{split}-{step:06d}")
+        asked = (
+            work.judge.request(lambda: self._synthetic, real, recipe, seed, cache)
+            for seed in work.judge.seeds("selection", number)
+        )
+        title = [f"evaluating step {step}"]
+        pace = TablePace(work.session, "dynamic", title, number, step=step, total=work.preset.dynamic.steps)
         values = []
-        for k, seed in enumerate(work.judge.seeds("selection", number)):
-            what = f"evaluating step {step}: network {k + 1} of {number}"
-            pace = NetworkPace(
-                work.session,
-                "dynamic",
-                what,
-                step=step,
-                total=work.preset.dynamic.steps,
-                networks=number,
-                trained=k,
-                seconds=time.monotonic() - began,
-            )
-            cache = TrialCache(work.session.run.evaluations, f"{name}-{split}-{step:06d}")
-            trial = work.judge.trial(self._synthetic, real, recipe, seed, cache, pace.watch)
+        for trial in self.trainers.trials(asked, work.judge.at_once("selection"), pace.watch):
             values.append(trial.outcome.top1)
-            work.session.emit(NetworkTrained(name, step, split, seed, trial.outcome.top1, trial.seconds))
+            work.session.emit(NetworkTrained(name, step, split, trial.seed, trial.outcome.top1, trial.seconds))
         mean, std = mean_std(values, work.judge.protocol)
         seconds = time.monotonic() - began
         if name == "synthetic":
@@ -135,6 +132,10 @@ class Learning:
 
     def run(self, resume: Checkpoint | None) -> None:
         """All steps that are left."""
+        with nullcontext() if self.selection is None else self.selection.trainers:
+            self._run(resume)
+
+    def _run(self, resume: Checkpoint | None) -> None:
         session = self.work.session
         first = self._restore(resume)
         began = time.monotonic()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+from engine.evaluation import Going
 from engine.events import Progress
 from engine.runs.session import RunSession
 
@@ -49,7 +51,7 @@ class StepPace:
 
 
 class NetworkPace:
-    """The pace of training networks: those of the final table, or those of one evaluation within a stage.
+    """The pace of training one network after the other within a stage.
 
     ``step`` and ``total`` are the stage's; ``trained`` networks took ``seconds``, ``networks`` are wanted.
     """
@@ -84,3 +86,55 @@ class NetworkPace:
         what = f"{self._what}, {percent} %"
         left = round(eta, 1) if eta is not None and self._stage == "evaluate" else None
         self._session.emit(Progress(self._stage, self._step, self._total, 0.0, what, left))
+
+
+class TablePace:
+    """The pace of the networks of a table, or of one evaluation within a stage; several may be trained at once.
+
+    ``titles`` are those of the rows, each of ``repeats`` networks. ``step`` and ``total`` are the stage's, and where
+    they are not given, a step is a network.
+    """
+
+    def __init__(
+        self,
+        session: RunSession,
+        stage: str,
+        titles: Sequence[str],
+        repeats: int,
+        *,
+        step: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        self._session, self._stage, self._titles, self._repeats = session, stage, titles, repeats
+        self._step, self._total = step, total
+        self._began = self._told = time.monotonic()
+        self._percent = -1
+
+    def watch(self, going: Going) -> None:
+        """The networks are trained so far: stops the run if that is asked for, tells the progress."""
+        self._session.check()
+        if not going.now:
+            return
+        now, percent = time.monotonic(), int(100 * sum(part for _, part in going.now) / len(going.now))
+        if now - self._told < SECONDS_BETWEEN or percent == self._percent:
+            return  # at most a hundred lines a network: an evaluation may take hours
+        self._told, self._percent = now, percent
+        what = f"{networks_text(going, self._titles, self._repeats)}, {percent} %"
+        networks = len(self._titles) * self._repeats
+        if self._step is not None and self._total is not None:
+            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, what))
+            return
+        trained = going.networks - going.known
+        left = round((networks - going.networks) * (now - self._began) / trained, 1) if trained > 0 else None
+        self._session.emit(Progress(self._stage, going.now[0][0], networks, 0.0, what, left))
+
+
+def networks_text(going: Going, titles: Sequence[str], repeats: int) -> str:
+    """Which networks are trained now, as ``random: networks 1, 2 of 3``; a network's row is its place / ``repeats``."""
+    rows: dict[int, list[int]] = {}
+    for place, _ in going.now:
+        rows.setdefault(place // repeats, []).append(place % repeats + 1)
+    return "; ".join(
+        f"{titles[row]}: network{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {repeats}"
+        for row, numbers in rows.items()
+    )

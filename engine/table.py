@@ -6,16 +6,18 @@ Random real clips of the same number stand in every table: a set that does not b
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
 from engine.data.batches import RealClips
-from engine.evaluation import Recipe, Subject, Trial, TrialCache, result
+from engine.evaluation import Recipe, Request, Subject, Trainers, Trial, TrialCache, result
 from engine.events import Evaluated, NetworkTrained, Progress, ResultReady, StageFinished, StageStarted
 from engine.models import Network
-from engine.pace import NetworkPace
+from engine.pace import TablePace
 from engine.runs.files import write_json
 from engine.seeds import generator
 from engine.selection import coreset, select_coreset
@@ -27,33 +29,43 @@ from engine.work import Work
 def final_table(work: Work) -> None:
     """Train and test the networks of every row, under every model of the preset."""
     session, evaluation = work.session, work.preset.evaluation
-    rows = [(subject, model) for model in evaluation.models for subject in subjects(work)]
+    rows = [_Row.of(work, subject, model) for model in evaluation.models for subject in subjects(work)]
     total = len(rows) * evaluation.repeats
     began = time.monotonic()
     session.emit(StageStarted("evaluate", 0, total))
+    titles = [_titled(row.subject, row.model, evaluation.models) for row in rows]
+    pace = TablePace(session, "evaluate", titles, evaluation.repeats)
     done = 0
-    for subject, model in rows:
-        recipe = work.judge.recipe(model, subject.step_size)
-        trials: list[Trial] = []
-        for k, seed in enumerate(work.judge.seeds("final", evaluation.repeats)):
-            pace = NetworkPace(
-                session,
-                "evaluate",
-                f"{_titled(subject, model, evaluation.models)}: network {k + 1} of {evaluation.repeats}",
-                step=done,
-                total=total,
-                networks=total,
-                trained=done,
-                seconds=time.monotonic() - began,
-            )
-            cache = TrialCache(session.run.evaluations, f"{_stem(subject, model)}-test-{subject.step or 0:06d}")
-            trials.append(work.judge.trial(subject.data(k), work.test, recipe, seed, cache, pace.watch))
-            done += 1
-            session.emit(Progress("evaluate", done, total, 0.0, ""))
-            accuracy, seconds = trials[-1].outcome.top1, trials[-1].seconds
-            session.emit(NetworkTrained(subject.what, subject.step or 0, "test", seed, accuracy, seconds))
-        _report(work, subject, model, trials, recipe)
+    with Trainers(work.device) as trainers:
+        asked = (request for row in rows for request in row.requests(work))
+        trained = trainers.trials(asked, work.judge.at_once("final"), pace.watch)
+        for row in rows:
+            trials: list[Trial] = []
+            for trial in itertools.islice(trained, evaluation.repeats):
+                trials.append(trial)
+                done += 1
+                session.emit(Progress("evaluate", done, total, 0.0, ""))
+                what, step = row.subject.what, row.subject.step or 0
+                session.emit(NetworkTrained(what, step, "test", trial.seed, trial.outcome.top1, trial.seconds))
+            _report(work, row.subject, row.model, trials, row.recipe)
     session.emit(StageFinished("evaluate", round(time.monotonic() - began, 3)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    subject: Subject
+    model: str
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, work: Work, subject: Subject, model: str) -> _Row:
+        return cls(subject, model, work.judge.recipe(model, subject.step_size))
+
+    def requests(self, work: Work) -> Iterator[Request]:
+        name = f"{_stem(self.subject, self.model)}-test-{self.subject.step or 0:06d}"
+        cache = TrialCache(work.session.run.evaluations, name)
+        for k, seed in enumerate(work.judge.seeds("final", work.preset.evaluation.repeats)):
+            yield work.judge.request(partial(self.subject.data, k), work.test, self.recipe, seed, cache)
 
 
 def _report(work: Work, subject: Subject, model: str, trials: list[Trial], recipe: Recipe) -> None:
@@ -90,7 +102,7 @@ def subjects(work: Work) -> Iterator[Subject]:
     chosen = load_set(work.session.run.best, work.device)
     yield set_of_run(chosen, method)
     yield random
-    if isinstance(chosen.synthetic, StaticDynamic):
+    if isinstance(chosen.synthetic, StaticDynamic) and chosen.synthetic.statics_per_instance:
         yield still_video(chosen.synthetic)
 
 

@@ -1,5 +1,6 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
+from engine.evaluation.parallel import Going, Request, Trainers
 from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed
 from engine.evaluation.results import Subject, mean_std, result
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
@@ -9,10 +10,13 @@ __all__ = [
     "FRAMES",
     "PROTOCOLS",
     "STRICT",
+    "Going",
     "Outcome",
     "Protocol",
     "Recipe",
+    "Request",
     "Subject",
+    "Trainers",
     "TrainingData",
     "Trial",
     "TrialCache",

@@ -70,9 +70,22 @@ def run_trial(
     known = cache.load(key, seed)
     if known is not None:
         return known
-    said = teacher() if teacher is not None else None
+    trial = train_trial(data, real, recipe, seed, watch, teacher() if teacher is not None else None)
+    cache.save(key, trial)
+    return trial
+
+
+def train_trial(
+    data: TrainingData,
+    real: RealClips,
+    recipe: Recipe,
+    seed: int,
+    watch: Callable[[float], None] = lambda fraction: None,
+    teacher: nn.Module | None = None,
+) -> Trial:
+    """Train one network on ``data`` and test it on ``real``, whatever is known of it already."""
     began = time.monotonic()
-    network = train_network(data, recipe, seed, watch, said)
+    network = train_network(data, recipe, seed, watch, teacher)
     result = evaluate_network(
         network,
         real,
@@ -81,21 +94,23 @@ def run_trial(
         protocol=recipe.protocol,
         seed=derive(seed, "test"),
     )
-    trial = Trial(seed, result, round(time.monotonic() - began, 3))
-    cache.save(key, trial)
-    return trial
+    return Trial(seed, result, round(time.monotonic() - began, 3))
 
 
-def trial_key(data: TrainingData, real: RealClips, recipe: Recipe) -> str:
-    """Of all that a trial's outcome depends on beside its seed."""
-    return f"{digest(data)}-{digest(real)}-{recipe.digest()}"
+def trial_key(data: TrainingData, real: RealClips, recipe: Recipe, threads: int | None = None) -> str:
+    """Of all that a trial's outcome depends on beside its seed.
+
+    On a CPU sums are cut into one part per thread, so that their number (None: those of this process) is part of it.
+    """
+    key = f"{digest(data)}-{digest(real)}-{recipe.digest()}"
+    return f"{key}-{threads or torch.get_num_threads()}" if real.device.type == "cpu" else key
 
 
 def digest(data: TrainingData) -> str:
     """A fingerprint of a set's bytes, or of which real clips of which file these are."""
     if isinstance(data, RealClips):
         return data.digest()
-    sha = hashlib.sha256(f"{data.kind} {data.ipc} {data.temporal}".encode())
+    sha = hashlib.sha256(data.describe().encode())
     for name, tensor in sorted(data.tensors().items()):
         sha.update(f"{name}{tuple(tensor.shape)}".encode())
         sha.update(_bytes(tensor))

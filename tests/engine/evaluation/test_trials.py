@@ -223,6 +223,20 @@ def test_a_whole_file_counts_only_for_its_own_recipe_and_test_clips(run: RunDire
     assert trained == [5] * 5
 
 
+def test_a_network_of_other_threads_is_another_one(run: RunDirectory, trained: list[int]) -> None:
+    """Sums of two threads have other bits: a table of three networks must not take its first from a table of one."""
+    synthetic, real, cache = make_static_dynamic(SPEC), make_real(SPEC, (3, 3, 3)), TrialCache(run.evaluations, "v")
+    threads = torch.get_num_threads()
+    run_trial(synthetic, real, RECIPE, 5, cache)
+    try:
+        torch.set_num_threads(threads + 1)
+        assert trial_key(synthetic, real, RECIPE) == trial_key(synthetic, real, RECIPE, threads + 1)
+        run_trial(synthetic, real, RECIPE, 5, cache)
+    finally:
+        torch.set_num_threads(threads)
+    assert trained == [5, 5] and cache.load(trial_key(synthetic, real, RECIPE), 5) is None
+
+
 def test_the_digest_sees_every_value_name_and_kind() -> None:
     """Two sets with one digest would share their numbers."""
     pixels = torch.arange(3 * 2 * 2 * 3 * 3 * 3, dtype=torch.float32).view(3, 2, 2, 3, 3, 3)

@@ -1,0 +1,416 @@
+"""Networks of several seeds, trained at once: a pool of processes that run trials.
+
+On a CPU k processes of cores/k threads train k networks sooner than one process of all threads does one after the
+other: the small batches of an evaluation do not scale. What must not suffer is the meaning of a number. The threads of
+a network follow from the cores and from how many networks a table asks for, never from how many happen to be trained
+at the moment, are known already, or are left after an interruption; so the same question has the same answer.
+
+On other devices, with one network, with one core, and under torchrun, networks are trained in this process, one after
+the other.
+
+The processes are started by their own small program and not by `multiprocessing`, which would run the user's script
+or notebook again in each. They do not see Ctrl+C or SIGTERM, which their parent answers for them; they end with it,
+however it ends. While the parent waits, as a paused run does, they finish their network, or wait too once it has too
+much to read. Everything that crosses the border is made by our own processes, so pickle is safe here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import nn
+
+from engine.data.batches import RealClips
+from engine.errors import RunError, VdtuiError
+from engine.evaluation.protocols import Recipe
+from engine.evaluation.training import TrainingData
+from engine.evaluation.trials import Trial, TrialCache, run_trial, train_trial, trial_key
+from engine.parallel import started_by_torchrun
+
+POLL_SECONDS = 0.2
+START_SECONDS = 600.0
+"""How long a process may take to begin: torch is imported from a network's file system by many at once."""
+END_SECONDS = 10.0
+PROGRAM = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from engine.evaluation.parallel import serve
+serve(int(sys.argv[2]), int(sys.argv[3]))
+"""
+ONE_AT_A_TIME = (
+    "What is finished is kept. With OMP_NUM_THREADS=1 networks are trained one at a time, by the process itself."
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One network that is wanted. Clips and teacher are made when its turn comes, and only if it is not yet known."""
+
+    data: Callable[[], TrainingData]
+    real: RealClips
+    recipe: Recipe
+    seed: int
+    cache: TrialCache
+    teacher: Callable[[Callable[[float], None]], nn.Module] | None = None
+    """Gives the teacher; it is called with what wants to know the part of it that is trained."""
+
+
+@dataclass(frozen=True)
+class Going:
+    """How far the networks that were asked for are."""
+
+    finished: int
+    known: int
+    """Those of the finished ones that were in the cache."""
+    now: tuple[tuple[int, float], ...]
+    """(place in the order asked, part that is done) of those that are being trained, in that order."""
+
+    @property
+    def networks(self) -> float:
+        """How many networks are done, parts of them counted."""
+        return self.finished + sum(part for _, part in self.now)
+
+
+Watch = Callable[[Going], None]
+Data = TypeVar("Data", bound=TrainingData)
+
+
+def shares(cores: int, networks: int) -> tuple[int, int]:
+    """Threads of each network, and processes, where ``networks`` are asked for at once.
+
+    One process has all cores: then, and only then, networks are trained in the process that asks.
+    """
+    threads = max(1, cores // networks)
+    return threads, min(networks, cores // threads)
+
+
+class Trainers:
+    """A context manager that holds the processes; they start when they are needed, and serve until it is left."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._alone = device.type != "cpu" or started_by_torchrun()
+        self._processes: list[_Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, whatever they are at."""
+        self._end(self._processes)
+
+    def trials(self, requests: Iterable[Request], networks: int, watch: Watch = lambda going: None) -> Iterator[Trial]:
+        """The trial of each request, in the order asked; ``networks``: how many a row of their table has.
+
+        ``watch`` is called several times a second and may raise: networks that are under way are then lost. Raises
+        RunError if a process cannot be started or dies, and whatever training raises.
+        """
+        threads, processes = shares(torch.get_num_threads(), networks)
+        if self._alone or processes == 1:
+            return _one_by_one(requests, watch)
+        return self._at_once(_Queue(requests, threads, watch), processes)
+
+    def _at_once(self, asked: _Queue, processes: int) -> Iterator[Trial]:
+        busy: dict[_Process, int] = {}
+        try:
+            while True:
+                while len(busy) < processes and (job := asked.next_job()) is not None:
+                    process = self._idle(busy)
+                    busy[process] = job[0]
+                    process.give(job[1])
+                yield from asked.answers()
+                if not busy:
+                    return
+                for process in _spoken(busy):
+                    if isinstance(said := process.hear(), Trial):
+                        asked.finish(busy.pop(process), said)
+                    elif said is not None:
+                        asked.going[busy[process]] = said
+                asked.tell()
+        finally:
+            self._end(list(busy))
+
+    def _idle(self, busy: dict[_Process, int]) -> _Process:
+        for process in self._processes:
+            if process not in busy:
+                return process
+        self._processes.append(_Process())
+        return self._processes[-1]
+
+    def _end(self, processes: list[_Process]) -> None:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.bury()
+        self._processes = [process for process in self._processes if process not in processes]
+
+
+def _one_by_one(requests: Iterable[Request], watch: Watch) -> Iterator[Trial]:
+    known = 0
+    for place, request in enumerate(requests):
+        here = _Here(place, known, watch)
+        yield here.run(request)
+        known += not here.trained
+
+
+class _Here:
+    """One network that is trained in this process, or known."""
+
+    def __init__(self, place: int, known: int, watch: Watch) -> None:
+        self._place, self._known, self._watch = place, known, watch
+        self.trained = False
+
+    def run(self, request: Request) -> Trial:
+        give = request.teacher
+        teacher = None if give is None else lambda: give(self._told)
+        return run_trial(request.data(), request.real, request.recipe, request.seed, request.cache, self._told, teacher)
+
+    def _told(self, part: float) -> None:
+        self.trained = True
+        self._watch(Going(self._place, self._known, ((self._place, part),)))
+
+
+# --- the parent's side -----------------------------------------------------------------------------------------------
+
+
+class _Queue:
+    """What was asked for, in order: who is next, who is done, what can be handed on."""
+
+    def __init__(self, requests: Iterable[Request], threads: int, watch: Watch) -> None:
+        self._requests = enumerate(requests)
+        self._threads, self._watch = threads, watch
+        self._keys: dict[int, tuple[str, TrialCache]] = {}
+        self._done: dict[int, Trial] = {}
+        self._finished = self._known = self._answered = 0
+        self.going: dict[int, float] = {}
+
+    def next_job(self) -> tuple[int, bytes] | None:
+        """Place and message of the next network that is to be trained."""
+        for place, request in self._requests:
+            data = request.data()
+            key = trial_key(data, request.real, request.recipe, self._threads)
+            known = request.cache.load(key, request.seed)
+            if known is None:
+                self._keys[place] = key, request.cache
+                self.going[place] = 0.0
+                return place, self._message(place, request, data)
+            self._done[place] = known
+            self._finished += 1
+            self._known += 1
+            self.tell()
+        return None
+
+    def _message(self, place: int, request: Request, data: TrainingData) -> bytes:
+        teacher = None
+        if request.teacher is not None:
+            teacher = request.teacher(lambda part: self._teaching(place, part))
+        job = _Job(_light(data), _light(request.real), request.recipe, request.seed, teacher, self._threads)
+        return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+
+    def _teaching(self, place: int, part: float) -> None:
+        self.going[place] = part
+        self.tell()
+
+    def finish(self, place: int, trial: Trial) -> None:
+        """A network is done: it is kept at once."""
+        key, cache = self._keys.pop(place)
+        cache.save(key, trial)
+        del self.going[place]
+        self._done[place] = trial
+        self._finished += 1
+
+    def answers(self) -> Iterator[Trial]:
+        """All that can be handed on in the order asked."""
+        while self._answered in self._done:
+            self._answered += 1
+            yield self._done.pop(self._answered - 1)
+
+    def tell(self) -> None:
+        self._watch(Going(self._finished, self._known, tuple(sorted(self.going.items()))))
+
+
+def _light(data: Data) -> Data:
+    """What crosses to a process: real clips without their pixels, which it reads from their file."""
+    return type(data)(data.view, data.spec, data.device) if isinstance(data, RealClips) else data
+
+
+def _spoken(busy: Iterable[_Process]) -> list[_Process]:
+    """Those that have something to say, or have died; after POLL_SECONDS at most."""
+    by_connection = {process.connection: process for process in busy}
+    spoken = [by_connection[one] for one in wait(list(by_connection), POLL_SECONDS)]  # type: ignore[index]
+    for process in set(by_connection.values()).difference(spoken):
+        process.check_start()
+    return spoken
+
+
+class _Process:
+    """One process, as its parent sees it. A message waits here until the process listens."""
+
+    def __init__(self) -> None:
+        self.connection, other = Pipe()
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            PROGRAM,
+            json.dumps([entry for entry in sys.path if isinstance(entry, str)]),
+            str(other.fileno()),
+            str(os.getpid()),
+        ]
+        try:
+            with other, _signals_held():
+                self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+        except OSError as error:
+            self.connection.close()
+            reason = error.strerror or type(error).__name__
+            raise RunError(f"A process that trains networks cannot be started: {reason}.", ONE_AT_A_TIME) from error
+        self._began = time.monotonic()
+        self._listens = False
+        self._message = b""
+
+    def give(self, message: bytes) -> None:
+        """Have it train a network."""
+        self._message = message
+        self._send()
+
+    def _send(self) -> None:
+        if self._listens and self._message:
+            message, self._message = self._message, b""
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: ``hear`` says so
+                self.connection.send_bytes(message)
+
+    def hear(self) -> Trial | float | None:
+        """What it says: the part that is done, or the trial. Raises what training raised, and RunError if it died."""
+        try:
+            kind, said = self.connection.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        if kind == "listens":
+            self._listens = True
+            self._send()
+            return None
+        if kind == "failed":
+            raise said if isinstance(said, VdtuiError) else RuntimeError(f"in a process that trains networks:\n{said}")
+        return said  # type: ignore[no-any-return]
+
+    def _died(self) -> RunError:
+        try:
+            code = self._popen.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return RunError("A process that trained a network has gone silent.", ONE_AT_A_TIME)
+        if code == -signal.SIGKILL:
+            return RunError("A process that trained a network was killed, as for want of memory.", ONE_AT_A_TIME)
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return RunError(f"A process that trains networks {how}.", ONE_AT_A_TIME)
+
+    def check_start(self) -> None:
+        """Raise RunError if it should have begun long ago."""
+        if not self._listens and time.monotonic() - self._began > START_SECONDS:
+            raise RunError(f"A process that trains networks did not begin in {START_SECONDS:g} s.", ONE_AT_A_TIME)
+
+    def kill(self) -> None:
+        self.connection.close()
+        self._popen.kill()
+
+    def bury(self) -> None:
+        """Wait for its end, so that nothing is left of it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(END_SECONDS)
+
+
+HELD = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """A process that is started meanwhile never sees these: a terminal or a batch system sends them to all at once,
+    and the parent answers; a child that is still importing could not ignore them yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- the process's side ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What crosses to a process: a network to train, and how this process computes."""
+
+    data: TrainingData
+    real: RealClips
+    recipe: Recipe
+    seed: int
+    teacher: nn.Module | None
+    threads: int
+    deterministic: bool = field(default_factory=torch.are_deterministic_algorithms_enabled)
+    warn_only: bool = field(default_factory=torch.is_deterministic_algorithms_warn_only_enabled)
+
+    def run(self, watch: Callable[[float], None]) -> Trial:
+        torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
+        return train_trial(self.data, self.real, self.recipe, self.seed, watch, self.teacher)
+
+
+def serve(descriptor: int, parent: int) -> None:
+    """A process's whole life: train what comes through the connection ``descriptor`` until ``parent`` is gone."""
+    connection: Connection = Connection(descriptor)
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, parent, messages), daemon=True).start()
+    try:
+        connection.send(("listens", None))
+        while True:
+            connection.send(_answer(connection, messages.get()))
+    except OSError:
+        os._exit(1)  # the parent is gone
+
+
+def _receive(connection: Connection, parent: int, messages: queue.SimpleQueue[bytes]) -> None:
+    """Wait for messages in a thread of its own, so that the parent's end is noticed while a network is trained."""
+    while os.getppid() == parent:
+        try:
+            if connection.poll(POLL_SECONDS):
+                messages.put(connection.recv_bytes())
+        except (EOFError, OSError):
+            break
+    os._exit(1)
+
+
+def _answer(connection: Connection, message: bytes) -> tuple[str, Any]:
+    last = -1
+
+    def told(part: float) -> None:
+        nonlocal last
+        if int(100 * part) != last:  # a hundred lines a network: they must not fill the pipe of a paused parent
+            last = int(100 * part)
+            connection.send(("part", part))
+
+    try:
+        return "trial", pickle.loads(message).run(told)
+    except VdtuiError as error:
+        return "failed", error
+    except Exception:
+        return "failed", traceback.format_exc()
