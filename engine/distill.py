@@ -4,7 +4,8 @@ A run is: prepare (open or make the data), experts (where trajectories are match
 matching), dynamic (dynamic memory and hallucinator, by any objective; the validation split chooses the iteration) or,
 for a coreset, select (real clips are chosen), and evaluate (the final table on the test split). Everything that
 happens is emitted as an event; everything that could be lost is in a checkpoint. All randomness is derived from the
-seed by name and step, so a resumed run is the run that was never stopped.
+seed by name and step, so a resumed run is the run that was never stopped. A run of kind static-only ends with its
+still images; one without still images has no stage static.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from engine.synthetic import (
     Provenance,
     StaticDynamic,
     StaticImages,
+    StillVideo,
     SyntheticSet,
     Temporal,
     fit_dynamic,
@@ -74,6 +76,8 @@ def distill(session: RunSession, preset: Preset) -> None:
         static = None
         if "static" in stages:
             static = learn_static(work, checkpoint if reached <= stages.index("static") else None, checkpoint)
+            if "dynamic" not in stages and reached <= stages.index("static"):
+                keep_still(work, static)
         if "dynamic" in stages and reached <= stages.index("dynamic"):
             resume = checkpoint if checkpoint and checkpoint.stage == "dynamic" else None
             learn_dynamic(work, static, trajectories, resume)
@@ -153,6 +157,20 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     optimiser = torch.optim.SGD([{"params": [static], "lr": table.lr}], momentum=table.momentum)
     Learning(work, "static", images, objective, optimiser, table.steps, table.checkpoint_every).run(resume)
     return static.detach()
+
+
+def keep_still(work: Work, static: torch.Tensor) -> None:
+    """The set of a run that ends with stage 1 (static-only): its images as clips that do not move.
+
+    No iteration is chosen: the set is that of the last step, as it is the start of stage 2 where there is one.
+    """
+    session, preset = work.session, work.preset
+    still = StillVideo(work.spec, preset.synthetic.ipc, static)
+    if work.group.leads:
+        origin = Provenance(preset.title, work.seed, preset.static.steps, preset.evaluation.protocol)
+        for path in (session.run.best, session.run.last):
+            save_synthetic(path, still, origin)
+    session.save_checkpoint(Checkpoint("evaluate", 0, {"static": static.cpu().numpy()}, {"data": work.fingerprint}))
 
 
 def start_clips(work: Work, per_class: int) -> torch.Tensor:
@@ -274,10 +292,12 @@ def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
         temporal = Temporal(spec.frames, table.n_syn, table.segments, table.interpolation)
     learn_labels = table.labels == "learned"
     labels = start_labels(len(spec.classes), table.ipc).to(work.device) if learn_labels else None
-    if static is None:
+    if table.kind == "pixels":
         return Pixels(
             spec, start_pixels(work, temporal), temporal=temporal, soft_labels=labels, learn_labels=learn_labels
         )
+    if static is None:  # clips without still images
+        static = torch.zeros(len(spec.classes), 0, 3, spec.height, spec.width, device=work.device)
     return StaticDynamic(
         spec,
         table.ipc,
@@ -286,6 +306,7 @@ def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
         start_hallucinator(work),
         temporal=temporal,
         train_static=work.preset.dynamic.train_static,
+        per_class=table.hallucinator == "per-class",
         soft_labels=labels,
         learn_labels=learn_labels,
     )
@@ -319,7 +340,8 @@ def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -
 
 def start_hallucinator(work: Work) -> Hallucinator:
     """The hallucinators before their first step: torch's usual random weights, or the identity."""
-    number = work.preset.synthetic.hallucinators
+    table = work.preset.synthetic
+    number = len(work.spec.classes) if table.hallucinator == "per-class" else table.hallucinators
     if work.preset.dynamic.init == "noise":
         with seeded(derive(work.seed, "hallucinator"), torch.device("cpu")):
             return Hallucinator(number).to(work.device)

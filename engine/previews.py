@@ -21,8 +21,8 @@ def save_preview(folder: Path, stage: str, step: int, synthetic: SyntheticSet) -
     """Write ``<stage>-<step>.npz`` into ``folder`` and return its name.
 
     Arrays: ``classes`` (text), ``clips`` uint8 (C, N, T, h, w, 3), and for static-dynamic sets ``static`` uint8
-    (C, S, h, w, 3) and ``dynamic`` uint8 (C, D, T, h, w), a signed map in which 128 is zero: the dynamic memory as the
-    hallucinator sees it, with all frames, also where fewer or smaller ones are stored.
+    (C, S, h, w, 3), unless they have no statics, and ``dynamic`` uint8 (C, D, T, h, w), a signed map in which 128 is
+    zero: the dynamic memory as the hallucinator sees it, with all frames, also where fewer or smaller ones are stored.
     """
     spec = synthetic.spec
     number = len(spec.classes)
@@ -31,8 +31,9 @@ def save_preview(folder: Path, stage: str, step: int, synthetic: SyntheticSet) -
     side = min(SIDE, spec.height, max(16, int((PIXELS / (number * shown * frames)) ** 0.5)))
     arrays = {"classes": np.array(spec.classes, dtype=np.str_), "clips": _clips(synthetic, shown, side)}
     if isinstance(synthetic, StaticDynamic):
-        static = _small(synthetic.static.detach()[:, :PER_CLASS].flatten(0, 1), side)
-        arrays["static"] = spec.to_pixels(static).cpu().numpy().reshape(number, -1, side, side, 3)
+        if synthetic.statics_per_instance:
+            static = _small(synthetic.static.detach()[:, :PER_CLASS].flatten(0, 1), side)
+            arrays["static"] = spec.to_pixels(static).cpu().numpy().reshape(number, -1, side, side, 3)
         arrays["dynamic"] = _dynamics(synthetic, side)
     name = f"{stage}-{step:06d}.npz"
     with replacing(folder / name) as temporary:

@@ -85,16 +85,17 @@ def make_static_dynamic(
     temporal: Temporal | None = None,
     side: int | None = None,
     hallucinators: int = 1,
+    per_class: bool = False,
     train_static: bool = False,
     soft: bool = False,
 ) -> StaticDynamic:
-    """Random memories and random hallucinators; ``statics`` and ``dynamics`` per instance, squares of ``side``."""
+    """Random memories and hallucinators (one for each class with ``per_class``); dynamics are squares of ``side``."""
     rng = torch.Generator().manual_seed(seed)
     number = len(spec.classes)
     static = torch.randn(number, ipc * statics, 3, spec.height, spec.width, generator=rng)
     stored, size = temporal.stored if temporal else spec.frames, (side, side) if side else (spec.height, spec.width)
     dynamic = torch.randn(number, ipc * dynamics, stored, 1, *size, generator=rng)
-    hallucinator = Hallucinator(hallucinators)
+    hallucinator = Hallucinator(number if per_class else hallucinators)
     with torch.no_grad():
         for parameter in hallucinator.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=rng))
@@ -107,6 +108,7 @@ def make_static_dynamic(
         hallucinator,
         temporal=temporal,
         train_static=train_static,
+        per_class=per_class,
         soft_labels=labels,
         learn_labels=soft,
     )

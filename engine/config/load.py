@@ -41,6 +41,11 @@ def preset_names() -> list[str]:
     )
 
 
+def is_published(name: str) -> bool:
+    """Whether the preset ``name`` has a published setting, by its name; the others' rates are ours."""
+    return name.endswith("-published")
+
+
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Preset:
     """The preset ``name`` (a shipped one, or the path of a .toml file) with ``overrides`` applied, validated.
 

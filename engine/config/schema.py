@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=0)]
+FewOrNone = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
@@ -45,14 +46,20 @@ class DatasetTable(_Table):
 class SyntheticTable(_Table):
     """What is learned, and so what is stored."""
 
-    kind: Literal["static-dynamic", "pixels", "coreset", "full"] = Field(
+    kind: Literal["static-dynamic", "pixels", "static-only", "coreset", "full"] = Field(
         "static-dynamic",
-        description="parameterisation of the clips; coreset: real clips that are chosen, full: all of them",
+        description="parameterisation of the clips; static-only: stage 1 alone, shown as clips that do not move; "
+        "coreset: real clips that are chosen, full: all of them",
     )
     ipc: Count = Field(1, description="instances per class")
-    statics_per_instance: Count = Field(2, description="still images that an instance owns (static-dynamic)")
+    statics_per_instance: FewOrNone = Field(
+        2, description="still images that an instance owns; 0: none, its clips are made of dynamic memory alone"
+    )
     dynamics_per_instance: Count = Field(2, description="one-channel videos that an instance owns (static-dynamic)")
     hallucinators: Count = Field(1, description="hallucinators shared by all classes; each draw picks one of them")
+    hallucinator: Literal["shared", "per-class"] = Field(
+        "shared", description="shared: by all classes; per-class: each class has a hallucinator of its own"
+    )
     labels: Literal["hard", "learned"] = Field("hard", description="hard: the class; learned: a value for every class")
     n_syn: Count | None = Field(
         None, description="frames stored per segment, of dynamic memory or pixels; unset: all of them"
@@ -253,12 +260,8 @@ class Preset(_Table):
         table, synthetic = self.dynamic, self.synthetic
         if table.lr_dynamic == 0 and table.lr_hallucinator == 0 and table.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
-        if synthetic.kind != "static-dynamic" and table.train_static:
-            kind = synthetic.kind
-            raise ValueError(f"dynamic.train_static needs a static memory, which synthetic.kind = {kind} has not")
-        if synthetic.kind != "static-dynamic" and synthetic.dynamic_size is not None:
-            kind = synthetic.kind
-            raise ValueError(f"synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = {kind} has not")
+        if wrong := _impossible_memories(synthetic, table.train_static):
+            raise ValueError(wrong)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
         if synthetic.labels == "learned" and table.objective != "frepo":
@@ -288,10 +291,35 @@ class Preset(_Table):
             return ("prepare", "evaluate")
         if self.synthetic.kind == "coreset":
             return ("prepare", "select", "evaluate")
+        if self.synthetic.kind == "static-only":
+            return ("prepare", "static", "evaluate")
         experts = ("experts",) if self.dynamic.objective == "mtt" else ()
-        statics = ("static",) if self.synthetic.kind == "static-dynamic" else ()
+        has_statics = self.synthetic.kind == "static-dynamic" and self.synthetic.statics_per_instance > 0
+        statics = ("static",) if has_statics else ()
         return ("prepare", *experts, *statics, "dynamic", "evaluate")
 
     def tables(self) -> dict[str, Any]:
         """All values as plain tables, without those that are unset."""
         return self.model_dump(exclude_none=True)
+
+
+def _impossible_memories(table: SyntheticTable, train_static: bool) -> str:
+    """Why there can be no such memories, or ""."""
+    kind = table.kind
+    if kind != "static-dynamic" and train_static:
+        lacks = "stage 2" if kind == "static-only" else "a static memory"
+        return f"dynamic.train_static needs {lacks}, which synthetic.kind = {kind} has not"
+    if table.statics_per_instance == 0 and train_static:
+        return "dynamic.train_static needs a static memory, and synthetic.statics_per_instance is 0"
+    if table.statics_per_instance == 0 and kind == "static-only":
+        return "synthetic.kind = static-only has nothing but still images, and synthetic.statics_per_instance is 0"
+    if kind != "static-dynamic" and table.dynamic_size is not None:
+        return f"synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = {kind} has not"
+    if kind == "static-only" and (table.n_syn is not None or table.labels == "learned"):
+        which = "synthetic.labels = learned" if table.n_syn is None else "synthetic.n_syn"
+        return f"{which} needs stage 2, which synthetic.kind = static-only has not"
+    if table.hallucinator == "per-class" and table.hallucinators > 1:
+        return "synthetic.hallucinator = per-class gives each class one, so synthetic.hallucinators must be 1"
+    if table.hallucinator == "per-class" and kind in ("pixels", "static-only"):
+        return f"synthetic.hallucinator needs a dynamic memory, which synthetic.kind = {kind} has not"
+    return ""

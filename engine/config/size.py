@@ -23,5 +23,8 @@ def stored_values(table: SyntheticTable, classes: int, frames: int, size: int) -
         return instances * stored_frames * 3 * size**2 + labels
     side = table.dynamic_size or size
     static = instances * table.statics_per_instance * 3 * size**2
+    if table.kind == "static-only":
+        return static
     dynamic = instances * table.dynamics_per_instance * stored_frames * side**2
-    return static + dynamic + table.hallucinators * HALLUCINATOR_VALUES + labels
+    hallucinators = classes if table.hallucinator == "per-class" else table.hallucinators
+    return static + dynamic + hallucinators * HALLUCINATOR_VALUES + labels

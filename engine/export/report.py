@@ -255,7 +255,7 @@ def _protocol(main: Mapping[str, Any] | None) -> str:
     if main is None:
         return ""
     chosen = wording.SELECTED.get(str(main.get("selected_on")), f"chosen on {main.get('selected_on', '?')}")
-    if main.get("what") not in wording.LEARNED:
+    if main.get("what") not in (*wording.LEARNED, "static-only"):
         chosen = "nothing was learned, so no iteration was chosen"
     return f"Protocol {main.get('protocol', '?')}, version {main.get('protocol_version', '?')}: {chosen}."
 

@@ -1,7 +1,8 @@
 """The hallucinator: the small network, shared by all classes, that joins a still image and a dynamic memory.
 
-There may be several of them. They live in one module, with their weights stacked, so that an optimiser, a checkpoint
-and a file know two tensors of them, however many there are.
+There may be several of them, of which a draw picks one, or one for each class: that is for the set to say. They live
+in one module, with their weights stacked, so that an optimiser, a checkpoint and a file know two tensors of them,
+however many there are.
 """
 
 from __future__ import annotations

@@ -198,7 +198,9 @@ def _rows(entries: list[_Entry]) -> tuple[Row, ...]:
 
 def _is_made(result: Result) -> bool:
     what = result["what"]
-    return what not in ("random", "static-only", CEILING) and not what.startswith("compressed-")
+    if what == "static-only":
+        return result.get("step") is not None  # the still video of another set has no step: nothing was made for it
+    return what not in ("random", CEILING) and not what.startswith("compressed-")
 
 
 def _random(result: Result, entries: list[_Entry]) -> list[Networks]:

@@ -92,6 +92,10 @@ class SyntheticSet(ABC):
     def variants(self) -> int:
         """How many different clips one instance can give."""
 
+    def describe(self) -> str:
+        """What its clips depend on beside its tensors, as a text that differs where clips may."""
+        return f"{self.kind} {self.ipc} {self.temporal}"
+
     @property
     def clips_per_class(self) -> int:
         """How many different clips a class can give."""

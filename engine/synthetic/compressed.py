@@ -123,18 +123,15 @@ def encode_set(synthetic: SyntheticSet, how: Storage | str) -> Stored:
     shapes = {}
     for name, memory in memories.items():
         way = how.of(name)
-        if isinstance(way, str):
-            stored |= files.encode(name, memory, way)
+        if isinstance(way, str) or not memory.numel():
+            stored |= files.encode(name, memory, way if isinstance(way, str) else "float32")
             continue
         frames, ranges = _to_frames(synthetic, memory)
         shapes[name] = frames.shape[2:5]
         streams = [[way.encode(item) for item in own] for own in frames]
         stored |= _packed(name, streams) | ({} if ranges is None else {f"{name}.range": ranges})
     described = _description(synthetic.kind, synthetic.spec, synthetic.ipc, how, shapes)
-    if synthetic.temporal is not None:
-        named = {name: getattr(synthetic.temporal, name) for name in ("n_syn", "segments", "interpolation")}
-        described["temporal"] = json.dumps(named)
-    return Stored(_file(stored, described), how)
+    return Stored(_file(stored, described | files.described(synthetic)), how)
 
 
 def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
@@ -321,13 +318,14 @@ def _decoded(stored: dict[str, torch.Tensor], metadata: Mapping[str, str], size:
     result = {name: tensor for name, tensor in stored.items() if not is_memory(name)}
     for name in files._MEMORIES[kind]:
         way = how.of(name)
-        if isinstance(way, str):
-            result[name] = files.decode(name, stored, way)
+        if isinstance(way, str) or name in stored:  # of no still images a codec makes nothing
+            result[name] = files.decode(name, stored, way if isinstance(way, str) else "float32")
+            _require(isinstance(way, str) or not result[name].numel(), name)
         else:
             memory = _memory(name, way, stored, metadata, size)
             result[name] = memory.squeeze(2) if name == "static" else memory
     ipc = int(metadata["ipc"])
-    _require(1 <= ipc <= next(iter(result[name].shape[1] for name in files._MEMORIES[kind])), "ipc")
+    _require(1 <= ipc <= max(result[name].shape[1] for name in files._MEMORIES[kind]), "ipc")
     soft = result.pop("soft_labels", None)
     result["labels"] = files._hard_labels(classes, ipc) if soft is None else soft
     return result

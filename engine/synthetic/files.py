@@ -32,6 +32,8 @@ from engine.synthetic.temporal import Temporal
 FORMAT, VERSION = "vdtui.synthetic", 1
 _MOST_FRAMES = 1 << 16
 """A damaged file that names more would fill the memory when its few stored frames are shown."""
+_MOST_SIDE = 1 << 12
+"""As above, for the height and width of still images of which there are none, which take no bytes."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
 _HINT = "Export it again with `vdtui export RUN --format safetensors`, or use another file."
 
@@ -85,7 +87,7 @@ def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "
         "mean": json.dumps(list(spec.mean)),
         "std": json.dumps(list(spec.std)),
         "precision": precision,
-        **_temporal(synthetic),
+        **described(synthetic),
         **provenance.metadata(),
     }
     stored: dict[str, torch.Tensor] = {}
@@ -123,17 +125,24 @@ def _unnormalised(pixels: torch.Tensor, spec: ClipSpec) -> torch.Tensor:
 def _pairing(synthetic: SyntheticSet) -> dict[str, int]:
     if isinstance(synthetic, StaticDynamic):
         pairing = {"statics": synthetic.statics_per_instance, "dynamics": synthetic.dynamics_per_instance}
-        several = synthetic.hallucinator.number > 1
+        several = synthetic.hallucinator.number > 1 and not synthetic.per_class
         return pairing | ({"hallucinators": synthetic.hallucinator.number} if several else {})
     return {"statics": synthetic.variants, "dynamics": 0}
 
 
-def _temporal(synthetic: SyntheticSet) -> dict[str, str]:
-    """How stored frames become a clip's, where not all are stored."""
-    if synthetic.temporal is None:
-        return {}
-    named = {name: getattr(synthetic.temporal, name) for name in ("n_syn", "segments", "interpolation")}
-    return {"temporal": json.dumps(named)}
+def described(synthetic: SyntheticSet) -> dict[str, str]:
+    """What the tensors do not say and most sets need not: stored frames, and whose each hallucinator is.
+
+    ``temporal``: how stored frames become a clip's, where not all are stored. ``hallucinator``: ``per-class`` where
+    the c-th of them makes the clips of class c; otherwise each class has all of them.
+    """
+    said = {}
+    if synthetic.temporal is not None:
+        named = {name: getattr(synthetic.temporal, name) for name in ("n_syn", "segments", "interpolation")}
+        said["temporal"] = json.dumps(named)
+    if isinstance(synthetic, StaticDynamic) and synthetic.per_class:
+        said["hallucinator"] = "per-class"
+    return said
 
 
 def _hard_labels(classes: int, ipc: int) -> torch.Tensor:
@@ -159,7 +168,7 @@ def encode(name: str, tensor: torch.Tensor, precision: str) -> dict[str, torch.T
     if precision == "float32" or not is_memory(name):
         return {name: tensor.to(torch.float32).contiguous()}
     if precision == "float16":
-        if tensor.abs().max() > torch.finfo(torch.float16).max:
+        if tensor.numel() and tensor.abs().max() > torch.finfo(torch.float16).max:
             problem = f"The {name} memory has values up to {tensor.abs().max():.3g}, beyond what float16 can hold."
             raise DataError(problem, "Export it as float32 or uint8.")
         return {name: tensor.to(torch.float16).contiguous()}
@@ -257,13 +266,14 @@ def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision:
     soft, temporal = _soft_labels(stored, len(spec.classes), ipc), _read_temporal(metadata, spec.frames)
     if temporal is not None and kind in ("static-only", "static-images"):
         raise ValueError("temporal")
+    per_class = _read_per_class(metadata)
     builders: dict[str, Callable[..., SyntheticSet]] = {
         "pixels": lambda pixels: Pixels(spec, pixels, temporal=temporal, soft_labels=soft),
         "coreset": lambda pixels: Coreset(spec, pixels, temporal=temporal, soft_labels=soft),
         "static-only": lambda static: StillVideo(spec, ipc, static, soft_labels=soft),
         "static-images": lambda static: StaticImages(spec, static, soft_labels=soft),
         "static-dynamic": lambda static, dynamic: StaticDynamic(
-            spec, ipc, static, dynamic, _hallucinator(stored), temporal=temporal, soft_labels=soft
+            spec, ipc, static, dynamic, _hallucinator(stored), temporal=temporal, per_class=per_class, soft_labels=soft
         ),
     }
     synthetic = builders[kind](**memories)
@@ -293,8 +303,10 @@ def _spec(metadata: Mapping[str, str], memory: torch.Tensor) -> ClipSpec:
     )
     if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, spec.mean + spec.std)):
         raise ValueError("mean or std")
-    if min(spec.std) <= 0 or not 1 <= spec.frames <= _MOST_FRAMES or not spec.classes or not memory.numel():
+    if min(spec.std) <= 0 or not 1 <= spec.frames <= _MOST_FRAMES or not spec.classes or 0 in memory.shape[2:]:
         raise ValueError("std, frames, or no memory at all")
+    if not memory.numel() and max(spec.height, spec.width) > _MOST_SIDE:
+        raise ValueError("height or width")
     return spec
 
 
@@ -305,6 +317,13 @@ def _read_temporal(metadata: Mapping[str, str], frames: int) -> Temporal | None:
     if type(named["n_syn"]) is not int or type(named["segments"]) is not int:
         raise ValueError("temporal")
     return Temporal(frames, named["n_syn"], named["segments"], named["interpolation"])
+
+
+def _read_per_class(metadata: Mapping[str, str]) -> bool:
+    whose = metadata.get("hallucinator", "shared")
+    if whose not in ("shared", "per-class") or (whose == "per-class" and metadata["kind"] != StaticDynamic.kind):
+        raise ValueError("hallucinator")
+    return whose == "per-class"
 
 
 def _soft_labels(stored: Mapping[str, torch.Tensor], classes: int, ipc: int) -> torch.Tensor | None:

@@ -18,7 +18,11 @@ class StaticDynamic(SyntheticSet):
 
     Instance j of a class owns ``spc / ipc`` statics and ``dpc / ipc`` dynamics; its clips are
     hallucinator(concat(static repeated over T, dynamic)) over all pairs of one static and one dynamic, made by each
-    of the hallucinators, which all classes share.
+    of the hallucinators, which all classes share. With ``per_class`` there is one for each class instead, which makes
+    all clips of that class.
+
+    With ``spc`` 0 there are no statics: an instance has a clip for each dynamic, made with zeros in their place,
+    which are the data's mean colour.
 
     The dynamic memory is (T, 1, H, W), or less: ``temporal`` says which frames it stores, and squares smaller than
     the clips are enlarged bilinearly; its shape alone says so. With ``train_static`` the static memory is learned too.
@@ -36,6 +40,7 @@ class StaticDynamic(SyntheticSet):
         *,
         temporal: Temporal | None = None,
         train_static: bool = False,
+        per_class: bool = False,
         soft_labels: torch.Tensor | None = None,
         learn_labels: bool = False,
     ) -> None:
@@ -46,20 +51,32 @@ class StaticDynamic(SyntheticSet):
         assert static.shape[0] == number and static.shape[2:] == (3, spec.height, spec.width), static.shape
         assert dynamic.shape[0] == number and dynamic.shape[2:4] == (stored, 1), dynamic.shape
         assert _is_clip_or_square(spec, dynamic.shape[4:]), dynamic.shape
-        for memory in (static, dynamic):
-            assert memory.shape[1] > 0 and memory.shape[1] % ipc == 0, memory.shape
+        assert static.shape[1] % ipc == 0, static.shape
+        assert dynamic.shape[1] > 0 and dynamic.shape[1] % ipc == 0, dynamic.shape
+        assert not per_class or hallucinator.number == number, (hallucinator.number, number)
+        assert not train_static or static.shape[1] > 0, "there is no static memory to train"
         self.static = static
         self.dynamic = dynamic
         self.hallucinator = hallucinator
         self.temporal = temporal if temporal is not None and temporal.compresses else None
         self.train_static = train_static
+        self.per_class = per_class
         self.statics_per_instance = static.shape[1] // ipc
         self.dynamics_per_instance = dynamic.shape[1] // ipc
 
     @property
     def variants(self) -> int:
-        """Pairs of one static and one dynamic of an instance, for each hallucinator."""
-        return self.statics_per_instance * self.dynamics_per_instance * self.hallucinator.number
+        """Pairs of one static (if there are any) and one dynamic of an instance, for each hallucinator it may have."""
+        return max(1, self.statics_per_instance) * self.dynamics_per_instance * self._hallucinators
+
+    @property
+    def _hallucinators(self) -> int:
+        """Of how many hallucinators a draw picks one."""
+        return 1 if self.per_class else self.hallucinator.number
+
+    def describe(self) -> str:
+        """As that of any set; the same weights make other clips if each is for a class."""
+        return super().describe() + (" per-class" if self.per_class else "")
 
     def _stored(self) -> dict[str, torch.Tensor]:
         return {"static": self.static, "dynamic": self.dynamic, **self._weights()}
@@ -74,11 +91,17 @@ class StaticDynamic(SyntheticSet):
 
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """Clips of the choices ((instance * statics + s) * dynamics + d) * hallucinators + h, numbers per instance."""
-        pair, h = choice // self.hallucinator.number, choice % self.hallucinator.number
+        pair, h = choice // self._hallucinators, choice % self._hallucinators
         instance = choice // self.variants
         s = pair // self.dynamics_per_instance
         d = instance * self.dynamics_per_instance + pair % self.dynamics_per_instance
-        return self.hallucinator.compose(self.static[labels, s], self.moving(self.dynamic[labels, d]), h)
+        moving = self.moving(self.dynamic[labels, d])
+        return self.hallucinator.compose(self._still(labels, s), moving, labels if self.per_class else h)
+
+    def _still(self, labels: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        if self.statics_per_instance:
+            return self.static[labels, s]
+        return self.static.new_zeros(len(labels), *self.static.shape[2:])
 
     def moving(self, dynamic: torch.Tensor) -> torch.Tensor:
         """Stored dynamic memories (N, stored, 1, h, w) as the hallucinator sees them: (N, T, H, W)."""
@@ -123,10 +146,13 @@ def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: t
     (C, dpc, T, 1, H, W): the luminance (mean of the channels in pixel units) of each clip, less that of the mean
     static of its instance. This is the least-squares solution over all pairs: of the dynamics that an instance may
     have, it leaves the smallest sum of squared luminance errors static_s + dynamic_d - clip_d over its statics s.
-    ``fit_dynamic`` makes a smaller memory of it.
+    With no statics (spc 0) it is the luminance itself, as zeros stand in their place. ``fit_dynamic`` makes a smaller
+    memory of it.
     """
     weight = torch.tensor(std, device=clips.device) / sum(std)  # pixel units, in units of the mean deviation
     luminance = torch.einsum("ndcthw,c->ndthw", clips, weight)
+    if not static.shape[1]:
+        return luminance.unsqueeze(3)
     still = torch.einsum("nschw,c->nshw", static, weight)
     per_instance = still.unflatten(1, (ipc, -1)).mean(2)
     repeats = clips.shape[1] // ipc

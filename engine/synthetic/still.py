@@ -59,7 +59,7 @@ class StillVideo(SyntheticSet):
         learn_labels: bool = False,
     ) -> None:
         super().__init__(spec, ipc, soft_labels=soft_labels, learn_labels=learn_labels)
-        assert static.shape[0] == len(spec.classes) and static.shape[1] % ipc == 0
+        assert static.shape[0] == len(spec.classes) and static.shape[1] > 0 and static.shape[1] % ipc == 0
         assert static.shape[2:] == (3, spec.height, spec.width), static.shape
         self.static = static
 

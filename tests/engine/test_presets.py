@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from engine.judge import Judge
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
 from engine.matching.experts import open_or_train
 from engine.models import image_model
-from engine.synthetic import StaticDynamic, StaticImages
+from engine.synthetic import StaticDynamic, StaticImages, StillVideo
 from engine.work import Work
 from tests.tiny import make_real, make_spec
 
@@ -32,13 +33,196 @@ SMALL = {
     "experts.number": 1,
     "run.device": "cpu",
 }
-METHODS = ("", "-dm", "-mtt", "-frepo", "-pixels-dm", "-pixels-mtt", "-pixels-frepo")
+METHODS = ("-dm", "-mtt", "-frepo", "-pixels-dm", "-pixels-mtt", "-pixels-frepo")
+DATA = {
+    "miniucf101": {"layout": "miniucf101", "frames": 16, "size": 112, "interval": 4, "split": 1},
+    "ucf101": {"layout": "ucf101", "frames": 16, "size": 112, "interval": 4, "split": 1},
+    "hmdb51": {"layout": "hmdb51", "frames": 16, "size": 112, "interval": 4, "split": 1},
+    "kinetics400": {"layout": "kinetics400", "frames": 8, "size": 64},
+    "ssv2": {"layout": "ssv2", "frames": 8, "size": 64},
+}
+CELLS = [(data, ipc) for data in DATA for ipc in (1, 5)]
 
 
 def test_all_presets_of_the_published_table_are_there() -> None:
     """A row of the paper that cannot be run by name is one that nobody repeats."""
-    names = {f"{data}-ipc{ipc}{method}" for data in OFFICIAL_CLASSES for ipc in (1, 5) for method in METHODS}
-    assert set(preset_names()) == {name for name in names if not name.startswith("demo")} | {"default", "demo"}
+    assert set(DATA) == {*OFFICIAL_CLASSES} - {"demo"}
+    names = {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in METHODS}
+    names |= {f"{name}-published" for name in names} | {f"{data}-ipc{ipc}" for data, ipc in CELLS}
+    assert set(preset_names()) == names | {f"ablation-{name}" for name in ABLATIONS} | {"default", "demo"}
+
+
+# --- what the names promise ------------------------------------------------------------------------------------------
+
+# "Hyper-parameters as published (MiniUCF)" of method.md, and what it says of the objectives and of evaluation. Where
+# nothing is published the value is that of the method's own paper, or ours: those of FRePo's rates, and of pixels.
+SGD = {"dynamic.optimiser": "sgd", "dynamic.schedule": "constant", "dynamic.train_static": False}
+NOISE = {"static.init": "noise", "dynamic.init": "noise"}
+STAGE_1 = {
+    "static.objective": "dc",
+    "static.steps": 1000,
+    "static.lr": 0.1,
+    "static.momentum": 0.5,
+    "static.batch_real": 256,
+    "static.outer_loops": 1,
+    "static.inner_loops": 1,
+    "static.lr_network": 0.01,
+}
+PAIRS = {"synthetic.kind": "static-dynamic", "synthetic.statics_per_instance": 2, "synthetic.dynamics_per_instance": 2}
+ONE_PAIR = PAIRS | {"synthetic.statics_per_instance": 1, "synthetic.dynamics_per_instance": 1}
+PIXELS = {"synthetic.kind": "pixels", "dynamic.init": "residual"}
+DM = SGD | {"dynamic.objective": "dm", "dynamic.steps": 5000, "dynamic.batch_real": 64, "dynamic.eval_every": 400}
+MTT = SGD | {
+    "dynamic.objective": "mtt",
+    "dynamic.momentum": 0.5,
+    "dynamic.eval_every": 500,
+    "dynamic.mtt.syn_steps": 10,
+    "dynamic.mtt.expert_epochs": 1,
+    "dynamic.mtt.max_start_epoch": 10,
+    "dynamic.mtt.step_size": 0.01,
+    "dynamic.mtt.lr_step_size": 1e-5,
+    "experts.number": 30,
+    "experts.lr": 0.01,
+    "experts.momentum": 0.0,
+    "experts.weight_decay": 0.0,
+    "experts.batch": 256,
+    "evaluation.use_learned_lr": True,
+}
+FREPO = {
+    "synthetic.labels": "learned",
+    "dynamic.objective": "frepo",
+    "dynamic.steps": 10000,
+    "dynamic.optimiser": "adam",
+    "dynamic.schedule": "cosine",
+    "dynamic.lr_dynamic": 1e-3,
+    "dynamic.eval_every": 500,
+    "dynamic.checkpoint_every": 500,
+    "dynamic.frepo.pool": 10,
+    "dynamic.frepo.online_updates": 100,
+    "dynamic.frepo.lr_network": 1e-4,
+    "dynamic.frepo.ridge": 1e-6,
+    "evaluation.epochs": 1000,
+}
+MEMORY, HALLUCINATOR, MOMENTUM = "dynamic.lr_dynamic", "dynamic.lr_hallucinator", "dynamic.momentum"
+PUBLISHED = {
+    "-dm": NOISE | STAGE_1 | PAIRS | DM | {MEMORY: 1e-4, HALLUCINATOR: 1e-5, MOMENTUM: 0.95},
+    "-mtt": NOISE | STAGE_1 | PAIRS | MTT | {MEMORY: 1e4, HALLUCINATOR: 1e-3, "dynamic.steps": 10000},
+    "-frepo": NOISE | STAGE_1 | ONE_PAIR | FREPO | {HALLUCINATOR: 1e-3},
+    "-pixels-dm": PIXELS | DM | {MEMORY: 30.0, MOMENTUM: 0.5},
+    "-pixels-mtt": PIXELS | MTT | {MEMORY: 1e5, "dynamic.steps": 8000},
+    "-pixels-frepo": PIXELS | FREPO,
+}
+PUBLISHED_AT_5: dict[str, dict[str, Any]] = {
+    "-dm": {MEMORY: 1e3, HALLUCINATOR: 1e-6},
+    "-mtt": {"dynamic.mtt.syn_steps": 5, "dynamic.mtt.batch": 128},
+}
+EVALUATION = {
+    "evaluation.epochs": 500,
+    "evaluation.lr": 0.01,
+    "evaluation.momentum": 0.9,
+    "evaluation.weight_decay": 5e-4,
+    "evaluation.batch": 256,
+    "evaluation.models": ("convnet3d",),
+    "evaluation.labels": "hard",
+}
+
+
+def flat(preset: Preset) -> dict[str, Any]:
+    """All values by their dotted key, unset ones too, but for title and description."""
+
+    def items(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from items(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    return {key: value for key, value in items(preset.model_dump(), "") if key not in ("title", "description")}
+
+
+@pytest.mark.parametrize(("data", "ipc"), CELLS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_published_setting_is_that_of_the_paper_and_nothing_else(data: str, ipc: int, method: str) -> None:
+    """What is run as published must be: every value of the table above, and no other that is not the default."""
+    own = PUBLISHED[method] | (PUBLISHED_AT_5.get(method, {}) if ipc == 5 else {})
+    expected = flat(Preset()) | EVALUATION | own | {f"dataset.{key}": value for key, value in DATA[data].items()}
+    preset = load_preset(f"{data}-ipc{ipc}{method}-published")
+    expected |= {"synthetic.ipc": ipc, "published": preset.published}
+    assert flat(preset) == expected
+    assert preset.title == f"{data}-ipc{ipc}{method}-published"
+
+
+OURS = {"dynamic.init", "dynamic.optimiser", "dynamic.schedule", MEMORY}
+OURS_OF_TWO = OURS | {"static.init", HALLUCINATOR}
+REAL = {"static.init": "frame", "dynamic.init": "residual", "dynamic.optimiser": "adam", "dynamic.schedule": "cosine"}
+
+
+@pytest.mark.parametrize(("data", "ipc"), CELLS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_name_without_suffix_differs_in_start_optimiser_and_rates_alone(data: str, ipc: int, method: str) -> None:
+    """The same work as the published one, or the two rows of a table would not be of one method."""
+    name = f"{data}-ipc{ipc}{method}"
+    mine, theirs = load_preset(name), load_preset(f"{name}-published")
+    ours, published = flat(mine), flat(theirs)
+    allowed = OURS if "pixels" in method else OURS_OF_TWO
+    assert {key for key in ours if ours[key] != published[key]} <= allowed
+    assert {key: ours[key] for key in REAL if key in allowed} == {k: v for k, v in REAL.items() if k in allowed}
+    assert mine.description.endswith("; rates ours.") and mine.description != theirs.description
+    said = theirs.description.partition(";")[2]
+    assert ("taken over from MiniUCF" in said) == (data != "miniucf101")
+    assert "taken over from" in said or "as published" in said
+
+
+@pytest.mark.parametrize(("data", "ipc"), CELLS)
+def test_a_name_without_a_method_is_the_default_on_that_data(data: str, ipc: int) -> None:
+    """`hmdb51-ipc5` is `default --data hmdb51.h5 --set synthetic.ipc=5`."""
+    own = {f"dataset.{key}": value for key, value in DATA[data].items()} | {"synthetic.ipc": ipc}
+    assert flat(load_preset(f"{data}-ipc{ipc}")) == flat(load_preset("default")) | own
+
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "static-only": {"synthetic.kind": "static-only"},
+    "dynamic-only": {"synthetic.statics_per_instance": 0},
+    "pairing-1": {"synthetic.statics_per_instance": 1, "synthetic.dynamics_per_instance": 1},
+    "pairing-2": {},
+    "hallucinator-per-class": {"synthetic.hallucinator": "per-class"},
+    "hallucinator-fixed": {HALLUCINATOR: 0.0},
+    "train-static": {"dynamic.train_static": True, "dynamic.lr_static": load_preset("default").dynamic.lr_dynamic},
+    "labels-learned": ONE_PAIR | FREPO | {"evaluation.labels": "own"},
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_differs_from_the_default_in_what_its_name_says(name: str) -> None:
+    """One thing at a time: else a difference of accuracies would have two reasons."""
+    base = flat(load_preset("default"))
+    expected = base | ABLATIONS[name]
+    if name == "labels-learned":
+        ours = flat(load_preset("miniucf101-ipc1-frepo"))
+        expected |= {key: ours[key] for key in OURS_OF_TWO}
+    assert flat(load_preset(f"ablation-{name}")) == expected
+
+
+STAGES = {
+    "static-only": ("prepare", "static", "evaluate"),
+    "dynamic-only": ("prepare", "dynamic", "evaluate"),
+    "pairing-1": ("prepare", "static", "dynamic", "evaluate"),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_an_ablation_runs_only_the_stages_that_it_needs(name: str) -> None:
+    """Hours of learning what is not stored."""
+    assert load_preset(f"ablation-{name}").stages == STAGES[name]
+
+
+def test_the_demo_s_rates_are_its_own() -> None:
+    """They are for twenty steps, and what the documentation shows was run with them."""
+    table = load_preset("demo").dynamic
+    assert (table.optimiser, table.schedule, table.lr_dynamic, table.lr_hallucinator) == ("sgd", "constant", 3.0, 1e-5)
+
+
+# --- that they work --------------------------------------------------------------------------------------------------
 
 
 def resolved(name: str) -> Preset:
@@ -49,9 +233,11 @@ def resolved(name: str) -> Preset:
 
 
 def different() -> list[Any]:
-    """One preset of all those that differ only in their data."""
+    """One preset of all those that differ only in their data, or in numbers that their neighbours have too."""
     found: dict[str, str] = {}
     for name in preset_names():
+        if "-ipc5-" in name and name.endswith("-published"):
+            continue  # its rates are other numbers for what IPC 1 does, its IPC that of the one without suffix
         found.setdefault(resolved(name).model_dump_json(), name)
     return [pytest.param(name, id=name) for name in found.values()]
 
@@ -63,9 +249,11 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
-    static = None
-    if "static" in preset.stages:
-        static = first_static_step(work)
+    static = first_static_step(work) if "static" in preset.stages else None
+    if preset.synthetic.kind == "static-only":
+        assert static is not None
+        assert StillVideo(SPEC, preset.synthetic.ipc, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)
+        return
     synthetic = start_set(work, static)
     assert synthetic.stored_values == stored_values(preset.synthetic, 2, 8, 64)
     assert synthetic.nbytes() == 4 * synthetic.stored_values
@@ -108,6 +296,8 @@ def first_static_step(work: Work) -> torch.Tensor:
         {"synthetic.dynamic_size": 16, "synthetic.hallucinators": 3},
         {"synthetic.statics_per_instance": 3, "synthetic.dynamics_per_instance": 1, "synthetic.ipc": 2},
         {"synthetic.labels": "learned", "dynamic.objective": "frepo"},
+        {"synthetic.statics_per_instance": 0, "synthetic.dynamic_size": 16},
+        {"synthetic.hallucinator": "per-class"},
     ],
 )
 def test_what_will_be_stored_is_told_beforehand(overrides: dict[str, Any], tmp_path: Path) -> None:

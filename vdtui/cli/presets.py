@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this preset with every value.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="List the published settings (-published) too.")] = False,
     check: Annotated[Path | None, typer.Option(metavar="FILE", help="Validate a preset file of your own.")] = None,
     json: Json = False,
 ) -> None:
     """List the presets, show one resolved, or validate a file.
 
+    NAME has the rates that we recommend; NAME-published, where there is one, has the published ones.
+
     Example: vdtui presets demo > mine.toml
 
     Example: vdtui presets --check mine.toml
     """
-    from engine.config import load_preset, preset_names, to_toml
+    from engine.config import is_published, load_preset, preset_names, to_toml
 
     if check is not None:
         load_preset(check if check.suffix == ".toml" else Path(f"./{check}"))
@@ -40,23 +43,35 @@ def presets(
     found = {each: load_preset(each) for each in preset_names()}
     if json:
         print_json(
-            [{"name": each, "stored_bytes": _bytes(preset), **preset.tables()} for each, preset in found.items()]
+            [
+                {
+                    "name": each,
+                    "published_setting": is_published(each),
+                    "stored_bytes": _bytes(preset),
+                    **preset.tables(),
+                }
+                for each, preset in found.items()
+            ]
         )
         return
     print_table(
         ["preset", "data", "method", "ipc", "stored", "what it is"],
-        [_row(*item) for item in found.items()],
+        [_row(*item) for item in found.items() if all_ or not is_published(item[0])],
         right=(3, 4),
     )
+    hidden = 0 if all_ else sum(map(is_published, found))
+    if hidden:
+        note(f"{hidden} more, NAME-published, have the published settings: --all lists them.")
 
 
 def _row(name: str, preset: Preset) -> list[str]:
     stored = _bytes(preset)
+    stage = preset.dynamic if "dynamic" in preset.stages else preset.static
     published = f" Published, unchecked: {preset.published}." if preset.published else ""
     return [
         name,
         preset.dataset.layout or "any",
-        f"{preset.synthetic.kind}, {preset.dynamic.objective}",
+        f"{preset.synthetic.kind}, {stage.objective}",
         str(preset.synthetic.ipc),
         "-" if stored is None else human_bytes(stored),
         preset.description + published,

@@ -234,7 +234,7 @@ def table_rows(preset: Preset) -> int:
     kind = preset.synthetic.kind
     if kind == "full" or (kind == "coreset" and preset.selection.method == "random"):
         return 1
-    return 3 if kind == "static-dynamic" else 2
+    return 3 if kind == "static-dynamic" and preset.synthetic.statics_per_instance else 2
 
 
 def command(form: Form, run: str) -> list[str]:

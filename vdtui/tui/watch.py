@@ -507,11 +507,13 @@ def table(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def stages_ahead(preset: dict[str, Any]) -> tuple[Stage, ...]:
     """The stages of a run that has not said them yet, as its preset has them (``Preset.stages``)."""
-    kind, objective = table(preset, "synthetic").get("kind"), table(preset, "dynamic").get("objective")
+    synthetic, objective = table(preset, "synthetic"), table(preset, "dynamic").get("objective")
+    kind = synthetic.get("kind")
     learned = kind in (None, "static-dynamic", "pixels")
+    stills = kind in (None, "static-dynamic") and synthetic.get("statics_per_instance") != 0
     has = {
         "experts": learned and objective == "mtt",
-        "static": kind in (None, "static-dynamic"),
+        "static": stills or kind == "static-only",
         "dynamic": learned,
         "select": kind == "coreset",
     }

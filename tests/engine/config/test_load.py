@@ -260,6 +260,30 @@ def test_a_combination_that_learns_nothing_is_refused() -> None:
         load_preset("default", ["dynamic.lr_dynamic=0", "dynamic.lr_hallucinator=0"])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["synthetic.kind=static-only", "dynamic.train_static=true"], "stage 2"),
+        (["synthetic.kind=static-only", "synthetic.statics_per_instance=0"], "statics_per_instance"),
+        (["synthetic.kind=static-only", "synthetic.n_syn=2"], "synthetic.n_syn"),
+        (["synthetic.kind=static-only", "synthetic.dynamic_size=8"], "synthetic.dynamic_size"),
+        (
+            ["synthetic.kind=static-only", "synthetic.labels=learned", "dynamic.objective=frepo"],
+            "synthetic.labels = learned needs stage 2",
+        ),
+        (["synthetic.kind=static-only", "synthetic.hallucinator=per-class"], "synthetic.hallucinator"),
+        (["synthetic.kind=pixels", "synthetic.hallucinator=per-class"], "synthetic.hallucinator"),
+        (["synthetic.hallucinator=per-class", "synthetic.hallucinators=2"], "synthetic.hallucinators must be 1"),
+        (["synthetic.statics_per_instance=0", "dynamic.train_static=true"], "dynamic.train_static"),
+    ],
+)
+def test_memories_that_cannot_be_are_refused(overrides: list[str], named: str) -> None:
+    """Before any work starts, and named: a switch that did nothing would be taken for an ablation."""
+    with pytest.raises(PresetError) as caught:
+        load_preset("default", overrides)
+    assert named in caught.value.problem and "\n" not in caught.value.problem and caught.value.hint
+
+
 @pytest.mark.parametrize("content", [b"steps = = 3\n", b"[dynamic\n", b"a = 1\na = 2\n", b"\xff\xfe\x00", b"\x00\x01"])
 def test_bad_files_are_named(tmp_path: Path, content: bytes) -> None:
     """Whatever stands in the file: its name and a hint."""

@@ -62,6 +62,8 @@ def sets() -> dict[str, SyntheticSet]:
         "static-images": StaticImages(SPEC, smooth(2, 3, 16, 18)),
         "static-dynamic": make_static_dynamic(SPEC, 2, 2, 1),
         "static-dynamic-all": make_static_dynamic(SPEC, 2, 1, 2, temporal=less, side=9, hallucinators=2, soft=True),
+        "per-class": make_static_dynamic(SPEC, 1, 2, 1, temporal=less, per_class=True),
+        "dynamic-only": make_static_dynamic(SPEC, 2, 0, 2),
     }
 
 

@@ -60,6 +60,8 @@ def sets(classes: tuple[str, ...] = ("a", "b"), ipc: int = 2, frames: int = 3, h
         ),
         Pixels(spec, noise(ipc, less.stored, 3, height, width), temporal=less),
         StillVideo(spec, ipc, noise(2 * ipc, 3, height, width), soft_labels=noise(ipc, number)),
+        make_static_dynamic(spec, ipc, 2, 1, per_class=True),
+        make_static_dynamic(spec, ipc, 0, 2),
     ]
 
 
@@ -71,6 +73,8 @@ KINDS = [
     "compressed-static-dynamic",
     "compressed-pixels",
     "soft-static-only",
+    "per-class",
+    "dynamic-only",
 ]
 WHICH = st.integers(0, len(KINDS) - 1)
 
@@ -105,7 +109,7 @@ def refused(path: Path, content: bytes) -> DataError:
 
 def same(one: SyntheticSet, other: SyntheticSet) -> None:
     assert (one.kind, one.spec, one.ipc, one.variants) == (other.kind, other.spec, other.ipc, other.variants)
-    assert one.temporal == other.temporal
+    assert one.describe() == other.describe()
     assert one.tensors().keys() == other.tensors().keys()
     assert all(torch.equal(tensor, other.tensors()[name]) for name, tensor in one.tensors().items())
     mine, theirs = (each.sample(torch.Generator().manual_seed(3)) for each in (one, other))
@@ -208,6 +212,41 @@ def test_the_file_of_a_compressed_set_is_the_one_of_the_design(tmp_path: Path) -
     assert json.loads(metadata["temporal"]) == {"n_syn": 2, "segments": 1, "interpolation": "linear"}
     assert json.loads(metadata["pairing"]) == {"statics": 1, "dynamics": 2, "hallucinators": 2}
     assert metadata["frames"] == "3" and "step_size" not in metadata
+
+
+def test_the_file_says_that_each_class_has_its_own_hallucinator(tmp_path: Path) -> None:
+    """The tensors alone could be those of hallucinators that are shared; and what is not there takes no bytes."""
+    _, *_, own, moving = sets()
+    described = header_of(to_bytes(own, WHENCE))
+    assert described["__metadata__"]["hallucinator"] == "per-class"
+    assert json.loads(described["__metadata__"]["pairing"]) == {"statics": 2, "dynamics": 1}
+    assert described["hallucinator.weight"]["shape"] == [2, 3, 4, 3, 3, 3]
+    assert "hallucinator" not in header_of(to_bytes(sets()[4], WHENCE))["__metadata__"]
+    described = header_of(to_bytes(moving, WHENCE))
+    assert described["static"]["shape"] == [2, 0, 3, 4, 4] and len(set(described["static"]["data_offsets"])) == 1
+    assert json.loads(described["__metadata__"]["pairing"]) == {"statics": 0, "dynamics": 2}
+
+
+def test_hallucinators_that_do_not_fit_the_classes_are_refused(tmp_path: Path) -> None:
+    """A file that says more than it holds, or says nonsense."""
+    shared, per_class = sets()[0], sets()[-2]
+    for content, said in (
+        (to_bytes(shared, WHENCE), "per-class"),
+        (to_bytes(per_class, WHENCE), "own"),
+        (to_bytes(sets()[1], WHENCE), "per-class"),
+    ):
+        header = header_of(content)
+        header["__metadata__"]["hallucinator"] = said
+        refused(tmp_path / "s.safetensors", with_header(content, header))
+
+
+@pytest.mark.parametrize("side", [0, 5000, 10**9])
+def test_still_images_that_are_not_there_cannot_claim_any_size(tmp_path: Path, side: int) -> None:
+    """Of no images none takes bytes, so the file's length does not bound what its clips would take."""
+    content = to_bytes(sets()[-1], WHENCE)
+    header = header_of(content)
+    header["static"]["shape"] = [2, 0, 3, side, side]
+    refused(tmp_path / "s.safetensors", with_header(content, header))
 
 
 def counted(*shape: int) -> torch.Tensor:

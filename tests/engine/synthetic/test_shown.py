@@ -41,7 +41,18 @@ def others() -> list[SyntheticSet]:
     return [
         Pixels(SPEC, noise(2, 1, 2, 3, 16, 16), temporal=temporal),
         StillVideo(SPEC, 1, noise(2, 1, 3, 16, 16), soft_labels=noise(2, 1, 2)),
+        StaticDynamic(SPEC, 1, noise(2, 0, 3, 16, 16), noise(2, 2, 6, 1, 16, 16), Hallucinator.identity(SPEC.std)),
+        one_for_each_class(),
     ]
+
+
+def one_for_each_class() -> StaticDynamic:
+    """Of the classes' own hallucinators the second shows everything darker."""
+    hallucinator = Hallucinator.identity(SPEC.std, 2)
+    with torch.no_grad():
+        hallucinator.bias[1] = -0.5
+    memories = noise(2, 2, 3, 16, 16), noise(2, 1, 6, 1, 16, 16)
+    return StaticDynamic(SPEC, 1, *memories, hallucinator, per_class=True)
 
 
 EVERY = [compressed(), *others()]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from engine.evaluation.trials import digest
 from engine.models import Hallucinator
 from engine.synthetic import StaticDynamic, Temporal, fit_dynamic, residual_dynamic
 from tests.tiny import compose_by_hand, enlarge_by_hand, make_spec, make_static_dynamic
@@ -283,6 +284,87 @@ def test_hallucinators_are_drawn_equally_often_and_with_every_pair() -> None:
         counts = [seen[c, s, d, h] for s, d, h in itertools.product(range(2), range(2), range(3))]
         assert sum(counts) == draws
         assert sum((count - draws / 12) ** 2 / (draws / 12) for count in counts) < 11 + 6 * 22**0.5
+
+
+# --- ablations: one hallucinator for each class, no still images ---------------------------------------------------
+
+
+def convolved(still: torch.Tensor, moving: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """One clip (3, T, H, W) of a still (3, H, W) and a dynamic memory (T, H, W) by torch's convolution in float64."""
+    joined = torch.cat([still[:, None].repeat(1, len(moving), 1, 1), moving[None]]).double()
+    return torch.nn.functional.conv3d(joined[None], weight.double(), bias.double(), padding=1)[0]
+
+
+def test_each_class_has_its_own_hallucinator() -> None:
+    """Every clip, one by one: a class that were given its neighbour's would be another ablation than its name says."""
+    synthetic = make_static_dynamic(make_spec("abc", frames=3, height=4, width=5), ipc=2, statics=2, per_class=True)
+    clips, labels = synthetic.expand()
+    stored = synthetic.tensors()
+    assert stored["hallucinator.weight"].shape == (3, 3, 4, 3, 3, 3) and stored["hallucinator.bias"].shape == (3, 3)
+    pairs = itertools.product(range(3), range(2), range(2), range(2))
+    for number, (c, j, s, d) in enumerate(pairs):
+        still, moving = stored["static"][c, 2 * j + s], stored["dynamic"][c, 2 * j + d, :, 0]
+        expected = convolved(still, moving, stored["hallucinator.weight"][c], stored["hallucinator.bias"][c])
+        assert labels[number] == c and torch.allclose(clips[number].double(), expected, atol=1e-5)
+    assert len(clips) == 24 and synthetic.variants == 4, "they are no further variants"
+
+
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 2), min_size=1, max_size=5))
+def test_classes_may_be_asked_for_in_any_order(seed: int, classes: list[int]) -> None:
+    """Objectives draw single classes, and evaluation mixed batches."""
+    synthetic = make_static_dynamic(make_spec("abc", frames=2), per_class=True)
+    labels = torch.tensor(classes)
+    choice = torch.randint(4, (len(classes),), generator=torch.Generator().manual_seed(seed))
+    clips, (every, _) = synthetic.compose(labels, choice), synthetic.expand()
+    assert torch.allclose(clips, every[labels * 4 + choice], atol=1e-6)
+
+
+def test_a_class_teaches_only_its_own_hallucinator() -> None:
+    """Otherwise they would be shared in secret."""
+    synthetic = make_static_dynamic(make_spec("abc", frames=2), per_class=True)
+    weight = synthetic.parameters()["hallucinator.weight"].requires_grad_()
+    synthetic.sample(torch.Generator().manual_seed(0), [1])[0].square().sum().backward()
+    assert weight.grad is not None
+    assert [bool(own.any()) for own in weight.grad] == [False, True, False]
+
+
+def test_one_for_each_class_is_told_from_as_many_that_are_shared() -> None:
+    """The networks that were trained on one set must not stand for those of the other."""
+    mine = make_static_dynamic(make_spec(), per_class=True)
+    shared = StaticDynamic(mine.spec, 1, mine.static, mine.dynamic, mine.hallucinator)
+    assert all(torch.equal(tensor, shared.tensors()[name]) for name, tensor in mine.tensors().items())
+    assert digest(mine) != digest(shared) and shared.variants == 2 * mine.variants
+
+
+def test_without_still_images_clips_are_made_of_zeros_and_dynamic_memory() -> None:
+    """And of nothing else: no image may be hidden in what is not counted."""
+    synthetic = make_static_dynamic(make_spec(frames=3, height=4, width=5), ipc=2, statics=0, dynamics=2)
+    clips, labels = synthetic.expand()
+    stored = synthetic.tensors()
+    assert synthetic.stored_values == 2 * 4 * 3 * 4 * 5 + 327 and synthetic.nbytes() == 4 * synthetic.stored_values
+    assert synthetic.nbytes("uint8") == 2 * 4 * 3 * 4 * 5 + 2 * 4 * 8 + 4 * 327
+    for number, (c, d) in enumerate(itertools.product(range(2), range(4))):
+        moving = stored["dynamic"][c, d, :, 0]
+        weight, bias = stored["hallucinator.weight"], stored["hallucinator.bias"]
+        expected = convolved(torch.zeros(3, 4, 5), moving, weight, bias)
+        assert labels[number] == c and torch.allclose(clips[number].double(), expected, atol=1e-5)
+    assert len(clips) == 8 and synthetic.variants == 2
+    seen = {tuple(synthetic.draw(torch.Generator().manual_seed(s)).clips[0].flatten().tolist()) for s in range(12)}
+    assert len(seen) == 2, "some dynamic memories are never drawn"
+
+
+def test_without_still_images_the_start_shows_the_luminance_of_real_clips() -> None:
+    """The ablation starts as near to real clips as it can, or it would lose for its start."""
+    spec = make_spec()
+    clips = torch.randn(2, 2, 3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    static = torch.zeros(2, 0, 3, 4, 4)
+    dynamic = residual_dynamic(clips, static, 1, spec.std)
+    made, _ = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std)).expand()
+    expected = luminance(clips.flatten(0, 1).numpy(), spec.std, 1)
+    assert np.allclose(luminance(made.detach().numpy(), spec.std, 1), expected, atol=1e-5)
+
+
+# --- what is learned -------------------------------------------------------------------------------------------------
 
 
 def everything(seed: int = 0) -> StaticDynamic:

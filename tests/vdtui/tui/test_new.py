@@ -89,6 +89,9 @@ async def test_a_preset_is_found_by_typing(folder: Path, wait: Any, answers: Any
         chooser = screen.query_one(OptionList)
         names = [option.id for option in chooser.options if option.id]
         assert names == ["hmdb51-ipc5-mtt", "hmdb51-ipc5-pixels-mtt"] and screen.chosen == names[0]
+        await pilot.press(*" published")
+        names = [option.id for option in chooser.options if option.id]
+        assert names == ["hmdb51-ipc5-mtt-published", "hmdb51-ipc5-pixels-mtt-published"]
         await pilot.press("z")
         assert "No preset has these words." in text(app) and screen.chosen is None
         await pilot.press("enter")

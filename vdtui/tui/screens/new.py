@@ -21,7 +21,7 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.config import Preset, load_preset, preset_names
+from engine.config import Preset, is_published, load_preset, preset_names
 from engine.config.schema import DatasetTable
 from engine.data.recipe import DEMO, default_file, prepare_command, where_from
 from engine.errors import DataError, PresetError, VdtuiError
@@ -36,6 +36,8 @@ from vdtui.tui.widgets.lines import Lines
 
 NAME = "run name"
 GENERAL = "general"
+ANY = "any data"
+ABLATIONS = "ablations of default"
 MOST_FILES = 20
 PATIENCE_SECONDS = 60
 TYPING_SECONDS = 0.4
@@ -58,6 +60,7 @@ class PresetScreen(Screen[None]):
     HEADING = "choose a preset"
     NOTES = (
         "Type to search; every word must be in the name, the data set or the description.",
+        "A preset's rates are ours; type published for those of the papers (NAME-published).",
         "The path of a .toml file of your own works too.",
         "Published numbers are the papers' own; nobody has checked them here.",
     )
@@ -100,7 +103,7 @@ class PresetScreen(Screen[None]):
         options: list[Option] = []
         last = None
         for name in found:
-            group = self.presets[name].dataset.layout or "any data"
+            group = _group(name, self.presets[name])
             if group != last:
                 colour = self.app.theme_variables["text-muted"]
                 options.append(Option(Text(f"─ {group}", colour), disabled=True))
@@ -173,21 +176,28 @@ class PresetScreen(Screen[None]):
 
 
 def _all_presets() -> dict[str, Preset]:
-    """The shipped presets, those of a data set beside each other, ``default`` and ``demo`` first."""
+    """The shipped presets, those of a data set beside each other, ``default`` and ``demo`` first, ablations last."""
     found = {name: load_preset(name) for name in preset_names()}
-    first = {None: "0", DEMO: "1"}
+    order = {ANY: "0", DEMO: "1", ABLATIONS: "3"}
 
-    def place(name: str) -> tuple[str, str]:
-        layout = found[name].dataset.layout
-        return first.get(layout, f"2{layout}"), name
+    def place(name: str) -> tuple[str, bool, str]:
+        group = _group(name, found[name])
+        return order.get(group, f"2{group}"), is_published(name), name
 
     return {name: found[name] for name in sorted(found, key=place)}
 
 
+def _group(name: str, preset: Preset) -> str:
+    """The head under which the preset is listed."""
+    return ABLATIONS if name.startswith("ablation-") else preset.dataset.layout or ANY
+
+
 def _matches(name: str, preset: Preset, typed: str) -> bool:
-    table = preset.dataset.layout or "any data"
-    text = f"{name} {table} {preset.description} {preset.synthetic.kind} {preset.dynamic.objective}".lower()
-    return all(word in text for word in typed.lower().split())
+    """Whether every word that was typed is said of the preset; the published settings are asked for by name."""
+    if is_published(name) and "pub" not in typed.lower():
+        return False
+    text = f"{name} {_group(name, preset)} {preset.description} {preset.synthetic.kind} {preset.dynamic.objective}"
+    return all(word in text.lower() for word in typed.lower().split())
 
 
 def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:

@@ -1,0 +1,126 @@
+"""Ablations from videos to report: one that fails at its end, or stores what it says it has not, has cost a day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.api import resume_distillation, run_distillation
+from engine.config import Preset, load_preset
+from engine.errors import UsageError
+from engine.evaluate import Questions, evaluate, find_source
+from engine.events import Event, NetworkTrained, Step
+from engine.new import new_run
+from engine.runs import RunDirectory
+from engine.runs.checkpoints import load_checkpoint
+from engine.runs.comparison import compare, read_sources
+from engine.synthetic import load_set
+from tests.tiny_run import QUICK, make_clips
+
+FEW = ("static.steps=2", "static.checkpoint_every=1", "dynamic.steps=1", "evaluation.epochs=1", "evaluation.repeats=1")
+PIXELS = 64 * 64
+WHAT = {
+    "default": ["static-dynamic", "random", "static-only"],
+    "ablation-static-only": ["static-only", "random"],
+    "ablation-dynamic-only": ["static-dynamic", "random"],
+    "ablation-hallucinator-per-class": ["static-dynamic", "random", "static-only"],
+}
+
+
+def quick(name: str) -> Preset:
+    return load_preset(name, [*QUICK, *FEW])
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="module")
+def runs(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of each preset of ``WHAT``, named as it is."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in WHAT:
+        run_distillation(quick(name), clips, runs_dir=folder, name=name)
+    return folder
+
+
+@pytest.mark.parametrize("name", WHAT)
+def test_an_ablation_runs_to_its_table_and_report(runs: Path, name: str) -> None:
+    """Named presets that stop half way would be found out by those who waited for them."""
+    run = RunDirectory(runs / name)
+    assert run.state() == "completed" and run.report.is_file()
+    assert [row["what"] for row in run.folded().results] == WHAT[name]
+
+
+VALUES = {
+    "ablation-static-only": 2 * 2 * 3 * PIXELS,
+    "ablation-dynamic-only": 2 * 2 * 8 * PIXELS + 327,
+    "ablation-hallucinator-per-class": 2 * (2 * 3 * PIXELS + 2 * 8 * PIXELS + 327),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_table_counts_what_is_stored_and_nothing_else(runs: Path, name: str) -> None:
+    """Counted by hand, and in the file: bytes are what an ablation is weighed against."""
+    run = RunDirectory(runs / name)
+    row = run.folded().results[0]
+    assert (row["stored_values"], row["bytes"]) == (VALUES[name], 4 * VALUES[name])
+    content = run.best.read_bytes()
+    labels = 2 * 8
+    assert len(content) - 8 - int.from_bytes(content[:8], "little") - labels == row["bytes"]
+
+
+def test_static_only_is_the_static_memory_of_the_whole_method(runs: Path) -> None:
+    """Beside the whole method it shows what stage 2 adds, so its stills and their accuracies must be those of it."""
+    alone, whole = RunDirectory(runs / "ablation-static-only"), RunDirectory(runs / "default")
+    kept = load_set(alone.best)
+    assert torch.equal(kept.synthetic.tensors()["static"], load_set(whole.best).synthetic.tensors()["static"])
+    assert alone.best.read_bytes() == alone.last.read_bytes()
+    assert (kept.provenance.step, kept.provenance.selected_on, kept.provenance.accuracy) == (2, "none", None)
+    own, rival = alone.folded().results[0], whole.folded().results[2]
+    assert own["top1"] == rival["top1"] and own["bytes"] == rival["bytes"]
+    assert (own["step"], rival["step"]) == (2, None)
+
+
+def test_what_a_static_only_run_took_is_told_and_a_rival_s_is_not(runs: Path) -> None:
+    """Time is half of what is compared; nothing was made for the still video of another set."""
+    found = compare(read_sources(runs, ["ablation-static-only", "default"], lambda text: None))
+    seconds = {(row.run, row.result["what"]): row.seconds for group in found for row in group.rows}
+    assert (seconds["ablation-static-only", "static-only"] or 0) > 0
+    assert seconds["default", "static-only"] is None
+
+
+def test_the_report_of_a_static_only_run_says_that_nothing_was_chosen(runs: Path) -> None:
+    """It was learned, which a coreset's report denies."""
+    page = (RunDirectory(runs / "ablation-static-only").report).read_text(encoding="utf-8")
+    assert "the set is that of the last step" in page and "nothing was learned" not in page
+
+
+@pytest.mark.parametrize("moment", ["stage 1", "the final table"])
+def test_a_static_only_run_goes_on_where_it_stopped(runs: Path, clips: Path, tmp_path: Path, moment: str) -> None:
+    """A run that was cut off gives the set and the numbers of one that was not."""
+    run = new_run(quick("ablation-static-only"), clips, tmp_path, "cut", "cut", ["test"])
+
+    def cut(event: Event) -> None:
+        in_stage_1 = isinstance(event, Step) and event.step == 2
+        if in_stage_1 if moment == "stage 1" else isinstance(event, NetworkTrained):
+            raise RuntimeError("pulled the plug")
+
+    with pytest.raises(RuntimeError):
+        resume_distillation(run, on_event=cut)
+    stopped = load_checkpoint(run.checkpoints)
+    assert stopped is not None and stopped.stage == ("static" if moment == "stage 1" else "evaluate")
+    resume_distillation(run)
+    whole = RunDirectory(runs / "ablation-static-only")
+    assert run.best.read_bytes() == whole.best.read_bytes()
+    mine, theirs = run.folded().results, whole.folded().results
+    assert [row["top1"] for row in mine] == [row["top1"] for row in theirs]
+
+
+def test_without_still_images_there_is_no_still_video(runs: Path) -> None:
+    """A rival of no images would be a crash, or a number that means nothing."""
+    with pytest.raises(UsageError, match="has no static memory"):
+        next(evaluate(find_source("ablation-dynamic-only", runs, None, []), runs, Questions(("static-only",))))

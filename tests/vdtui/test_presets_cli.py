@@ -1,0 +1,43 @@
+"""`vdtui presets`: the list from which everybody chooses. What it hides or mixes up is run by nobody, or by mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from engine.config import preset_names
+
+
+def listed(*words: str) -> subprocess.CompletedProcess[str]:
+    code = "from vdtui.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "presets", *words]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def names_of(table: str) -> set[str]:
+    """First words of the lines; names are never wrapped."""
+    return {line.split()[0] for line in table.splitlines() if line.strip()} & set(preset_names())
+
+
+def test_published_settings_are_listed_on_request_and_said_to_be_there() -> None:
+    """The recommended ones are found at a glance, and the published ones are not lost."""
+    published = {name for name in preset_names() if name.endswith("-published")}
+    short, whole = listed(), listed("--all")
+    assert names_of(short.stdout) == set(preset_names()) - published
+    assert names_of(whole.stdout) == set(preset_names())
+    assert f"{len(published)} more" in short.stderr and "--all" in short.stderr and len(published) == 60
+    assert "--all" not in whole.stderr
+
+
+def test_the_json_has_all_and_tells_them_apart() -> None:
+    """A script that goes through the list must not take our rates for the paper's."""
+    found = {each["name"]: each for each in json.loads(listed("--json").stdout)}
+    assert set(found) == set(preset_names())
+    assert all(each["published_setting"] == name.endswith("-published") for name, each in found.items())
+    mine, theirs = found["miniucf101-ipc1-dm"], found["miniucf101-ipc1-dm-published"]
+    assert mine["published"] == theirs["published"] == "17.5 % top-1 (Wang et al. 2024)"
+    assert (mine["dynamic"]["optimiser"], theirs["dynamic"]["optimiser"]) == ("adam", "sgd")
+    assert mine["stored_bytes"] == theirs["stored_bytes"]
