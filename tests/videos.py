@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path, PosixPath
 from typing import Any
@@ -35,7 +37,7 @@ def write_video(
     path.parent.mkdir(parents=True, exist_ok=True)
     codec = codec or CODECS[path.suffix]
     quality = {"qscale": "2"} if codec == "mpeg4" else {"crf": "10"}
-    with av.open(str(path), "w") as container:
+    with _priority_kept(), av.open(str(path), "w") as container:
         container.metadata.update(metadata or {})
         stream: Any = container.add_stream(codec, rate=fps, options={**quality, **(options or {})})
         stream.height, stream.width = frames.shape[1:3]
@@ -54,6 +56,21 @@ def write_video(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+@contextlib.contextmanager
+def _priority_kept() -> Iterator[None]:
+    """SVT-AV1 gives the thread that calls it real-time priority where it may, as for root, and leaves it there: this
+    process and all that it starts would then keep everything else from the cores."""
+    if not hasattr(os, "sched_getscheduler"):  # not Linux
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def write_image(path: Path, frame: np.ndarray) -> Path:
