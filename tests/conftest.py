@@ -5,6 +5,7 @@ processes of two threads each on two cores would wait for each other most of the
 """
 
 import os
+import signal
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -14,3 +15,6 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# A shell that starts the tests in its background has them, and all that they start, ignore Ctrl+C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
