@@ -26,7 +26,7 @@ from engine.models.precision import deterministic
 from engine.pace import networks_text
 from engine.runs import RunDirectory, find_run
 from engine.runs.files import write_json
-from engine.synthetic import LoadedSet, StaticDynamic, SyntheticSet, load_set
+from engine.synthetic import LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
 from engine.synthetic.compressed import Storage
 from engine.table import as_stored, compressed_real, full_data, random_clips, set_of_run, still_video
 from engine.work import networks_folder, open_data, train_and_val
@@ -218,7 +218,8 @@ def _rival(
     if rival == "static-only":
         if isinstance(synthetic, StaticDynamic) and synthetic.statics_per_instance:
             return still_video(synthetic)
-        problem = f"{one_line(source.name)} has no static memory, so there is no rival static-only."
+        lacks = "is a still video itself" if isinstance(synthetic, StillVideo) else "has no static memory"
+        problem = f"{one_line(source.name)} {lacks}, so there is no rival static-only."
         raise UsageError(problem, "Leave that rival out.")
     network = judge.feature_network(source.preset.selection) if rival == "compressed-herding" else None
     how, networks = Storage.parse(asked.rival_storage), judge.table.repeats

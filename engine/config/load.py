@@ -21,6 +21,9 @@ from pydantic import BaseModel, ValidationError
 from engine.config.schema import Preset
 from engine.errors import PresetError
 
+_PUBLISHED = "-published"
+"""What the names of published settings end with."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
@@ -43,7 +46,13 @@ def preset_names() -> list[str]:
 
 def is_published(name: str) -> bool:
     """Whether the preset ``name`` has a published setting, by its name; the others' rates are ours."""
-    return name.endswith("-published")
+    return name.endswith(_PUBLISHED)
+
+
+def published_twin(name: str) -> Preset | None:
+    """The published setting beside the preset ``name``, if there is one."""
+    twin = f"{name}{_PUBLISHED}"
+    return load_preset(twin) if twin in preset_names() else None
 
 
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Preset:
@@ -79,18 +88,26 @@ def read_preset(path: Path) -> Preset:
     return validate(_parse(path.name, _read(path)), str(path))
 
 
-def to_toml(preset: Preset) -> str:
-    """``preset`` as TOML with every value spelled out; loading it gives an equal preset."""
-    return "\n".join(_table_lines(preset.tables(), "")).lstrip("\n") + "\n"
+def to_toml(preset: Preset, published: Preset | None = None) -> str:
+    """``preset`` as TOML with every value spelled out; loading it gives an equal preset.
+
+    A value that is another one in ``published``, the published setting, says so in a comment.
+    """
+    theirs = None if published is None else published.tables()
+    return "\n".join(_table_lines(preset.tables(), theirs, "")).lstrip("\n") + "\n"
 
 
-def _table_lines(table: dict[str, Any], prefix: str) -> Iterator[str]:
+def _table_lines(table: dict[str, Any], theirs: dict[str, Any] | None, prefix: str) -> Iterator[str]:
     """The lines of a table, its own values before the tables in it."""
-    yield from (f"{key} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict))
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            other = value if theirs is None or not prefix else theirs.get(key)
+            remark = "" if other == value else f"  # ours; published: {'unset' if other is None else _toml(other)}"
+            yield f"{key} = {_toml(value)}{remark}"
     for name, inner in table.items():
         if isinstance(inner, dict):
             yield from ("", f"[{prefix}{name}]")
-            yield from _table_lines(inner, f"{prefix}{name}.")
+            yield from _table_lines(inner, None if theirs is None else theirs.get(name, {}), f"{prefix}{name}.")
 
 
 def _toml(value: Any) -> str:

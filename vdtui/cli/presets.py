@@ -21,13 +21,14 @@ def presets(
 ) -> None:
     """List the presets, show one resolved, or validate a file.
 
-    NAME has the rates that we recommend; NAME-published, where there is one, has the published ones.
+    NAME has the rates that we recommend; NAME-published, where there is one, has the published ones, and what differs
+    is marked.
 
     Example: vdtui presets demo > mine.toml
 
     Example: vdtui presets --check mine.toml
     """
-    from engine.config import is_published, load_preset, preset_names, to_toml
+    from engine.config import is_published, load_preset, preset_names, published_twin, to_toml
 
     if check is not None:
         load_preset(check if check.suffix == ".toml" else Path(f"./{check}"))
@@ -38,7 +39,7 @@ def presets(
         if json:
             print_json(chosen.tables())
         else:
-            typer.echo(to_toml(chosen), nl=False)
+            typer.echo(to_toml(chosen, published_twin(name)), nl=False)
         return
     found = {each: load_preset(each) for each in preset_names()}
     if json:
