@@ -8,11 +8,12 @@ of the evaluation. A finished cell is one line of the file `--output`, and is no
 start it again with the same options. Every cell learns its static memory anew, which `--set static.steps=0` (real
 frames) or a preset of pixels spares. Losses of plain DM and of banks cannot be compared with each other: one is
 against means of a few clips, the other against networks that are met again. So the finished set is also judged by
-networks that no run has met, against the means of all training clips (column fresh loss); the distance between a
-bank's own loss and that is how far it was overfitted.
+networks that no run has met, against the means of all training clips (columns fresh loss: at the start, at the end);
+the distance between a bank's own loss and that is how far it was overfitted.
 
-Seconds are of the wall, from event to event, without evaluations, previews and checkpoints; `median` is the usual
-step, `mean` has the steps in which targets were computed too. Nothing else should run beside it.
+Seconds are of the processor (all its threads: set OMP_NUM_THREADS=1 where other work runs beside), from event to
+event, without evaluations, previews and checkpoints; `median` is the usual step, `mean` has the steps in which targets
+were computed too.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from typing import Any
 
 import torch
 
-from engine import RunDirectory, load_preset, load_synthetic, run_distillation
+from engine import load_preset, load_synthetic, run_distillation
 from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
-from engine.events import Evaluated, Event, Step
+from engine.events import BestChanged, Evaluated, Event, Step
 from engine.matching import DistributionMatching, Setting
 from engine.matching.bank import Schedule, TargetBank
 from engine.models import choose_device, choose_precision, video_model
@@ -129,35 +130,44 @@ def preset_of(options: argparse.Namespace, seed: int, setting: dict[str, Any]) -
 
 
 class Watch:
-    """Takes the time of every step of stage 2, and keeps what the run says of it."""
+    """Takes the time of every step of stage 2, keeps what the run in ``folder`` says of it, and its start."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.start = b""
         self.seconds: list[float] = []
         self.losses: list[float] = []
         self.accuracy: dict[int, float] = {}
         self.fills = 0.0
-        self._before = time.monotonic()
+        self._before = time.process_time()
 
     def __call__(self, event: Event) -> None:
-        now = time.monotonic()
+        now = time.process_time()
         if isinstance(event, Step) and event.stage == "dynamic":
             self.seconds.append(now - self._before)
             self.losses.append(event.loss)
             self.fills = event.figures.get("bank_fills", 0.0)
         if isinstance(event, Evaluated) and event.split == "val":
             self.accuracy[event.step] = event.mean
-        self._before = time.monotonic()
+        if isinstance(event, BestChanged) and event.step == 0:
+            self.start = next(self.folder.rglob("best.safetensors")).read_bytes()
+        self._before = time.process_time()
 
 
 def measure(options: argparse.Namespace, seed: int, setting: dict[str, Any]) -> Record:
     """Run one cell: everything that the table needs of it."""
-    preset, watch = preset_of(options, seed, setting), Watch()
-    with tempfile.TemporaryDirectory() as folder:
-        run = run_distillation(preset, options.data, runs_dir=options.runs_dir or folder, on_event=watch)
+    preset = preset_of(options, seed, setting)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(options.runs_dir or scratch) / f"{seed}-{name_of(setting).replace(' ', '-')}"
+        watch = Watch(folder)
+        run = run_distillation(preset, options.data, runs_dir=folder, on_event=watch)
         if options.steps not in watch.accuracy:
             sys.exit("There are no validation clips to judge by: give data or a preset that has some.")
         with deterministic():
-            fresh = fresh_loss(options, preset, run)
+            fresh = fresh_loss(options, preset, run.last)
+            start = Path(scratch) / "start.safetensors"
+            start.write_bytes(watch.start)
+            start_fresh = fresh_loss(options, preset, start)
     tail = watch.losses[-max(1, len(watch.losses) // 10) :]
     return {
         "mean_seconds": statistics.fmean(watch.seconds),
@@ -165,13 +175,14 @@ def measure(options: argparse.Namespace, seed: int, setting: dict[str, Any]) -> 
         "fills": watch.fills,
         "loss": statistics.fmean(tail),
         "fresh_loss": fresh,
+        "start_fresh_loss": start_fresh,
         "accuracy": watch.accuracy[options.steps],
         "start_accuracy": watch.accuracy[0],
     }
 
 
-def fresh_loss(options: argparse.Namespace, preset: Preset, run: RunDirectory) -> float:
-    """The loss of the last set by networks that no run has met, against all training clips: the mean over them."""
+def fresh_loss(options: argparse.Namespace, preset: Preset, path: Path) -> float:
+    """The loss of the set ``path`` by networks that no run has met, against all training clips: the mean over them."""
     device = choose_device(preset.run.device)
     with ClipStore.open(options.data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
@@ -188,7 +199,7 @@ def fresh_loss(options: argparse.Namespace, preset: Preset, run: RunDirectory) -
         # One member, renewed at every step: step k has network k.
         bank = TargetBank(setting, Schedule(setting.seed, 1, 1))
         objective = DistributionMatching(setting, preset.dynamic.batch_real, bank=bank)
-        return mean_loss(objective, load_synthetic(run.last, device), options.fresh)
+        return mean_loss(objective, load_synthetic(path, device), options.fresh)
 
 
 @torch.no_grad()
@@ -212,8 +223,9 @@ def read(path: Path) -> Iterator[Record]:
 
 def table(records: list[Record], wanted: list[dict[str, Any]]) -> None:
     """One row per setting: means over the seeds; accuracies with their standard deviation, and paired with plain DM."""
-    print("| setting | seeds | s/step median | mean | fills | loss | fresh loss | top-1 val % | less plain DM's |")  # noqa: T201
-    print("|---|---|---|---|---|---|---|---|---|")  # noqa: T201
+    columns = ("setting", "seeds", "CPU s/step median", "mean", "fills", "loss", "fresh loss: start", "end")
+    print("| " + " | ".join([*columns, "top-1 val %: start", "end", "less plain DM's"]) + " |")  # noqa: T201
+    print("|" + 11 * "---|")  # noqa: T201
     plain = {record["key"]["seed"]: record for record in records if record["key"]["setting"] == wanted[0]}
     for setting in wanted:
         own = [record for record in records if record["key"]["setting"] == setting]
@@ -223,8 +235,8 @@ def table(records: list[Record], wanted: list[dict[str, Any]]) -> None:
 
 def cells(own: list[Record], plain: dict[int, Record]) -> list[str]:
     """What stands in a row."""
-    named = ("median_seconds", "mean_seconds", "fills", "loss", "fresh_loss")
-    median, mean, fills, loss, fresh = (statistics.fmean(record[name] for record in own) for name in named)
+    named = ("median_seconds", "mean_seconds", "fills", "loss", "start_fresh_loss", "fresh_loss")
+    median, mean, fills, loss, start, fresh = (statistics.fmean(record[name] for record in own) for name in named)
     pairs = [(record, plain[record["key"]["seed"]]) for record in own if record["key"]["seed"] in plain]
     return [
         str(len(own)),
@@ -232,7 +244,9 @@ def cells(own: list[Record], plain: dict[int, Record]) -> list[str]:
         f"{mean:.3f}",
         f"{fills:.1f}",
         f"{loss:.4g}",
+        f"{start:.4g}",
         f"{fresh:.4g}",
+        spread([100 * record["start_accuracy"] for record in own]),
         spread([100 * record["accuracy"] for record in own]),
         spread([100 * (record["accuracy"] - other["accuracy"]) for record, other in pairs]),
     ]
