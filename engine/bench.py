@@ -23,15 +23,19 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.evaluation import Recipe, Request, Trainers, TrialCache
 from engine.matching import DistributionMatching, Setting
+from engine.matching.experts import FlatParameters
+from engine.matching.trajectory import UNROLLS, Student
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import ConvNet3D, forward_flops
-from engine.synthetic import StaticDynamic
+from engine.synthetic import Pixels, StaticDynamic
 
 CLASSES, FRAMES, SIZE = 8, 8, 64
 EVALUATED, NETWORKS = 4, 3
 """Epochs and networks of the evaluation that is timed; as many networks as a row of the final table has."""
 BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
+SYN_STEPS = 10
+"""Student steps of MTT, as published."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +54,10 @@ class _Clips:
 
     identity = "bench"
 
-    def __init__(self, per_class: int) -> None:
-        shape = (CLASSES * per_class, FRAMES, SIZE, SIZE, 3)
+    def __init__(self, per_class: int, classes: int = CLASSES) -> None:
+        shape = (classes * per_class, FRAMES, SIZE, SIZE, 3)
         self._clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        self.labels = np.repeat(np.arange(CLASSES), per_class)
+        self.labels = np.repeat(np.arange(classes), per_class)
         self.video = np.arange(len(self.labels))
 
     def __len__(self) -> int:
@@ -64,12 +68,14 @@ class _Clips:
 
 
 def bench(device_name: str = "auto", repeats: int = 5) -> list[Measurement]:
-    """Measure every part ``repeats`` times, in turn with its floor. Takes under a minute on two cores."""
+    """Measure every part ``repeats`` times (MTT a quarter as often), in turn with its floor: minutes on two cores."""
     device = choose_device(device_name)
     precision = choose_precision("auto", device)
     return [
         *_network_passes(device, precision, repeats),
         _dm_step(device, precision, repeats),
+        _dm_loop(device, precision, repeats),
+        _mtt_step(device, precision, repeats),
         _evaluation(device, precision, repeats),
     ]
 
@@ -105,25 +111,11 @@ def _network_passes(device: torch.device, precision: torch.dtype, repeats: int) 
 
 
 def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
-    real = RealClips(_Clips(4 * BATCH_REAL), spec, device)  # type: ignore[arg-type]
-    static = torch.randn(CLASSES, 2, 3, SIZE, SIZE, device=device)
-    dynamic = torch.randn(CLASSES, 2, FRAMES, 1, SIZE, SIZE, device=device)
-    synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
-    parameters = [tensor.requires_grad_() for tensor in synthetic.parameters().values()]
-    setting = Setting(real, lambda step: video_model("convnet3d", CLASSES, FRAMES, SIZE, step, device), 0, precision)
-    objective = DistributionMatching(setting, BATCH_REAL)
-    optimiser = torch.optim.SGD(parameters, 1e-3, momentum=0.95)
+    step, _ = _matching(device, precision, CLASSES, BATCH_REAL)
     network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).requires_grad_(False)
     clips = torch.randn(CLASSES * BATCH_REAL, 3, FRAMES, SIZE, SIZE, device=device)
     clips = clips.contiguous(memory_format=torch.channels_last_3d)
     learned = clips[:CLASSES].clone(memory_format=torch.preserve_format).requires_grad_()
-
-    def step() -> None:
-        optimiser.zero_grad()
-        for part in objective.losses(synthetic, 0):
-            part.backward()
-        optimiser.step()
 
     def passes() -> None:
         with torch.no_grad(), autocast(device, precision):
@@ -134,6 +126,80 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
     floor = f"bare passes: {len(clips)} clips forward, {CLASSES} forward and backward"
     return _pairs("stage 2, one DM step of the demo", floor, step, passes, repeats, device, 1.0)
+
+
+def _dm_loop(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    """A DM step beside the one that one would write first: class by class, float32 clips, without channels last."""
+    classes, batch_real = 10, 16
+    step, synthetic = _matching(device, precision, classes, batch_real)
+    clips = torch.randn(classes, batch_real, 3, FRAMES, SIZE, SIZE, device=device)
+    optimiser = torch.optim.SGD(list(synthetic.parameters().values()), 1e-3, momentum=0.95)
+
+    def loop() -> None:
+        network = ConvNet3D(classes, FRAMES, SIZE).to(device).requires_grad_(False)
+        optimiser.zero_grad()
+        for label in range(classes):
+            with torch.no_grad():
+                target = network.embed(clips[label]).mean(0)
+            clip, _ = synthetic.sample(torch.Generator().manual_seed(label), [label])
+            (network.embed(clip.contiguous()).mean(0) - target).square().sum().backward()
+        optimiser.step()
+
+    part = f"stage 2, one DM step of {classes} classes, {batch_real} real clips each"
+    return _pairs(part, "not a floor: a loop over classes in float32", step, loop, repeats, device, 1.0)
+
+
+def _matching(
+    device: torch.device, precision: torch.dtype, classes: int, batch_real: int
+) -> tuple[Callable[[], None], StaticDynamic]:
+    """A DM step of a static-dynamic set, and the set."""
+    spec = ClipSpec(tuple(map(str, range(classes))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    real = RealClips(_Clips(4 * batch_real, classes), spec, device)  # type: ignore[arg-type]
+    static = torch.randn(classes, 2, 3, SIZE, SIZE, device=device)
+    dynamic = torch.randn(classes, 2, FRAMES, 1, SIZE, SIZE, device=device)
+    synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
+    parameters = [tensor.requires_grad_() for tensor in synthetic.parameters().values()]
+    setting = Setting(real, lambda step: video_model("convnet3d", classes, FRAMES, SIZE, step, device), 0, precision)
+    objective = DistributionMatching(setting, batch_real)
+    optimiser = torch.optim.SGD(parameters, 1e-3, momentum=0.95)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        for part in objective.losses(synthetic, 0):
+            part.backward()
+        optimiser.step()
+
+    return step, synthetic
+
+
+def _mtt_step(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    """An MTT step of SYN_STEPS student steps, plain, beside the passes of as many steps with nothing between them."""
+    spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    pixels = Pixels(spec, torch.randn(CLASSES, 1, FRAMES, 3, SIZE, SIZE, device=device).requires_grad_())
+    network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).requires_grad_(False).train()
+    flat = FlatParameters(network)
+    start = flat.gather(network)
+    rate = torch.tensor(0.01, device=device, requires_grad=True)
+    student = Student(pixels, network, flat, rate, SYN_STEPS, seed=0, precision=precision, batch=None, at_once=CLASSES)
+    bare = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).train()
+    clips, labels = torch.randn(CLASSES, 3, FRAMES, SIZE, SIZE, device=device), torch.arange(CLASSES, device=device)
+    clips = clips.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+
+    def step() -> None:
+        UNROLLS["plain"](student, start, start + 1e-3).backward()
+
+    def passes() -> None:
+        weights = list(bare.parameters())
+        for _ in range(SYN_STEPS):
+            with autocast(device, precision):
+                logits = bare(clips)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+            gradients = torch.autograd.grad(loss, weights, create_graph=True)
+            torch.autograd.grad(gradients, [clips, *weights], [gradient.detach() for gradient in gradients])
+
+    part = f"stage 2, one MTT step of {SYN_STEPS} student steps on {CLASSES} clips"
+    floor = "bare forward, backward and double backward passes"
+    return _pairs(part, floor, step, passes, max(1, repeats // 4), device, 1.0)
 
 
 def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:

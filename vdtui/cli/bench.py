@@ -14,7 +14,9 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Timings of each part, in turn with its floor.")] = 5,
     json: Json = False,
 ) -> None:
-    """Measure the network's passes and a step of stage 2, each as a ratio to its floor. Takes under a minute.
+    """Measure the network's passes, steps of stage 2 and an evaluation, each beside its floor or a plain loop.
+
+    Takes some minutes on two cores.
 
     Example: vdtui bench
     """
