@@ -25,5 +25,5 @@ for kind in "" pixels-; do
     --set experts.number=2 --set experts.batch=16 --set evaluation.use_learned_lr=false
 done
 for run in start pixels-start dm pixels-dm frepo pixels-frepo mtt pixels-mtt; do
-  vdtui evaluate "$run" --protocol strict --epochs 150 --repeats 3 --set evaluation.batch=4
+  vdtui evaluate "$run" --protocol strict --epochs 100 --repeats 3 --set evaluation.batch=4
 done
