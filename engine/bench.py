@@ -34,6 +34,8 @@ EVALUATED, NETWORKS = 4, 3
 """Epochs and networks of the evaluation that is timed; as many networks as a row of the final table has."""
 BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
+LOOP_CLASSES, LOOP_BATCH_REAL = 10, 16
+"""Of the DM step that stands beside a plain loop."""
 SYN_STEPS = 10
 """Student steps of MTT, as published."""
 
@@ -54,7 +56,7 @@ class _Clips:
 
     identity = "bench"
 
-    def __init__(self, per_class: int, classes: int = CLASSES) -> None:
+    def __init__(self, per_class: int, classes: int) -> None:
         shape = (classes * per_class, FRAMES, SIZE, SIZE, 3)
         self._clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         self.labels = np.repeat(np.arange(classes), per_class)
@@ -130,7 +132,7 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
 def _dm_loop(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
     """A DM step beside the one that one would write first: class by class, float32 clips, without channels last."""
-    classes, batch_real = 10, 16
+    classes, batch_real = LOOP_CLASSES, LOOP_BATCH_REAL
     step, synthetic = _matching(device, precision, classes, batch_real)
     clips = torch.randn(classes, batch_real, 3, FRAMES, SIZE, SIZE, device=device)
     optimiser = torch.optim.SGD(list(synthetic.parameters().values()), 1e-3, momentum=0.95)
@@ -208,7 +210,7 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
     The processes that train (``engine.evaluation.parallel``) are started before, as in a run of many evaluations.
     """
     spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
-    test = RealClips(_Clips(4), spec, device)  # type: ignore[arg-type]
+    test = RealClips(_Clips(4, CLASSES), spec, device)  # type: ignore[arg-type]
     rng = torch.Generator().manual_seed(0)
     static = torch.randn(CLASSES, 2, 3, SIZE, SIZE, generator=rng).to(device)
     dynamic = torch.randn(CLASSES, 2, FRAMES, 1, SIZE, SIZE, generator=rng).to(device)
