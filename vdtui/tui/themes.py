@@ -77,7 +77,7 @@ CONTRAST = _theme(
         "error": "#ff8080",
         "foreground": "#ffffff",
         "background": "#000000",
-        "surface": "#000000",
+        "surface": "#202020",
         "panel": "#002a80",
     },
     {"muted": "#e0e0e0", "faint": "#a0a0a0", "frame": "#ffffff", "thin": "#c0c0c0"},

@@ -77,7 +77,10 @@ class FakeRun:
             self.say(step("dynamic", number, 100))
             if number % 20 == 0:
                 mean = 0.3 + number / 400
-                self.say(Evaluated("synthetic", number, "val", mean, 0.04, (mean,), 2.0), BestChanged(number, mean))
+                self.say(
+                    Evaluated("synthetic", number, "val", mean, 0.04, (mean - 0.04, mean, mean + 0.04), 2.0),
+                    BestChanged(number, mean),
+                )
                 self.say(CheckpointSaved("dynamic", number))
         self.status("running", "dynamic", 60, 100)
         return self
@@ -87,7 +90,7 @@ class FakeRun:
         self.half_way()
         self.say(StageFinished("dynamic", 99.0), StageStarted("evaluate", 0, 4), StageFinished("evaluate", 9.0))
         for what, mean, count in (("static-dynamic", 0.47, 245760), ("random", 0.33, 245760), ("full", 0.8, 98000000)):
-            top1 = {"mean": mean, "std": 0.012, "values": [mean]}
+            top1 = {"mean": mean, "std": 0.012, "values": [mean - 0.012, mean, mean + 0.012]}
             self.say(ResultReady({"what": what, "bytes": count, "stored_values": count // 4, "top1": top1}))
         self.say(RunCompleted(204.0))
         self.status("completed", "evaluate", 4, 4)

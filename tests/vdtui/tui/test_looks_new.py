@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from vdtui.tui.app import VdtuiApp
 from vdtui.tui.form import Form
@@ -29,6 +30,8 @@ def test_the_form_looks_as_before(folder: Path, wait: Any, snap_compare: Any, si
         await pilot.app.push_screen(screen)
         await wait(lambda: screen.query(FieldRow), "the form")
         seed = next(row for row in screen.query(FieldRow) if row.field.key == "run.seed").editor
+        for box in screen.query(Input):
+            box.cursor_blink = False  # else it is there or not as the moment has it
         seed.focus()
         await wait(lambda: screen.focused is seed, "it can be typed")
         await pilot.press("end", "9")

@@ -6,6 +6,7 @@ Each run is followed by a watcher of its own, so that runs which are still going
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ from vdtui.tui.screens.run import accuracy_points
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
-from vdtui.tui.widgets.panels import top1
+from vdtui.tui.widgets.panels import top1_text
 
 WIDE, TALL = 100, 30
 PAGES = ("accuracy", "loss", "differences", "results")
@@ -192,17 +193,19 @@ class CompareScreen(LiveScreen):
 
     def _table(self) -> Text:
         colours = self.app.theme_variables
-        groups: dict[str, tuple[str, list[list[Text]]]] = {}
+        firsts: dict[str, dict[str, Any]] = {}
+        rows_of: dict[str, list[list[Text]]] = {}
         for place, results in sorted(self._results.items()):
             for result in results:
-                groups.setdefault(key_of(result), (measured(result), []))[1].append(self._row(place, result))
-        if not groups:
+                firsts.setdefault(key_of(result), result)
+                rows_of.setdefault(key_of(result), []).append(self._row(place, result))
+        if not firsts:
             return Text("They come with the last stage.", colours["text-muted"])
         head = [Text(name, colours["text-muted"]) for name in ("run", "trained on", "top-1", "bytes", "step")]
+        lines = iter(aligned([cells for rows in rows_of.values() for cells in (head, *rows)], right=(2, 3, 4)).split())
         parts = []
-        for conditions, rows in groups.values():
-            parts.append(Text(conditions, "bold"))
-            parts.append(aligned([head, *rows], right=(2, 3, 4)))
+        for conditions, rows in zip(all_measured(list(firsts.values())), rows_of.values(), strict=True):
+            parts += [Text(conditions, "bold"), *itertools.islice(lines, 1 + len(rows))]
         return Text("\n").join(parts)
 
     def _row(self, place: int, result: Mapping[str, Any]) -> list[Text]:
@@ -210,7 +213,7 @@ class CompareScreen(LiveScreen):
         return [
             self._sign(place, 20),
             Text(words.plain(result.get("what", "?"), 20)),
-            Text(words.plus_minus(top1(dict(result), "mean"), top1(dict(result), "std"))),
+            Text(top1_text(dict(result))),
             Text(words.size(count) if isinstance(count, (int, float)) else "—"),
             Text(f"{step}" if isinstance(step, int) else "—"),
         ]
@@ -256,6 +259,18 @@ def measured(result: Mapping[str, Any]) -> str:
     deviations = result.get("deviations")
     parts += [str(each) for each in deviations] if isinstance(deviations, list) else []
     return words.plain(" · ".join(parts), 200)
+
+
+def all_measured(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``measured`` of each, and before it what of its recipe is not the same in all of them: why they stand apart."""
+    recipes = [flat(recipe) if isinstance(recipe := result.get("recipe"), dict) else {} for result in results]
+    keys = dict.fromkeys(key for recipe in recipes for key in recipe)
+    differing = [key for key in keys if len({recipe.get(key) for recipe in recipes}) > 1]
+    lines = []
+    for result, recipe in zip(results, recipes, strict=True):
+        told = [f"{words.plain(key.replace('_', ' '), 20)} {recipe[key]}" for key in differing if key in recipe]
+        lines.append(words.plain(" · ".join([*told, measured(result)]), 300))
+    return lines
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -326,9 +326,10 @@ class NewRunScreen(Screen[None]):
         self._show()
 
     def on_field_row_looked(self, event: FieldRow.Looked) -> None:
-        """Help for the field that the user came to."""
-        self._looked = event.key
-        self._show_help()
+        """Help for the field that the user came to, unless they have left it since: rows may tell in another order."""
+        if any(row.field.key == event.key and row.has_focus_within for row in self.query(FieldRow)):
+            self._looked = event.key
+            self._show_help()
 
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A page, or a clips file."""

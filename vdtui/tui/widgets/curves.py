@@ -263,12 +263,11 @@ class LossCurve(Curve):
                 drawn = self._line(one, LINE_COLOURS[index % len(LINE_COLOURS)], index + 1 if len(points) > 1 else None)
                 lows.append(float(drawn.min()))
                 highs.append(float(drawn.max()))
-        low, high = padded(min(lows), max(highs))
-        wanted = max(2, 2 * self.rows // 3)
-        y_ticks = log_ticks(low, high, wanted) if self.logarithmic else nice_ticks(low, high, wanted)
+        x = x[0], last_cell(*x, self.columns, 0.5)  # else the end of the line, which is its present value, is cut off
+        y, y_ticks = value_axis(*padded(min(lows), max(highs)), self.rows, self.logarithmic)
         if self._heading == "device memory" and not self.logarithmic:
             y_ticks = (y_ticks[0], [words.size(tick) for tick in y_ticks[0]])
-        self.limits(x, (low, high), x_ticks, y_ticks)
+        self.limits(x, y, x_ticks, y_ticks)
 
     def _line(self, one: _Points, colour: str, number: int | None) -> np.ndarray:
         """Draw one line and return the values by which the plot must reach."""
@@ -347,9 +346,11 @@ class AccuracyCurve(Curve):
             self.border_title, self.border_subtitle = Text("accuracy"), Text("no evaluation yet")
             self.blank()
             return
-        self.border_title = Text(f"accuracy · {words.plain(every[-1].split, 12)} · mean ± std")
         last = every[-1]
-        notes = [f"now {words.plus_minus(last.mean, last.std)}"] + (["◇ asked for"] if self._asked else [])
+        several = any(len(one.values) != 1 for one in every)
+        self.border_title = Text(f"accuracy · {words.plain(last.split, 12)}{' · mean ± std' if several else ''}")
+        now = words.plus_minus(last.mean, last.std if len(last.values) != 1 else None)
+        notes = [f"now {now}"] + (["◇ asked for"] if self._asked else [])
         self.border_subtitle = Text(" · ".join(notes))
         self._draw()
 
@@ -360,9 +361,8 @@ class AccuracyCurve(Curve):
         levels = [min(1.0, max(0.0, one.mean)) for one in self._references]
         reach = np.concatenate([means - spreads, means + spreads, extra_means, levels])
         low, high = padded(float(reach.min()), float(reach.max()), least=0.05)
-        low, high = max(0.0, low), min(1.0, high)
         (first, last), x_ticks = step_axis(np.concatenate([steps, extra, (0, self._total)]), self.columns)
-        x = first, last + 1.5 * (last - first) / self.columns  # else the last marker falls on the frame and is lost
+        x = first, last_cell(first, last, self.columns, 1.5)  # else the last marker falls on the frame and is lost
         for level, one in zip(levels, self._references, strict=True):
             dots = np.linspace(*x, self.columns)
             self.scatter(dots, np.full(len(dots), level), marker="┄", marker_style=self.colour(one.colour))
@@ -373,8 +373,8 @@ class AccuracyCurve(Curve):
             self.errorbar(steps, means, np.full(len(steps), np.nan), spreads, "●", self.colour("success"))
         if len(extra):
             self.scatter(extra, extra_means, marker="◇", marker_style=self.colour("accent"))
-        ticks, _ = nice_ticks(100 * low, 100 * high, max(2, 2 * self.rows // 3))
-        self.limits(x, (low, high), x_ticks, ([tick / 100 for tick in ticks], [f"{tick:g} %" for tick in ticks]))
+        y, y_ticks = percent_axis(low, high, self.rows)
+        self.limits(x, y, x_ticks, y_ticks)
 
     def write(self, canvas: Canvas) -> None:
         """Say on each line what it is; two that fall into one row do so beside each other."""
@@ -383,13 +383,15 @@ class AccuracyCurve(Curve):
         for one in self._references:
             _, y = self.get_pixel_from_coordinate(0, min(1.0, max(0.0, one.mean)))
             width = canvas._canvas_size.width - 3
-            text = f" {words.percent(one.mean)} {one.what} "
-            if len(text) > width - 2:
-                text = words.short(f" {words.percent(one.mean)} {one.brief} ", width - 2)
+            level = words.percent(one.mean)
+            texts = [f" {level} {one.what} ", f" {level} {one.brief} ", f" {one.brief} "]
             # On its line where the curve leaves room for it, else just above or below: it must not hide a point.
-            spots = [(x, row) for row in (y, y - 1, y + 1) for x in range(2, width - len(text) + 1)]
-            x, row = next((spot for spot in spots if self._free(canvas, *spot, len(text))), (2, -1))
-            for offset, character in enumerate(text if row >= 0 else ""):
+            spots = [
+                (text, x, row) for text in texts for row in (y, y - 1, y + 1) for x in range(2, width - len(text) + 1)
+            ]
+            free = (spot for spot in spots if self._free(canvas, *spot[1:], len(spot[0])))
+            text, x, row = next(free, ("", 0, 0))
+            for offset, character in enumerate(text):
                 canvas.set_pixel(x + offset, row, character, self.colour(one.colour))
 
     def _free(self, canvas: Canvas, x: int, y: int, length: int) -> bool:
@@ -452,8 +454,8 @@ def _columns(steps: np.ndarray, columns: int) -> np.ndarray:
 
 
 def padded(low: float, high: float, least: float = 0.0) -> tuple[float, float]:
-    """Limits with some air around ``low`` and ``high``, apart by at least ``least`` or a few units of precision."""
-    air = max(0.05 * (high - low), least / 2, 1e-6 * max(abs(low), abs(high)), 1e-9)
+    """Limits with some air around ``low`` and ``high``, apart by at least ``least`` or a thousandth of their size."""
+    air = max(0.05 * (high - low), (least - high + low) / 2, 5e-4 * max(abs(low), abs(high)), 1e-9)
     return low - air, high + air
 
 
@@ -481,6 +483,62 @@ def nice_ticks(low: float, high: float, most: int) -> tuple[list[float], list[st
     first, last = math.ceil(low / spacing), math.floor(high / spacing)
     ticks = [number * spacing for number in range(first, last + 1)]
     return ticks, [tick_label(tick, spacing) for tick in ticks]
+
+
+Axis = tuple[tuple[float, float], tuple[list[float], list[str]]]
+"""Limits, and ticks with their labels."""
+
+
+def row_axis(low: float, high: float, rows: int, most: float = math.inf) -> Axis:
+    """Limits from about ``low`` to ``high`` for ``rows`` cells above each other, and ticks in the middle of cells.
+
+    A tick is in every second cell or less often, always after equally many: where they fall as they may, one
+    distance looks twice as long as the next. Of all such axes that reach far enough, the one with the finest cells.
+    Where ``low`` is not below zero, nothing there is shown; no tick is above ``most``, or where its label cannot say.
+    """
+    low = max(low, 0.0) if low > -0.05 * high else low
+    power = math.floor(math.log10((high - low) / rows))
+    spacings = [factor * 10.0**exponent for exponent in (power, power + 1, power + 2) for factor in (1, 2, 2.5, 5)]
+    gaps = range(min(2, rows - 1), max(3, rows // 4 + 1) + 1)
+    choices = sorted((spacing / gap, gap, spacing) for spacing in spacings for gap in gaps)
+    reach = [math.floor(high / cell + 0.5) - math.floor(low / cell + 0.5) for cell, _, _ in choices]
+    best = next(index for index, cells in enumerate(reach) if cells < rows)
+    (cell, gap, spacing), spare = choices[best], rows - 1 - reach[best]
+    first = math.floor(low / cell + 0.5)
+    first -= min(spare // 2, first) if low >= 0 else spare // 2
+    if high <= most < math.inf:
+        first = max(0, min(first, math.floor(most / cell + 0.5) - rows + 1))
+    ticks = [number * cell for number in range(first, first + rows) if number % gap == 0]
+    ticks = [tick for tick in ticks if tick <= most * (1 + 1e-9)]
+    digits = spacing if f"{spacing:.3e}"[2] == "0" else spacing / 10  # 25 and 50 have as many as 20, but 2.5 one more
+    labels = {tick: _shortened(tick_label(tick, digits)) for tick in ticks}
+    told = [tick for tick in ticks if abs(float(labels[tick]) - tick) <= cell / 4]
+    return ((first - 0.5) * cell, (first + rows - 0.5) * cell), (told, [labels[tick] for tick in told])
+
+
+def _shortened(label: str) -> str:
+    """``label`` as it fits beside the axis: a number that is cut there would be another number."""
+    digits, sign, power = label.partition("e")
+    room = LEFT - 1 - len(sign + power)
+    return label if len(digits) <= room or "." not in digits else digits[:room].rstrip("0").rstrip(".") + sign + power
+
+
+def value_axis(low: float, high: float, rows: int, logarithmic: bool) -> Axis:
+    """The axis of a loss or another figure; ``low`` and ``high`` are powers of ten if ``logarithmic``."""
+    if logarithmic:
+        return (low, high), log_ticks(low, high, max(2, 2 * rows // 3))
+    return row_axis(low, high, rows)
+
+
+def percent_axis(low: float, high: float, rows: int) -> Axis:
+    """The axis of an accuracy, in fractions with labels in percent."""
+    limits, (ticks, _) = row_axis(100 * max(0.0, low), 100 * min(1.0, high), rows, most=100.0)
+    return (limits[0] / 100, limits[1] / 100), ([tick / 100 for tick in ticks], [f"{tick:.4g} %" for tick in ticks])
+
+
+def last_cell(first: float, last: float, columns: int, cells: float) -> float:
+    """The end of an axis from ``first`` to ``last`` with so many more ``cells`` beside it."""
+    return last + cells * (last - first) / columns
 
 
 def log_ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from textual_plot import HiResMode
 
 from vdtui.tui.watch import Loss
-from vdtui.tui.widgets.curves import Curve, averaged, log_ticks, nice_ticks, padded, plottable, step_axis
+from vdtui.tui.widgets.curves import Curve, averaged, last_cell, padded, percent_axis, plottable, step_axis, value_axis
 
 MARKERS = ("●", "▲", "■", "◆", "✚", "○")
 COLOURS = ("primary", "accent", "success", "secondary", "error", "foreground")
@@ -77,13 +77,7 @@ class Overlay(Curve):
     def _axes(self, steps: np.ndarray, values: np.ndarray) -> None:
         low, high = padded(float(values.min()), float(values.max()), least=0.02 if self._percent else 0.0)
         x, x_ticks = step_axis(np.append(steps, 0), self.columns)
-        air = (x[1] - x[0]) * 1.5 / self.columns  # a marker at the edge is cut off by the frame
-        x = (x[0], x[1] + air)
-        wanted = max(2, 2 * self.rows // 3)
-        if self._percent:
-            low, high = max(0.0, low), min(1.0, high)
-            ticks, _ = nice_ticks(100 * low, 100 * high, wanted)
-            self.limits(x, (low, high), x_ticks, ([tick / 100 for tick in ticks], [f"{tick:g} %" for tick in ticks]))
-            return
-        y_ticks = log_ticks(low, high, wanted) if self.logarithmic else nice_ticks(low, high, wanted)
-        self.limits(x, (low, high), x_ticks, y_ticks)
+        x = x[0], last_cell(*x, self.columns, 1.5)  # a marker at the edge is cut off by the frame
+        rows = self.rows
+        y, y_ticks = percent_axis(low, high, rows) if self._percent else value_axis(low, high, rows, self.logarithmic)
+        self.limits(x, y, x_ticks, y_ticks)

@@ -44,18 +44,15 @@ class Header(Lines):
 
 
 class Banner(Lines):
-    """What is wrong and what to do, if anything is; not there otherwise."""
+    """What is wrong and what to do, if anything is, beside a bar in the colour of the state; not there otherwise."""
 
     def show(self, run: RunSnapshot) -> None:
         """Show the trouble of ``run``, or hide."""
         lines = advice(run)
         if self.display != bool(lines):
             self.display = bool(lines)
-        colour = self.app.theme_variables[words.COLOURS[run.state]]
-        text = Text()
-        for index, line in enumerate(lines):
-            text.append("\n" if index else "").append("▌ ", colour).append(line)
-        self.put(text)
+        self.styles.border_left = ("outer", self.app.theme_variables[words.COLOURS[run.state]])
+        self.put(Text("\n".join(lines)))
 
 
 def advice(run: RunSnapshot) -> list[str]:
@@ -87,6 +84,7 @@ class Figures(Lines):
         lines = figure_lines(run, now)[: max(1, self.size.height)]
         text = Text(no_wrap=True, overflow="ellipsis")
         for name, value in lines:
+            name = words.short(name, max(1, self.size.width - len(value) - 1))
             gap = max(1, self.size.width - len(name) - len(value))
             text.append(name, colours["text-muted"]).append(" " * gap).append(value + "\n", "bold")
         text.rstrip()
@@ -97,10 +95,9 @@ def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
     """The rows of the figures panel; ``now`` in Unix seconds."""
     stage = run.present
     rate = stage.rate if stage and run.alive and run.state != "paused" and not stage.finished else 0.0
-    lines = [
-        ("speed", f"{words.number(rate)} steps/s" if rate > 0 else "—"),
-        ("elapsed", words.duration(elapsed(run, now))),
-    ]
+    lines = [("elapsed", words.duration(elapsed(run, now)))]
+    if run.alive:
+        lines.insert(0, ("speed", f"{words.number(rate)} steps/s" if rate > 0 else "—"))
     step, accuracy = run.best or (None, None)
     lines.append(("best accuracy", words.percent(accuracy)))
     lines.append(("stored", words.size(run.stored_bytes)))
@@ -135,14 +132,18 @@ def measured_lines(figures: dict[str, float]) -> tuple[list[tuple[str, str]], li
         elif name == "device_load":
             device.append(("device load", words.percent(value, 0)))
         elif kind == "min" and partner is not None:
-            ranges.append((f"{words.plain(of, 12)} range", f"{words.number(value)} … {words.number(partner)}"))
+            ranges.append((f"{_said(of)} range", f"{words.number(value)} … {words.number(partner)}"))
         elif kind == "max" and f"min_{of}" in figures:
             continue
         elif kind == "grad" and of:
-            gradients.append((f"gradient {words.plain(of, 12)}", words.number(value)))
+            gradients.append((f"gradient {_said(of)}", words.number(value)))
         else:
-            single.append((words.plain(name, 20).replace("_", " "), words.number(value)))
+            single.append((_said(name), words.number(value)))
     return device, single + gradients + ranges
+
+
+def _said(name: str) -> str:
+    return words.plain(name, 24).replace("_", " ")
 
 
 class Results(Lines):
@@ -181,7 +182,7 @@ def result_cells(result: dict[str, Any]) -> tuple[str, ...]:
     count, values = result.get("bytes"), result.get("stored_values")
     return (
         words.plain(result.get("what", "?"), 24),
-        words.plus_minus(top1(result, "mean"), top1(result, "std")),
+        top1_text(result),
         words.size(count if is_number(count) else None),
         f"{values:,}".replace(",", " ") if isinstance(values, int) else "—",
     )
@@ -192,6 +193,14 @@ def top1(result: dict[str, Any], name: str) -> float | None:
     found = result.get("top1")
     value = found.get(name) if isinstance(found, dict) else None
     return float(value) if value is not None and is_number(value) and math.isfinite(value) else None
+
+
+def top1_text(result: dict[str, Any]) -> str:
+    """A result's top-1 as ``52.3 ± 1.2 %``; that of a single network has no spread, and is shown without."""
+    found = result.get("top1")
+    values = found.get("values") if isinstance(found, dict) else None
+    single = isinstance(values, list) and len(values) == 1
+    return words.plus_minus(top1(result, "mean"), None if single else top1(result, "std"))
 
 
 class Log(RichLog):
@@ -261,7 +270,14 @@ class Log(RichLog):
         text = Text(words.plain(line.text), colours[colour])
         if self._sought:
             text.highlight_words([self._sought], f"bold reverse {colours['accent']}", case_sensitive=False)
-        self.write(Text.assemble((time + " ", colours["text-muted"]), (glyph, colours[colour]), text))
+        # Left to itself, the base class takes no line for longer than the console that it believes to be in (80 columns
+        # where there is no terminal, as in a browser), and begins the rest of a line below the times.
+        width = self.scrollable_content_region.width
+        before = Text.assemble((time + " ", colours["text-muted"]), (glyph, colours[colour]))
+        if width:
+            room = max(10, width - before.cell_len)
+            text = Text("\n" + " " * before.cell_len).join(text.wrap(self.app.console, room))
+        self.write(before.append_text(text), width or None)
 
 
 def _index_of(line: LogLine, lines: tuple[LogLine, ...]) -> int | None:
