@@ -234,11 +234,10 @@ class RunState:
         same = (accuracy.what, accuracy.step, accuracy.split)
         self.accuracies = [old for old in self.accuracies if (old.what, old.step, old.split) != same]
         self.accuracies.append(accuracy)
-        text = (
-            f"{accuracy.what} at step {accuracy.step}: {100 * accuracy.mean:.1f} +- {100 * accuracy.std:.1f} % "
-            f"on {accuracy.split}"
+        spread = f" +- {100 * accuracy.std:.1f}" if len(accuracy.values) != 1 else ""
+        self._say(
+            time, f"{accuracy.what} at step {accuracy.step}: {100 * accuracy.mean:.1f}{spread} % on {accuracy.split}"
         )
-        self._say(time, text)
 
     def _on_best_changed(self, record: dict[str, Any], time: float) -> None:
         self.best = (int(record["step"]), record["accuracy"])

@@ -80,3 +80,9 @@ def human_time(seconds: float | None) -> str:
 def percent(value: float | None) -> str:
     """A fraction as percent."""
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def plus_minus(mean: float, std: float | None, networks: int) -> str:
+    """An accuracy and its standard deviation, fractions, in percent; one network has none."""
+    spread = f" +- {100 * (std or 0):.1f}" if networks != 1 else ""
+    return f"{100 * mean:.1f}{spread} %"

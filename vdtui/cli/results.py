@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vdtui.cli.options import human_bytes, human_time, print_table
+from vdtui.cli.options import human_bytes, human_time, plus_minus, print_table
 
 if TYPE_CHECKING:
     from engine.runs import RunDirectory
@@ -62,7 +62,7 @@ def _row(result: dict[str, Any]) -> list[str]:
     size = human_bytes(nbytes) if isinstance(nbytes, (int, float)) else "-"
     return [
         result["what"] + step,
-        f"{100 * top1['mean']:.1f} +- {100 * (top1.get('std') or 0):.1f} %",
+        plus_minus(top1["mean"], top1.get("std"), len(top1["values"])),
         " ".join(f"{100 * value:.1f}" for value in top1["values"]),
         f"{values:,}" if isinstance(values, int) else "-",
         f"{size} {result.get('storage') or result.get('precision', '')}".strip(),

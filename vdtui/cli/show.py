@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vdtui.cli.options import Json, RunName, RunsDir, human_time, note, percent, print_json, print_table
+from vdtui.cli.options import Json, RunName, RunsDir, human_time, note, percent, plus_minus, print_json, print_table
 from vdtui.cli.results import print_results
 
 
@@ -40,7 +40,7 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     curve_rows = [
         [
             str(point.step),
-            f"{100 * point.mean:.1f} +- {100 * point.std:.1f} %",
+            plus_minus(point.mean, point.std, len(point.values)),
             " ".join(f"{100 * v:.1f}" for v in point.values),
         ]
         for point in folded.accuracy_curve()

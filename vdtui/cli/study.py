@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, print_json, print_table
+from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -390,4 +390,5 @@ def _tell(study: Study, orders: list[str], json: bool) -> None:
 def _accuracy(result: dict[str, Any] | None) -> str:
     if result is None:
         return "-"
-    return f"{100 * result['top1']['mean']:.1f} +- {100 * result['top1']['std']:.1f} %"
+    top1 = result["top1"]
+    return plus_minus(top1["mean"], top1["std"], len(top1["values"]))
