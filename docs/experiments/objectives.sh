@@ -12,14 +12,13 @@ learn() { # run, preset, steps, more overrides
   shift 3
   [ -f "$VDTUI_RUNS/$run/report.html" ] ||
     vdtui distill --preset "$preset" --data "$data" --run "$run" --plain \
-      --set dataset.val_fraction=0 --set static.steps=20 --set static.batch_real=8 --set "dynamic.steps=$steps" \
-      --set evaluation.epochs=1 --set evaluation.repeats=1 "$@"
+      --set dataset.frames=8 --set dataset.size=64 --set dataset.val_fraction=0 --set static.steps=5 \
+      --set static.batch_real=8 --set "dynamic.steps=$steps" --set evaluation.epochs=1 --set evaluation.repeats=1 "$@"
 }
 learn start hmdb51-ipc1-dm 0
 learn pixels-start hmdb51-ipc1-pixels-dm 0
 for kind in "" pixels-; do
-  learn "${kind}dm" "hmdb51-ipc1-${kind}dm" 100 --set dynamic.lr_dynamic=0.03 --set dynamic.dm.target=bank \
-    --set dynamic.dm.bank=10 --set dynamic.dm.renew_every=5 --set dynamic.dm.bank_clips=16
+  learn "${kind}dm" "hmdb51-ipc1-${kind}dm" 100
   learn "${kind}frepo" "hmdb51-ipc1-${kind}frepo" 40 --set dynamic.frepo.pool=3 --set dynamic.frepo.batch_real=64
   learn "${kind}mtt" "hmdb51-ipc1-${kind}mtt" 10 --set dynamic.mtt.syn_steps=5 --set dynamic.mtt.max_start_epoch=2 \
     --set experts.number=2 --set experts.batch=16 --set evaluation.use_learned_lr=false

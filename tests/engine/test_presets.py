@@ -154,17 +154,21 @@ def test_a_published_setting_is_that_of_the_paper_and_nothing_else(data: str, ip
 
 OURS = {"dynamic.init", "dynamic.optimiser", "dynamic.schedule", MEMORY}
 OURS_OF_TWO = OURS | {"static.init", HALLUCINATOR}
+BANK = {"target": "bank", "bank": 10, "renew_every": 5, "bank_clips": 16}
 REAL = {"static.init": "frame", "dynamic.init": "residual", "dynamic.optimiser": "adam", "dynamic.schedule": "cosine"}
 
 
 @pytest.mark.parametrize(("data", "ipc"), CELLS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_name_without_suffix_differs_in_start_optimiser_and_rates_alone(data: str, ipc: int, method: str) -> None:
+def test_a_name_without_suffix_differs_in_start_target_optimiser_and_rates_alone(data: str, ipc: int, method: str) -> None:
     """The same work as the published one, or the two rows of a table would not be of one method."""
     name = f"{data}-ipc{ipc}{method}"
     mine, theirs = load_preset(name), load_preset(f"{name}-published")
     ours, published = flat(mine), flat(theirs)
     allowed = OURS if "pixels" in method else OURS_OF_TWO
+    bank = {f"dynamic.dm.{key}": value for key, value in BANK.items()} if method.endswith("dm") else {}
+    assert bank.items() <= ours.items() and published["dynamic.dm.target"] == "batch"
+    allowed = allowed | bank.keys()
     assert {key for key in ours if ours[key] != published[key]} <= allowed
     assert {key: ours[key] for key in REAL if key in allowed} == {k: v for k, v in REAL.items() if k in allowed}
     assert mine.description.endswith("; rates ours.") and mine.description != theirs.description
