@@ -160,7 +160,7 @@ REAL = {"static.init": "frame", "dynamic.init": "residual", "dynamic.optimiser":
 
 @pytest.mark.parametrize(("data", "ipc"), CELLS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_name_without_suffix_differs_in_start_target_optimiser_and_rates_alone(data: str, ipc: int, method: str) -> None:
+def test_a_name_without_suffix_differs_in_start_target_and_rates_alone(data: str, ipc: int, method: str) -> None:
     """The same work as the published one, or the two rows of a table would not be of one method."""
     name = f"{data}-ipc{ipc}{method}"
     mine, theirs = load_preset(name), load_preset(f"{name}-published")
