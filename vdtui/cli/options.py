@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,8 +38,8 @@ def note(text: str) -> None:
 
 
 def on_a_terminal() -> bool:
-    """Whether there is a terminal for the dashboard, for both reading and drawing."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Whether there is a terminal for the dashboard, for both reading and drawing; a dumb one cannot be drawn on."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def print_table(

@@ -38,6 +38,7 @@ class VdtuiApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "help", "Help", key_display="?", show=False),
         Binding("ctrl+q", "leave", "Leave", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False),  # as everything else in a shell does
     ]
 
     def __init__(self, runs_folder: Path, run: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -45,15 +46,19 @@ class VdtuiApp(App[None]):
         self._runs_folder = runs_folder
         self._first = find_run(runs_folder, run) if run is not None else None
         self._clock = clock
-
-    def on_mount(self) -> None:
-        """Open the first screen; the runs screen is always beneath."""
         for theme in themes.THEMES:
             self.register_theme(theme)
-        self.theme = themes.chosen()
+        self.theme = themes.chosen()  # here and not later: each change of it parses all style sheets anew
+
+    def get_default_screen(self) -> RunsScreen:
+        """The runs screen is always beneath."""
+        return RunsScreen(self._runs_folder, self._clock)
+
+    def on_mount(self) -> None:
+        """Open the run that was asked for."""
         self.animation_level = "none"
         self.theme_changed_signal.subscribe(self, self._recolour)
-        self.push_screen(RunsScreen(self._runs_folder, self._clock))
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # after Ctrl+Z and fg
         if self._first is not None:
             self.push_screen(run_screen(self._first, self._clock))
 

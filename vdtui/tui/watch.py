@@ -18,37 +18,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import RunError
 from engine.events import STAGES
-from engine.runs import ALIVE, EventTail, RunDirectory, RunState, Status, actual_state, list_runs
+from engine.runs import ALIVE, RunDirectory, RunState, Status, actual_state, list_runs
 from engine.runs.standing import thinned
 from engine.runs.state import Accuracy, Curve, LogLine, Stage
 from engine.runs.status import silence
+from vdtui.tui.logs import LogReader, Loss, Stamp, stamp
 
 if TYPE_CHECKING:
     import numpy as np
 
 POLL_SECONDS = 0.4
 RUNS_POLL_SECONDS = 1.0
-CHUNK = 1 << 19
-"""Bytes of log that one poll folds: about 20 ms."""
 FOLD_SECONDS = 0.12
 """Processor time that one poll of the runs screen spends on logs that it has not read yet."""
 SHARE = 0.04
 """The share of one core that following a run may take."""
 LONGEST_PAUSE = 2.0
-HURRY = 0.4
+HURRY = 0.9
 """The share while an existing log is read through, which happens once and keeps the user waiting."""
 LOG_LINES = 2000
 
-Stamp = tuple[int, int, int] | None
 T = TypeVar("T", bound="RunSnapshot | RunsSnapshot")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Loss:
-    """A loss over optimiser steps, as float64 arrays that nobody writes to."""
-
-    steps: np.ndarray
-    values: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,15 +147,6 @@ class RunsSnapshot:
     rows: tuple[RunRow, ...]
 
 
-def stamp(path: Path) -> Stamp:
-    """What changes when a file is appended to or replaced; None if it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
 class Pace:
     """How long to wait before the next poll, from how long the last one took."""
 
@@ -178,64 +159,8 @@ class Pace:
         began = time.thread_time()
         snapshot, soon = poll()
         cost = time.thread_time() - began
-        self.pause = cost / HURRY if soon else min(LONGEST_PAUSE, max(self._interval, cost / SHARE))
+        self.pause = cost * (1 / HURRY - 1) if soon else min(LONGEST_PAUSE, max(self._interval, cost / SHARE))
         return snapshot
-
-
-class LogReader:
-    """Folds a run's event log chunk by chunk.
-
-    A log of another version stays unread: ``trouble`` then says so. Records that fold badly are passed over.
-    """
-
-    def __init__(self, path: Path, keep: Callable[[dict[str, Any]], bool] = lambda record: True) -> None:
-        self._path = path
-        self._keep = keep
-        self._tail = EventTail(path)
-        self._offset = 0
-        self._size = 0
-        self.stamp: Stamp = None
-        self.state = RunState()
-        self.trouble: tuple[str, str] | None = None
-
-    def read(self) -> bool:
-        """Fold the next chunk, if there is one; whether anything changed."""
-        found = stamp(self._path)
-        if found == self.stamp and not self.behind:
-            return False
-        self.stamp, self._size = found, found[1] if found else 0
-        if self._size < self._offset:
-            self._offset = 0
-        try:
-            records = self._tail.read(limit=CHUNK)
-        except RunError as error:
-            self.trouble = (error.problem, error.hint)
-            records = []
-        self._offset = min(self._offset + CHUNK, self._size)
-        if self._tail.restarted:
-            self.state = RunState()
-        if self.trouble is None:
-            self._fold(records)
-        return True
-
-    def _fold(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            if not self._keep(record):
-                continue
-            try:
-                self.state.add(record)
-            except (AttributeError, ArithmeticError, LookupError):
-                continue  # a record of a damaged disk, of a shape that RunState.add does not expect
-
-    @property
-    def behind(self) -> bool:
-        """Whether there is more to read already."""
-        return self._offset < self._size and self.trouble is None
-
-    @property
-    def fraction(self) -> float:
-        """The part of the log that is folded."""
-        return self._offset / self._size if self._size else 1.0
 
 
 class RunWatcher:
@@ -252,7 +177,6 @@ class RunWatcher:
         self._meta: dict[str, Any] = {}
         self._want = "run"
         self._last_state = ""
-        self._losses: dict[str, Loss] = {}
         self._figure_curves: dict[str, dict[str, Loss]] = {}
 
     @property
@@ -326,7 +250,7 @@ class RunWatcher:
             device=folded.device or str(table(self._preset, "run").get("device", "")),
             stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(self._preset),
             stage=folded.stage,
-            losses=self._loss_arrays(),
+            losses={stage: curve.loss for stage, curve in folded.long.items()},
             figures={name: value for name, value in folded.figures.items() if is_number(value)},
             accuracies=tuple(one for one in folded.accuracies if math.isfinite(one.mean)),
             best=checked_best(folded),
@@ -344,10 +268,6 @@ class RunWatcher:
             data_bytes=whole(self._meta.get("data_bytes")),
             classes=names(self._meta.get("classes")),
         )
-
-    def _loss_arrays(self) -> dict[str, Loss]:
-        self._losses = arrays_of(self._log.state.losses, self._losses)
-        return self._losses
 
     def _figure_arrays(self) -> dict[str, dict[str, Loss]]:
         found, old = self._log.state.figure_curves, self._figure_curves
@@ -408,11 +328,13 @@ class _Entry:
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
+        self._status_file, self._preset_file = run.status_file, run.preset_file  # making paths is what a poll costs
         self._stamps: dict[Path, Stamp] = {}
         self._status: Status | None = None
         self._trouble: tuple[str, str] | None = None
         self._preset: dict[str, Any] = {}
         self._created = 0.0
+        self._final: RunRow | None = None
         self._log: LogReader | None = None
         self._best: float | None = None
         self._bytes: int | None = None
@@ -428,15 +350,17 @@ class _Entry:
     def look(self) -> None:
         """Read the small files that changed."""
         run = self._run
-        if self._changed(run.status_file):
+        if self._changed(self._status_file):
+            self._final = None
             try:
                 self._status, self._trouble = run.status(), None
                 self._take(self._status)
             except RunError as error:
                 self._trouble = (error.problem, error.hint)
-        if self._changed(run.preset_file):
+        if self._changed(self._preset_file):
+            self._final = None
             self._preset = preset_values(run)
-            found = self._stamps[run.preset_file] or self._stamps[run.status_file]
+            found = self._stamps[self._preset_file] or self._stamps[self._status_file]
             self._created = found[2] / 1e9 if found else 0.0
 
     def _take(self, status: Status) -> None:
@@ -455,11 +379,10 @@ class _Entry:
                 return
             # Steps and progress make up most of a log and say nothing about the best accuracy; their points would
             # fill the memory of a screen that shows hundreds of runs.
-            self._log = LogReader(
-                self._run.events_file, keep=lambda record: record.get("event") not in ("step", "progress")
-            )
+            self._log = LogReader(self._run.events_file, steps=False)
         if not self._log.read():
             return
+        self._final = None
         state = self._log.state
         state.log.clear()
         best = checked_best(state)
@@ -471,7 +394,14 @@ class _Entry:
             self._log = None  # its memory; it is folded anew should the run be resumed
 
     def row(self) -> RunRow:
-        """The line of this run."""
+        """The line of this run; the very same one as long as nothing in it can have changed."""
+        if self._final is not None:
+            return self._final
+        row = self._row()
+        self._final = None if row.alive or row.state == "crashed" else row
+        return row
+
+    def _row(self) -> RunRow:
         status = self._status or Status()
         state = "damaged" if self._trouble or self._status is None else actual_state(status)
         quiet = silence(status) if state in ALIVE else None

@@ -84,9 +84,25 @@ async def shown(app: VdtuiApp, wait: Any, count: int = 3) -> RunsScreen:
     return app.screen
 
 
+async def test_a_poll_between_a_new_size_and_the_news_of_it(folder: Path, three: list[Any], wait: Any) -> None:
+    """The cells of the old columns would be put under the new ones, and the dashboard would end with a traceback."""
+    app = make_app(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await shown(app, wait)
+        with patch.object(RunsScreen, "recolour"):
+            await pilot.resize_terminal(160, 40)
+            await pilot.pause()
+            screen._show()
+        screen.recolour()
+        await pilot.pause()
+        table = screen.query_one(DataTable)
+        assert len(table.ordered_columns) > 8 and len(screen._cells) == 3
+        assert all(len(cells) == len(table.ordered_columns) for cells in screen._cells.values())
+
+
 def test_the_status_spares_reading_the_log(folder: Path, three: list[Any]) -> None:
     """Hundreds of long logs would be read before the table has its numbers."""
-    with patch.object(watch.EventTail, "read", side_effect=AssertionError("a log was read")):
+    with patch.object(watch.LogReader, "read", side_effect=AssertionError("a log was read")):
         snapshot = RunsWatcher(folder).poll()
     assert snapshot is not None
     assert [(row.name, row.best, row.accuracies, row.stored_bytes) for row in snapshot.rows] == [

@@ -13,7 +13,7 @@ import pytest
 from engine.config import load_preset, preset_names
 from engine.events import StageStarted
 from engine.runs import EventLog, RunDirectory
-from vdtui.tui import watch
+from vdtui.tui import logs, watch
 from vdtui.tui.watch import RunsWatcher, RunWatcher
 
 
@@ -29,7 +29,7 @@ def test_nothing_new_is_no_snapshot_and_opens_no_file(fake: Any) -> None:
 def test_a_long_log_is_read_in_pieces(fake: Any, monkeypatch: Any) -> None:
     """Opening a long run would freeze the screen until all of its log is read."""
     run = fake().half_way().run
-    monkeypatch.setattr(watch, "CHUNK", 1000)
+    monkeypatch.setattr(logs, "CHUNK", 1000)
     watcher = RunWatcher(run)
     first = watcher.poll()
     assert first is not None and first.reading is not None and 0 < first.reading < 0.5
@@ -74,7 +74,7 @@ def test_the_runs_screen_folds_a_log_once(folder: Path, fake: Any) -> None:
         and snapshot.rows[0].best == pytest.approx(0.45)
         and snapshot.rows[0].stored_bytes == 245760
     )
-    with patch.object(watch.EventTail, "read", side_effect=AssertionError("the log was read again")):
+    with patch("builtins.open", side_effect=AssertionError("the log was read again")):
         assert watcher.poll() is None
     log = EventLog(run.events_file)
     log._append({"event": "best_changed", "time": 1.0, "step": 99, "accuracy": 0.9})

@@ -104,7 +104,7 @@ class RunsScreen(LiveScreen):
         self._clock = clock
         self._watcher = RunsWatcher(folder)
         self._cells: dict[str, list[Text]] = {}
-        self._shown_rows: dict[str, tuple[RunRow, str, bool]] = {}
+        self._shown_rows: dict[str, tuple[RunRow, str, bool, int]] = {}
         self._rows: dict[str, RunRow] = {}
         self._columns_shown: list[tuple[str, int]] = []
         self._heads_shown: list[Text] = []
@@ -223,7 +223,8 @@ class RunsScreen(LiveScreen):
 
     def _cached_cells(self, row: RunRow, now: float) -> list[Text]:
         """The cells as they were, if nothing in them changed: with hundreds of runs most do not."""
-        key, shown = str(row.path), (row, words.age(now - row.created), row.path in self.marked)
+        key = str(row.path)
+        shown = (row, words.age(now - row.created), row.path in self.marked, self.size.width)
         if self._shown_rows.get(key) == shown and key in self._cells:
             return self._cells[key]
         self._shown_rows[key] = shown

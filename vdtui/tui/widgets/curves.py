@@ -418,39 +418,52 @@ class Reference:
 
 def plottable(loss: Loss, logarithmic: bool) -> tuple[np.ndarray, np.ndarray, int]:
     """Steps and values (log10 of them if ``logarithmic``) that can be drawn, and how many cannot."""
-    shown = np.isfinite(loss.values) & np.isfinite(loss.steps)
-    if logarithmic:
-        shown &= loss.values > 0
-    steps, values = loss.steps[shown], np.clip(loss.values[shown], -LARGEST, LARGEST)
-    dropped = int(len(shown) - shown.sum())
+    steps, values, dropped = loss.steps, loss.values, 0
+    if not _all_plottable(loss, logarithmic):
+        shown = np.isfinite(values) & np.isfinite(steps)
+        if logarithmic:
+            shown &= values > 0
+        steps, values, dropped = steps[shown], np.clip(values[shown], -LARGEST, LARGEST), int((~shown).sum())
+        order = np.argsort(steps, kind="stable")  # the log of a damaged disk may have them in any
+        steps, values = steps[order], values[order]
     return steps, np.log10(np.maximum(values, 1 / LARGEST)) if logarithmic else values, dropped
 
 
+def _all_plottable(loss: Loss, logarithmic: bool) -> bool:
+    """Whether all is as in the log of a sound run; with a million steps what follows otherwise would be felt."""
+    if not len(loss.steps):
+        return True
+    low, high = float(loss.values.min()), float(loss.values.max())  # NaN if there is one
+    ordered = bool(np.all(loss.steps[:-1] <= loss.steps[1:]))  # NaN is not
+    least = 0.0 if logarithmic else -LARGEST
+    return ordered and least < low and high < LARGEST and bool(np.isfinite(loss.steps[[0, -1]]).all())
+
+
 def decimated(steps: np.ndarray, values: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most two points a column, the least and the greatest value in it, in the order of their steps."""
+    """At most two points a column, the least and the greatest value in it; ``steps`` and what comes out are ordered."""
     if len(steps) <= 2 * columns:
         return steps, values
-    column = _columns(steps, columns)
-    order = np.lexsort((values, column))
-    starts = np.flatnonzero(np.diff(column[order], prepend=-1))
-    ends = np.append(starts[1:], len(order)) - 1
-    kept = np.unique(np.concatenate([order[starts], order[ends]]))
-    return steps[kept], values[kept]
+    starts, kept = _starts(steps, columns).tolist(), set()
+    for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
+        part = values[start:stop]  # sorting all of them would take a hundred times as long
+        kept |= {start + int(part.argmin()), start + int(part.argmax())}
+    places = np.array(sorted(kept))
+    return steps[places], values[places]
 
 
 def averaged(steps: np.ndarray, values: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean step and the mean value of each column that has any."""
-    column = _columns(steps, columns)
-    count = np.bincount(column, minlength=columns)
-    some = count > 0
-    step_sums = np.bincount(column, steps, columns)
-    value_sums = np.bincount(column, values, columns)
-    return step_sums[some] / count[some], value_sums[some] / count[some]
+    """The mean step and the mean value of each column that has any; ``steps`` are ordered."""
+    starts = _starts(steps, columns)
+    counts = np.diff(starts, append=len(steps))
+    return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
 
 
-def _columns(steps: np.ndarray, columns: int) -> np.ndarray:
-    low, high = float(steps.min()), float(steps.max())
-    return np.minimum(((steps - low) / max(high - low, 1e-9) * columns).astype(np.int64), columns - 1)
+def _starts(steps: np.ndarray, columns: int) -> np.ndarray:
+    """The place of the first step of each of ``columns`` equal intervals that has any."""
+    low, high = float(steps[0]), float(steps[-1])
+    edges = low + np.arange(1, columns) * (max(high - low, 1e-9) / columns)
+    starts = np.unique(np.append(0, np.searchsorted(steps, edges)))
+    return starts[starts < len(steps)]
 
 
 def padded(low: float, high: float, least: float = 0.0) -> tuple[float, float]:
