@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -14,6 +16,7 @@ import pytest
 
 from engine.runs import RunDirectory
 from tests.tiny_run import make_clips, quick_options
+from vdtui.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 VDTUI = [sys.executable, "-c", "import sys; sys.argv[0] = 'vdtui'; from vdtui.cli.main import main; main()"]
@@ -34,6 +37,24 @@ def vdtui(folder: Path, *words: str, timeout: float = 180) -> subprocess.Complet
     return subprocess.run(
         [*VDTUI, *words], cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout
     )
+
+
+def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has imported everything already: for commands that are refused."""
+    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        patch.setattr(sys, "argv", ["vdtui", *words])
+        patch.delenv("VDTUI_RUNS", raising=False)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+    return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())
 
 
 def environment() -> dict[str, str]:
@@ -153,29 +174,29 @@ def test_mistakes_get_two_plain_lines_before_any_work(home):
     before = sorted(path.name for path in (home / "runs").iterdir())
     data = ("--data", "clips.h5")
     refused(vdtui(home, "distill"), "needs data", "vdtui prepare")
-    refused(vdtui(home, "distill", "--preset", "dmeo"), "Did you mean demo")
-    refused(vdtui(home, "distill", *data, "--set", "dynamic.step=3"), "dynamic.step", "Did you mean dynamic.steps")
-    refused(vdtui(home, "distill", *data, "--set", "dynamic.steps=many"), "dynamic.steps", "many")
-    refused(vdtui(home, "distill", *data, "--set", "dynamic.lr_dynamic="), "no value")
-    refused(vdtui(home, "distill", *data, "--set", "dynamic.lr_dynamic=nan"), "lr_dynamic")
-    refused(vdtui(home, "distill", "--data", "absent.h5"), "absent.h5")
-    refused(vdtui(home, "distill", *data, "--set", "dataset.frames=16"), "frames")
-    refused(vdtui(home, "distill", *data, "--run", "../up"), "name")
-    refused(vdtui(home, "distill", *data, "--run", "done"), "exists already")
-    refused(vdtui(home, "distill", "--preset", "demo", *data, "--device", "tpu"), "run.device")
-    refused(vdtui(home, "show", "dnoe"), "Did you mean done")
-    refused(vdtui(home, "resume", "done"), "completed")
-    refused(vdtui(home, "pause", "done"), "nothing to pause")
-    refused(vdtui(home, "distill", "--dta", "clips.h5"), "--dta", "vdtui distill --help")
-    refused(vdtui(home, "export", "done", "--format", "avi", "--output", "x.avi"), "avi")
-    refused(vdtui(home, "shwo"), "shwo")
-    refused(vdtui(home, "show"), "RUN")
-    refused(vdtui(home, "monitor"), "needs a terminal")
-    refused(vdtui(home), "needs a terminal")
+    refused(typed(home, "distill", "--preset", "dmeo"), "Did you mean demo")
+    refused(typed(home, "distill", *data, "--set", "dynamic.step=3"), "dynamic.step", "Did you mean dynamic.steps")
+    refused(typed(home, "distill", *data, "--set", "dynamic.steps=many"), "dynamic.steps", "many")
+    refused(typed(home, "distill", *data, "--set", "dynamic.lr_dynamic="), "no value")
+    refused(typed(home, "distill", *data, "--set", "dynamic.lr_dynamic=nan"), "lr_dynamic")
+    refused(typed(home, "distill", "--data", "absent.h5"), "absent.h5")
+    refused(typed(home, "distill", *data, "--set", "dataset.frames=16"), "frames")
+    refused(typed(home, "distill", *data, "--run", "../up"), "name")
+    refused(typed(home, "distill", *data, "--run", "done"), "exists already")
+    refused(typed(home, "distill", "--preset", "demo", *data, "--device", "tpu"), "run.device")
+    refused(typed(home, "show", "dnoe"), "Did you mean done")
+    refused(typed(home, "resume", "done"), "completed")
+    refused(typed(home, "pause", "done"), "nothing to pause")
+    refused(typed(home, "distill", "--dta", "clips.h5"), "--dta", "vdtui distill --help")
+    refused(typed(home, "export", "done", "--format", "avi", "--output", "x.avi"), "avi")
+    refused(typed(home, "shwo"), "shwo")
+    refused(typed(home, "show"), "RUN")
+    refused(typed(home, "monitor"), "needs a terminal")
+    refused(typed(home), "needs a terminal")
     (home / "half.h5").write_bytes((home / "clips.h5").read_bytes()[:20000])
-    refused(vdtui(home, "distill", "--data", "half.h5"), "half.h5")
+    refused(typed(home, "distill", "--data", "half.h5"), "half.h5")
     (home / "mine.toml").write_text('extends = "demo"\n[dynamic]\nsteps = "ten"\n')
-    refused(vdtui(home, "presets", "--check", "mine.toml"), "mine.toml", "dynamic.steps")
+    refused(typed(home, "presets", "--check", "mine.toml"), "mine.toml", "dynamic.steps")
     assert sorted(path.name for path in (home / "runs").iterdir()) == before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_run import make_clips, quick_options
-from tests.vdtui.test_cli import refused, vdtui
+from tests.vdtui.test_cli import refused, typed, vdtui
 
 QUICK = [*quick_options(), "--set", "selection.features=seeded"]
 
@@ -55,14 +55,14 @@ def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
 
 def test_mistakes_get_two_plain_lines(home: Path) -> None:
     """Before any network is trained."""
-    refused(vdtui(home, "select", "best", "--data", "clips.h5"), "best", "k-center")
-    refused(vdtui(home, "evaluate", "core", "--protocol", "strictest"), "protocol")
-    refused(vdtui(home, "evaluate", "core", "--model", "resnet"), "models")
-    refused(vdtui(home, "evaluate", "core", "--frames", "backwards"), "reversed")
-    refused(vdtui(home, "evaluate", "core", "--rival", "nobody"), "random")
-    refused(vdtui(home, "evaluate", "none.safetensors", "--data", "clips.h5"), "none.safetensors")
-    refused(vdtui(home, "study", "temporal", "--data", "clips.h5", "--n-syn", "9"), "8 frames")
-    refused(vdtui(home, "study", "grid", "--data", "clips.h5", "--vary", "dynamic.stepz=1,2"), "dynamic.stepz")
+    refused(typed(home, "select", "best", "--data", "clips.h5"), "best", "k-center")
+    refused(typed(home, "evaluate", "core", "--protocol", "strictest"), "protocol")
+    refused(typed(home, "evaluate", "core", "--model", "resnet"), "models")
+    refused(typed(home, "evaluate", "core", "--frames", "backwards"), "reversed")
+    refused(typed(home, "evaluate", "core", "--rival", "nobody"), "random")
+    refused(typed(home, "evaluate", "none.safetensors", "--data", "clips.h5"), "none.safetensors")
+    refused(typed(home, "study", "temporal", "--data", "clips.h5", "--n-syn", "9"), "8 frames")
+    refused(typed(home, "study", "grid", "--data", "clips.h5", "--vary", "dynamic.stepz=1,2"), "dynamic.stepz")
 
 
 def test_a_study_goes_on_where_it_stopped_and_ends_in_a_table_and_a_plot(home: Path) -> None:
