@@ -2,7 +2,8 @@
 
 ``output`` decides which: a path that ends in the format's suffix is one file, a folder or a path without a suffix
 becomes a folder ``<class>/<number>.<suffix>`` with the clips in their own size, and an ``index.json`` that says which
-folder is which class. A grid shows what fits; the notes of the returned ``Exported`` say what it leaves out.
+folder is which class. Frames as pictures always are a folder. A grid shows what fits; the notes of the returned
+``Exported`` say what it leaves out.
 """
 
 from __future__ import annotations
@@ -65,6 +66,20 @@ def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -
     if layout.cells < statics + len(times):
         notes = (*notes, f"Shown: the first {layout.cells} of {statics + len(times)} pictures of each class.")
     return Exported(output, (output,), notes)
+
+
+def export_folders(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -> Exported:
+    """Write the frames of every clip, as ``<class>/<clip>/frame000001.png``: what `vdtui prepare folders` reads.
+
+    Raises UsageError (output is a file, or not empty) and StorageError.
+    """
+
+    def frames(label: int) -> Iterator[tuple[str, bytes]]:
+        for number, clip in enumerate(class_clips(synthetic, label), start=1):
+            for time, frame in enumerate(clip, start=1):
+                yield f"{number}/frame{time:06d}.png", encode.png(frame)
+
+    return _export_folder(synthetic, output, "folders", frames, overwrite)
 
 
 def is_single(output: Path, suffix: str) -> bool:

@@ -18,13 +18,16 @@ class ExportFormat(enum.StrEnum):
     """What `export` can write."""
 
     SAFETENSORS = "safetensors"
+    PT = "pt"
+    H5 = "h5"
     MP4 = "mp4"
     GIF = "gif"
     PNG = "png"
+    FOLDERS = "folders"
 
 
 class Precision(enum.StrEnum):
-    """How `export --format safetensors` can store values."""
+    """How `export` can store values in tensors."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -37,11 +40,14 @@ def export(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", metavar="PATH", help="A file; or a folder: for mp4, gif and png, one file per class and clip."
+            "--output",
+            metavar="PATH",
+            help="A file; or a folder: for mp4, gif and png, one file per class and clip; for folders, all frames.",
         ),
     ],
     precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Of the values in safetensors (default: float32).")
+        Precision | None,
+        typer.Option("--precision", help="Of the values in safetensors, pt and h5 (default: float32)."),
     ] = None,
     fps: Annotated[
         float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4 and gif (default: 8).")
@@ -52,8 +58,10 @@ def export(
 ) -> None:
     """Write the synthetic set of a run as tensors, video or pictures.
 
-    Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. The tensors
-    hold everything needed to train on them; videos and pictures are for looking at.
+    Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. safetensors has
+    what is stored, as small as it is; pt and h5 have the clips that it makes, for any training code, and folders has
+    their frames as pictures, one folder per clip, which `vdtui prepare folders` reads. Videos, gifs and png are for
+    looking at.
 
     Example: vdtui export demo --format mp4 --output demo.mp4
     """
@@ -82,15 +90,22 @@ def export(
 def _write(
     format: ExportFormat, path: Path, output: Path, precision: Precision, fps: float, overwrite: bool
 ) -> Exported:
-    from engine.export.media import export_gif, export_mp4, export_png
+    from engine.export.clips import export_h5, export_pt
+    from engine.export.media import export_folders, export_gif, export_mp4, export_png
     from engine.export.tensors import export_safetensors
     from engine.synthetic import load_set
 
     loaded = load_set(path)
-    if format is ExportFormat.SAFETENSORS:
-        return export_safetensors(loaded, output, precision.value, overwrite)
-    if format is ExportFormat.PNG:
-        return export_png(loaded.synthetic, output, overwrite)
+    tensors = {
+        ExportFormat.SAFETENSORS: export_safetensors,
+        ExportFormat.PT: export_pt,
+        ExportFormat.H5: export_h5,
+    }
+    if format in tensors:
+        return tensors[format](loaded, output, precision.value, overwrite)
+    if format in (ExportFormat.PNG, ExportFormat.FOLDERS):
+        still = export_png if format is ExportFormat.PNG else export_folders
+        return still(loaded.synthetic, output, overwrite)
     moving = export_mp4 if format is ExportFormat.MP4 else export_gif
     return moving(loaded.synthetic, output, fps, overwrite)
 
@@ -99,10 +114,9 @@ def _refuse_unread(format: ExportFormat, precision: Precision | None, fps: float
     """An option that this format does not read is a mistake, not a wish to pass over."""
     from engine.errors import UsageError
 
-    if precision is not None and format is not ExportFormat.SAFETENSORS:
-        raise UsageError(
-            f"--precision says nothing about {format.value}.", "Leave it out, or use --format safetensors."
-        )
+    if precision is not None and format not in (ExportFormat.SAFETENSORS, ExportFormat.PT, ExportFormat.H5):
+        hint = "Leave it out, or use --format safetensors, pt or h5."
+        raise UsageError(f"--precision says nothing about {format.value}.", hint)
     if fps is not None and format not in (ExportFormat.MP4, ExportFormat.GIF):
         raise UsageError(f"--fps says nothing about {format.value}.", "Leave it out, or use --format mp4 or gif.")
 

@@ -290,7 +290,7 @@ async def test_export_asks_how_and_runs_the_command(
         await wait(lambda: len(calls) == 1 and "out: 1 file" in said(app), "it is exported")
         options = ("--format=safetensors", "--precision=float32", "--output=bee.safetensors", "--")
         assert calls[0] == ("export", *options, str(three[0].run.path.resolve()))
-        await pilot.press("e", "shift+tab", "shift+tab", "enter", "down", "enter")  # another format
+        await pilot.press("e", "shift+tab", "shift+tab", "enter", "down", "down", "down", "enter")  # another format
         await wait(lambda: "bee-mp4" in text(app), "its file name follows")
         assert not app.screen.query_one("#precision").display
         await pilot.click("#overwrite")

@@ -16,13 +16,17 @@ from textual.widgets import Button, Input, Label, Select, Static
 
 from vdtui.tui import words
 
-PRECISIONS = {"safetensors": ("float32", "float16", "uint8"), "mp4": (), "gif": (), "png": ()}
+TENSORS = ("float32", "float16", "uint8")
+PRECISIONS = {"safetensors": TENSORS, "pt": TENSORS, "h5": TENSORS, "mp4": (), "gif": (), "png": (), "folders": ()}
 """What `vdtui export` can write, and at which precisions; a test holds it against the command."""
 EXPORT_WORDS = {
-    "safetensors": "tensors: all that is needed to train on them",
+    "safetensors": "what is stored, as small as it is",
+    "pt": "all clips, for torch.load",
+    "h5": "all clips, as HDF5",
     "mp4": "videos, one per clip",
     "gif": "moving pictures, one per clip",
     "png": "one picture per clip, its frames side by side",
+    "folders": "every frame a picture, a folder per clip",
 }
 
 
@@ -198,7 +202,7 @@ class ExportDialog(ModalScreen[ExportWish | None]):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def _default(self, format: str) -> str:
-        return f"{self._run_name}.safetensors" if format == "safetensors" else f"{self._run_name}-{format}"
+        return f"{self._run_name}.{format}" if PRECISIONS[format] else f"{self._run_name}-{format}"
 
     def on_select_changed(self, event: Select.Changed) -> None:
         """Another format has another file name, and may know no precision."""

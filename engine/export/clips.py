@@ -1,0 +1,108 @@
+"""The clips of a synthetic set, composed, for training code that knows nothing of memories.
+
+A ``.pt`` or HDF5 file has every clip that the set can give, in the order of ``SyntheticSet.expand``, and what each is a
+clip of. Both take as many bytes as the clips do: what is counted as the size of a set is what ``safetensors`` stores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import torch
+
+from engine.errors import StorageError, UsageError
+from engine.export.output import Exported, refuse_existing, unwritable, write_file
+from engine.runs.files import replacing
+from engine.synthetic import PRECISIONS, LoadedSet, SyntheticSet
+
+FORMAT = "vdtui.composed"
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
+
+
+def export_pt(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
+    """Write the clips as a file that ``torch.load(output, weights_only=True)`` reads: tensors, numbers and text.
+
+    It is a dictionary of ``clips`` (N, 3, T, H, W), normalised by ``mean`` and ``std``, or pixels from 0 to 255 where
+    ``precision`` is uint8; ``labels`` (int64 (N), or float32 (N, C) if they are soft); ``classes``, and where the set
+    comes from. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
+    """
+    _check(precision)
+    refuse_existing(output, overwrite)
+    parts = list(_parts(loaded.synthetic, precision))
+    document = {"clips": torch.cat([clips for clips, _ in parts]), "labels": torch.cat([labels for _, labels in parts])}
+    buffer = io.BytesIO()
+    torch.save(_about(loaded, precision) | document, buffer)
+    write_file(output, buffer.getvalue(), overwrite)
+    return Exported(output, (output,))
+
+
+def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
+    """Write the same as HDF5: datasets ``clips``, a clip per chunk, and ``labels``; all else is in attributes.
+
+    ``classes``, ``mean``, ``std`` and ``provenance`` are JSON. One class at a time is in memory. Raises as
+    :func:`export_pt` does.
+    """
+    _check(precision)
+    refuse_existing(output, overwrite)
+    synthetic = loaded.synthetic
+    number = len(synthetic.spec.classes) * synthetic.clips_per_class
+    with unwritable(output), replacing(output) as path:
+        done = 0
+        with h5py.File(path, "w", libver=("v108", "v110")) as file:  # older ones limit attributes to 64 KiB
+            for name, value in _about(loaded, precision).items():
+                file.attrs[name] = value if isinstance(value, (str, int)) else json.dumps(value)
+            for clips, labels in _parts(synthetic, precision):
+                if not done:
+                    _require_room(output, number * clips[0].nbytes)
+                    shape = tuple(clips.shape[1:])
+                    file.create_dataset("clips", (number, *shape), clips.numpy().dtype, chunks=(1, *shape))
+                    file.create_dataset("labels", (number, *labels.shape[1:]), labels.numpy().dtype)
+                file["clips"][done : done + len(clips)] = clips.numpy()
+                file["labels"][done : done + len(clips)] = labels.numpy()
+                done += len(clips)
+    return Exported(output, (output,))
+
+
+def _check(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
+
+
+def _parts(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Clips and labels of each class in turn, on the CPU."""
+    choice = torch.arange(synthetic.clips_per_class, device=synthetic.device)
+    for label in range(len(synthetic.spec.classes)):
+        labels = torch.full_like(choice, label)
+        with torch.no_grad():
+            clips, targets = synthetic.compose(labels, choice), synthetic.targets(labels, choice)
+        if precision == "uint8":
+            clips = synthetic.spec.to_pixels(clips).movedim(-1, 1)
+        yield clips.to(_DTYPES[precision]).contiguous().cpu(), targets.cpu()
+
+
+def _about(loaded: LoadedSet, precision: str) -> dict[str, Any]:
+    spec = loaded.synthetic.spec
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "precision": precision,
+        "classes": list(spec.classes),
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "provenance": dataclasses.asdict(loaded.provenance),
+    }
+
+
+def _require_room(output: Path, needed: int) -> None:
+    """Refuse what cannot fit before HDF5 runs into it, which leaves files half closed."""
+    free = shutil.disk_usage(output.resolve().parent).free
+    if free < needed:
+        problem = f"The clips need {needed / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free at {output}."
+        raise StorageError(problem, "Free some space, choose another --output, or --precision uint8.")

@@ -1,0 +1,111 @@
+"""If these fail, other people's training code gets other clips than ours, or clips of another class."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from engine.data.layouts import LayoutOptions, list_videos
+from engine.data.prepare import prepare
+from engine.data.sampling import Sampling
+from engine.data.store import ClipStore
+from engine.errors import StorageError, UsageError
+from engine.export.clips import export_h5, export_pt
+from engine.export.media import export_folders
+from engine.synthetic import LoadedSet, Provenance
+from tests.engine.export.made_up import make_set
+
+REACH = {"float32": 0.0, "float16": 2e-3, "uint8": 0.51}
+"""float16 has 11 bits; a pixel is rounded."""
+
+
+@pytest.fixture
+def loaded() -> LoadedSet:
+    synthetic = make_set(("red", "<i>green", "blue"))
+    noise = torch.Generator().manual_seed(0)
+    synthetic.static += torch.rand(synthetic.static.shape, generator=noise)
+    return LoadedSet(synthetic, Provenance("demo", 3, 20, "strict", "val", 0.5), "float32")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What is in a file of either kind, by name."""
+    if path.suffix == ".pt":
+        return dict(torch.load(path, weights_only=True))
+    with h5py.File(path) as file:
+        texts = {name: json.loads(file.attrs[name]) for name in ("classes", "mean", "std", "provenance")}
+        tensors = {name: torch.from_numpy(file[name][:]) for name in ("clips", "labels")}
+        return texts | tensors | {"precision": file.attrs["precision"], "format": file.attrs["format"]}
+
+
+@pytest.mark.parametrize("precision", REACH)
+@pytest.mark.parametrize(("export", "name"), [(export_pt, "set.pt"), (export_h5, "set.h5")])
+def test_every_clip_with_its_label(loaded: LoadedSet, tmp_path: Path, export: Any, name: str, precision: str) -> None:
+    exported = export(loaded, tmp_path / name, precision)
+    found, (clips, labels) = read(tmp_path / name), loaded.synthetic.expand()
+    assert exported.files == (tmp_path / name,) and found["format"] == "vdtui.composed"
+    assert found["classes"] == ["red", "<i>green", "blue"] and found["provenance"]["accuracy"] == 0.5
+    assert torch.equal(found["labels"], labels) and found["clips"].shape == clips.shape
+    assert str(found["clips"].dtype) == f"torch.{precision}" and found["precision"] == precision
+    if precision == "uint8":
+        mean, std = (torch.tensor(found[one]).view(3, 1, 1, 1) for one in ("mean", "std"))
+        clips = ((clips * std + mean) * 255).clamp(0, 255)
+    assert (found["clips"].double() - clips).abs().max() <= REACH[precision] * max(1.0, float(clips.abs().max()) / 255)
+    again = tmp_path / f"again-{name}"
+    export(loaded, again, precision)
+    assert again.read_bytes() == exported.files[0].read_bytes()
+
+
+@pytest.mark.parametrize(("export", "name"), [(export_pt, "set.pt"), (export_h5, "set.h5")])
+def test_soft_labels_go_with_their_clips(loaded: LoadedSet, tmp_path: Path, export: Any, name: str) -> None:
+    synthetic = loaded.synthetic
+    synthetic.soft_labels = torch.rand(3, synthetic.ipc, 3)
+    export(loaded, tmp_path / name)
+    assert torch.equal(read(tmp_path / name)["labels"], synthetic.expand()[1])
+
+
+@pytest.mark.parametrize(("export", "name"), [(export_pt, "set.pt"), (export_h5, "set.h5")])
+def test_what_exists_is_kept_and_nothing_is_left_half(
+    loaded: LoadedSet, tmp_path: Path, export: Any, name: str
+) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(UsageError, match="exists already"):
+        export(loaded, tmp_path / name)
+    with pytest.raises(UsageError, match="precision"):
+        export(loaded, tmp_path / f"new-{name}", "int3")
+    assert (tmp_path / name).read_text() == "precious" and len(list(tmp_path.iterdir())) == 1
+    export(loaded, tmp_path / name, overwrite=True)
+    assert read(tmp_path / name)["labels"].shape == (3 * loaded.synthetic.clips_per_class,)
+
+
+def test_a_disk_that_is_too_small_is_refused(
+    loaded: LoadedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 would be cut off in the middle of it."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 0, 10))
+    with pytest.raises(StorageError, match="MB"):
+        export_h5(loaded, tmp_path / "set.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_frames_are_prepared_as_the_clips_they_were(loaded: LoadedSet, tmp_path: Path) -> None:
+    """The way to every other tool of the field: pictures in class folders."""
+    synthetic = loaded.synthetic
+    export_folders(synthetic, tmp_path / "out")
+    spec = synthetic.spec
+    listing = list_videos("folders", tmp_path / "out", LayoutOptions(test_fraction=0.5))
+    prepare(listing, tmp_path / "out.h5", Sampling(spec.frames, spec.height, interval=1))
+    pixels = spec.to_pixels(synthetic.expand()[0]).numpy()
+    with ClipStore.open(tmp_path / "out.h5") as store:
+        assert len(store.classes) == 3
+        found = [clip for split in map(store.split, ("train", "test")) for clip in split.clips(range(len(split)))]
+    assert len(found) == len(pixels)
+    assert all(min(np.abs(clip.astype(int) - one).max() for one in pixels) == 0 for clip in found)
