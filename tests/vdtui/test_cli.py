@@ -169,6 +169,17 @@ def test_detached_run_pauses_resumes_and_stops(home):
     assert not (home / "runs" / "long").exists()
 
 
+def test_the_doctor_says_what_works_in_words_and_as_json(home):
+    """It is what a bug report begins with, and what a script asks before a night of runs."""
+    told = json.loads(typed(home, "doctor", "--json").stdout)
+    assert {one["state"] for one in told} <= {"ok", "limited"} and {"device", "terminal"} <= {
+        one["part"] for one in told
+    }
+    shown = typed(home, "doctor")
+    assert shown.returncode == 0 and "H.264" in shown.stdout and "What vdtui needs is here." in shown.stderr
+    assert typed(home, "doctor", "--runs-dir", "clips.h5/runs").returncode == 1
+
+
 def test_mistakes_get_two_plain_lines_before_any_work(home):
     """Each of these is somebody's first try; none may start a run, and none may show a traceback."""
     before = sorted(path.name for path in (home / "runs").iterdir())

@@ -18,6 +18,7 @@ from vdtui.cli.compare import compare
 from vdtui.cli.control import pause, remove, resume, stop
 from vdtui.cli.data import data
 from vdtui.cli.distill import distill
+from vdtui.cli.doctor import doctor
 from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
@@ -58,6 +59,7 @@ for command in (
     export,
     report,
     bench,
+    doctor,
 ):
     app.command()(command)
 app.add_typer(study, name="study")

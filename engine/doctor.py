@@ -1,0 +1,207 @@
+"""Whether this machine can do what vdtui needs: each thing is tried here, none is believed of a version number.
+
+A mismatched torch, a disk without locks or a decoder that was left out of a build would otherwise show hours later, in
+the middle of somebody's run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from engine.errors import VdtuiError
+from engine.version import VERSION
+
+OK, LIMITED, BROKEN = "ok", "limited", "broken"
+NEEDED: tuple[str, ...] = (
+    "torch",
+    "torchvision",
+    "h5py",
+    "numpy",
+    "av",
+    "pydantic",
+    "safetensors",
+    "typer",
+    "rich",
+    "textual",
+)
+NEEDED += ("textual-plot", "jinja2", "matplotlib", "pillow")
+DECODERS = ("h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg")
+"""What videos of the benchmarks, and people's own, are in."""
+LEAST_FREE = 2 * 10**9
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that was tried: ``state`` is ok, limited (works, with less) or broken; ``advice`` what to do then."""
+
+    part: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def examine(runs: Path, device: str = "auto") -> Iterator[Finding]:
+    """Try everything in turn; ``runs`` is the folder that runs are to be in, which is not made if it is absent.
+
+    Nothing is left behind, and nothing is raised: what fails is a finding.
+    """
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("versions", _versions),
+        ("torch and torchvision", _torch),
+        ("device", lambda: _device(device)),
+        ("several devices", _distributed),
+        ("decoding", _decoding),
+        ("encoding", _encoding),
+        ("stills", _stills),
+        ("HDF5", _hdf5),
+        ("runs folder", lambda: _folder(runs)),
+    ]
+    for part, check in checks:
+        try:
+            yield check()
+        except VdtuiError as error:
+            yield Finding(part, BROKEN, error.problem, error.hint)
+        except Exception as error:
+            yield Finding(part, BROKEN, f"{type(error).__name__}: {error}", "Install vdtui anew: pip install .")
+
+
+def _versions() -> Finding:
+    found = [f"{name} {importlib.metadata.version(name)}" for name in NEEDED]
+    return Finding("versions", OK, ", ".join([f"vdtui {VERSION}", f"Python {platform.python_version()}", *found]))
+
+
+def _torch() -> Finding:
+    import torch
+    import torchvision
+
+    boxes, scores = torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1]]), torch.tensor([1.0, 0.5])
+    kept = torchvision.ops.nms(boxes, scores, 0.5).tolist()  # a compiled operator: fails where the two do not fit
+    if kept != [0]:
+        return Finding("torch and torchvision", BROKEN, "torchvision's operators compute rubbish", "Reinstall both.")
+    return Finding("torch and torchvision", OK, f"work together; CUDA build {torch.version.cuda or 'none'}")
+
+
+def _device(name: str) -> Finding:
+    import torch
+
+    from engine.models import choose_device, choose_precision
+
+    device = choose_device(name)
+    precision = str(choose_precision("auto", device)).removeprefix("torch.")
+    a = torch.eye(64, device=device)
+    if not torch.equal((a @ a).cpu(), torch.eye(64)):
+        return Finding("device", BROKEN, f"{device} computes rubbish", "Use --device cpu, and check the driver.")
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        said = f"{torch.cuda.get_device_name(device)}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {precision}"
+        return Finding("device", OK, said)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    said = f"{device}, {cores} cores, {torch.get_num_threads()} threads, {memory:.0f} GB memory, {precision}"
+    advice = "Published schedules take days without a GPU; the demo takes minutes."
+    return (
+        Finding("device", LIMITED, f"{said}; no GPU", advice) if device.type == "cpu" else Finding("device", OK, said)
+    )
+
+
+def _distributed() -> Finding:
+    import torch.distributed as dist
+
+    if not dist.is_available():
+        return Finding("several devices", LIMITED, "torch.distributed is not in this build", "--processes needs it.")
+    backends = [
+        name for name, there in (("gloo", dist.is_gloo_available()), ("nccl", dist.is_nccl_available())) if there
+    ]
+    return Finding(
+        "several devices", OK if backends else LIMITED, f"torchrun with {' and '.join(backends) or 'nothing'}"
+    )
+
+
+def _decoding() -> Finding:
+    import av
+
+    absent = []
+    for name in DECODERS:
+        try:
+            av.codec.Codec(name, "r")
+        except ValueError:
+            absent.append(name)
+    there = ", ".join(name for name in DECODERS if name not in absent)
+    if "h264" in absent:
+        return Finding("decoding", BROKEN, "PyAV cannot read H.264", "pip install --force-reinstall av")
+    if absent:
+        advice = f"Videos in {', '.join(absent)} will be skipped; another build of av may read them."
+        return Finding("decoding", LIMITED, there, advice)
+    return Finding("decoding", OK, there)
+
+
+def _encoding() -> Finding:
+    """A clip to H.264 and back, as exports and compressed storage do it."""
+    import av
+    import numpy as np
+
+    from engine.export import encode
+
+    frames = [np.full((32, 32, 3), value, np.uint8) for value in (40, 120, 200)]
+    with av.open(io.BytesIO(encode.mp4(frames, 8.0)), "r") as container:
+        back = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(video=0)]
+    if len(back) != 3 or max(abs(mean - value) for mean, value in zip(back, (40, 120, 200), strict=True)) > 6:
+        return Finding("encoding", BROKEN, "H.264 comes back changed", "pip install --force-reinstall av")
+    return Finding("encoding", OK, "H.264, written and read back")
+
+
+def _stills() -> Finding:
+    from PIL import Image, features
+
+    for kind in ("PNG", "JPEG"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8), (10, 200, 30)).save(buffer, kind)
+        Image.open(buffer).load()
+    if not features.check("avif"):
+        return Finding("stills", LIMITED, "PNG, JPEG", "Storage such as avif-50 needs a newer Pillow.")
+    return Finding("stills", OK, "PNG, JPEG, AVIF")
+
+
+def _hdf5() -> Finding:
+    import h5py
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "try.h5"
+        clips = np.arange(2 * 8 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 8, 4, 4, 3)
+        with h5py.File(path, "w") as file:
+            file.create_dataset("clips", data=clips, chunks=(1, 8, 4, 4, 3))
+        with h5py.File(path) as file:
+            same = np.array_equal(file["clips"][:], clips)
+    if not same:
+        return Finding("HDF5", BROKEN, "what was written comes back changed", "pip install --force-reinstall h5py")
+    return Finding("HDF5", OK, f"written and read back in {tempfile.gettempdir()}")
+
+
+def _folder(runs: Path) -> Finding:
+    """Room, the right to write, renaming and locks, in the nearest folder that exists."""
+    elsewhere = "Choose another with --runs-dir or VDTUI_RUNS."
+    place = next(path for path in (runs.resolve(), *runs.resolve().parents) if path.exists())
+    if not place.is_dir():
+        return Finding("runs folder", BROKEN, f"{place} is a file", elsewhere)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".vdtui-try-", dir=place) as folder:
+            with open(Path(folder) / "one", "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.replace(Path(folder) / "one", Path(folder) / "two")
+    except OSError as error:
+        return Finding("runs folder", BROKEN, f"{runs}: {error.strerror or error}", elsewhere)
+    free = shutil.disk_usage(place).free
+    found = f"{runs}{'' if runs.is_dir() else ' (not there yet)'}, writable, with locks, {free / 1e9:.1f} GB free"
+    if free < LEAST_FREE:
+        return Finding("runs folder", LIMITED, found, f"Checkpoints take hundreds of MB. {elsewhere}")
+    return Finding("runs folder", OK, found)
