@@ -6,6 +6,7 @@ that leaving it, or losing the terminal it runs in, never touches them.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -95,6 +96,13 @@ class VdtuiApp(App[None]):
         if found is not None:
             self.push_screen(found)
 
+    def action_suspend_process(self) -> None:
+        """Ctrl+Z, where the shell can bring the dashboard back; elsewhere the terminal would be stuck."""
+        if has_job_control():
+            super().action_suspend_process()
+        else:
+            self.notify("No shell here could bring it back. q leaves; runs go on.", severity="warning")
+
     def action_leave(self) -> None:
         """End the dashboard, and say below it what goes on."""
         run = next((found for screen in self.screen_stack if (found := getattr(screen, "run", None))), None)
@@ -102,6 +110,15 @@ class VdtuiApp(App[None]):
         name = words.plain(run.name) if isinstance(run, RunDirectory) else ""
         message = f"The run {name} goes on. Look at it again with: vdtui monitor {name}" if alive else None
         self.exit(message=Text(message) if message else None)
+
+
+def has_job_control() -> bool:
+    """Whether a shell started this process as a job of its own: not so under `ssh host vdtui`, or a wrapper."""
+    parent = os.getppid()
+    try:
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+    except OSError:  # it is another user's, or gone
+        return False
 
 
 def _lives(run: RunDirectory) -> bool:

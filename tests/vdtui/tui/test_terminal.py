@@ -203,6 +203,22 @@ def test_suspended_and_brought_back(folder: Path, fake: Any, terminal: Callable[
 
 
 @needs_tmux
+def test_where_nobody_could_bring_it_back_it_is_not_suspended(
+    folder: Path, fake: Any, terminal: Callable[..., Terminal]
+) -> None:
+    """Behind `ssh -t host vdtui` there is no shell with jobs: the terminal would be stuck for good."""
+    fake("only").half_way()
+    it = terminal()
+    it.command(f'sh -c "{VDTUI}; echo it ended"')
+    it.seen("only", "1 run")
+    it.press("C-z")
+    it.seen("No shell here could bring it back", "only")
+    it.type("q")
+    it.seen("it ended")
+    it.left()
+
+
+@needs_tmux
 def test_two_dashboards_on_one_run(
     folder: Path, fake: Any, terminal: Callable[..., Terminal], worker: tuple[int, str]
 ) -> None:
