@@ -14,6 +14,7 @@ import h5py
 import pytest
 
 from tests.layouts import MAKERS, frame_folder, make_hmdb51, make_ucf101, real_video, write_lines
+from tests.vdtui.test_cli import typed
 from tests.videos import grey_ramp, write_video
 
 ROOT = Path(__file__).parents[2]
@@ -114,9 +115,9 @@ def test_bad_options_are_refused_before_anything_is_read(tmp_path: Path) -> None
         (("--size", "9999"), "--size"),
         (("--compression", "zip"), "zip"),
     ):
-        refused(vdtui(tmp_path, "prepare", "folders", "--source", "source", *words), named)
-    refused(vdtui(tmp_path, "prepare", "nosuch", "--source", "source"), "hmdb51")
-    refused(vdtui(tmp_path, "prepare", "hmdb51"), "--source")
+        refused(typed(tmp_path, "prepare", "folders", "--source", "source", *words), named)
+    refused(typed(tmp_path, "prepare", "nosuch", "--source", "source"), "hmdb51")
+    refused(typed(tmp_path, "prepare", "hmdb51"), "--source")
 
 
 def test_bad_files_are_skipped_and_named(tmp_path: Path) -> None:
