@@ -195,6 +195,8 @@ def test_mistakes_get_two_plain_lines_before_any_work(home):
     refused(typed(home, "distill", *data, "--run", "../up"), "name")
     refused(typed(home, "distill", *data, "--run", "done"), "exists already")
     refused(typed(home, "distill", "--preset", "demo", *data, "--device", "tpu"), "run.device")
+    refused(typed(home, "plan", "--data", "absent.h5"), "absent.h5")
+    refused(typed(home, "plan", *data, "--set", "dataset.frames=16"), "frames")
     refused(typed(home, "show", "dnoe"), "Did you mean done")
     refused(typed(home, "resume", "done"), "completed")
     refused(typed(home, "pause", "done"), "nothing to pause")

@@ -23,6 +23,7 @@ from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.monitor import monitor, open_dashboard
+from vdtui.cli.plan import plan
 from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
 from vdtui.cli.report import report
@@ -45,6 +46,7 @@ for command in (
     prepare,
     data,
     presets,
+    plan,
     experts,
     select,
     evaluate,

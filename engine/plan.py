@@ -1,0 +1,206 @@
+"""What a run will take, before it is started: measured by rehearsing it here, with its own data.
+
+Operations could be counted and divided by a rate; but what a step costs depends on the machine, the number format, the
+decoder's page cache and the bank of targets. So the very preset is run twice in a temporary folder, with a few steps
+and networks of few epochs, and each part is multiplied by how often it will happen. Two rehearsals that differ in
+nothing but the epochs tell what an epoch costs, and what a network costs beside its epochs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.config import Preset
+from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
+from engine.matching.bank import Schedule
+from engine.new import new_run
+from engine.synthetic import load_set
+from engine.work import candidate_steps, open_data, train_and_val
+
+STEPS = 3
+"""Steps of each stage that are rehearsed: the first has what happens once."""
+EPOCHS = (1, 3)
+"""Of the networks in the two rehearsals."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One part of a run: ``number`` units of ``what``, and the seconds that they are expected to take."""
+
+    stage: str
+    number: int
+    what: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run stores, takes and needs. Bytes are of float32 memories, and of the clips learned from as uint8."""
+
+    parts: tuple[Part, ...]
+    stored_values: int
+    stored_bytes: int
+    data_bytes: int
+    memory_bytes: int
+    """The most that the rehearsal held: on CUDA of the card, else of this process and the networks' beside it."""
+    device: str
+    rehearsed_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run."""
+        return sum(part.seconds for part in self.parts)
+
+
+def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) -> Plan:
+    """Rehearse ``preset`` and tell what all of it will take; ``check`` gets every event, and may raise.
+
+    ``preset`` must have its data (``engine.new.with_data``). Takes a few steps of each stage, and networks of few
+    epochs for every row of the final table. Raises VdtuiError for what would stop the run as well. A teacher
+    (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one epoch.
+    """
+    began = time.monotonic()
+    epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
+    with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
+        rehearsals = [_Rehearsal(preset, number, Path(folder), check) for number in epochs]
+        kept = load_set(rehearsals[0].best).synthetic if rehearsals[0].best.is_file() else None
+        with open_data(Path(folder), preset, lambda *_: None, lambda: None) as store:
+            data_bytes = len(train_and_val(store, preset)[0]) * math.prod(store.clip_shape)
+    return Plan(
+        tuple(_parts(preset, rehearsals)),
+        kept.stored_values if kept else 0,
+        kept.nbytes() if kept else 0,
+        data_bytes,
+        _memory(rehearsals[0].device),
+        rehearsals[0].device,
+        time.monotonic() - began,
+    )
+
+
+class _Rehearsal:
+    """One short run of ``preset`` with networks of ``epochs``: what happened when."""
+
+    def __init__(self, preset: Preset, epochs: int, folder: Path, check: Callable[[Event], None]) -> None:
+        from engine.worker import work
+
+        self.epochs = epochs
+        self.device = ""
+        self._happened: list[tuple[float, Event]] = []
+
+        def listen(event: Event) -> None:
+            self._happened.append((time.monotonic(), event))
+            self.device = getattr(event, "device", self.device)
+            check(event)
+
+        run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
+        work(run, listen)
+        self.best = run.best
+
+    def stage(self, stage: str) -> float:
+        """Seconds of a stage."""
+        return sum(one.seconds for _, one in self._happened if isinstance(one, StageFinished) and one.stage == stage)
+
+    def selection(self) -> float:
+        """Seconds of one evaluation on the split that chooses the step; 0 if none does."""
+        found = [one.seconds for _, one in self._happened if isinstance(one, Evaluated) and one.what == "synthetic"]
+        return min(found, default=0.0)
+
+    def steps(self, stage: str) -> tuple[float, float]:
+        """Seconds of a usual step, and what the first takes beyond that."""
+        times: list[float] = []
+        last = 0.0
+        for when, event in self._happened:
+            if isinstance(event, Step) and event.stage == stage:
+                times.append(when - last)
+            if isinstance(event, (StageStarted, Step, Evaluated)):
+                last = when
+        if not times:
+            return 0.0, 0.0
+        usual = min(times[1:], default=times[0])
+        return usual, max(0.0, times[0] - usual)
+
+
+def _shortened(preset: Preset, epochs: int) -> Preset:
+    """``preset`` with a few steps, and one of all that fills slowly."""
+
+    def table(name: str, **changes: Any) -> Any:
+        return getattr(preset, name).model_copy(update=changes)
+
+    dynamic = preset.dynamic
+    shorter = {
+        "static": table("static", steps=min(STEPS, preset.static.steps)),
+        "dynamic": table(
+            "dynamic",
+            steps=min(STEPS, dynamic.steps),
+            eval_every=STEPS,
+            dm=dynamic.dm.model_copy(update={"bank": 1, "renew_every": 0}),
+            mtt=dynamic.mtt.model_copy(update={"max_start_epoch": 1, "expert_epochs": 1}),
+        ),
+        "experts": table("experts", number=1, epochs=1),
+        "selection": table("selection", epochs=1),
+        "evaluation": table("evaluation", epochs=epochs, teacher_epochs=1),
+    }
+    return preset.model_copy(update=shorter)
+
+
+def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
+    first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
+    parts = [Part("prepare", 1, "data opened, or made", first.stage("prepare"))]
+    if "experts" in stages:
+        epochs = preset.experts.number * (preset.experts.epochs or preset.expert_snapshots - 1)
+        parts.append(Part("experts", epochs, "epochs on all training clips", epochs * first.stage("experts")))
+    if "static" in stages:
+        usual, once = first.steps("static")
+        parts.append(Part("static", preset.static.steps, "steps", preset.static.steps * usual + once))
+    if "dynamic" in stages:
+        usual, once = first.steps("dynamic")
+        fills = _fills(preset)
+        parts.append(Part("dynamic", preset.dynamic.steps, "steps", preset.dynamic.steps * usual + once * (not fills)))
+        if fills:
+            parts.append(Part("dynamic", fills, "networks of the target bank", fills * once))
+        if first.selection():
+            number = len(candidate_steps(preset.dynamic))
+            seconds = number * _at(evaluation.epochs, [(one.epochs, one.selection()) for one in rehearsals])
+            networks = number * evaluation.selection_repeats
+            parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
+    if "select" in stages:
+        parts.append(Part("select", 1, "coreset", first.stage("select")))
+    seconds = _at(evaluation.epochs, [(one.epochs, one.stage("evaluate")) for one in rehearsals])
+    rows = 1 if preset.synthetic.kind in ("full", "coreset") else 3 if "static" in stages and "dynamic" in stages else 2
+    networks = rows * len(evaluation.models) * evaluation.repeats
+    return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
+
+
+def _fills(preset: Preset) -> int:
+    """How many networks a bank of targets meets in a run: a pure function of steps and seed."""
+    table = preset.dynamic
+    if table.objective != "dm" or table.dm.target != "bank":
+        return 0
+    schedule = Schedule(preset.run.seed, table.dm.bank, table.dm.renew_every)
+    return len({schedule.number(step) for step in range(table.steps)})
+
+
+def _at(epochs: int, known: list[tuple[int, float]]) -> float:
+    """The seconds of ``epochs`` on the line through what is known; an epoch costs no less than nothing."""
+    few, seconds = known[0]
+    more, longer = known[-1]
+    an_epoch = max(0.0, (longer - seconds) / (more - few)) if more > few else 0.0
+    return seconds + (epochs - few) * an_epoch
+
+
+def _memory(device: str) -> int:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_reserved(torch.device(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return unit * (own + child * torch.get_num_threads() if child else own)

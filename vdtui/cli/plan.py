@@ -1,0 +1,65 @@
+"""`vdtui plan`: what a run will store and take on this machine, before it is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vdtui.cli.options import Json, human_bytes, human_time, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.events import Event
+
+
+def plan(
+    preset: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="What would be run; see `vdtui presets`.")
+    ] = "default",
+    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell bytes, memory and time of a run on this device, by rehearsing it: three steps of each stage, a few epochs.
+
+    The times are of this machine as it is now; other work on it makes them longer.
+
+    Example: vdtui plan --preset demo
+
+    Example: vdtui plan --data clips.h5 --set dynamic.steps=400
+    """
+    import dataclasses
+
+    from engine.config import load_preset
+    from engine.data.check import check_data
+    from engine.new import with_data
+
+    overrides = list(set_ or []) + ([f"run.device={device}"] if device is not None else [])
+    chosen = with_data(load_preset(preset, overrides), data)
+    check_data(chosen)
+    note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
+    from engine.plan import plan as rehearse
+
+    found = rehearse(chosen, _tell)
+    if json:
+        print_json({"preset": chosen.title, **dataclasses.asdict(found), "seconds": found.seconds})
+        return
+    rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in found.parts]
+    print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(found.seconds)]], right=(2,))
+    share = f", {100 * found.stored_bytes / found.data_bytes:.1f} % of the training clips" if found.data_bytes else ""
+    typer.echo(f"Stores: {found.stored_values:,} values, {human_bytes(found.stored_bytes)} in float32{share}.")
+    typer.echo(f"Needs: about {human_bytes(found.memory_bytes)} of memory on {found.device}.")
+    note(f"Measured in {human_time(found.rehearsed_seconds)}.")
+
+
+def _tell(event: Event) -> None:
+    """Rehearsals of large data take minutes."""
+    from engine.events import StageStarted
+
+    if isinstance(event, StageStarted):
+        note(f"  {event.stage} ...")
