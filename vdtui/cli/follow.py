@@ -12,7 +12,7 @@ import typer
 
 from engine.events import STAGES
 from engine.runs import ENDED, EventTail, RunDirectory, RunState
-from vdtui.cli.options import human_time, note, percent
+from vdtui.cli.options import human_time, note, percent, printable
 from vdtui.cli.results import print_results, where_to_find
 
 POLL_SECONDS = 0.25
@@ -90,11 +90,7 @@ class _Printer:
                 note(_progress(state))
         elif record.get("event") not in ("checkpoint_saved", "preview_saved", "run_failed"):
             for line in state.log[before:]:
-                note(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {_printable(line.text)}")
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
+                note(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {printable(line.text)}")
 
 
 def _progress(state: RunState) -> str:
@@ -104,7 +100,7 @@ def _progress(state: RunState) -> str:
     if stage.name in state.losses and not stage.what and state.losses[stage.name].values:
         words.append(f"loss {state.losses[stage.name].values[-1]:.4g}")
     if stage.what:
-        words.append(_printable(stage.what))
+        words.append(printable(stage.what))
     if stage.rate:
         words.append(f"{stage.rate:.2f}/s" if stage.rate >= 1 else f"{1 / stage.rate:.1f} s each")
     if stage.eta is not None:
@@ -128,5 +124,5 @@ def _close(run: RunDirectory) -> int:
         f"The run {run.name} crashed: its worker is gone without a word.",
         f"See {run.engine_log}, then go on with: vdtui resume {run.name}",
     )
-    typer.echo(f"error: {_printable(problem)}\nhint: {_printable(hint)}", err=True)
+    typer.echo(f"error: {printable(problem)}\nhint: {printable(hint)}", err=True)
     return 1

@@ -23,6 +23,7 @@ from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.monitor import monitor, open_dashboard
+from vdtui.cli.options import printable
 from vdtui.cli.plan import plan
 from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
@@ -110,13 +111,13 @@ def main() -> None:
 def _refuse(problem: str, hint: str, code: int, details: str = "") -> NoReturn:
     typer.echo(f"error: {_line(problem)}\nhint: {_line(hint)}", err=True)
     for line in details.splitlines():
-        typer.echo("".join(character if character.isprintable() else "?" for character in line), err=True)
+        typer.echo(printable(line), err=True)
     sys.exit(code)
 
 
 def _line(text: str) -> str:
-    """``text`` as one line without control characters: names in it may come from data."""
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    """``text`` as one line."""
+    return printable(" ".join(text.split()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vdtui.tui.words import duration
+
 RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs (default: $VDTUI_RUNS, else ./runs)."),
@@ -71,11 +73,12 @@ def human_bytes(number: float) -> str:
 
 def human_time(seconds: float | None) -> str:
     """``seconds`` as a person says them."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return "?" if seconds is None else duration(seconds)
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters: names in it may come from data."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def percent(value: float | None) -> str:
