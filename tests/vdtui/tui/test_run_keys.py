@@ -11,7 +11,7 @@ import pytest
 from engine.events import Evaluated, ResultReady, StageFinished, StageStarted
 from engine.runs.files import write_json
 from vdtui.tui.app import VdtuiApp
-from vdtui.tui.screens.run import RunScreen, accuracy_points, published_top1, references
+from vdtui.tui.screens.run import RunScreen, accuracy_points, chosen_by, published_top1, references
 from vdtui.tui.watch import RunWatcher
 from vdtui.tui.widgets.curves import LossCurve
 from vdtui.tui.widgets.panels import Log
@@ -212,3 +212,19 @@ async def test_the_last_marker_is_on_the_canvas(folder: Path, fake: Any, wait: A
     async with app.run_test(size=size):
         await drawn(app, wait)
         await wait(lambda: screen_text(app).count("●") == 5, "five markers for five evaluations")
+
+
+def test_rows_of_the_table_are_no_curve(fake: Any) -> None:
+    """Without a split to choose by, the accuracy of a rival on the test split would stand for the set's course."""
+    run = fake()
+    run.say(Evaluated("static-dynamic", 100, "test", 0.4, 0.0, (0.4,), 2.0))
+    run.say(
+        Evaluated("random", 0, "test", 0.9, 0.0, (0.9,), 2.0),
+        Evaluated("static-only", 0, "test", 0.1, 0.0, (0.1,), 2.0),
+    )
+    run.status("completed", "evaluate", 3, 3)
+    snapshot = RunWatcher(run.run).poll()
+    assert snapshot is not None and not chosen_by(snapshot)
+    assert [(point.what, point.step, point.mean) for point in accuracy_points(snapshot)] == [
+        ("static-dynamic", 100, 0.4)
+    ]

@@ -23,7 +23,7 @@ from engine.runs.results import key_of, results_of
 from engine.runs.state import Accuracy
 from vdtui.tui import words
 from vdtui.tui.screens.live import LiveScreen
-from vdtui.tui.screens.run import accuracy_points
+from vdtui.tui.screens.run import accuracy_points, chosen_by
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
@@ -141,7 +141,7 @@ class CompareScreen(LiveScreen):
 
     def _accuracy(self, place: int) -> Loss:
         """The accuracies of a run as a curve; the same object as long as they are the same."""
-        points = accuracy_points(self.snapshots[place])
+        points = accuracy_points(self.snapshots[place]) if chosen_by(self.snapshots[place]) else ()
         known = self._curves.get(place)
         if known is None or known[0] != points:
             steps, means = [one.step for one in points], [one.mean for one in points]

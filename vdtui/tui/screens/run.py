@@ -358,11 +358,19 @@ class RunScreen(LiveScreen):
 
 
 def accuracy_points(run: RunSnapshot) -> tuple[Accuracy, ...]:
-    """The accuracy curve: of the synthetic set on the validation split, or on the split that there is."""
+    """The accuracy curve: of the synthetic set on the split that chooses the iteration.
+
+    Where none does, the set's own row of the final table, which is the first, is the only point.
+    """
     every = [one for one in run.accuracies if one.what != "now"]
-    own = [one for one in every if one.what == "synthetic"] or every
+    own = chosen_by(run) or every[:1]
     points = [one for one in own if one.split == "val"] or own
-    return tuple(sorted((one for one in points if one.what == points[-1].what), key=lambda one: one.step))
+    return tuple(sorted(points, key=lambda one: one.step))
+
+
+def chosen_by(run: RunSnapshot) -> list[Accuracy]:
+    """The evaluations among which the iteration was chosen; none without a split for that."""
+    return [one for one in run.accuracies if one.what == "synthetic"]
 
 
 def asked_for(run: RunSnapshot) -> tuple[Accuracy, ...]:
