@@ -117,7 +117,7 @@ def evaluate(
         train = RealClips(train_and_val(store, preset)[0], spec, device).keep_on_device()
         test = RealClips(store.split("test"), spec, device).keep_on_device()
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
-        subjects = list(_subjects(source, judge, asked))
+        subjects = list(_subjects(source, judge, asked, progress))
         yield from _judged(source, judge, test, subjects, store.fingerprint, asked.frames, runs, progress)
 
 
@@ -179,7 +179,7 @@ def _cache_folder(source: Source, runs: Path) -> Path:
     return source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
 
 
-def _subjects(source: Source, judge: Judge, asked: Questions) -> Iterator[Subject]:
+def _subjects(source: Source, judge: Judge, asked: Questions, progress: Progress | None) -> Iterator[Subject]:
     own, loaded = _own(source, judge.train)
     networks = judge.table.repeats
     ways = [Storage.parse(text) for text in asked.storage]
@@ -194,7 +194,7 @@ def _subjects(source: Source, judge: Judge, asked: Questions) -> Iterator[Subjec
         elif loaded is None:
             raise UsageError(f"All of the data has no rival {rival}.", "Leave --rival out, or name a run or a set.")
         else:
-            yield _rival(rival, source, own, loaded.synthetic, judge, asked)
+            yield _rival(rival, source, own, loaded.synthetic, judge, asked, progress)
 
 
 def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
@@ -211,7 +211,13 @@ def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
 
 
 def _rival(
-    rival: str, source: Source, own: Subject, synthetic: SyntheticSet, judge: Judge, asked: Questions
+    rival: str,
+    source: Source,
+    own: Subject,
+    synthetic: SyntheticSet,
+    judge: Judge,
+    asked: Questions,
+    progress: Progress | None,
 ) -> Subject:
     if rival == "random":
         return random_clips(judge.train, synthetic.ipc, judge.seed)
@@ -221,7 +227,12 @@ def _rival(
         lacks = "is a still video itself" if isinstance(synthetic, StillVideo) else "has no static memory"
         problem = f"{one_line(source.name)} {lacks}, so there is no rival static-only."
         raise UsageError(problem, "Leave that rival out.")
-    network = judge.feature_network(source.preset.selection) if rival == "compressed-herding" else None
+
+    def watch(fraction: float) -> None:
+        if progress is not None:
+            progress(0, 1, "first one by whose features clips are chosen", fraction)
+
+    network = judge.feature_network(source.preset.selection, watch) if rival == "compressed-herding" else None
     how, networks = Storage.parse(asked.rival_storage), judge.table.repeats
     return compressed_real(judge.train, own.nbytes, how, judge.seed, networks, network, judge.precision)
 
