@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.config.size import candidate_steps
 from engine.errors import DivergedError, StopRequested
 from engine.evaluation import Trainers, TrialCache, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
@@ -21,7 +22,7 @@ from engine.pace import StepPace, TablePace
 from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
 from engine.synthetic import Provenance, SyntheticSet, save_synthetic
-from engine.work import Work, candidate_steps
+from engine.work import Work
 
 PREVIEWS_PER_STAGE = 12
 

@@ -9,7 +9,6 @@ nothing but the epochs tell what an epoch costs, and what a network costs beside
 from __future__ import annotations
 
 import dataclasses
-import math
 import resource
 import sys
 import tempfile
@@ -21,11 +20,11 @@ from typing import Any
 import torch
 
 from engine.config import Preset
+from engine.config.size import candidate_steps, table_rows
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
 from engine.matching.bank import Schedule
 from engine.new import new_run
 from engine.synthetic import load_set
-from engine.work import candidate_steps, open_data, train_and_val
 
 STEPS = 3
 """Steps of each stage that are rehearsed: the first has what happens once."""
@@ -74,13 +73,11 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
         rehearsals = [_Rehearsal(preset, number, Path(folder), check) for number in epochs]
         kept = load_set(rehearsals[0].best).synthetic if rehearsals[0].best.is_file() else None
-        with open_data(Path(folder), preset, lambda *_: None, lambda: None) as store:
-            data_bytes = len(train_and_val(store, preset)[0]) * math.prod(store.clip_shape)
     return Plan(
         tuple(_parts(preset, rehearsals)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
-        data_bytes,
+        rehearsals[0].data_bytes,
         _memory(rehearsals[0].device),
         rehearsals[0].device,
         time.monotonic() - began,
@@ -105,6 +102,7 @@ class _Rehearsal:
         run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
         work(run, listen)
         self.best = run.best
+        self.data_bytes: int = run.meta().get("data_bytes", 0)
 
     def stage(self, stage: str) -> float:
         """Seconds of a stage."""
@@ -176,8 +174,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
     if "select" in stages:
         parts.append(Part("select", 1, "coreset", first.stage("select")))
     seconds = _at(evaluation.epochs, [(one.epochs, one.stage("evaluate")) for one in rehearsals])
-    rows = 1 if preset.synthetic.kind in ("full", "coreset") else 3 if "static" in stages and "dynamic" in stages else 2
-    networks = rows * len(evaluation.models) * evaluation.repeats
+    networks = table_rows(preset) * len(evaluation.models) * evaluation.repeats
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.config.schema import DynamicTable
+from engine.config.size import candidate_steps, table_rows
 from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
@@ -130,11 +130,6 @@ def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitVie
     return whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
 
 
-def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
-    """The steps among which the iteration is chosen: 0, every ``eval_every``, and the last."""
-    return tuple(sorted({*range(0, table.steps, table.eval_every), table.steps}))
-
-
 def ahead(work: Work) -> str:
     """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
     preset, evaluation = work.preset, work.preset.evaluation
@@ -145,11 +140,11 @@ def ahead(work: Work) -> str:
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
     evaluations = len(candidate_steps(preset.dynamic)) if work.choosing is not None else 0
-    rows = 3 if "static" in preset.stages else 2
     clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
     return (
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
-        f"iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on {clips:,} clips"
+        f"iteration, {models}{table_rows(preset)} x {evaluation.repeats} for the final table; each is trained on "
+        f"{clips:,} clips"
     )
 
 

@@ -11,12 +11,12 @@ import pytest
 import engine.plan
 import engine.worker
 from engine.config import Preset, load_preset
+from engine.config.size import candidate_steps
 from engine.data.store import ClipStore
 from engine.events import Evaluated, Event, RunStarted, StageFinished, StageStarted, Step
 from engine.matching.bank import Schedule
 from engine.plan import plan
 from engine.runs import RunDirectory
-from engine.work import candidate_steps
 from tests.tiny_run import QUICK, make_clips
 
 
@@ -84,6 +84,17 @@ def test_the_time_of_a_run_whose_costs_are_known(clips: Path, monkeypatch: pytes
     found = plan(preset)
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in machine.course(preset)))
     assert found.device == "cpu" and found.memory_bytes > 10**7
+
+
+def test_a_chosen_coreset_has_a_rival_and_a_random_one_has_none(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the networks of a night would be missing from its plan."""
+    machine = Machine()
+    monkeypatch.setattr(engine.worker, "work", machine.work)
+    rows = {}
+    for method in ("herding", "random"):
+        changes = ["synthetic.kind=coreset", f"selection.method={method}", "evaluation.repeats=5"]
+        rows[method] = plan(load_preset("default", [f"dataset.path={clips}", *changes])).parts[-1].number
+    assert rows == {"herding": 10, "random": 5}
 
 
 def test_a_rehearsal_of_a_real_run(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

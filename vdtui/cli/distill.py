@@ -7,24 +7,21 @@ from typing import Annotated
 
 import typer
 
-from vdtui.cli.options import Detach, Plain, Processes, RunsDir, note, on_a_terminal
+from vdtui.cli.options import Changes, Data, Detach, Device, Plain, Processes, RunsDir, note, on_a_terminal, with_run
 
 
 def distill(
     preset: Annotated[
         str, typer.Option(metavar="NAME|FILE.toml", help="What to run; see `vdtui presets`.")
     ] = "default",
-    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    data: Data = None,
     run: Annotated[
         str | None, typer.Option("--run", metavar="NAME", help="Name of the run (default: the preset's).")
     ] = None,
     runs_dir: RunsDir = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
-    ] = None,
+    set_: Changes = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     processes: Processes = 1,
     plain: Plain = False,
     detach: Detach = False,
@@ -61,10 +58,7 @@ def start(
     from engine.new import new_run, with_data
     from vdtui.launch import launch
 
-    overrides = list(changes)
-    overrides += [f"run.seed={seed}"] if seed is not None else []
-    overrides += [f"run.device={device}"] if device is not None else []
-    chosen = with_data(load_preset(preset, overrides), data)
+    chosen = with_data(load_preset(preset, with_run(changes, seed, device)), data)
     check_data(chosen)
     made = new_run(chosen, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
     launch(made, processes)

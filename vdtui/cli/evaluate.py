@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_time, note, print_json
+from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, with_run
 from vdtui.cli.results import print_results
 
 if TYPE_CHECKING:
@@ -55,11 +55,9 @@ def evaluate(
     frames: Annotated[
         str, typer.Option(help="Order of frames while training: as-is, shuffled, frozen or reversed.")
     ] = "as-is",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset.")
-    ] = None,
+    set_: Changes = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the networks, and of what is held out.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the results there too.")] = None,
     runs_dir: RunsDir = None,
     json: Json = False,
@@ -78,13 +76,11 @@ def evaluate(
     from engine.errors import UsageError
     from engine.runs import runs_folder
 
-    overrides = list(set_ or [])
+    overrides = with_run(set_, seed, device)
     overrides += [f"evaluation.protocol={protocol}"] if protocol is not None else []
     overrides += [f"evaluation.models={_toml_list(model)}"] if model else []
     overrides += [f"evaluation.repeats={repeats}"] if repeats is not None else []
     overrides += [f"evaluation.epochs={epochs}"] if epochs is not None else []
-    overrides += [f"run.seed={seed}"] if seed is not None else []
-    overrides += [f"run.device={device}"] if device is not None else []
     from engine import evaluate as engine  # torch comes with it
     from engine.evaluation import FRAMES
 

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, percent, print_json, print_table
+from vdtui.cli.options import (
+    Changes,
+    Data,
+    Device,
+    Json,
+    RunsDir,
+    human_bytes,
+    human_time,
+    note,
+    percent,
+    print_json,
+    print_table,
+    with_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,14 +31,11 @@ PLAIN_SECONDS = 5.0
 
 def experts(
     preset: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="A preset with dynamic.objective = mtt.")],
-    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    data: Data = None,
     runs_dir: RunsDir = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
-    ] = None,
+    set_: Changes = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the runs that will use them.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Train the experts of trajectory matching (MTT), or show those that are there.
@@ -42,10 +51,7 @@ def experts(
     from engine.new import with_data
     from engine.runs import runs_folder
 
-    overrides = list(set_ or [])
-    overrides += [f"run.seed={seed}"] if seed is not None else []
-    overrides += [f"run.device={device}"] if device is not None else []
-    chosen = with_data(load_preset(preset, overrides), data)
+    chosen = with_data(load_preset(preset, with_run(set_, seed, device)), data)
     if "experts" not in chosen.stages:
         problem = f"The preset {chosen.title or preset} matches no trajectories, so it needs no experts."
         raise PresetError(problem, "Choose one that ends in -mtt, or add --set dynamic.objective=mtt.")

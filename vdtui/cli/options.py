@@ -20,11 +20,23 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or p
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Progress lines instead of the dashboard.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
-
-
 Processes = Annotated[
     int, typer.Option(min=1, metavar="N", help="Processes that share the work, one per GPU; started by torchrun.")
 ]
+Data = Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+
+
+def with_run(changes: list[str] | None, seed: int | None, device: str | None) -> list[str]:
+    """The changes of `--set`, and after them what `--seed` and `--device` say."""
+    overrides = list(changes or [])
+    overrides += [f"run.seed={seed}"] if seed is not None else []
+    overrides += [f"run.device={device}"] if device is not None else []
+    return overrides
 
 
 def print_json(document: Any) -> None:

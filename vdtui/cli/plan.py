@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vdtui.cli.options import Json, human_bytes, human_time, note, print_json, print_table
+from vdtui.cli.options import (
+    Changes,
+    Data,
+    Device,
+    Json,
+    human_bytes,
+    human_time,
+    note,
+    print_json,
+    print_table,
+    with_run,
+)
 
 if TYPE_CHECKING:
     from engine.events import Event
@@ -17,12 +27,9 @@ def plan(
     preset: Annotated[
         str, typer.Option(metavar="NAME|FILE.toml", help="What would be run; see `vdtui presets`.")
     ] = "default",
-    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    data: Data = None,
+    set_: Changes = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Tell bytes, memory and time of a run on this device, by rehearsing it: three steps of each stage, a few epochs.
@@ -39,8 +46,7 @@ def plan(
     from engine.data.check import check_data
     from engine.new import with_data
 
-    overrides = list(set_ or []) + ([f"run.device={device}"] if device is not None else [])
-    chosen = with_data(load_preset(preset, overrides), data)
+    chosen = with_data(load_preset(preset, with_run(set_, None, device)), data)
     check_data(chosen)
     note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
     from engine.plan import plan as rehearse

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vdtui.cli.distill import start
-from vdtui.cli.options import Detach, Plain, RunsDir
+from vdtui.cli.options import Changes, Data, Detach, Device, Plain, RunsDir
 
 METHODS = ("random", "herding", "k-center", "full")
 
 
 def select(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="random, herding, k-center, or full: all clips.")],
-    data: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")] = None,
+    data: Data = None,
     ipc: Annotated[int, typer.Option(min=1, metavar="N", help="Clips per class.")] = 1,
     preset: Annotated[
         str, typer.Option(metavar="NAME|FILE.toml", help="Where its evaluation, and its data, are taken from.")
@@ -24,12 +23,9 @@ def select(
         str | None, typer.Option("--run", metavar="NAME", help="Name of the run (default: METHOD-ipcN).")
     ] = None,
     runs_dir: RunsDir = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
-    ] = None,
+    set_: Changes = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     plain: Plain = False,
     detach: Detach = False,
 ) -> None:

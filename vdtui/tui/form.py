@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
 from engine.config.load import validate
-from engine.config.size import stored_values
+from engine.config.size import candidate_steps, stored_values, table_rows
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.errors import PresetError
 
@@ -213,9 +213,7 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     evaluation, stages = preset.evaluation, preset.stages
     counts = {"experts": preset.experts.number if "experts" in stages else 0}
     if "dynamic" in stages and _chooses(preset, data):
-        dynamic = preset.dynamic
-        candidates = {*range(0, dynamic.steps, dynamic.eval_every), dynamic.steps}
-        counts["to choose the step"] = len(candidates) * evaluation.selection_repeats
+        counts["to choose the step"] = len(candidate_steps(preset.dynamic)) * evaluation.selection_repeats
     counts["for the table"] = table_rows(preset) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
     needs_features = "select" in stages and preset.selection.method != "random"
@@ -227,14 +225,6 @@ def _chooses(preset: Preset, data: DataFacts | None) -> bool:
     """Whether there is a split to choose the step by."""
     has_val = data is not None and data.has_val
     return preset.evaluation.protocol == "vdsd" or preset.dataset.val_fraction > 0 or has_val
-
-
-def table_rows(preset: Preset) -> int:
-    """Rows of the final table: the set and its rivals."""
-    kind = preset.synthetic.kind
-    if kind == "full" or (kind == "coreset" and preset.selection.method == "random"):
-        return 1
-    return 3 if kind == "static-dynamic" and preset.synthetic.statics_per_instance else 2
 
 
 def command(form: Form, run: str) -> list[str]:
