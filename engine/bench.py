@@ -51,6 +51,11 @@ class Measurement:
     ratio: float
 
 
+def _spec(classes: int) -> ClipSpec:
+    """Classes named by their numbers, of clips of the size that is measured at."""
+    return ClipSpec(tuple(map(str, range(classes))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+
+
 class _Clips:
     """Random clips in memory, with what ``RealClips`` asks of a split."""
 
@@ -155,7 +160,7 @@ def _matching(
     device: torch.device, precision: torch.dtype, classes: int, batch_real: int
 ) -> tuple[Callable[[], None], StaticDynamic]:
     """A DM step of a static-dynamic set, and the set."""
-    spec = ClipSpec(tuple(map(str, range(classes))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    spec = _spec(classes)
     real = RealClips(_Clips(4 * batch_real, classes), spec, device)  # type: ignore[arg-type]
     static = torch.randn(classes, 2, 3, SIZE, SIZE, device=device)
     dynamic = torch.randn(classes, 2, FRAMES, 1, SIZE, SIZE, device=device)
@@ -176,7 +181,7 @@ def _matching(
 
 def _mtt_step(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
     """An MTT step of SYN_STEPS student steps, plain, beside the passes of as many steps with nothing between them."""
-    spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    spec = _spec(CLASSES)
     pixels = Pixels(spec, torch.randn(CLASSES, 1, FRAMES, 3, SIZE, SIZE, device=device).requires_grad_())
     network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).requires_grad_(False).train()
     flat = FlatParameters(network)
@@ -209,7 +214,7 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
 
     The processes that train (``engine.evaluation.parallel``) are started before, as in a run of many evaluations.
     """
-    spec = ClipSpec(tuple(map(str, range(CLASSES))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
+    spec = _spec(CLASSES)
     test = RealClips(_Clips(4, CLASSES), spec, device)  # type: ignore[arg-type]
     rng = torch.Generator().manual_seed(0)
     static = torch.randn(CLASSES, 2, 3, SIZE, SIZE, generator=rng).to(device)

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from engine.cores import usable_cores
 from engine.errors import VdtuiError
 from engine.version import VERSION
 
@@ -32,8 +33,11 @@ NEEDED: tuple[str, ...] = (
     "typer",
     "rich",
     "textual",
+    "textual-plot",
+    "jinja2",
+    "matplotlib",
+    "pillow",
 )
-NEEDED += ("textual-plot", "jinja2", "matplotlib", "pillow")
 DECODERS = ("h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg")
 """What videos of the benchmarks, and people's own, are in."""
 LEAST_FREE = 2 * 10**9
@@ -104,9 +108,8 @@ def _device(name: str) -> Finding:
         free, total = torch.cuda.mem_get_info(device)
         said = f"{torch.cuda.get_device_name(device)}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {precision}"
         return Finding("device", OK, said)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    said = f"{device}, {cores} cores, {torch.get_num_threads()} threads, {memory:.0f} GB memory, {precision}"
+    said = f"{device}, {usable_cores()} cores, {torch.get_num_threads()} threads, {memory:.0f} GB memory, {precision}"
     advice = "Published schedules take days without a GPU; the demo takes minutes."
     return (
         Finding("device", LIMITED, f"{said}; no GPU", advice) if device.type == "cpu" else Finding("device", OK, said)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from engine.cores import usable_cores
+
 SECONDS_BETWEEN = 1.0
 
 
@@ -52,7 +54,7 @@ class Gauge:
             return self._card.load()
         busy, wall = time.process_time() - self._busy, now - self._wall
         self._busy, self._wall = self._busy + busy, now
-        return round(min(1.0, busy / wall / _cores()), 4)
+        return round(min(1.0, busy / wall / usable_cores()), 4)
 
 
 class _Card:
@@ -74,7 +76,3 @@ class _Card:
         if self._nvml is None or self._nvml.nvmlDeviceGetUtilizationRates(self._handle, rates) != 0:
             return None
         return rates[0] / 100
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,13 +17,12 @@ from typing import Any
 import h5py
 import torch
 
-from engine.errors import StorageError, UsageError
+from engine.errors import StorageError
 from engine.export.output import Exported, refuse_existing, unwritable, write_file
 from engine.runs.files import replacing
-from engine.synthetic import PRECISIONS, LoadedSet, SyntheticSet
+from engine.synthetic import LoadedSet, SyntheticSet, check_precision
 
 FORMAT = "vdtui.composed"
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
 
 
 def export_pt(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
@@ -33,7 +32,7 @@ def export_pt(loaded: LoadedSet, output: Path, precision: str = "float32", overw
     ``precision`` is uint8; ``labels`` (int64 (N), or float32 (N, C) if they are soft); ``classes``, and where the set
     comes from. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
-    _check(precision)
+    check_precision(precision)
     refuse_existing(output, overwrite)
     parts = list(_parts(loaded.synthetic, precision))
     document = {"clips": torch.cat([clips for clips, _ in parts]), "labels": torch.cat([labels for _, labels in parts])}
@@ -49,7 +48,7 @@ def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overw
     ``classes``, ``mean``, ``std`` and ``provenance`` are JSON. One class at a time is in memory. Raises as
     :func:`export_pt` does.
     """
-    _check(precision)
+    check_precision(precision)
     refuse_existing(output, overwrite)
     synthetic = loaded.synthetic
     number = len(synthetic.spec.classes) * synthetic.clips_per_class
@@ -70,11 +69,6 @@ def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overw
     return Exported(output, (output,))
 
 
-def _check(precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
-
-
 def _parts(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Clips and labels of each class in turn, on the CPU."""
     choice = torch.arange(synthetic.clips_per_class, device=synthetic.device)
@@ -84,7 +78,7 @@ def _parts(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tens
             clips, targets = synthetic.compose(labels, choice), synthetic.targets(labels, choice)
         if precision == "uint8":
             clips = synthetic.spec.to_pixels(clips).movedim(-1, 1)
-        yield clips.to(_DTYPES[precision]).contiguous().cpu(), targets.cpu()
+        yield clips.to(getattr(torch, precision)).contiguous().cpu(), targets.cpu()
 
 
 def _about(loaded: LoadedSet, precision: str) -> dict[str, Any]:

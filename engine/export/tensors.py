@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import UsageError
 from engine.export.output import Exported, write_file
-from engine.synthetic import PRECISIONS, LoadedSet, to_bytes
+from engine.synthetic import PRECISIONS, LoadedSet, check_precision, to_bytes
 
 
 def export_safetensors(
@@ -18,8 +17,7 @@ def export_safetensors(
     which are float32 at any precision as hallucinators are; beside them the file holds a description, and labels if
     they are hard. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
+    check_precision(precision)
     write_file(output, to_bytes(loaded.synthetic, loaded.provenance, precision), overwrite)
     notes = []
     if PRECISIONS[precision] > PRECISIONS[loaded.precision]:

@@ -1,7 +1,7 @@
 """Parameterisations: what is stored, and how clips are made of it."""
 
 from engine.data.spec import ClipSpec
-from engine.synthetic.base import PRECISIONS, Draw, SyntheticSet
+from engine.synthetic.base import PRECISIONS, Draw, SyntheticSet, check_precision
 from engine.synthetic.compressed import (
     Candidate,
     Storage,
@@ -35,6 +35,7 @@ __all__ = [
     "Stored",
     "SyntheticSet",
     "Temporal",
+    "check_precision",
     "compressed_clips",
     "decode_set",
     "encode_set",

@@ -16,10 +16,17 @@ import torch
 from torch.utils.data import Dataset
 
 from engine.data.spec import ClipSpec
+from engine.errors import UsageError
 from engine.synthetic.temporal import Temporal
 
 PRECISIONS = {"float32": 4, "float16": 2, "uint8": 1}
 """Bytes per stored value."""
+
+
+def check_precision(precision: str) -> None:
+    """Raise UsageError unless ``precision`` is one of PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from PIL import features
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from engine.cores import usable_cores
 from engine.data.batches import RealClips
 from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
@@ -460,7 +460,7 @@ def _fill(
         if not len(own):
             raise DataError(f"The class {one_line(name)} has no clips.", "Choose a split with clips of all classes.")
     streams: list[list[list[bytes]]] = [[] for _ in order]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # coders let go of the interpreter
+    with ThreadPoolExecutor(usable_cores()) as pool:  # coders let go of the interpreter
         for number in range(max(len(own) for own in order)):
             check()
             asked = [label for label, own in enumerate(order) if number < len(own)]

@@ -20,7 +20,7 @@ def test_memory_and_load_of_this_process_in_their_units(monkeypatch: pytest.Monk
     now, busy = 100.0, 7.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     monkeypatch.setattr(module.time, "process_time", lambda: busy)
-    monkeypatch.setattr(module, "_cores", lambda: 4)
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
     gauge = Gauge(CPU)
     assert gauge.figures() == {}, "told at most once a second"
     now, busy = 102.0, 11.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.cores import usable_cores
 from vdtui.cli.options import human_bytes
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def prepare(
                 listing,
                 output,
                 sampling,
-                workers=_cpus() if workers is None else workers,
+                workers=min(8, usable_cores()) if workers is None else workers,
                 max_skipped_percent=max_skipped,
                 overwrite=overwrite,
                 compression=compression,
@@ -180,10 +180,6 @@ def _listing(
             "The folder of the videos is missing.", f"Add it: vdtui prepare {layout.name} --source DIR{where}"
         )
     return list_videos(layout.name, source, options)
-
-
-def _cpus() -> int:
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @contextmanager

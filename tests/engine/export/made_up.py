@@ -13,7 +13,7 @@ from engine.events import BestChanged, Evaluated, Event, ResultReady, RunFailed,
 from engine.models.hallucinator import Hallucinator
 from engine.runs import EventLog, RunDirectory, create_run
 from engine.runs.status import Status
-from engine.synthetic import ClipSpec, Provenance, StaticDynamic, save_synthetic
+from engine.synthetic import ClipSpec, LoadedSet, Provenance, StaticDynamic, save_synthetic
 
 SCRIPT = "<script>alert(1)</script>"
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
@@ -27,6 +27,13 @@ def make_set(classes: Sequence[str], size: int = 16, frames: int = 4) -> StaticD
     rising = torch.arange(frames) * (20 / 255 / 0.25)
     dynamic = rising.view(1, 1, -1, 1, 1, 1).repeat(len(classes), 2, 1, 1, size, size)
     return StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std))
+
+
+def noisy_set(classes: Sequence[str]) -> LoadedSet:
+    """Such a set with seeded noise in its stills, as if it had been loaded."""
+    synthetic = make_set(classes)
+    synthetic.static += torch.rand(synthetic.static.shape, generator=torch.Generator().manual_seed(0))
+    return LoadedSet(synthetic, Provenance("demo", 3, 20, "strict", "val", 0.5), "float32")
 
 
 def result(what: str, values: Sequence[float], classes: int, **changes: Any) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from engine.data.store import ClipStore
 from engine.errors import StorageError, UsageError
 from engine.export.clips import export_h5, export_pt
 from engine.export.media import export_folders
-from engine.synthetic import LoadedSet, Provenance
-from tests.engine.export.made_up import make_set
+from engine.synthetic import LoadedSet
+from tests.engine.export.made_up import noisy_set
 
 REACH = {"float32": 0.0, "float16": 2e-3, "uint8": 0.51}
 """float16 has 11 bits; a pixel is rounded."""
@@ -29,10 +29,7 @@ REACH = {"float32": 0.0, "float16": 2e-3, "uint8": 0.51}
 
 @pytest.fixture
 def loaded() -> LoadedSet:
-    synthetic = make_set(("red", "<i>green", "blue"))
-    noise = torch.Generator().manual_seed(0)
-    synthetic.static += torch.rand(synthetic.static.shape, generator=noise)
-    return LoadedSet(synthetic, Provenance("demo", 3, 20, "strict", "val", 0.5), "float32")
+    return noisy_set(("red", "<i>green", "blue"))
 
 
 def read(path: Path) -> dict[str, Any]:

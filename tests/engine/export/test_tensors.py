@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from engine.errors import StorageError, UsageError
 from engine.export.tensors import export_safetensors
-from engine.synthetic import LoadedSet, Provenance, load_set
-from tests.engine.export.made_up import make_set
+from engine.synthetic import LoadedSet, load_set
+from tests.engine.export.made_up import noisy_set
 
 TOLERANCE = {"float32": 0.0, "float16": 2e-3, "uint8": 0.5 / 255}
 """float16 has 11 bits; a uint8 step is 1/255 of a slice's range."""
@@ -18,10 +17,7 @@ TOLERANCE = {"float32": 0.0, "float16": 2e-3, "uint8": 0.5 / 255}
 
 @pytest.fixture
 def loaded() -> LoadedSet:
-    synthetic = make_set(("red", "green", "blue"))
-    noise = torch.Generator().manual_seed(0)
-    synthetic.static += torch.rand(synthetic.static.shape, generator=noise)
-    return LoadedSet(synthetic, Provenance("demo", 3, 20, "strict", "val", 0.5), "float32")
+    return noisy_set(("red", "green", "blue"))
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
