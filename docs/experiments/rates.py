@@ -5,10 +5,9 @@
 
 Each cell is a run that ends before its final table, so the test split is not touched. Cells of one seed are paired:
 they have the same start, validation clips and networks; a start that a cell shares with the one before it (of its
-seed) is judged once. A finished
-cell is one line of the file `--output`, and is not run again: interrupt it at will, and start it again with the same
-options. `gain` is the mean over seeds of the accuracy at the last step less that at step 0, its +- the sample standard
-deviation over seeds.
+seed) is judged once, and experts of trajectory matching are trained once per seed. A finished cell is one line of the
+file `--output`, and is not run again: interrupt it at will, and start it again with the same options. `gain` is the
+mean over seeds of the accuracy at the last step less that at step 0, its +- the sample standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def main() -> None:
     names = [text.partition("=")[0] for text in options.vary]
     values = [text.partition("=")[2].split(",") for text in options.vary]
     common = {"data": options.data.name, "preset": options.preset, "set": options.set}
-    with tempfile.TemporaryDirectory() as starts:
+    with tempfile.TemporaryDirectory() as runs, tempfile.TemporaryDirectory() as starts:
         for chosen, seed in itertools.product(itertools.product(*values), options.seeds):
             setting = [f"{name}={value}" for name, value in zip(names, chosen, strict=True)]
             key = common | {"setting": setting, "seed": seed}
@@ -50,7 +49,7 @@ def main() -> None:
                 continue
             print(f"seed {seed}: {' '.join(setting)}", file=sys.stderr, flush=True)  # noqa: T201
             preset = load_preset(options.preset, [*options.set, *setting, f"run.seed={seed}"])
-            record = {"key": key} | measure(preset, options.data, Path(starts))
+            record = {"key": key} | measure(preset, options.data, Path(runs), Path(starts))
             with options.output.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             done.append(record)
@@ -69,32 +68,32 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(preset: Preset, data: Path, starts: Path) -> Record:
+def measure(preset: Preset, data: Path, runs: Path, starts: Path) -> Record:
     """One cell: accuracies on validation by step, last losses, and what a step costs."""
     accuracy: dict[int, float] = {}
     losses: list[float] = []
     spent: list[float] = []
     before = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        run = new_run(preset, data, Path(folder), None, "cell", sys.argv)
+    run = new_run(preset, data, runs, None, "cell", sys.argv)
 
-        def listen(event: Event) -> None:
-            nonlocal before
-            if isinstance(event, Step) and event.stage == "dynamic":
-                losses.append(event.loss)
-                spent.append(time.process_time() - before)
-            if isinstance(event, Evaluated) and event.split == "val":
-                accuracy[event.step] = event.mean
-            if isinstance(event, StageStarted) and event.stage == "evaluate":
-                run.request("stop")
-            before = time.process_time()
+    def listen(event: Event) -> None:
+        nonlocal before
+        if isinstance(event, Step) and event.stage == "dynamic":
+            losses.append(event.loss)
+            spent.append(time.process_time() - before)
+        if isinstance(event, Evaluated) and event.split == "val":
+            accuracy[event.step] = event.mean
+        if isinstance(event, StageStarted) and event.stage == "evaluate":
+            run.request("stop")
+        before = time.process_time()
 
-        # Networks of step 0 that the cell before has trained; one counts only if it saw the very same set.
-        shutil.copytree(starts, run.evaluations, dirs_exist_ok=True)
-        with contextlib.suppress(StopRequested):
-            resume_distillation(run, on_event=listen)
-        for file in run.evaluations.glob("*-000000-*.json"):
-            shutil.copy(file, starts)
+    # Networks of step 0 that the cell before has trained; one counts only if it saw the very same set.
+    shutil.copytree(starts, run.evaluations, dirs_exist_ok=True)
+    with contextlib.suppress(StopRequested):
+        resume_distillation(run, on_event=listen)
+    for file in run.evaluations.glob("*-000000-*.json"):
+        shutil.copy(file, starts)
+    shutil.rmtree(run.path)
     return {
         "accuracy": accuracy,
         "first_loss": statistics.fmean(losses[: max(1, len(losses) // 10)]),
