@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.data import decode, pictures
+from engine.data import container, decode, pictures
 from engine.data.decode import DecodedVideo, SkippedVideo, read_video
 from engine.data.layouts.base import VideoEntry
 from engine.data.sampling import Placement, Sampling
@@ -87,7 +87,7 @@ class Counter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.packets = self.everything = 0
-        decode_one, read_all = decode._Video.decode, decode._read_all
+        decode_one, read_all = container.Video.decode, decode._read_all
 
         def count_packet(video: Any, packet: Any) -> Any:
             self.packets += 1
@@ -97,7 +97,7 @@ class Counter:
             self.everything += 1
             return read_all(*arguments)
 
-        monkeypatch.setattr(decode._Video, "decode", count_packet)
+        monkeypatch.setattr(container.Video, "decode", count_packet)
         monkeypatch.setattr(decode, "_read_all", count_all)
 
 
@@ -203,7 +203,7 @@ def test_little_is_decoded(tmp_path: Path, counter: Counter) -> None:
 def test_frames_that_nobody_wants_are_not_scaled(tmp_path: Path, written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scaling costs as much as decoding. Also where the length is only known at the end, without reading twice."""
     scaled = opened = 0
-    into, begin = pictures.Squarer.into, decode._Video.open
+    into, begin = pictures.Squarer.into, container.Video.open
 
     def count(*arguments: Any) -> None:
         nonlocal scaled
@@ -216,7 +216,7 @@ def test_frames_that_nobody_wants_are_not_scaled(tmp_path: Path, written: Any, m
         begin(video)
 
     monkeypatch.setattr(pictures.Squarer, "into", count)
-    monkeypatch.setattr(decode._Video, "open", count_opened)
+    monkeypatch.setattr(container.Video, "open", count_opened)
     packed = pack(write_video(tmp_path / "v.avi", moving_square(31), b_frames=1, gop=31), tmp_path / "packed.avi")
     for path in (written("H.264, short GOPs"), written("MPEG-4 in AVI, B-frames"), packed):
         scaled = opened = 0
@@ -432,12 +432,12 @@ def test_searching_may_miss(monkeypatch: pytest.MonkeyPatch, written: Any) -> No
     """Containers without an index are searched by guessing; too late a place must not cost the first frames."""
     path = written("H.264, short GOPs")
     expected, _ = all_frames(path, 32)
-    seek = decode._Video.seek
+    seek = container.Video.seek
 
     def too_late(video: Any, time: int) -> None:
         seek(video, time + round(1.7 / video.stream.time_base))
 
-    monkeypatch.setattr(decode._Video, "seek", too_late)
+    monkeypatch.setattr(container.Video, "seek", too_late)
     found = decoded(path, Sampling(1, 32, train=Placement("sliding", None, 1)), 2.0, 3.0)
     assert np.array_equal(found.clips[:, 0], expected[20:30])
 
@@ -473,13 +473,13 @@ def test_rate_that_nobody_knows() -> None:
         average_rate = None
         time_base = Fraction(1, 10)
 
-    assert decode._rate(Stream, np.array([], np.int64)) is None
-    assert decode._rate(Stream, np.array([5])) is None
-    assert decode._rate(Stream, np.array([5, 10])) == 2
+    assert container.frame_rate(Stream, np.array([], np.int64)) is None
+    assert container.frame_rate(Stream, np.array([5])) is None
+    assert container.frame_rate(Stream, np.array([5, 10])) == 2
     Stream.average_rate = Fraction(90_000)  # type: ignore[assignment]
-    assert decode._rate(Stream, np.array([5, 10])) == 2
-    assert decode._rate(Stream, np.array([5])) is None
-    with pytest.raises(decode._UnreadableError, match="per second"):
+    assert container.frame_rate(Stream, np.array([5, 10])) == 2
+    assert container.frame_rate(Stream, np.array([5])) is None
+    with pytest.raises(container.UnreadableError, match="per second"):
         decode._require_rate(None, Sampling(1, 32, fps=1, spacing="fps"))
 
 
@@ -799,19 +799,19 @@ def test_either_wall_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "list.mp4").write_text(PLAYLISTS["concat"].format(name="secret.ts"))
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "FORMATS", decode.FORMATS + ",concat")
+        patch.setattr(container, "FORMATS", container.FORMATS + ",concat")
         assert reason_of(tmp_path / "list.mp4")
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "PROTOCOLS", "file")
+        patch.setattr(container, "PROTOCOLS", "file")
         assert reason_of(tmp_path / "list.mp4")
-        patch.setattr(decode, "FORMATS", decode.FORMATS + ",concat")
+        patch.setattr(container, "FORMATS", container.FORMATS + ",concat")
         assert decoded(tmp_path / "list.mp4", Sampling(1, 32)).length == 30  # so this is what they keep out
 
 
 def test_formats_are_known_to_ffmpeg() -> None:
     """A misspelt name would refuse a whole data set."""
     known = {name for joined in av.formats_available for name in joined.split(",")}
-    assert [name for name in decode.FORMATS.split(",") if name not in known] == []
+    assert [name for name in container.FORMATS.split(",") if name not in known] == []
 
 
 def test_links_out_of_the_source(tmp_path: Path) -> None:
@@ -965,8 +965,8 @@ def test_streams_that_come_up_later(tmp_path: Path) -> None:
 def test_places_that_do_not_exist(tmp_path: Path) -> None:
     """FFmpeg asks for them in damaged files; as exceptions, PyAV prints them into the progress."""
     with write_video(tmp_path / "v.mp4", grey_ramp(2)).open("rb", buffering=0) as file:
-        assert decode._Source(file).seek(-5, 0) == -errno.EINVAL
-        assert decode._Source(file).seek(5, 0) == 5
+        assert container.Source(file).seek(-5, 0) == -errno.EINVAL
+        assert container.Source(file).seek(5, 0) == 5
 
 
 FUZZED = ["H.264, short GOPs", "H.264, open GOPs, Matroska", "H.264, open GOPs, transport stream", "MPEG-4 in AVI"]
