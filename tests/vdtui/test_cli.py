@@ -16,7 +16,7 @@ import pytest
 
 from engine.runs import RunDirectory
 from tests.tiny_run import make_clips, quick_options
-from vdtui.cli.main import main
+from vdtui.cli.main import app, main
 
 ROOT = Path(__file__).parents[2]
 VDTUI = [sys.executable, "-c", "import sys; sys.argv[0] = 'vdtui'; from vdtui.cli.main import main; main()"]
@@ -101,6 +101,15 @@ def test_help_and_runs_do_not_import_torch(home):
             [sys.executable, "-c", code, *words], cwd=home, env=environment(), capture_output=True, text=True
         )
         assert result.returncode == 0, (words, result.stderr)
+
+
+def test_help_has_an_example_and_breaks_lines_where_the_terminal_ends():
+    """Paragraphs that keep the breaks of the source come out as long and short lines in turn."""
+    registered = [*app.registered_commands, *app.registered_groups[0].typer_instance.registered_commands]
+    assert len(registered) > 20
+    for command in registered:
+        assert "\n\nExample: vdtui " in command.help, command.callback
+        assert "\n" not in command.help.replace("\n\n", ""), command.callback
 
 
 def test_version():

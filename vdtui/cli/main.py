@@ -5,6 +5,7 @@ Commands import what they need when they run, so that `vdtui --help` starts at o
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -66,6 +67,16 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(study, name="study")
+
+
+def _flowing(text: str) -> str:
+    """``text`` with a line for each paragraph, which is broken where the terminal ends; typer would keep our breaks."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
+
+
+for registered in (*app.registered_commands, *study.registered_commands):
+    assert registered.callback is not None
+    registered.help = _flowing(registered.callback.__doc__ or "")
 
 
 def _version(wanted: bool) -> None:
