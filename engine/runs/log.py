@@ -74,55 +74,68 @@ def cut_torn_line(path: Path) -> None:
 
 
 class EventTail:
-    """The reading end: ``read()`` returns the records that were added since the last call.
+    """The reading end: ``read()`` returns the records that were added since the last call, ``block()`` their lines.
 
-    Lines that are not JSON objects are passed over (a damaged disk must not end the view of a run). A log that
-    became shorter was replaced, and is read again from its start: ``read`` then returns everything, and
-    ``restarted`` is true until the next call.
+    A line without an end is waited for, or read anew if the next worker has cut it off. Lines that are not JSON
+    objects are passed over (a damaged disk must not end the view of a run). A log that became shorter was replaced,
+    and is read again from its start: both then return everything, and ``restarted`` is true until the next call.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0  # of the first line that was not read whole
-        self._torn = 0  # bytes seen of it; they are read again, for the next worker may have cut them off
+        self.offset = 0
+        """Bytes of the lines that were read whole."""
+        self._torn = 0  # bytes seen of the next; they are read again, for the next worker may have cut them off
         self.restarted = False
+
+    @property
+    def seen(self) -> int:
+        """Bytes of the log that have been looked at."""
+        return self.offset + self._torn
 
     def read(self, limit: int = 1 << 24) -> list[dict[str, Any]]:
         """Up to ``limit`` bytes of new records, oldest first.
 
         Raises RunError if the log was written by a newer version.
         """
+        records = (_record(line) for line in self.block(limit).split(b"\n"))
+        return [record for record in records if record is not None and "schema" not in record]
+
+    def block(self, limit: int) -> bytes:
+        """The lines of those records, each with its end; less than all of a line that is longer is no line yet.
+
+        Raises RunError as ``read`` does.
+        """
         self.restarted = False
         try:
             size = self._path.stat().st_size
-            if size < self._offset:
-                self._offset, self._torn, self.restarted = 0, 0, True
-            if size == self._offset + self._torn:
-                return []
+            if size < self.offset:
+                self.offset, self._torn, self.restarted = 0, 0, True
+            if size == self.seen:
+                return b""
             with open(self._path, "rb") as file:
-                file.seek(self._offset)
+                file.seek(self.offset)
                 block = file.read(limit if limit < 0 else self._torn + limit)
         except OSError:
-            return []
-        *lines, rest = block.split(b"\n")
-        self._offset += len(block) - len(rest)
-        self._torn = len(rest)
-        records = []
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if not isinstance(record, dict):
-                continue
-            if "schema" in record:
-                self._check(record)
-            else:
-                records.append(record)
-        return records
+            return b""
+        whole = block.rfind(b"\n") + 1
+        if whole and self.offset == 0:
+            self._check(_record(block[: block.index(b"\n")]))
+        self.offset, self._torn = self.offset + whole, len(block) - whole
+        return block[:whole]
 
-    def _check(self, header: dict[str, Any]) -> None:
-        if header.get("schema") != SCHEMA or header.get("version") != SCHEMA_VERSION:
-            self._offset, self._torn = 0, 0  # so that the next read says it again
-            problem = f"{self._path} has format {header.get('schema')} {header.get('version')}, not {SCHEMA} 1."
+    def _check(self, header: dict[str, Any] | None) -> None:
+        """Refuse what is not read before anything is, so that the next call says it again."""
+        if header is None or "schema" not in header:
+            return
+        if header["schema"] != SCHEMA or header.get("version") != SCHEMA_VERSION:
+            problem = f"{self._path} has format {header['schema']} {header.get('version')}, not {SCHEMA} 1."
             raise RunError(problem, "It was written by another version of vdtui: update vdtui to read it.")
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

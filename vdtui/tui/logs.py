@@ -26,8 +26,6 @@ CHUNK = 1 << 24
 """Bytes of log that one poll folds: about a tenth of a second."""
 BLOCK = 1 << 19
 """Bytes that are searched at once: other threads have to wait meanwhile."""
-HEAD = 4096
-"""Bytes from the beginning that have the log's version."""
 FEW = 16
 """So few steps in a row are decoded one by one."""
 _STEP = b'{"event":"step",'
@@ -242,17 +240,13 @@ def _ends_of_intervals(lines: bytes, steps: np.ndarray, total: int) -> list[int]
 class LogReader:
     """Folds a run's event log chunk by chunk; without ``steps`` it passes over steps and progress.
 
-    A line without an end is waited for, or read anew if the next worker has cut it off. A log that became shorter was
-    replaced, and is read from its start. One of another version stays unread: ``trouble`` then says so.
+    A log that was replaced is read from its start. One of another version stays unread: ``trouble`` then says so.
     """
 
     def __init__(self, path: Path, steps: bool = True) -> None:
         self._path = path
         self._steps = steps
-        self._offset = 0
-        """Of the first line that was not read whole."""
-        self._torn = 0
-        """Bytes seen of it."""
+        self._tail = EventTail(path)
         self._size = 0
         self.stamp: Stamp = None
         self.state = QuickState()
@@ -264,31 +258,24 @@ class LogReader:
         if found == self.stamp and not self.behind:
             return False
         self.stamp, self._size = found, found[1] if found else 0
-        if found and self._size < self._offset:
-            self._offset, self._torn, self.state = 0, 0, QuickState()
+        self.trouble = None
         try:
-            if self._offset == 0:
-                EventTail(self._path).read(limit=HEAD)
-            self.trouble = None
             self._fold()
         except RunError as error:
-            self.trouble = (error.problem, error.hint)
-        except OSError:
-            pass
+            self.state, self.trouble = QuickState(), (error.problem, error.hint)
         return True
 
     def _fold(self) -> None:
         left = CHUNK
-        with open(self._path, "rb") as file:
-            while left > 0:
-                file.seek(self._offset)
-                block = file.read(self._torn + min(BLOCK, left))
-                whole, seen = block.rfind(b"\n") + 1, self._torn
-                self._offset, self._torn = self._offset + whole, len(block) - whole
-                if not whole and len(block) <= seen:
-                    return
-                left -= max(1, len(block) - seen)
-                self._take(block[:whole])
+        while left > 0:
+            before = self._tail.seen
+            block = self._tail.block(min(BLOCK, left))
+            if self._tail.restarted:
+                self.state, before = QuickState(), 0
+            self._take(block)
+            if self._tail.seen <= before:
+                return
+            left -= self._tail.seen - before
 
     def _take(self, block: bytes) -> None:
         if self._steps:
@@ -302,9 +289,9 @@ class LogReader:
     @property
     def behind(self) -> bool:
         """Whether there is more to read already."""
-        return self._offset + self._torn < self._size and self.trouble is None
+        return self._tail.seen < self._size and self.trouble is None
 
     @property
     def fraction(self) -> float:
         """The part of the log that is folded."""
-        return self._offset / self._size if self._size else 1.0
+        return self._tail.offset / self._size if self._size else 1.0
