@@ -50,6 +50,12 @@ class StorageError(VdtuiError):
     exit_code = 1
 
 
+class MemoryShortError(VdtuiError):
+    """The machine or the device has not the memory that was asked of it."""
+
+    exit_code = 1
+
+
 class DivergedError(VdtuiError):
     """The computation left the finite numbers; the last good state is kept."""
 

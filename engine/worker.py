@@ -20,6 +20,7 @@ from types import FrameType
 
 from engine.errors import VdtuiError
 from engine.events import Event
+from engine.memory import memory_errors
 from engine.runs import RunDirectory
 from engine.runs.session import FollowerSession, RunSession
 
@@ -38,7 +39,8 @@ def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool =
         preset = read_preset(run.preset_file)
         from engine.distill import distill  # torch comes with it: seconds, in which the run is already seen to live
 
-        distill(session, preset)
+        with memory_errors():
+            distill(session, preset)
     return run.state()
 
 

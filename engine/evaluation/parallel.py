@@ -42,6 +42,7 @@ from engine.errors import RunError, VdtuiError
 from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import TrainingData
 from engine.evaluation.trials import Trial, TrialCache, run_trial, train_trial, trial_key
+from engine.memory import memory_errors
 from engine.parallel import started_by_torchrun
 
 POLL_SECONDS = 0.2
@@ -409,7 +410,8 @@ def _answer(connection: Connection, message: bytes) -> tuple[str, Any]:
             connection.send(("part", part))
 
     try:
-        return "trial", pickle.loads(message).run(told)
+        with memory_errors():
+            return "trial", pickle.loads(message).run(told)
     except VdtuiError as error:
         return "failed", error
     except Exception:

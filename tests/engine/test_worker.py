@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -176,6 +177,17 @@ def test_other_data_under_the_same_path_is_refused(clips, tmp_path):
     assert run.state() == "failed"
     problem = run.folded().problem
     assert problem is not None and "not the one" in problem[0]
+
+
+def test_a_run_that_needs_more_memory_than_there_is(clips, tmp_path):
+    """An IPC with a few noughts too many is no bug of the program."""
+    overrides = [*QUICK, "synthetic.ipc=2000000"]
+    run = new_run(load_preset("default", overrides), clips, tmp_path, "large", "large", ["test"])
+    worker = start(run)
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (2**37, 2**37))  # some systems promise what they do not have
+    assert worker.wait(timeout=120) == 1
+    problem = run.folded().problem
+    assert run.state() == "failed" and problem is not None and problem[0].startswith("Memory ran out when ")
 
 
 def test_a_diverging_run_stops_before_it_spoils_its_memories(clips, tmp_path):

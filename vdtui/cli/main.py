@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from engine.errors import VdtuiError
+from engine.memory import memory_errors
 from engine.version import VERSION
 from vdtui.cli.bench import bench
 from vdtui.cli.compare import compare
@@ -100,7 +101,8 @@ def root(
 def main() -> None:
     """The console script's entry point."""
     try:
-        code = app(standalone_mode=False)
+        with memory_errors():
+            code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except VdtuiError as error:
         _refuse(error.problem, error.hint, error.exit_code, error.details)

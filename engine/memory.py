@@ -1,0 +1,38 @@
+"""Running out of memory, which each library says in its own way, told as what a user can do about it.
+
+Needs no torch, so that the command line can tell it of anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from engine.errors import MemoryShortError
+
+_SAID = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
+_WANTED = re.compile(r"(?:[Tt]ried|Unable) to allocate (\d[\d.]*) (\w+)")
+HINT = (
+    "Free some and go on, or ask for less: synthetic.ipc, dynamic.batch_real, evaluation.batch and the clips' size "
+    "decide; `vdtui plan` tells the need."
+)
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise MemoryShortError for what was raised inside because memory of the machine or of the device ran out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _SAID.search(str(error))):
+            raise
+        raise MemoryShortError(f"Memory ran out{_wanted(str(error))}.", HINT) from error
+
+
+def _wanted(said: str) -> str:
+    found = _WANTED.search(said)
+    if found is None:
+        return ""
+    more = f"{int(found[1]) / 1e9:,.2f} GB" if found[2] == "bytes" else f"{found[1]} {found[2]}"
+    return f" when {more} more were asked for"
