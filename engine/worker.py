@@ -64,7 +64,6 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m engine.worker RUN_DIR", file=sys.stderr)  # noqa: T201
         return 2
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     run = RunDirectory(Path(sys.argv[1]).resolve())
     try:
         work(run, signals=True)

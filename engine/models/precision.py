@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +66,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """The same seed gives the same bytes: torch prefers deterministic kernels inside."""
+    """The same seed gives the same bytes: torch prefers deterministic kernels inside.
+
+    Enter it before anything is computed on CUDA, whose matrix products are set up once. Where CUDA has no deterministic
+    kernel (the backward pass of 3D pooling), the usual one runs, and torch warns of it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
