@@ -220,10 +220,12 @@ def test_an_ablation_runs_only_the_stages_that_it_needs(name: str) -> None:
     assert load_preset(f"ablation-{name}").stages == STAGES[name]
 
 
-def test_the_demo_s_rates_are_its_own() -> None:
-    """They are for twenty steps, and what the documentation shows was run with them."""
-    table = load_preset("demo").dynamic
-    assert (table.optimiser, table.schedule, table.lr_dynamic, table.lr_hallucinator) == ("sgd", "constant", 3.0, 1e-5)
+def test_the_demo_learns_as_the_default_does() -> None:
+    """What somebody sees first should be what they get on their own data: only its size and its length differ."""
+    demo, default = load_preset("demo").dynamic, load_preset("default").dynamic
+    small = {"steps": 40, "eval_every": 40, "checkpoint_every": 10}
+    bank = {"bank": 6, "renew_every": 8}
+    assert demo == default.model_copy(update={**small, "dm": default.dm.model_copy(update=bank)})
 
 
 # --- that they work --------------------------------------------------------------------------------------------------
