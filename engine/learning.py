@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.config.size import candidate_steps
+from engine.counts import candidate_steps
 from engine.errors import DivergedError, StopRequested
 from engine.evaluation import Trainers, TrialCache, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from engine.config import Preset
-from engine.config.size import candidate_steps, table_rows
+from engine.counts import candidate_steps, table_rows
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
 from engine.matching.bank import Schedule
 from engine.new import new_run

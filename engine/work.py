@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.config.size import candidate_steps, table_rows
+from engine.counts import candidate_steps, table_rows
 from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo

@@ -1,4 +1,4 @@
-"""What a preset will store and do, computed from its numbers alone.
+"""What a preset will store, computed from its numbers alone.
 
 The list of presets, a form in which values are changed, and a plan need this at once, so it does without torch; that
 it agrees with what the memories really hold is tested.
@@ -6,7 +6,7 @@ it agrees with what the memories really hold is tested.
 
 from __future__ import annotations
 
-from engine.config.schema import DynamicTable, Preset, SyntheticTable
+from engine.config.schema import SyntheticTable
 
 HALLUCINATOR_VALUES = 4 * 3 * 27 + 3
 """Weights and biases of one hallucinator: a Conv3d from 4 to 3 channels with kernel 3."""
@@ -28,16 +28,3 @@ def stored_values(table: SyntheticTable, classes: int, frames: int, size: int) -
     dynamic = instances * table.dynamics_per_instance * stored_frames * side**2
     hallucinators = classes if table.hallucinator == "per-class" else table.hallucinators
     return static + dynamic + hallucinators * HALLUCINATOR_VALUES + labels
-
-
-def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
-    """The steps among which the iteration is chosen: 0, every ``eval_every``, and the last."""
-    return tuple(sorted({*range(0, table.steps, table.eval_every), table.steps}))
-
-
-def table_rows(preset: Preset) -> int:
-    """Rows of the final table: the set and its rivals."""
-    kind = preset.synthetic.kind
-    if kind == "full" or (kind == "coreset" and preset.selection.method == "random"):
-        return 1
-    return 3 if kind == "static-dynamic" and preset.synthetic.statics_per_instance else 2

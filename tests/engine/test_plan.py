@@ -11,7 +11,7 @@ import pytest
 import engine.plan
 import engine.worker
 from engine.config import Preset, load_preset
-from engine.config.size import candidate_steps
+from engine.counts import candidate_steps
 from engine.data.store import ClipStore
 from engine.events import Evaluated, Event, RunStarted, StageFinished, StageStarted, Step
 from engine.matching.bank import Schedule

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
 from engine.config.load import validate
-from engine.config.size import candidate_steps, stored_values, table_rows
+from engine.config.size import stored_values
+from engine.counts import candidate_steps, table_rows
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.errors import PresetError
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.config import Preset, keys, load_preset, preset_names
 from engine.config.load import override
-from engine.config.size import candidate_steps
+from engine.counts import candidate_steps
 from vdtui.tui import form as forms
 from vdtui.tui.form import DataFacts, Form, sections, text_of, value_of
 
