@@ -30,6 +30,7 @@ import h5py
 import numpy as np
 
 from engine.data.layouts.base import SPLITS, one_line
+from engine.data.sources import recording
 from engine.errors import DataError
 
 FORMAT, VERSION = "vdtui.clips", 1
@@ -144,6 +145,12 @@ class ClipStore:
         """Names of the videos, relative to their source; ``SplitView.video`` points here."""
         with _damage(self.path):
             return tuple(_text(name) for name in self.file["videos/name"][()])
+
+    @cached_property
+    def recordings(self) -> np.ndarray:
+        """Which recording each video was cut from, int64 (videos); numbered in the order of their first videos."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(recording(name), len(numbers)) for name in self.video_names], np.int64)
 
     def split(self, name: str) -> SplitView:
         """The clips of ``train``, ``test`` or (if the data has one) ``val``."""
@@ -280,10 +287,11 @@ class SplitView:
         return self
 
     def holdout(self, fraction: float, seed: int) -> tuple[SplitView, SplitView]:
-        """Part with ``fraction`` of each class's videos: (what stays for training, what is held out).
+        """Part with about ``fraction`` of each class's videos: (what stays for training, what is held out).
 
-        All clips of a video go to the same side. A class gives one video at least and keeps one at least, so a class
-        of one video gives none. Which ones depends on ``seed``, the class and nothing else.
+        All clips of a video go to the same side, and so do all videos of a recording (`engine.data.sources`), unless
+        a class has only one. A class gives one video at least and keeps one at least, so a class of one video gives
+        none. Which ones depends on ``seed``, the class and nothing else.
         """
         if not 0 <= fraction < 1:
             raise ValueError(f"fraction must be in [0, 1), not {fraction}")
@@ -292,9 +300,28 @@ class SplitView:
             videos = np.unique(self.video[self.labels == label])
             wanted = max(1, round(len(videos) * fraction)) if fraction > 0 else 0
             generator = np.random.default_rng([seed, int(label)])
-            held.append(generator.permutation(videos)[: min(wanted, len(videos) - 1)])
+            recordings = self.store.recordings[videos]
+            if len(np.unique(recordings)) == 1:
+                recordings = videos
+            held.append(_some(videos, recordings, min(wanted, len(videos) - 1), generator))
         out = np.isin(self.video, np.concatenate(held)) if held else np.zeros(len(self), bool)
         return SplitView(self.store, self.name, self._rows[~out]), SplitView(self.store, self.name, self._rows[out])
+
+
+def _some(videos: np.ndarray, recordings: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """``wanted`` of ``videos``, or fewer: whole recordings, in a random order, that still fit; at least one."""
+    numbers, counts = np.unique(recordings, return_counts=True)
+    order = generator.permutation(len(numbers))
+    if not wanted:
+        return videos[:0]
+    taken, total = [], 0
+    for place in order:
+        if total + counts[place] <= wanted:
+            taken.append(numbers[place])
+            total += counts[place]
+    if not taken:
+        taken = [numbers[order[np.argmin(counts[order])]]]
+    return videos[np.isin(recordings, taken)]
 
 
 class _Pieces:
