@@ -24,11 +24,12 @@ from engine.errors import DataError, PresetError
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.learning import Learning, Selection
-from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Objective, Setting
+from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
 from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
 from engine.models.precision import deterministic
+from engine.optimisers import dynamic_optimiser
 from engine.pace import NetworkPace, UnitPace
 from engine.parallel import joined, local_device
 from engine.previews import save_preview
@@ -264,24 +265,6 @@ def stage_network(work: Work, number: int) -> Network:
     """A freshly initialised video network for the objective of stage 2."""
     spec, seed = work.spec, derive(work.seed, "dynamic-network", number)
     return video_model(work.preset.evaluation.models[0], len(spec.classes), spec.frames, spec.height, seed, work.device)
-
-
-def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective) -> torch.optim.Optimizer:
-    """SGD or Adam over all that stage 2 learns, each kind at its own rate."""
-    table = work.preset.dynamic
-    kinds = {
-        "dynamic": table.lr_dynamic,
-        "pixels": table.lr_dynamic,
-        "static": table.lr_static,
-        "hallucinator": table.lr_hallucinator,
-        "soft_labels": table.frepo.lr_labels,
-    }
-    rates = {name: kinds[name.partition(".")[0]] for name in synthetic.parameters()} | objective.rates()
-    learned = synthetic.parameters() | objective.parameters()
-    groups = [{"params": [tensor], "lr": rates[name], "full_lr": rates[name]} for name, tensor in learned.items()]
-    if table.optimiser == "adam":
-        return torch.optim.Adam(groups)
-    return torch.optim.SGD(groups, momentum=table.momentum)
 
 
 def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:

@@ -1,0 +1,163 @@
+"""The optimisers of stage 2, and Adam in whitened coordinates: steps on memories that look like video, not like noise.
+
+The gradient of a matching objective on pixels is nearly white noise: a random network's first kernels are, and it is
+seen through them. Adam divides it by its size pixel by pixel, so each step adds white noise of the size of the rate,
+and only what many networks agree on stands out of it in the end. Natural video is the contrary of white: its power
+falls steeply with frequency (Field 1987). Both are mended by one change of variables, as it is used to visualise
+networks' features (Olah, Mordvintsev and Schubert 2017): a memory is m = P z, where P multiplies each frequency of
+space and time by the amplitude that the data has there, and Adam moves z, in whose units data are white.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from engine.matching import Objective
+from engine.seeds import generator
+from engine.synthetic import Pixels, StaticDynamic, SyntheticSet, fit_dynamic, residual_dynamic
+from engine.work import Work
+
+FLOOR = 1e-3
+"""Least power of a frequency, as part of the mean power: nothing is out of reach."""
+
+
+MEASURED = 256
+"""Most training clips whose spectrum is taken for that of the data."""
+
+
+def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective) -> torch.optim.Optimizer:
+    """The preset's optimiser over all that stage 2 learns, each kind at its own rate."""
+    table = work.preset.dynamic
+    kinds = {
+        "dynamic": table.lr_dynamic,
+        "pixels": table.lr_dynamic,
+        "static": table.lr_static,
+        "hallucinator": table.lr_hallucinator,
+        "soft_labels": table.frepo.lr_labels,
+    }
+    rates = {name: kinds[name.partition(".")[0]] for name in synthetic.parameters()} | objective.rates()
+    learned = synthetic.parameters() | objective.parameters()
+    groups = [{"params": [tensor], "lr": rates[name], "full_lr": rates[name]} for name, tensor in learned.items()]
+    if table.optimiser == "whitened-adam":
+        return WhitenedAdam(
+            [
+                group | {"whitening": whitening(work, synthetic, name)}
+                for name, group in zip(learned, groups, strict=True)
+            ]
+        )
+    if table.optimiser == "adam":
+        return torch.optim.Adam(groups)
+    return torch.optim.SGD(groups, momentum=table.momentum)
+
+
+def whitening(work: Work, synthetic: SyntheticSet, name: str) -> Whitening | None:
+    """That of the memory ``name``, by what is stored of training clips in its stead; None for what is no memory."""
+    forms = {"pixels": _as_pixels, "dynamic": _as_dynamic, "static": _as_static}
+    if name not in forms:
+        return None
+    chosen = torch.randperm(len(work.train), generator=generator(work.seed, "spectrum"))[:MEASURED].sort().values
+    batches = (forms[name](work.train.clips(part).unsqueeze(1), synthetic) for part in chosen.split(32))
+    return Whitening.of(batches, (-2, -1) if name == "static" else (-4, -2, -1))
+
+
+def _as_pixels(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
+    """What `Pixels` store of clips (N, 1, 3, T, H, W): (N, stored, 3, H, W)."""
+    assert isinstance(synthetic, Pixels)
+    stored = clips.transpose(2, 3)
+    return (stored if synthetic.temporal is None else synthetic.temporal.compress(stored, 2)).squeeze(1)
+
+
+def _as_dynamic(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
+    """What dynamic memories hold of clips (N, 1, 3, T, H, W) beside their median: (N, stored, 1, h, w)."""
+    assert isinstance(synthetic, StaticDynamic)
+    still = _as_static(clips, synthetic).unsqueeze(1)[:, : synthetic.statics_per_instance]
+    full = residual_dynamic(clips, still, 1, synthetic.spec.std)
+    side = synthetic.dynamic.shape[-1] if synthetic.dynamic.shape[-2:] != full.shape[-2:] else None
+    return fit_dynamic(full, synthetic.temporal, side).squeeze(1)
+
+
+def _as_static(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
+    """The median over time of clips (N, 1, 3, T, H, W): (N, 3, H, W)."""
+    return clips.squeeze(1).median(dim=2).values
+
+
+class Whitening:
+    """P = F^-1 A F on the axes ``dims``, counted from the end: symmetric, and its mean squared amplitude is 1.
+
+    ``power`` is the mean |F x|^2 over the data, for all frequencies of ``dims`` but the last one's negative ones (as
+    ``rfftn`` has them).
+    """
+
+    def __init__(self, power: torch.Tensor, dims: Sequence[int], last: int) -> None:
+        self._dims, self._last = tuple(dims), last
+        floored = power / _mean(power, last) + FLOOR
+        self.amplitude = (floored / _mean(floored, last)).sqrt()
+        """A, in the shape of ``power``."""
+
+    @classmethod
+    def of(cls, batches: Iterable[torch.Tensor], dims: Sequence[int]) -> Whitening:
+        """That of the data ``batches`` (N, ...), whose shape but for N is that of a memory."""
+        total, number, last = torch.zeros(()), 0, 0
+        for batch in batches:
+            others = [axis for axis in range(-batch.dim(), 0) if axis not in dims]
+            power = torch.fft.rfftn(batch.double(), dim=tuple(dims)).abs().square()
+            total = total.to(power) + power.sum(others, keepdim=True).squeeze(0)
+            number, last = number + len(batch), batch.shape[dims[-1]]
+        return cls((total / max(1, number)).float(), dims, last)
+
+    def __call__(self, memory: torch.Tensor) -> torch.Tensor:
+        """P ``memory`` (..., as the data)."""
+        sizes = [memory.shape[axis] for axis in self._dims]
+        frequencies = torch.fft.rfftn(memory, dim=self._dims) * self.amplitude
+        return torch.fft.irfftn(frequencies, s=sizes, dim=self._dims)
+
+
+def _mean(power: torch.Tensor, last: int) -> torch.Tensor:
+    """The mean over all frequencies, of which ``rfftn`` leaves out the mirror images of most along the last axis."""
+    twice = torch.full((power.shape[-1],), 2.0, device=power.device)
+    twice[0] = 1
+    if last % 2 == 0:
+        twice[-1] = 1
+    return (power * twice).sum() / (twice.sum() * (power.numel() // power.shape[-1]))
+
+
+class WhitenedAdam(torch.optim.Optimizer):
+    """Adam (Kingma and Ba 2015) whose groups may have a ``whitening``; those without one are plain Adam.
+
+    A step is m <- m - lr P adam(P dL/dm), which is Adam's step on z where m = P z, as dL/dz = P dL/dm.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__([{"whitening": None} | group for group in groups], {"lr": 0.0, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step on everything that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                if tensor.grad is not None:
+                    self._step(tensor, group)
+
+    def _step(self, tensor: torch.Tensor, group: dict[str, Any]) -> None:
+        whitening: Whitening | None = group["whitening"]
+        assert tensor.grad is not None
+        gradient = tensor.grad if whitening is None else whitening(tensor.grad)
+        state = self.state[tensor]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
+        state["step"] += 1
+        first, second = group["betas"]
+        state["exp_avg"].lerp_(gradient, 1 - first)
+        state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        count = state["step"].item()
+        mean = state["exp_avg"] / (1 - first**count)
+        size = (state["exp_avg_sq"] / (1 - second**count)).sqrt_() + group["eps"]
+        move = mean / size
+        tensor -= group["lr"] * (move if whitening is None else whitening(move))
