@@ -79,8 +79,8 @@ class Judge:
         if selection.features == "seeded":
             seed = derive(self.seed, "features")
             return video_model(model, len(spec.classes), spec.frames, spec.height, seed, self.train.device)
-        recipe = recipe_of(self.table, model, self.precision, None)
-        recipe = dataclasses.replace(recipe, batch=selection.batch, protocol=STRICT)
+        strict = self.table.model_copy(update={"protocol": STRICT.name, "batch": selection.batch})
+        recipe = recipe_of(strict, model, self.precision, None)
         return Teacher(self.folder, self.train, recipe, selection.epochs, self.seed).network(watch)
 
     def _teacher(self, recipe: Recipe) -> Teacher:
@@ -89,16 +89,18 @@ class Judge:
 
 def recipe_of(table: EvaluationTable, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
     """The recipe of a preset's table; ``step_size`` is the rate that was learned with the set, if one was."""
+    protocol = PROTOCOLS[table.protocol]
+    rate = protocol.lr if table.lr is None else table.lr
     learned = step_size if table.use_learned_lr else None
     return Recipe(
         model,
         table.epochs,
-        table.lr if learned is None else learned,
+        rate if learned is None else learned,
         table.momentum,
         table.weight_decay,
         table.batch,
         precision,
-        PROTOCOLS[table.protocol],
+        protocol,
         table.labels,
     )
 
@@ -106,4 +108,4 @@ def recipe_of(table: EvaluationTable, model: str, precision: torch.dtype, step_s
 def teaching(table: EvaluationTable, recipe: Recipe) -> tuple[Recipe, int]:
     """Recipe and epochs of the teacher of pupils of ``recipe``: it has seen crops and flips, since its pupils do."""
     strong = PROTOCOLS["strict-strong"]
-    return dataclasses.replace(recipe, protocol=strong, batch=TEACHER_BATCH), table.teacher_epochs
+    return dataclasses.replace(recipe, protocol=strong, lr=strong.lr, batch=TEACHER_BATCH), table.teacher_epochs

@@ -14,7 +14,7 @@ import torch
 
 from engine.counts import candidate_steps
 from engine.errors import DivergedError, StopRequested
-from engine.evaluation import Trainers, TrialCache, mean_std
+from engine.evaluation import Trainers, TrialCache, caution, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
 from engine.gauge import Gauge
 from engine.matching import Objective
@@ -101,10 +101,13 @@ class Selection:
         )
         title = [f"evaluating step {step}"]
         pace = TablePace(work.session, "dynamic", title, number, step=step, total=work.preset.dynamic.steps)
-        values = []
+        trials, values = [], []
         for trial in self.trainers.trials(asked, work.judge.at_once("selection"), pace.watch):
+            trials.append(trial)
             values.append(trial.outcome.top1)
             work.session.emit(NetworkTrained(name, step, split, trial.seed, trial.outcome.top1, trial.seconds))
+        if warning := caution(trials, recipe):
+            work.session.emit(Note("warning", f"step {step}: {warning}"))
         mean, std = mean_std(values, work.judge.protocol)
         seconds = time.monotonic() - began
         if name == "synthetic":

@@ -15,7 +15,7 @@ import torch
 
 from engine.data.batches import RealClips
 from engine.evaluation import Recipe, Request, Subject, Trainers, Trial, TrialCache, result
-from engine.events import Evaluated, NetworkTrained, Progress, ResultReady, StageFinished, StageStarted
+from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
 from engine.models import Network
 from engine.pace import TablePace
 from engine.runs.files import write_json
@@ -74,6 +74,9 @@ def _report(work: Work, subject: Subject, model: str, trials: list[Trial], recip
     values = tuple(top1["values"])
     work.session.emit(Evaluated(subject.what, step, "test", top1["mean"], top1["std"], values, row["seconds"]))
     work.session.emit(ResultReady(row))
+    if row["caution"]:
+        title = _titled(subject, model, work.preset.evaluation.models)
+        work.session.emit(Note("warning", f"{title}: {row['caution']}"))
     write_json(work.session.run.evaluations / f"result-{_stem(subject, model)}.json", row)
 
 

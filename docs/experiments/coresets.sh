@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Coresets of JHMDB's 12 classes at IPC 1, 5 and 10, and all of the data, under both protocols. FILE.h5 is made by:
 #   vdtui prepare hmdb51 --source JHMDB --output FILE.h5 --frames 8 --size 64
-# Trainings are shorter than published (hours otherwise on two cores); `vdsd` results say so as deviations. Every coreset
-# is trained on for as many steps, 540 of 2 clips, and all of the data for 8 passes.
+# Trainings are shorter than published (hours otherwise on two cores); `vdsd` results say so as deviations.
 # usage: docs/experiments/coresets.sh FILE.h5 [RUNS]
 set -euo pipefail
 data="$1"
@@ -17,11 +16,11 @@ done
 judge() { # protocol, epochs, sources
   local protocol="$1" epochs="$2"
   shift 2
-  vdtui evaluate "$@" --protocol "$protocol" --epochs "$epochs" --repeats 3 --set evaluation.batch=2
+  vdtui evaluate "$@" --protocol "$protocol" --epochs "$epochs" --repeats 3 --set evaluation.batch=4
 }
 for protocol in strict vdsd; do
-  judge "$protocol" 90 random-ipc1 herding-ipc1 k-center-ipc1
-  judge "$protocol" 18 random-ipc5 herding-ipc5 k-center-ipc5
-  judge "$protocol" 9 random-ipc10 herding-ipc10 k-center-ipc10
+  judge "$protocol" 60 random-ipc1 herding-ipc1 k-center-ipc1
+  judge "$protocol" 20 random-ipc5 herding-ipc5 k-center-ipc5
+  judge "$protocol" 10 random-ipc10 herding-ipc10 k-center-ipc10
   judge "$protocol" 8 "$data"
 done

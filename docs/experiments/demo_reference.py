@@ -46,7 +46,7 @@ def main() -> None:
         store = ClipStore.open(prepare_demo(Path(folder)))
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train, test = (RealClips(store.split(name).load(), spec, CPU) for name in ("train", "test"))
-        few = Recipe("convnet3d", epochs=44, lr=0.01, momentum=0.9, weight_decay=5e-4, batch=4)
+        few = Recipe("convnet3d", epochs=30, lr=0.003, momentum=0.9, weight_decay=5e-4, batch=4)
         report("one random clip per class, trained as in the preset demo", train, test, 1, few, range(5))
         everything = Recipe("convnet3d", epochs=16, lr=0.01, momentum=0.9, weight_decay=5e-4, batch=8)
         report("all training clips, 16 epochs, lr 0.01, batch 8", train, test, 64, everything, range(1))

@@ -144,7 +144,10 @@ class DynamicTable(_Table):
         description="start: noise, or real clips (their luminance less the static memory's, identity hallucinator)",
     )
     steps: Steps = Field(5000, description="optimiser steps")
-    optimiser: Literal["sgd", "adam"] = Field("sgd", description="optimiser of everything that stage 2 learns")
+    optimiser: Literal["sgd", "adam", "whitened-adam"] = Field(
+        "sgd",
+        description="optimiser of all that stage 2 learns; whitened-adam: steps on memories have the data's spectrum",
+    )
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning rates over the steps")
     lr_dynamic: Rate = Field(1e-4, description="learning rate of the dynamic memory, or of the pixels")
     lr_hallucinator: Rate = Field(1e-5, description="learning rate of the hallucinator")
@@ -213,7 +216,9 @@ class EvaluationTable(_Table):
         Field(min_length=1, max_length=10, strict=False),
     ] = Field(("convnet3d",), description="networks to train")
     epochs: Count = Field(500, description="passes over the synthetic set")
-    lr: Rate = Field(0.01, description="learning rate, divided by 10 half way")
+    lr: Rate | None = Field(
+        None, description="learning rate at the start; unset: the protocol's own (strict 0.003, vdsd 0.01 as published)"
+    )
     labels: Literal["hard", "own"] = Field(
         "hard", description="hard: the class; own: the set's learned ones, by squared error, for rivals centred ones"
     )

@@ -2,7 +2,7 @@
 
 from engine.evaluation.parallel import Going, Request, Trainers
 from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed
-from engine.evaluation.results import Subject, mean_std, result
+from engine.evaluation.results import Subject, caution, mean_std, result
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
 from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
 
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingData",
     "Trial",
     "TrialCache",
+    "caution",
     "digest",
     "evaluate_network",
     "mean_std",

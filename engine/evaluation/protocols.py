@@ -57,20 +57,21 @@ class Protocol:
     """Random resized crops and flips while training."""
     teacher: bool = False
     """Whether the labels are the probabilities that a teacher gives to each clip as it is seen."""
-    lr: float | None = None
-    """Where the protocol fixes them, rate and weight decay; else they are the preset's."""
+    lr: float = 0.003
+    """The learning rate at the start, where the preset has none."""
     weight_decay: float | None = None
+    """Where the protocol fixes it; else it is the preset's."""
     published: tuple[tuple[str, float], ...] = ()
     """The values of the recipe in the publication; a result of others says so."""
 
 
-_STRONG = {"adamw": True, "augment": True, "lr": 1e-3, "weight_decay": 0.01}
+_STRONG = {"adamw": True, "augment": True, "lr": 3e-4, "weight_decay": 0.01}
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("strict", 1),
-        Protocol("strict-strong", 1, **_STRONG),  # type: ignore[arg-type]
-        Protocol("strict-teacher", 1, teacher=True, **_STRONG),  # type: ignore[arg-type]
+        Protocol("strict", 2),
+        Protocol("strict-strong", 2, **_STRONG),  # type: ignore[arg-type]
+        Protocol("strict-teacher", 2, teacher=True, **_STRONG),  # type: ignore[arg-type]
         Protocol(
             "vdsd",
             1,
@@ -79,6 +80,7 @@ PROTOCOLS = {
             whole_batches=True,
             passes=3,
             restart=True,
+            lr=0.01,
             published=(("epochs", 500), ("lr", 0.01), ("momentum", 0.9), ("weight_decay", 5e-4), ("batch", 256)),
         ),
     )
@@ -96,6 +98,7 @@ class Recipe:
     model: str
     epochs: int
     lr: float
+    """The learning rate at the start."""
     momentum: float
     weight_decay: float
     batch: int
@@ -106,11 +109,6 @@ class Recipe:
     frames: str = "as-is"
     teacher: str = ""
     """Fingerprint of the teacher where the protocol has one."""
-
-    @property
-    def rate(self) -> float:
-        """The learning rate at the start."""
-        return self.lr if self.protocol.lr is None else self.protocol.lr
 
     @property
     def decay(self) -> float:
@@ -124,7 +122,7 @@ class Recipe:
             "epochs": self.epochs,
             "optimiser": "adamw" if protocol.adamw else "sgd",
             "schedule": "cosine" if protocol.adamw else "a tenth half way",
-            "lr": self.rate,
+            "lr": self.lr,
             "momentum": None if protocol.adamw else self.momentum,
             "weight_decay": self.decay,
             "batch": self.batch,

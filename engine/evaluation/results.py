@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,6 +48,25 @@ def summary(values: list[float], seeds: list[int], protocol: Protocol) -> dict[s
     return {"mean": mean, "std": std, "values": values, "seeds": seeds}
 
 
+def unlearned(trials: Sequence[Trial], recipe: Recipe) -> int:
+    """How many networks learned nothing: they diverged, or their training loss is within 5 % of that of a guess.
+
+    An accuracy at chance says something of a set only if the networks have learned it. (Learned labels are fitted by
+    squared error, for which only divergence counts.)
+    """
+    guess = math.inf if recipe.labels == "own" else 0.95 * math.log(len(trials[0].outcome.confusion))
+    return sum(trial.train_loss is None or trial.train_loss >= guess for trial in trials)
+
+
+def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
+    """What to say of networks that learned nothing, if there are any."""
+    number = unlearned(trials, recipe)
+    if not number or len(trials[0].outcome.confusion) < 2:
+        return None
+    rate = f"try evaluation.lr below {recipe.lr:g}, or more evaluation.epochs than {recipe.epochs}"
+    return f"{number} of {len(trials)} networks did not learn the clips that they were trained on; {rate}"
+
+
 def result(subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerprint: str) -> dict[str, Any]:
     """One result; accuracies are fractions, per-class ones are means over networks, confusion is summed over them."""
     protocol = recipe.protocol
@@ -73,6 +93,8 @@ def result(subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerpri
             None if None in column else mean_std([v for v in column if v is not None])[0] for column in columns
         ],
         "confusion": [[sum(cells) for cells in zip(*rows, strict=True)] for rows in matrices],
+        "train_loss": [trial.train_loss for trial in trials],
+        "caution": caution(trials, recipe),
         "seconds": round(sum(trial.seconds for trial in trials), 3),
         "data_fingerprint": data_fingerprint,
         "step": subject.step,

@@ -43,7 +43,20 @@ def train_network(
     watch: Callable[[float], None] = lambda fraction: None,
     teacher: nn.Module | None = None,
 ) -> Network:
-    """A network trained from scratch on ``data``; the clips of a synthetic set are drawn anew for every epoch.
+    """The network of ``fit``."""
+    return fit(data, recipe, seed, watch, teacher)[0]
+
+
+def fit(
+    data: TrainingData,
+    recipe: Recipe,
+    seed: int,
+    watch: Callable[[float], None] = lambda fraction: None,
+    teacher: nn.Module | None = None,
+) -> tuple[Network, float]:
+    """A network trained from scratch on ``data``, and its mean training loss over the last epoch, NaN if it diverged.
+
+    The clips of a synthetic set are drawn anew for every epoch.
 
     The network's start, the draws, the order, the augmentation and the dropout come from ``seed``; the caller's random
     state is not touched. ``watch`` is called before every training step with the part that is done, and may raise.
@@ -52,17 +65,19 @@ def train_network(
     spec, device, protocol = data.spec, data.device, recipe.protocol
     assert (teacher is not None) == protocol.teacher
     network = video_model(recipe.model, len(spec.classes), spec.frames, spec.height, derive(seed, "init"), device)
-    optimiser = _optimiser(network, recipe, recipe.rate)
+    optimiser = _optimiser(network, recipe, recipe.lr)
+    losses: list[torch.Tensor] = []
     network.train()
     with seeded(derive(seed, "dropout"), device):
         for epoch in range(recipe.epochs):
+            losses.clear()
             if protocol.adamw:
-                rate = recipe.rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+                rate = recipe.lr * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
                 optimiser.param_groups[0]["lr"] = rate
             elif epoch == (recipe.epochs + 1) // 2:
                 if protocol.restart:
-                    optimiser = _optimiser(network, recipe, recipe.rate / 10)
-                optimiser.param_groups[0]["lr"] = recipe.rate / 10
+                    optimiser = _optimiser(network, recipe, recipe.lr / 10)
+                optimiser.param_groups[0]["lr"] = recipe.lr / 10
             for number, drawn in enumerate(one_pass(data, generator(seed, "epoch", epoch), recipe.batch)):
                 watch(epoch / recipe.epochs)
                 clips = reorder(drawn.clips, recipe.frames, generator(seed, "frames", epoch, number))
@@ -72,9 +87,11 @@ def train_network(
                 with autocast(device, recipe.precision):
                     logits = network(clips)
                 optimiser.zero_grad()
-                _loss(logits.float(), drawn, clips, recipe, teacher).backward()
+                loss = _loss(logits.float(), drawn, clips, recipe, teacher)
+                loss.backward()
                 optimiser.step()
-    return network.eval()
+                losses.append(loss.detach())
+    return network.eval(), torch.stack(losses).mean().item()
 
 
 def _optimiser(network: nn.Module, recipe: Recipe, rate: float) -> torch.optim.Optimizer:

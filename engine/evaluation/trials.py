@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.evaluation.protocols import Recipe
-from engine.evaluation.training import Outcome, TrainingData, evaluate_network, train_network
+from engine.evaluation.training import Outcome, TrainingData, evaluate_network, fit
 from engine.runs.files import read_json, write_json
 from engine.seeds import derive
 
@@ -29,6 +30,8 @@ class Trial:
     seed: int
     outcome: Outcome
     seconds: float
+    train_loss: float | None = None
+    """Mean over its last epoch; None if it was not finite: the network diverged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,8 @@ class TrialCache:
         if document is None or document.get("set") != key or document.get("seed") != seed:
             return None
         try:
-            return Trial(seed, Outcome(**document["outcome"]), float(document["seconds"]))
+            outcome = Outcome(**document["outcome"])
+            return Trial(seed, outcome, float(document["seconds"]), document["train_loss"])
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -85,7 +89,7 @@ def train_trial(
 ) -> Trial:
     """Train one network on ``data`` and test it on ``real``, whatever is known of it already."""
     began = time.monotonic()
-    network = train_network(data, recipe, seed, watch, teacher)
+    network, loss = fit(data, recipe, seed, watch, teacher)
     result = evaluate_network(
         network,
         real,
@@ -94,7 +98,7 @@ def train_trial(
         protocol=recipe.protocol,
         seed=derive(seed, "test"),
     )
-    return Trial(seed, result, round(time.monotonic() - began, 3))
+    return Trial(seed, result, round(time.monotonic() - began, 3), loss if math.isfinite(loss) else None)
 
 
 def trial_key(data: TrainingData, real: RealClips, recipe: Recipe, threads: int | None = None) -> str:

@@ -52,11 +52,11 @@ def differs(group: Group, first: Group) -> str:
 
 
 def remarks(group: Group, first: Group) -> list[str]:
-    """What belongs under the heading of ``group``: what sets it apart, and deviations from its protocol."""
+    """What belongs under the heading of ``group``: what sets it apart, deviations from its protocol, and cautions."""
     lines = [differs(group, first)] if group is not first else []
     if group.deviations:
         lines.append(plain("Deviates from its protocol as published: " + "; ".join(group.deviations) + "."))
-    return lines
+    return lines + [plain(f"{caution}.") for caution in group.cautions]
 
 
 def footnotes(group: Group) -> list[str]:

@@ -141,6 +141,12 @@ class Group:
         listed = [row.result.get("deviations") for row in self.rows]
         return list(dict.fromkeys(str(text) for texts in listed if isinstance(texts, list) for text in texts))
 
+    @property
+    def cautions(self) -> list[str]:
+        """Rows with networks that learned nothing, in text."""
+        rows = [row for row in self.rows if row.result.get("caution")]
+        return [f"{row.run}, {row.result['what']}: {row.result['caution']}" for row in rows]
+
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:

@@ -53,6 +53,16 @@ def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
     assert "protocol vdsd 1" in plain and "population" in plain and "epochs 1, published 500" in plain
 
 
+def test_networks_that_diverge_are_said_to(home: Path) -> None:
+    """Their accuracy must not pass for that of the set: on the terminal, in JSON and in the report."""
+    words = ["evaluate", "core", "--epochs", "3", "--repeats", "2", "--set", "evaluation.lr=1e9"]
+    (row,) = json.loads(done(vdtui(home, *words, "--json")))["results"]
+    assert row["train_loss"] == [None, None] and row["caution"].startswith("2 of 2 networks did not learn")
+    assert "2 of 2 networks did not learn" in " ".join(done(vdtui(home, *words)).split())
+    done(vdtui(home, "report", "core", "--format", "md", "--output", "core.md"))
+    assert "2 of 2 networks did not learn" in (home / "core.md").read_text()
+
+
 def test_mistakes_get_two_plain_lines(home: Path) -> None:
     """Before any network is trained."""
     refused(typed(home, "select", "best", "--data", "clips.h5"), "best", "k-center")

@@ -21,7 +21,8 @@ def print_results(results: list[dict[str, Any]]) -> None:
         grouped.setdefault(key_of(result), []).append(result)
     recipes = {key: _recipe(rows[0]) for key, rows in grouped.items()}
     for key, rows in grouped.items():
-        title = "\n".join([_protocol(rows[0]), *_apart(recipes[key], list(recipes.values())), *_deviations(rows)])
+        apart = _apart(recipes[key], list(recipes.values()))
+        title = "\n".join([_protocol(rows[0]), *apart, *_deviations(rows), *_cautions(rows)])
         print_table(COLUMNS, [_row(result) for result in rows], title, right=(1, 3, 4, 6))
 
 
@@ -54,6 +55,10 @@ def _deviations(rows: list[dict[str, Any]]) -> list[str]:
     listed = [result.get("deviations") for result in rows]
     texts = dict.fromkeys(str(text) for found in listed if isinstance(found, list) for text in found)
     return [f"deviates from it as published: {'; '.join(texts)}"] if texts else []
+
+
+def _cautions(rows: list[dict[str, Any]]) -> list[str]:
+    return [f"{result['what']}: {result['caution']}" for result in rows if result.get("caution")]
 
 
 def _row(result: dict[str, Any]) -> list[str]:

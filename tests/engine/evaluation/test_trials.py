@@ -21,6 +21,7 @@ from engine.evaluation import (
     Subject,
     Trial,
     TrialCache,
+    caution,
     digest,
     mean_std,
     network_seed,
@@ -54,13 +55,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of all networks that were really trained."""
     monkeypatch.setitem(VIDEO_MODELS, "tiny", Tiny)
     seeds: list[int] = []
-    original = module.train_network
+    original = module.fit
 
-    def train(synthetic: Any, recipe: Recipe, seed: int, watch: Any, teacher: Any) -> nn.Module:
+    def train(synthetic: Any, recipe: Recipe, seed: int, watch: Any, teacher: Any) -> Any:
         seeds.append(seed)
         return original(synthetic, recipe, seed, watch, teacher)
 
-    monkeypatch.setattr(module, "train_network", train)
+    monkeypatch.setattr(module, "fit", train)
     return seeds
 
 
@@ -70,7 +71,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def trial(top1: float, per_class: list[float | None], seed: int = 1, seconds: float = 1.5) -> Trial:
-    return Trial(seed, Outcome(top1, 1.0, per_class, [[1, 2, 0], [0, 3, 0], [0, 0, 0]]), seconds)
+    return Trial(seed, Outcome(top1, 1.0, per_class, [[1, 2, 0], [0, 3, 0], [0, 0, 0]]), seconds, 0.1)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def test_a_result_has_everything_that_the_design_promises() -> None:
         "step",
     } <= set(row)
     assert (row["what"], row["ipc"], row["precision"], row["step"]) == ("static-dynamic", 2, "float32", 400)
-    assert (row["protocol"], row["protocol_version"], row["selected_on"]) == ("strict", 1, "val")
+    assert (row["protocol"], row["protocol_version"], row["selected_on"]) == ("strict", 2, "val")
     assert (row["model"], row["data_fingerprint"], row["seconds"]) == ("convnet3d", "abcd", 3.0)
     assert json.loads(json.dumps(row, allow_nan=False)) == row
 
@@ -149,6 +150,28 @@ def test_a_result_s_numbers_by_hand() -> None:
     assert row["top5"] == {"mean": 1.0, "std": 0.0, "values": [1.0, 1.0], "seeds": [1, 2]}
     assert row["per_class"] == [0.5, 0.75, None]
     assert row["confusion"] == [[2, 4, 0], [0, 6, 0], [0, 0, 0]]
+
+
+def test_networks_that_learned_nothing_are_told() -> None:
+    """A table at chance because of a rate that is too high was once taken for one that ranks methods."""
+    good, stuck, diverged = (dataclasses.replace(trial(0.3, [1, 1, 1]), train_loss=x) for x in (0.9, 1.09, None))
+    how = Recipe("convnet3d", 500, 0.01, 0.9, 5e-4, 256)
+    assert caution([good, good], how) is None
+    said = caution([good, stuck, diverged], how)
+    assert said is not None and said.startswith("2 of 3 networks did not learn") and "evaluation.lr below 0.01" in said
+    assert caution([good, stuck], dataclasses.replace(how, labels="own")) is None  # a squared error, not compared
+    row = make_result([good, diverged])
+    assert row["train_loss"] == [0.9, None] and row["caution"] == caution([good, diverged], how)
+
+
+def test_a_network_that_diverges_has_no_loss(run: RunDirectory, trained: list[int]) -> None:
+    """And it is kept as such: an interrupted evaluation goes on to say it."""
+    real, cache = make_real(SPEC, (2, 2, 2)), TrialCache(run.evaluations, "x")
+    wild = dataclasses.replace(RECIPE, lr=3e38, epochs=9)
+    assert run_trial(real, real, wild, 0, cache).train_loss is None
+    assert run_trial(real, real, wild, 0, cache).train_loss is None and trained == [0]
+    tame = run_trial(real, real, dataclasses.replace(RECIPE, epochs=200), 0, cache).train_loss
+    assert tame is not None and 0 <= tame < 0.5
 
 
 @pytest.mark.parametrize(("precision", "each"), [("float32", 4), ("float16", 2)])

@@ -234,6 +234,13 @@ def test_deviations_of_a_group_are_said_once() -> None:
     assert group.deviations == ["epochs 5"]
 
 
+def test_cautions_name_run_and_row() -> None:
+    """Networks that learned nothing are not the fault of the set that they were trained on."""
+    warned = made("pixels", (0.1,), caution="1 of 1 networks did not learn")
+    (group,) = compare([source("a", warned, made("random", (0.1,), caution=None))])
+    assert group.cautions == ["a, pixels: 1 of 1 networks did not learn"]
+
+
 def test_seconds_are_those_of_the_set() -> None:
     """A cost that leaves out the resumed part, or counts the final table, is not that of the set."""
     stages = {

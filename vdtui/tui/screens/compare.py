@@ -258,6 +258,7 @@ def measured(result: Mapping[str, Any]) -> str:
     ]
     deviations = result.get("deviations")
     parts += [str(each) for each in deviations] if isinstance(deviations, list) else []
+    parts += [str(result["caution"])] if result.get("caution") else []
     return words.plain(" · ".join(parts), 200)
 
 
