@@ -296,7 +296,7 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     ],
 )
 def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, Any], tmp_path: Path) -> None:
-    """Whitened steps on a memory of fewer frames or pixels are of its own shape; its rate moves it by that much."""
+    """Whitened steps on a memory of fewer frames or pixels fit its own shape, and are smooth where its data are."""
     rate = 0.05
     rates = {"dynamic.lr_dynamic": rate, "dynamic.lr_static": rate, "dynamic.optimiser": "whitened-adam"}
     preset = load_preset("default", overrides | rates)
@@ -316,8 +316,10 @@ def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, An
     optimiser.step()
     assert len(memories) == 1 + ("dynamic.train_static" in overrides)
     for name, tensor in memories.items():
-        moved = (tensor.detach() - before[name]).square().mean().sqrt().item()
-        assert moved == pytest.approx(rate, rel=0.5) and torch.isfinite(tensor).all()
+        moved = tensor.detach() - before[name]
+        # Neighbours of white noise differ by twice its variance.
+        roughness = moved.diff(dim=-1).square().mean() / (2 * moved.var())
+        assert rate / 10 < moved.square().mean().sqrt() and roughness < 0.5, (name, roughness)
 
 
 def first_static_step(work: Work) -> torch.Tensor:
