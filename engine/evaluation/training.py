@@ -67,6 +67,7 @@ def fit(
     network = video_model(recipe.model, len(spec.classes), spec.frames, spec.height, derive(seed, "init"), device)
     optimiser = _optimiser(network, recipe, recipe.lr)
     losses: list[torch.Tensor] = []
+    batches = math.ceil(instances(data) / recipe.batch)
     network.train()
     with seeded(derive(seed, "dropout"), device):
         for epoch in range(recipe.epochs):
@@ -79,7 +80,7 @@ def fit(
                     optimiser = _optimiser(network, recipe, recipe.lr / 10)
                 optimiser.param_groups[0]["lr"] = recipe.lr / 10
             for number, drawn in enumerate(one_pass(data, generator(seed, "epoch", epoch), recipe.batch)):
-                watch(epoch / recipe.epochs)
+                watch((epoch + number / batches) / recipe.epochs)
                 clips = reorder(drawn.clips, recipe.frames, generator(seed, "frames", epoch, number))
                 if protocol.augment:
                     clips = crop_and_flip(clips, generator(seed, "augment", epoch, number))
@@ -98,6 +99,11 @@ def _optimiser(network: nn.Module, recipe: Recipe, rate: float) -> torch.optim.O
     if recipe.protocol.adamw:
         return torch.optim.AdamW(network.parameters(), rate, weight_decay=recipe.decay)
     return torch.optim.SGD(network.parameters(), rate, momentum=recipe.momentum, weight_decay=recipe.decay)
+
+
+def instances(data: TrainingData) -> int:
+    """What one epoch shows once: every instance of a synthetic set, or every real clip."""
+    return len(data) if isinstance(data, RealClips) else data.ipc * len(data.spec.classes)
 
 
 def one_pass(data: TrainingData, rng: torch.Generator, batch: int) -> Iterator[Draw]:

@@ -170,6 +170,17 @@ def test_training_can_be_watched_and_stopped() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("batch", [1, 3, 4, 256])
+def test_progress_grows_within_an_epoch_too(batch: int) -> None:
+    """An epoch of all real clips takes minutes; progress that stands still in it makes the time left grow."""
+    done: list[float] = []
+    synthetic = pixels()
+    train_network(synthetic, recipe(batch=batch, epochs=2), 0, done.append)
+    clips = synthetic.ipc * len(synthetic.spec.classes)
+    steps = 2 * -(-clips // batch)
+    assert done == pytest.approx([k / steps for k in range(steps)])
+
+
 # --- testing ---------------------------------------------------------------------------------------------------------
 
 
