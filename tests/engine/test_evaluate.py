@@ -103,7 +103,7 @@ def test_evaluate_repeats_the_run_s_own_numbers(runs: Path, monkeypatch: pytest.
     table = RunDirectory(runs / "herding").folded().results
     assert [own["top1"], random["top1"]] == [row["top1"] for row in table]
     assert own["confusion"] == table[0]["confusion"] and own["recipe"] == table[0]["recipe"]
-    monkeypatch.setattr(trials, "train_network", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(trials, "fit", lambda *_: pytest.fail("trained again"))
     (again,) = evaluate(source, runs)
     assert again["top1"] == own["top1"]
     monkeypatch.undo()
