@@ -41,14 +41,14 @@ def test_the_json_has_all_and_tells_them_apart() -> None:
     assert all(each["published_setting"] == name.endswith("-published") for name, each in found.items())
     mine, theirs = found["miniucf101-ipc1-dm"], found["miniucf101-ipc1-dm-published"]
     assert mine["published"] == theirs["published"] == "17.5 % top-1 (Wang et al. 2024)"
-    assert (mine["dynamic"]["optimiser"], theirs["dynamic"]["optimiser"]) == ("adam", "sgd")
+    assert (mine["dynamic"]["optimiser"], theirs["dynamic"]["optimiser"]) == ("whitened-adam", "sgd")
     assert mine["stored_bytes"] == theirs["stored_bytes"]
 
 
 def test_what_is_ours_is_marked_beside_what_was_published() -> None:
     """Somebody would publish our rates as the paper's."""
     shown = listed("miniucf101-ipc1-dm").stdout
-    assert 'optimiser = "adam"  # ours; published: "sgd"' in shown
+    assert 'optimiser = "whitened-adam"  # ours; published: "sgd"' in shown
     ours, theirs = (flat(load_preset(f"miniucf101-ipc1-dm{end}").tables()) for end in ("", "-published"))
     differing = {key for key in ours if "." in key and ours[key] != theirs.get(key)}
     assert shown.count("# ours") == len(differing) > 3

@@ -63,7 +63,11 @@ def test_the_export_dialog_looks_as_before(folder: Path, wait: Any, snap_compare
     """A button would be out of sight."""
 
     async def ready(pilot: Pilot[None]) -> None:
-        await pilot.app.push_screen(ExportDialog("demo"))
+        dialog = ExportDialog("demo")
+        await pilot.app.push_screen(dialog)
+        for box in dialog.query(Input):
+            box.cursor_blink = False  # else it is there or not as the moment has it
+        await wait(lambda: dialog.focused is not None, "the focus")
         await pilot.pause(0.3)
 
     assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=(80, 24), run_before=ready)

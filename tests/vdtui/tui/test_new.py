@@ -84,7 +84,7 @@ async def test_a_preset_is_found_by_typing(folder: Path, wait: Any, answers: Any
         await wait(lambda: screen.presets and screen.query_one(OptionList).option_count > 50, "the presets")
         assert "─ hmdb51" in text(app) and screen.chosen == "default"
         await pilot.press("down")
-        assert screen.chosen == "demo" and "8 static + 40 dynamic" in text(app) and "721,223 values" in text(app)
+        assert screen.chosen == "demo" and "8 static + 100 dynamic" in text(app) and "721,223 values" in text(app)
         await pilot.press(*"hmdb51 ipc5 mtt")
         chooser = screen.query_one(OptionList)
         names = [option.id for option in chooser.options if option.id]
@@ -135,7 +135,7 @@ async def test_the_form_validates_as_one_types(folder: Path, wait: Any, answers:
     async with app.run_test(size=size) as pilot:
         screen = await opened(folder, pilot, wait, "demo")
         assert "721,223 values, 2,884,892 bytes" in text(app)
-        assert "8 static + 40 dynamic" in text(app) and "2 to choose the step + 9 for the table" in text(app)
+        assert "8 static + 100 dynamic" in text(app) and "2 to choose the step + 9 for the table" in text(app)
         await pilot.press("ctrl+n", "ctrl+n")
         await wait(lambda: screen.section == "synthetic" and screen.query(FieldRow), "the next page")
         await go_to(app, wait, "synthetic.ipc")
@@ -170,7 +170,7 @@ async def test_choices_are_offered(folder: Path, wait: Any, answers: Any) -> Non
         await go_to(app, wait, "synthetic.kind")
         await pilot.press("enter", "down", "enter")
         await wait(lambda: screen.form.changed == {"synthetic.kind": "pixels"}, "it is chosen")
-        assert "40 dynamic" in text(app) and "8 static" not in text(app)  # a stage less
+        assert "100 dynamic" in text(app) and "8 static" not in text(app)  # a stage less
 
 
 async def test_the_data_that_fits_is_offered_and_taken(folder: Path, wait: Any, answers: Any) -> None:
@@ -226,7 +226,7 @@ async def test_a_run_is_started_and_opened(folder: Path, wait: Any, answers: Any
         await wait(lambda: isinstance(app.screen, RunScreen), "its screen")
         assert app.screen.run.name == "demo-x" and [run.name for run in launched] == ["demo-x"]
         made = tomllib.loads((folder / "demo-x" / "preset.toml").read_text())
-        assert made["run"]["seed"] == 4 and made["dynamic"]["steps"] == 40
+        assert made["run"]["seed"] == 4 and made["dynamic"]["steps"] == 100
         command = app.screen.run.meta()["command"]
         assert command == ["vdtui", "distill", "--preset", "demo", "--set", "run.seed=4", "--run", "demo-x"]
         await pilot.press("escape")
