@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import shutil
 import statistics
 import sys
@@ -96,9 +97,10 @@ def measure(preset: Preset, data: Path, runs: Path, starts: Path) -> Record:
     shutil.rmtree(run.path)
     return {
         "accuracy": accuracy,
-        "first_loss": statistics.fmean(losses[: max(1, len(losses) // 10)]),
-        "last_loss": statistics.fmean(losses[-max(1, len(losses) // 10) :]),
-        "cpu_seconds_per_step": statistics.fmean(spent),
+        # Without steps (of stage 2: what stage 1 does to the start) there is neither loss nor cost.
+        "first_loss": statistics.fmean(losses[: max(1, len(losses) // 10)] or [math.nan]),
+        "last_loss": statistics.fmean(losses[-max(1, len(losses) // 10) :] or [math.nan]),
+        "cpu_seconds_per_step": statistics.fmean(spent or [math.nan]),
     }
 
 
