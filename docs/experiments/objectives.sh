@@ -32,6 +32,7 @@ for kind in "$@"; do
       ;;
     dm) for memories in "" pixels-; do run "${memories}dm" "${memories}dm" 100; done ;;
     frepo)
+      run frepo-start frepo 0 # its presets pair one still with one dynamic memory, the others two with two
       for memories in "" pixels-; do
         run "${memories}frepo" "${memories}frepo" 40 --set dynamic.frepo.pool=3 --set dynamic.frepo.batch_real=64
       done

@@ -4,7 +4,7 @@
 
 The mean and the sample standard deviation are over seeds (of each the mean of its networks): a seed chooses the clips
 that a set starts from, the networks that it learns with, and those that judge it. `gain` is paired: each seed's set
-less the start of the same memories, IPC and seed.
+less the start of the same memories, IPC and seed (FRePo's own, since its presets pair memories otherwise).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from engine.runs import RunDirectory, results_of
+from engine.runs import RunDirectory
+from engine.runs.results import results_of
 
-NAME = re.compile(r"(pixels-)?(\w+(?:-only)?)-ipc(\d+)-seed(\d+)")
+NAME = re.compile(r"(pixels-)?(\w+(?:-only|-start)?)-ipc(\d+)-seed(\d+)")
 
 
 def main() -> None:
@@ -41,15 +42,15 @@ def main() -> None:
     print("|" + 8 * "---|")  # noqa: T201
     for key in sorted(means, key=lambda key: (key[2], key[1], key[0])):
         memories, kind, ipc = key
-        starts = means.get((memories, "start", ipc), {})
-        gains = [100 * (mean - starts[seed]) for seed, mean in means[key].items() if seed in starts and kind != "start"]
+        starts = means.get((memories, f"{kind}-start", ipc)) or means.get((memories, "start", ipc), {})
+        gains = [100 * (mean - starts[seed]) for seed, mean in means[key].items() if seed in starts]
         cells = [
             str(ipc),
             "pixels" if memories else "static, still" if kind == "static-only" else "static-dynamic",
             kind,
             spread([100 * mean for mean in means[key].values()]) + " %",
             "; ".join(networks[key]),
-            spread(gains, "+") if gains and kind != "static-only" else "",
+            spread(gains, "+") if gains and not kind.endswith(("start", "-only")) else "",
             f"{sizes[key] / 1e6:.2f} MB",
             f"{statistics.fmean(spent[key]):.0f}",
         ]
