@@ -5,12 +5,12 @@
 # chosen: every run is judged at its end, beside its start (`start`, `pixels-start`: random real clips), by 3 networks
 # on the test split, each trained for 60 passes at IPC 1 and 20 at any other, in steps of 4 clips. A run that is there
 # already is not made again. The table of all seeds: python docs/experiments/objectives_table.py RUNS
-# usage: docs/experiments/objectives.sh FILE.h5 [RUNS [IPC [SEED [KIND...]]]]     KIND: start dm frepo mtt; all by default
+# usage: docs/experiments/objectives.sh FILE.h5 [RUNS [IPC [SEED [KIND...]]]]     KIND: start dm pair frepo mtt; all by default
 set -euo pipefail
 data="$1" ipc="${3:-1}" seed="${4:-0}"
 export VDTUI_RUNS="${2:-runs-objectives}"
 shift $(($# < 4 ? $# : 4))
-[ $# -gt 0 ] || set -- start dm frepo mtt
+[ $# -gt 0 ] || set -- start dm pair frepo mtt
 epochs=20
 [ "$ipc" != 1 ] || epochs=60
 run() { # name, preset, steps, more overrides
@@ -31,6 +31,11 @@ for kind in "$@"; do
         --set static.batch_real=8
       ;;
     dm) for memories in "" pixels-; do run "${memories}dm" "${memories}dm" 100; done ;;
+    pair) # one still and one dynamic memory an instance
+      one=(--set synthetic.statics_per_instance=1 --set synthetic.dynamics_per_instance=1)
+      run pair-start dm 0 "${one[@]}"
+      run pair-dm dm 100 "${one[@]}"
+      ;;
     frepo)
       run frepo-start frepo 0 # its presets pair one still with one dynamic memory, the others two with two
       for memories in "" pixels-; do
@@ -43,6 +48,6 @@ for kind in "$@"; do
           --set experts.number=2 --set experts.batch=16
       done
       ;;
-    *) echo "objectives.sh: no kind $kind; there are start, dm, frepo, mtt" >&2 && exit 2 ;;
+    *) echo "objectives.sh: no kind $kind; there are start, dm, pair, frepo, mtt" >&2 && exit 2 ;;
   esac
 done
