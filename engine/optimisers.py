@@ -1,11 +1,13 @@
-"""The optimisers of stage 2, and Adam in whitened coordinates: steps on memories that look like video, not like noise.
+"""The optimisers of stage 2, and Adam in whitened coordinates: steps on memories that are smooth, as video is.
 
 The gradient of a matching objective on pixels is nearly white noise: a random network's first kernels are, and it is
 seen through them. Adam divides it by its size pixel by pixel, so each step adds white noise of the size of the rate,
 and only what many networks agree on stands out of it in the end. Natural video is the contrary of white: its power
 falls steeply with frequency (Field 1987). Both are mended by one change of variables, as it is used to visualise
 networks' features (Olah, Mordvintsev and Schubert 2017): a memory is m = P z, where P multiplies each frequency of
-space and time by the amplitude that the data has there, and Adam moves z, in whose units data are white.
+space and time by the amplitude that the data has there, and Adam moves z, in whose units data are white. A step on z
+is smooth already, so that m moves by what is strong in the data most: nearly all that it changes is the same in all
+frames (measured in docs/experiments/memories.md).
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class DynamicTable(_Table):
     steps: Steps = Field(5000, description="optimiser steps")
     optimiser: Literal["sgd", "adam", "whitened-adam"] = Field(
         "sgd",
-        description="optimiser of all that stage 2 learns; whitened-adam: steps on memories have the data's spectrum",
+        description="optimiser of all that stage 2 learns; whitened-adam: Adam, on memories in whitened coordinates",
     )
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning rates over the steps")
     lr_dynamic: Rate = Field(1e-4, description="learning rate of the dynamic memory, or of the pixels")
