@@ -19,13 +19,14 @@ from typing import Any
 from engine.runs import RunDirectory
 from engine.runs.results import results_of
 
-NAME = re.compile(r"(pixels-|pair-)?(\w+(?:-only|-start)?)-ipc(\d+)-seed(\d+)")
+NAME = re.compile(r"(pixels-|pair-|two-)?(\w+(?:-only|-start)?)-ipc(\d+)-seed(\d+)")
 
 ONE_PAIR = "static-dynamic, one of each"
 MEMORIES = {
     "": "static-dynamic",
     "pixels-": "pixels",
     "pair-": ONE_PAIR,
+    "two-": "static-dynamic",
     "static-only": "static, still",
     "frepo-start": ONE_PAIR,
     "frepo": ONE_PAIR,
@@ -53,7 +54,8 @@ def main() -> None:
     print("|" + 8 * "---|")  # noqa: T201
     for key in sorted(means, key=lambda key: (key[2], key[1], key[0])):
         memories, kind, ipc = key
-        starts = means.get((memories, f"{kind}-start", ipc)) or means.get((memories, "start", ipc), {})
+        first = "" if memories == "two-" else memories  # two of each are what `start` has, too
+        starts = means.get((memories, f"{kind}-start", ipc)) or means.get((first, "start", ipc), {})
         gains = [100 * (mean - starts[seed]) for seed, mean in means[key].items() if seed in starts]
         cells = [
             str(ipc),
@@ -70,7 +72,7 @@ def main() -> None:
 
 def asked(recipe: dict[str, Any]) -> bool:
     """Whether networks were trained as `objectives.sh` has it; a run may have been judged in other ways besides."""
-    return recipe["batch"] == 4 and recipe["lr"] == 0.003
+    return (recipe["batch"], recipe["epochs"], recipe["lr"]) == (4, 60, 0.003)
 
 
 def spread(values: list[float], sign: str = "") -> str:
