@@ -41,7 +41,7 @@ for objective in "$@"; do
       frepo)
         init="$init dynamic.lr_hallucinator=1e-3 dynamic.frepo.pool=3 dynamic.frepo.batch_real=64"
         init="$init synthetic.labels=learned"
-        for memories in "" "synthetic.statics_per_instance=1 synthetic.dynamics_per_instance=1" "$pixels"; do
+        for memories in "" "$pixels"; do
           cell 40 "$init" "$memories" "dynamic.optimiser=adam dynamic.lr_dynamic=1e-3"
           cell 40 "$init" "$memories"
         done
