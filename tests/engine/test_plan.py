@@ -109,7 +109,9 @@ def test_a_rehearsal_of_a_real_run(clips: Path, tmp_path: Path, monkeypatch: pyt
     assert parts["static", "steps"].number == 4 and parts["dynamic", "steps"].number == 9
     assert parts["dynamic", "networks to choose the step"].number == 4  # steps 0, 4, 8 and 9
     assert parts["evaluate", "networks for the final table"].number == 6
-    assert all(part.seconds > 0 for part in found.parts) and found.rehearsed_seconds > 0
+    # What a fill of the bank takes is the first step less a usual one: of such small clips it may be nothing.
+    assert all(part.seconds > 0 or "target bank" in part.what for part in found.parts)
+    assert all(part.seconds >= 0 for part in found.parts) and found.rehearsed_seconds > 0
     statics, dynamics = 2 * 2 * 3 * 64 * 64, 2 * 2 * 8 * 64 * 64
     assert found.stored_values == statics + dynamics + 327 and found.stored_bytes == 4 * found.stored_values
     with ClipStore.open(clips) as store:
