@@ -4,10 +4,11 @@
         --set dynamic.steps=100 --set dynamic.eval_every=50 --seeds 0 1
 
 Each cell is a run that ends before its final table, so the test split is not touched. Cells of one seed are paired:
-they have the same start, validation clips and networks; a start that a cell shares with the one before it (of its
-seed) is judged once, and experts of trajectory matching are trained once per seed. A finished cell is one line of the
-file `--output`, and is not run again: interrupt it at will, and start it again with the same options. `gain` is the
-mean over seeds of the accuracy at the last step less that at step 0, its +- the sample standard deviation over seeds.
+they have the same start, validation clips and networks; a start that a cell shares with one before it is judged once,
+and experts of trajectory matching are trained once per seed. A finished cell is one line of the file `--output`, and
+is not run again: interrupt it at will, and start it again with the same options. `gain` is the mean over seeds of the
+accuracy at the last step less that at step 0, its +- the sample standard deviation over seeds. With `--workers` cells
+share a GPU, or the cores.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import math
+import os
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+
+from cells import Record, answered
 
 from engine import load_preset
 from engine.api import resume_distillation
@@ -32,29 +34,20 @@ from engine.errors import StopRequested
 from engine.events import Evaluated, Event, StageStarted, Step
 from engine.new import new_run
 
-Record = dict[str, Any]
-
 
 def main() -> None:
     """Run the cells that are not in the output yet, and print the table."""
     options = arguments()
-    done = [json.loads(line) for line in options.output.read_text().splitlines()] if options.output.exists() else []
     names = [text.partition("=")[0] for text in options.vary]
     values = [text.partition("=")[2].split(",") for text in options.vary]
     common = {"data": options.data.name, "preset": options.preset, "set": options.set}
-    with tempfile.TemporaryDirectory() as runs, tempfile.TemporaryDirectory() as starts:
+    with tempfile.TemporaryDirectory() as runs:
+        asked = []
         for chosen, seed in itertools.product(itertools.product(*values), options.seeds):
             setting = [f"{name}={value}" for name, value in zip(names, chosen, strict=True)]
-            key = common | {"setting": setting, "seed": seed}
-            if any(record["key"] == key for record in done):
-                continue
-            print(f"seed {seed}: {' '.join(setting)}", file=sys.stderr, flush=True)  # noqa: T201
             preset = load_preset(options.preset, [*options.set, *setting, f"run.seed={seed}"])
-            record = {"key": key} | measure(preset, options.data, Path(runs), Path(starts))
-            with options.output.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-            done.append(record)
-    table([record for record in done if common.items() <= record["key"].items()])
+            asked.append((common | {"setting": setting, "seed": seed}, (preset, options.data, Path(runs))))
+        table(answered(asked, measure, options.output, options.workers))
 
 
 def arguments() -> argparse.Namespace:
@@ -66,15 +59,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides of every cell")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=Path("rates.jsonl"), help="finished cells, JSON lines")
+    parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
     return parser.parse_args()
 
 
-def measure(preset: Preset, data: Path, runs: Path, starts: Path) -> Record:
+def measure(preset: Preset, data: Path, runs: Path) -> Record:
     """One cell: accuracies on validation by step, last losses, and what a step costs."""
     accuracy: dict[int, float] = {}
     losses: list[float] = []
     spent: list[float] = []
-    before = time.process_time()
+    before, began = time.process_time(), time.monotonic()
     run = new_run(preset, data, runs, None, "cell", sys.argv)
 
     def listen(event: Event) -> None:
@@ -88,12 +82,14 @@ def measure(preset: Preset, data: Path, runs: Path, starts: Path) -> Record:
             run.request("stop")
         before = time.process_time()
 
-    # Networks of step 0 that the cell before has trained; one counts only if it saw the very same set.
+    # Networks of step 0 that another cell has trained; one counts only if it saw the very same set.
+    starts = runs / ".data" / "starts"
+    starts.mkdir(parents=True, exist_ok=True)
     shutil.copytree(starts, run.evaluations, dirs_exist_ok=True)
     with contextlib.suppress(StopRequested):
         resume_distillation(run, on_event=listen)
     for file in run.evaluations.glob("*-000000-*.json"):
-        shutil.copy(file, starts)
+        os.replace(file, starts / file.name)
     shutil.rmtree(run.path)
     return {
         "accuracy": accuracy,
@@ -101,6 +97,7 @@ def measure(preset: Preset, data: Path, runs: Path, starts: Path) -> Record:
         "first_loss": statistics.fmean(losses[: max(1, len(losses) // 10)] or [math.nan]),
         "last_loss": statistics.fmean(losses[-max(1, len(losses) // 10) :] or [math.nan]),
         "cpu_seconds_per_step": statistics.fmean(spent or [math.nan]),
+        "seconds": round(time.monotonic() - began, 1),
     }
 
 

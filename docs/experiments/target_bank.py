@@ -20,16 +20,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from cells import Record, answered
 
 from engine import load_preset, load_synthetic, run_distillation
 from engine.config import Preset
@@ -45,23 +44,15 @@ from engine.seeds import derive
 from engine.synthetic import SyntheticSet
 from engine.work import train_and_val
 
-Record = dict[str, Any]
-
 
 def main() -> None:
     """Run the cells that are not in the output yet, and print the table."""
     options = arguments()
-    done = list(read(options.output))
-    for seed, setting in itertools.product(options.seeds, settings(options)):
-        key = {"seed": seed, "setting": setting, "options": described(options)}
-        if any(record["key"] == key for record in done):
-            continue
-        print(f"seed {seed}: {name_of(setting)}", file=sys.stderr, flush=True)  # noqa: T201
-        record = {"key": key} | measure(options, seed, setting)
-        with options.output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        done.append(record)
-    table([record for record in done if record["key"]["options"] == described(options)], settings(options))
+    asked = [
+        ({"seed": seed, "setting": setting, "options": described(options)}, (options, seed, setting))
+        for seed, setting in itertools.product(options.seeds, settings(options))
+    ]
+    table(answered(asked, measure, options.output, options.workers), settings(options))
 
 
 def arguments() -> argparse.Namespace:
@@ -80,6 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fresh", type=int, default=10, help="networks that no run has met, for the fresh loss")
     parser.add_argument("--output", type=Path, default=Path("target_bank.jsonl"), help="finished cells, JSON lines")
     parser.add_argument("--runs-dir", type=Path, help="keeps the runs; otherwise they are thrown away")
+    parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
     return parser.parse_args()
 
 
@@ -208,17 +200,7 @@ def mean_loss(objective: DistributionMatching, synthetic: SyntheticSet, steps: i
     return statistics.fmean(objective.loss(synthetic, step).item() for step in range(steps))
 
 
-# --- the output ------------------------------------------------------------------------------------------------------
-
-
-def read(path: Path) -> Iterator[Record]:
-    """The finished cells; a line that was torn by an interruption is not one."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
+# --- the table ------------------------------------------------------------------------------------------------------
 
 
 def table(records: list[Record], wanted: list[dict[str, Any]]) -> None:

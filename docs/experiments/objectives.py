@@ -1,0 +1,209 @@
+"""Every objective on both parameterisations, beside its own start and beside random real clips: the accuracy table.
+
+    vdtui prepare hmdb51 --source JHMDB --output jhmdb1.h5 --frames 8 --size 64
+    python docs/experiments/objectives.py --data jhmdb1.h5 --runs RUNS --ipc 1 5 --seeds 0 1 2 --workers 8
+
+A cell is `vdtui distill --preset hmdb51-ipcN-KIND --set ...` with the preset's own start, optimiser and rates, on the
+frames and pixels of the data. Validation clips (whole recordings) choose the iteration, of which step 0 is one; the
+chosen set, the last one and random real clips are judged on the test split by `--repeats` networks. A seed decides
+which clips a set starts from, which are held out, and all networks, so kinds of one seed are paired; the table has the
+mean and the sample standard deviation over seeds, each the mean of its networks. A finished cell is a line of
+RUNS/objectives.jsonl, and is not run again. `--steps` shortens what the presets have: `--steps dm=100 mtt=10`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cells import Record, answered
+
+from engine import load_preset, run_distillation
+from engine.config import Preset
+from engine.evaluate import evaluate, find_source
+from engine.runs import RunDirectory
+
+ONE_PAIR = ("synthetic.statics_per_instance=1", "synthetic.dynamics_per_instance=1")
+TWO_PAIRS = ("synthetic.statics_per_instance=2", "synthetic.dynamics_per_instance=2")
+STILL = ("synthetic.kind=static-only", "static.init=frame")
+
+KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    # kind: (memories, objective of the preset, kind of its start, overrides)
+    "start": ("static-dynamic 2/2", "dm", "", ("dynamic.steps=0",)),
+    "start-1": ("static-dynamic 1/1", "dm", "", ("dynamic.steps=0", *ONE_PAIR)),
+    "start-half": ("static-dynamic 2/2, half size", "dm", "", ("dynamic.steps=0", "synthetic.dynamic_size=32")),
+    "pixels-start": ("pixels", "pixels-dm", "", ("dynamic.steps=0",)),
+    "static-start": ("static", "dm", "", (*STILL, "static.steps=0")),
+    "static-dc": ("static", "dm", "static-start", STILL),
+    "dm": ("static-dynamic 2/2", "dm", "start", ()),
+    "dm-1": ("static-dynamic 1/1", "dm", "start-1", ONE_PAIR),
+    "dm-half": ("static-dynamic 2/2, half size", "dm", "start-half", ("synthetic.dynamic_size=32",)),
+    "pixels-dm": ("pixels", "pixels-dm", "pixels-start", ()),
+    "mtt": ("static-dynamic 2/2", "mtt", "start", ()),
+    "mtt-1": ("static-dynamic 1/1", "mtt", "start-1", ONE_PAIR),
+    "pixels-mtt": ("pixels", "pixels-mtt", "pixels-start", ()),
+    "frepo": ("static-dynamic 1/1", "frepo", "start-1", ()),
+    "frepo-2": ("static-dynamic 2/2", "frepo", "start", TWO_PAIRS),
+    "pixels-frepo": ("pixels", "pixels-frepo", "pixels-start", ()),
+    "dm-published": ("static-dynamic 2/2", "dm-published", "", ()),
+    "pixels-dm-published": ("pixels", "pixels-dm-published", "pixels-start", ()),
+}
+
+
+def main() -> None:
+    """Run the cells that are not there yet, and print the table."""
+    options = arguments()
+    steps = dict(text.split("=") for text in options.steps)
+    asked = []
+    for ipc, seed, kind in itertools.product(options.ipc, options.seeds, options.kinds):
+        preset = preset_of(options, kind, ipc, seed, steps)
+        key = {"data": options.data.name, "kind": kind, "ipc": ipc, "seed": seed, "set": options.set, "steps": steps}
+        asked.append((key, (preset, options.data, options.runs, f"{kind}-ipc{ipc}-seed{seed}")))
+    options.runs.mkdir(parents=True, exist_ok=True)
+    table(answered(asked, measure, options.runs / "objectives.jsonl", options.workers))
+
+
+def arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
+    parser.add_argument("--runs", type=Path, default=Path("runs-objectives"), help="folder of the runs and of the cells")
+    parser.add_argument("--ipc", type=int, nargs="+", choices=(1, 5), default=[1, 5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=" ".join(KINDS))
+    parser.add_argument("--steps", nargs="*", default=[], metavar="OBJECTIVE=N", help="dm, mtt, frepo; static for DC")
+    parser.add_argument("--epochs", type=int, default=60, help="passes of a judging network")
+    parser.add_argument("--batch", type=int, default=4, help="clips in its training step")
+    parser.add_argument("--repeats", type=int, default=3, help="networks that judge a set")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides of every cell")
+    parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
+    return parser.parse_args()
+
+
+def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps: dict[str, str]) -> Preset:
+    """The preset of a cell. Stills start as medians of clips, and only those that are judged as stills are learned."""
+    _, objective, _, changes = KINDS[kind]
+    name = objective.removesuffix("-published").removeprefix("pixels-")
+    overrides = [
+        "dataset.frames=8",
+        "dataset.size=64",
+        "dynamic.checkpoint_every=100000",
+        "static.checkpoint_every=100000",
+        f"evaluation.epochs={options.epochs}",
+        f"evaluation.batch={options.batch}",
+        f"evaluation.repeats={options.repeats}",
+        f"evaluation.selection_repeats={options.repeats}",
+        *([f"dynamic.steps={steps[name]}", f"dynamic.eval_every={-(-int(steps[name]) // 4)}"] if name in steps else []),
+        *([f"static.steps={steps['static']}"] if "static" in steps else []),
+        *(["static.init=median", "static.steps=0"] if kind.removeprefix("pixels-")[:4] in MEDIANS else []),
+        *options.set,
+        *changes,
+        f"run.seed={seed}",
+    ]
+    return load_preset(f"hmdb51-ipc{ipc}-{objective}", overrides)
+
+
+MEDIANS = ("star", "dm", "dm-1", "dm-h", "mtt", "mtt-", "frep")
+"""How kinds begin that get no stage 1 of their own: what the dynamic memory leaves open is little (memories.md)."""
+
+
+def measure(preset: Preset, data: Path, runs: Path, name: str) -> Record:
+    """One cell: top-1 of the networks on the chosen set, on the last one, and on random clips; bytes, seconds."""
+    began = time.monotonic()
+    run = run_distillation(preset, data, runs_dir=runs, name=free(runs, name))
+    found = run.folded()
+    own, *rivals = found.results
+    values = {row["what"]: row["top1"]["values"] for row in rivals}
+    course = {point.step: point.mean for point in found.accuracies if point.split == "val"}
+    chosen = own["step"] or 0
+    last = chosen if chosen == max(course, default=chosen) else max(course)
+    return {
+        "what": own["what"],
+        "bytes": own["bytes"],
+        "top1": own["top1"]["values"],
+        "random": values.get("random", []),
+        "random_bytes": next((row["bytes"] for row in rivals if row["what"] == "random"), 0),
+        "last": own["top1"]["values"] if last == chosen else judged(run, preset, data, runs),
+        "chosen": chosen,
+        "val": course,
+        "seconds": {stage.name: stage.seconds for stage in found.stages.values()},
+        "all_seconds": round(time.monotonic() - began, 1),
+        "loss": [found.losses["dynamic"].values[k] for k in (0, -1)] if "dynamic" in found.losses else [],
+    }
+
+
+def free(runs: Path, name: str) -> str:
+    """``name``, or with a number: a cell that was cut off has left a run of that name behind."""
+    names = itertools.chain([name], (f"{name}-again{k}" for k in itertools.count(1)))
+    return next(one for one in names if not (runs / one).exists())
+
+
+def judged(run: RunDirectory, preset: Preset, data: Path, runs: Path) -> list[float]:
+    """Top-1 on the test split of networks that are trained on the run's last set."""
+    table = preset.evaluation
+    names = ("epochs", "batch", "repeats", "protocol")
+    changes = [f"evaluation.{name}={getattr(table, name)}" for name in names]
+    source = find_source(str(run.last), runs, data, [*changes, f"run.seed={preset.run.seed}"])
+    values: list[float] = next(iter(evaluate(source, runs)))["top1"]["values"]
+    return values
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def table(records: list[Record]) -> None:
+    """Print a row for each kind and IPC; gains are paired with the start of the same seed."""
+    columns = ("IPC", "memories", "learned by", "bytes", "top-1 (chosen)", "gain on the start", "at the last step", "gain")
+    print("| " + " | ".join([*columns, "chosen steps", "val: start, last", "seconds"]) + " |")  # noqa: T201
+    print("|" + 11 * "---|")  # noqa: T201
+    by_cell = {(one["key"]["kind"], one["key"]["ipc"], one["key"]["seed"]): one for one in records}
+    for ipc in sorted({one["key"]["ipc"] for one in records}):
+        own = [one for one in records if one["key"]["ipc"] == ipc]
+        drawn = {one["key"]["seed"]: one for one in own if one["random"]}
+        if drawn:
+            shown = spread([100 * statistics.fmean(one["random"]) for one in drawn.values()])
+            size = next(iter(drawn.values()))["random_bytes"]
+            print(f"| {ipc} | random real clips | | {size / 1e6:.2f} MB | {shown} % | | | | | | |")  # noqa: T201
+        for kind, (memories, objective, start, _) in KINDS.items():
+            rows = [one for one in own if one["key"]["kind"] == kind]
+            if rows:
+                learned = "start" if not start and "published" not in kind else "DC" if kind == "static-dc" else objective
+                print("| " + " | ".join([str(ipc), memories, learned, *cells(rows, start, by_cell)]) + " |")  # noqa: T201
+    sys.stdout.flush()
+
+
+def cells(rows: list[Record], start: str, by_cell: dict[tuple[str, int, int], Record]) -> list[str]:
+    """What stands in a row."""
+    pairs = [(one, by_cell.get((start, one["key"]["ipc"], one["key"]["seed"]))) for one in rows]
+    gains: dict[str, list[float]] = {"top1": [], "last": []}
+    for one, begun in pairs:
+        for name, found in gains.items():
+            if begun is not None:
+                found.append(100 * (statistics.fmean(one[name]) - statistics.fmean(begun["top1"])))
+    courses = [{int(step): value for step, value in one["val"].items()} for one in rows]
+    ends = [[100 * statistics.fmean(course[pick(course)] for course in courses if course)] for pick in (min, max)] if all(courses) else []
+    return [
+        f"{rows[0]['bytes'] / 1e6:.2f} MB",
+        spread([100 * statistics.fmean(one["top1"]) for one in rows]) + " %",
+        spread(gains["top1"], "+") if gains["top1"] else "",
+        spread([100 * statistics.fmean(one["last"]) for one in rows]) + " %",
+        spread(gains["last"], "+") if gains["last"] else "",
+        " ".join(str(one["chosen"]) for one in rows),
+        ", ".join(f"{value:.1f}" for [value] in ends) + " %" if ends else "",
+        f"{statistics.fmean(sum(one['seconds'].get(name) or 0 for name in ('static', 'dynamic')) for one in rows):.0f}",
+    ]
+
+
+def spread(values: list[float], sign: str = "") -> str:
+    """Mean and sample standard deviation."""
+    deviation = f" +- {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{sign}.1f}{deviation}"
+
+
+if __name__ == "__main__":
+    main()
