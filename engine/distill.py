@@ -48,6 +48,7 @@ from engine.synthetic import (
     fit_dynamic,
     residual_dynamic,
     save_synthetic,
+    still_of,
 )
 from engine.table import final_table
 from engine.work import Work, experts_folder, open_data, prepare, train_and_val
@@ -191,7 +192,7 @@ def start_static(work: Work) -> torch.Tensor:
         return torch.randn(shape, generator=generator(work.seed, "static-noise")).to(work.device)
     clips = start_clips(work, shape[1])
     if work.preset.static.init == "median":
-        return clips.median(dim=3).values.contiguous()
+        return still_of(clips, 3).contiguous()
     return clips[:, :, :, 0].contiguous()
 
 

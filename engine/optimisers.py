@@ -19,7 +19,7 @@ import torch
 
 from engine.matching import Objective
 from engine.seeds import generator
-from engine.synthetic import Pixels, StaticDynamic, SyntheticSet, fit_dynamic, residual_dynamic
+from engine.synthetic import Pixels, StaticDynamic, SyntheticSet, fit_dynamic, residual_dynamic, still_of
 from engine.work import Work
 
 FLOOR = 1e-3
@@ -83,7 +83,7 @@ def _as_dynamic(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
 
 def _as_static(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
     """The median over time of clips (N, 1, 3, T, H, W): (N, 3, H, W)."""
-    return clips.squeeze(1).median(dim=2).values
+    return still_of(clips.squeeze(1), 2)
 
 
 class Whitening:

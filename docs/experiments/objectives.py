@@ -19,7 +19,6 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from cells import Record, answered
 
@@ -72,7 +71,9 @@ def arguments() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
-    parser.add_argument("--runs", type=Path, default=Path("runs-objectives"), help="folder of the runs and of the cells")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs-objectives"), help="folder of the runs and of the cells"
+    )
     parser.add_argument("--ipc", type=int, nargs="+", choices=(1, 5), default=[1, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=" ".join(KINDS))
@@ -158,7 +159,16 @@ def judged(run: RunDirectory, preset: Preset, data: Path, runs: Path) -> list[fl
 
 def table(records: list[Record]) -> None:
     """Print a row for each kind and IPC; gains are paired with the start of the same seed."""
-    columns = ("IPC", "memories", "learned by", "bytes", "top-1 (chosen)", "gain on the start", "at the last step", "gain")
+    columns = (
+        "IPC",
+        "memories",
+        "learned by",
+        "bytes",
+        "top-1 (chosen)",
+        "gain on the start",
+        "at the last step",
+        "gain",
+    )
     print("| " + " | ".join([*columns, "chosen steps", "val: start, last", "seconds"]) + " |")  # noqa: T201
     print("|" + 11 * "---|")  # noqa: T201
     by_cell = {(one["key"]["kind"], one["key"]["ipc"], one["key"]["seed"]): one for one in records}
@@ -172,7 +182,9 @@ def table(records: list[Record]) -> None:
         for kind, (memories, objective, start, _) in KINDS.items():
             rows = [one for one in own if one["key"]["kind"] == kind]
             if rows:
-                learned = "start" if not start and "published" not in kind else "DC" if kind == "static-dc" else objective
+                learned = (
+                    "start" if not start and "published" not in kind else "DC" if kind == "static-dc" else objective
+                )
                 print("| " + " | ".join([str(ipc), memories, learned, *cells(rows, start, by_cell)]) + " |")  # noqa: T201
     sys.stdout.flush()
 
@@ -186,7 +198,11 @@ def cells(rows: list[Record], start: str, by_cell: dict[tuple[str, int, int], Re
             if begun is not None:
                 found.append(100 * (statistics.fmean(one[name]) - statistics.fmean(begun["top1"])))
     courses = [{int(step): value for step, value in one["val"].items()} for one in rows]
-    ends = [[100 * statistics.fmean(course[pick(course)] for course in courses if course)] for pick in (min, max)] if all(courses) else []
+    ends = (
+        [[100 * statistics.fmean(course[pick(course)] for course in courses if course)] for pick in (min, max)]
+        if all(courses)
+        else []
+    )
     return [
         f"{rows[0]['bytes'] / 1e6:.2f} MB",
         spread([100 * statistics.fmean(one["top1"]) for one in rows]) + " %",

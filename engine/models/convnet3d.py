@@ -7,6 +7,7 @@ from torch import nn
 
 from engine.data.check import MIN_FRAMES, MIN_SIZE
 from engine.models.base import VideoNetwork, too_small
+from engine.models.pooling import MaxPool, MeanPool
 
 
 class ConvNet3D(VideoNetwork):
@@ -23,7 +24,7 @@ class ConvNet3D(VideoNetwork):
             *_block(3, 64, pool=(1, 2, 2)),
             *_block(64, 128, pool=(2, 2, 2)),
             *_block(128, 128, pool=(2, 2, 2)),
-            nn.AvgPool3d((2, 2, 2) if last_side(size) > 1 else (2, 1, 1), stride=1),
+            MeanPool((2, 2, 2) if last_side(size) > 1 else (2, 1, 1), stride=1),
         )
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Conv3d(128, classes, kernel_size=1)
@@ -47,7 +48,7 @@ class ConvNet3D(VideoNetwork):
 
 def _block(channels_in: int, channels_out: int, pool: tuple[int, int, int]) -> list[nn.Module]:
     conv = nn.Conv3d(channels_in, channels_out, kernel_size=(3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3))
-    return [conv, nn.ReLU(inplace=True), nn.MaxPool3d(pool)]
+    return [conv, nn.ReLU(inplace=True), MaxPool(pool)]
 
 
 def last_side(size: int) -> int:

@@ -139,6 +139,14 @@ def fit_dynamic(dynamic: torch.Tensor, temporal: Temporal | None = None, side: i
     return dynamic if temporal is None else temporal.compress(dynamic, 2)
 
 
+def still_of(clips: torch.Tensor, dim: int) -> torch.Tensor:
+    """The median over time, which is axis ``dim``, of clips: the lower of the two middle values of an even number.
+
+    What moves is not in it. ``Tensor.median`` gives the same, but on CUDA warns of indices that nobody asked for.
+    """
+    return clips.sort(dim).values.select(dim, (clips.shape[dim] - 1) // 2)
+
+
 def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> torch.Tensor:
     """A dynamic memory that makes ``clips`` of ``static`` with an identity hallucinator, as nearly as one channel can.
 

@@ -1,0 +1,48 @@
+"""Pooling of clips whose backward pass CUDA can repeat to the bit.
+
+CUDA's own 3-D pooling adds gradients up in whatever order its threads come, so the same seed does not give the same
+bytes. A maximum or a mean over a dimension has one order. On a CPU torch's own layers are repeatable, and faster.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class MaxPool(nn.MaxPool3d):
+    """``MaxPool3d`` of blocks that do not overlap. Where several are largest, CUDA shares the gradient among them."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(N, C, T, H, W) to (N, C, T // t, H // h, W // w)."""
+        return block_maximum(clips, self.kernel_size) if clips.is_cuda else super().forward(clips)
+
+
+class MeanPool(nn.AvgPool3d):
+    """``AvgPool3d`` of windows at every place."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(N, C, T, H, W) to (N, C, T - t + 1, H - h + 1, W - w + 1)."""
+        return window_mean(clips, self.kernel_size) if clips.is_cuda else super().forward(clips)
+
+
+def block_maximum(clips: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
+    """The maximum over blocks (t, h, w); what is left over at the end is dropped."""
+    blocks = clips.movedim(1, -1)  # channels last, as clips lie
+    for axis, length in reversed(list(enumerate(kernel, start=1))):
+        if blocks.shape[axis] % length:
+            blocks = blocks.narrow(axis, 0, blocks.shape[axis] // length * length)
+        blocks = blocks.unflatten(axis, (-1, length))
+    return blocks.amax(dim=(2, 4, 6)).movedim(-1, 1)
+
+
+def window_mean(clips: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
+    """The mean over windows (t, h, w)."""
+    pooled = clips
+    for axis, length in enumerate(kernel, start=2):
+        places = pooled.shape[axis] - length + 1
+        if places == 1:
+            pooled = pooled.mean(axis, keepdim=True)
+        elif length > 1:
+            pooled = torch.stack([pooled.narrow(axis, k, places) for k in range(length)]).mean(0)
+    return pooled
