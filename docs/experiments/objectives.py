@@ -8,7 +8,8 @@ frames and pixels of the data. Validation clips (whole recordings) choose the it
 chosen set, the last one and random real clips are judged on the test split by `--repeats` networks. A seed decides
 which clips a set starts from, which are held out, and all networks, so kinds of one seed are paired; the table has the
 mean and the sample standard deviation over seeds, each the mean of its networks. A finished cell is a line of
-RUNS/objectives.jsonl, and is not run again. `--steps` shortens what the presets have: `--steps dm=100 mtt=10`.
+RUNS/objectives.jsonl, and is not run again. `--steps` shortens what the presets have, but for the published ones:
+`--steps dm=100 mtt=10`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "frepo": ("static-dynamic 1/1", "frepo", "start-1", ()),
     "frepo-2": ("static-dynamic 2/2", "frepo", "start", TWO_PAIRS),
     "pixels-frepo": ("pixels", "pixels-frepo", "pixels-start", ()),
+    "dynamic-only": ("dynamic 2", "ablation-dynamic-only", "", ()),
+    "per-class": ("static-dynamic 2/2, hallucinator per class", "ablation-hallucinator-per-class", "start", ()),
+    "fixed": ("static-dynamic 2/2, hallucinator fixed", "ablation-hallucinator-fixed", "start", ()),
+    "train-static": ("static-dynamic 2/2, static learned too", "ablation-train-static", "start", ()),
     "dm-published": ("static-dynamic 2/2", "dm-published", "", ()),
     "pixels-dm-published": ("pixels", "pixels-dm-published", "pixels-start", ()),
 }
@@ -89,7 +94,8 @@ def arguments() -> argparse.Namespace:
 def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps: dict[str, str]) -> Preset:
     """The preset of a cell. Stills start as medians of clips, and only those that are judged as stills are learned."""
     _, objective, _, changes = KINDS[kind]
-    name = objective.removesuffix("-published").removeprefix("pixels-")
+    ablation, published = objective.startswith("ablation-"), objective.endswith("-published")
+    name = "dm" if ablation else objective.removeprefix("pixels-")
     overrides = [
         "dataset.frames=8",
         "dataset.size=64",
@@ -99,18 +105,15 @@ def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps
         f"evaluation.batch={options.batch}",
         f"evaluation.repeats={options.repeats}",
         f"evaluation.selection_repeats={options.repeats}",
-        *([f"dynamic.steps={steps[name]}", f"dynamic.eval_every={-(-int(steps[name]) // 4)}"] if name in steps else []),
-        *([f"static.steps={steps['static']}"] if "static" in steps else []),
-        *(["static.init=median", "static.steps=0"] if kind.removeprefix("pixels-")[:4] in MEDIANS else []),
+        *([f"dynamic.steps={steps[name]}", f"dynamic.eval_every={-(-int(steps[name]) // 2)}"] if name in steps else []),
+        *([f"static.steps={steps['static']}"] if "static" in steps and not published else []),
+        *([] if "static.init=frame" in changes or published else ["static.init=median", "static.steps=0"]),
+        *([f"synthetic.ipc={ipc}"] if ablation else []),
         *options.set,
         *changes,
         f"run.seed={seed}",
     ]
-    return load_preset(f"hmdb51-ipc{ipc}-{objective}", overrides)
-
-
-MEDIANS = ("star", "dm", "dm-1", "dm-h", "mtt", "mtt-", "frep")
-"""How kinds begin that get no stage 1 of their own: what the dynamic memory leaves open is little (memories.md)."""
+    return load_preset(objective if ablation else f"hmdb51-ipc{ipc}-{objective}", overrides)
 
 
 def measure(preset: Preset, data: Path, runs: Path, name: str) -> Record:
@@ -187,6 +190,16 @@ def table(records: list[Record]) -> None:
                 )
                 print("| " + " | ".join([str(ipc), memories, learned, *cells(rows, start, by_cell)]) + " |")  # noqa: T201
     sys.stdout.flush()
+
+
+def learned_by(kind: str) -> str:
+    """The objective, in a word."""
+    if kind == "static-dc":
+        return "DC"
+    if kind.rpartition("start")[1]:
+        return "start"
+    objective = KINDS[kind][1].removeprefix("pixels-")
+    return "DM" if objective.startswith("ablation-") else objective.replace("-", ", ")
 
 
 def cells(rows: list[Record], start: str, by_cell: dict[tuple[str, int, int], Record]) -> list[str]:

@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--banks", type=int, nargs="*", default=[30, 100, 300], help="networks in the bank")
     parser.add_argument("--renew", type=int, nargs="*", default=[0, 1, 10], help="steps between renewals; 0: never")
-    parser.add_argument("--bank-clips", type=int, default=0, help="clips per class and network; 0: all")
+    parser.add_argument("--bank-clips", type=int, nargs="*", default=[0], help="clips per class and network; 0: all")
     parser.add_argument("--epochs", type=int, default=100, help="of the evaluation on validation clips")
     parser.add_argument("--repeats", type=int, default=3, help="networks of the evaluation")
     parser.add_argument("--fresh", type=int, default=10, help="networks that no run has met, for the fresh loss")
@@ -77,13 +77,10 @@ def arguments() -> argparse.Namespace:
 
 def settings(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The tables [dynamic.dm] to compare; the first is plain DM."""
-    banks = itertools.product(options.banks, options.renew)
+    banks = itertools.product(options.banks, options.renew, options.bank_clips)
     return [
         {"target": "batch"},
-        *(
-            {"target": "bank", "bank": bank, "renew_every": renew, "bank_clips": options.bank_clips}
-            for bank, renew in banks
-        ),
+        *({"target": "bank", "bank": bank, "renew_every": renew, "bank_clips": clips} for bank, renew, clips in banks),
     ]
 
 
