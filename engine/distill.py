@@ -46,6 +46,7 @@ from engine.synthetic import (
     SyntheticSet,
     Temporal,
     fit_dynamic,
+    of_one_luminance,
     residual_dynamic,
     save_synthetic,
     still_of,
@@ -282,6 +283,8 @@ def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
         )
     if static is None:  # clips without still images
         static = torch.zeros(len(spec.classes), 0, 3, spec.height, spec.width, device=work.device)
+    elif work.preset.dynamic.init == "residual":
+        static = of_one_luminance(static, table.ipc, spec.std)
     return StaticDynamic(
         spec,
         table.ipc,
@@ -289,7 +292,7 @@ def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
         start_dynamic(work, static, temporal),
         start_hallucinator(work),
         temporal=temporal,
-        train_static=work.preset.dynamic.train_static,
+        train_static=work.preset.dynamic.train_static and static.shape[1] > 0,
         per_class=table.hallucinator == "per-class",
         soft_labels=labels,
         learn_labels=learn_labels,

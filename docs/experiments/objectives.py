@@ -30,7 +30,7 @@ from engine.runs import RunDirectory
 
 ONE_PAIR = ("synthetic.statics_per_instance=1", "synthetic.dynamics_per_instance=1")
 TWO_PAIRS = ("synthetic.statics_per_instance=2", "synthetic.dynamics_per_instance=2")
-STILL = ("synthetic.kind=static-only", "static.init=frame")
+STILL = ("synthetic.kind=static-only", "static.init=frame", "static.steps=200")
 
 KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     # kind: (memories, objective of the preset, kind of its start, overrides)
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "dynamic-only": ("dynamic 2", "ablation-dynamic-only", "", ()),
     "per-class": ("static-dynamic 2/2, hallucinator per class", "ablation-hallucinator-per-class", "start", ()),
     "fixed": ("static-dynamic 2/2, hallucinator fixed", "ablation-hallucinator-fixed", "start", ()),
-    "train-static": ("static-dynamic 2/2, static learned too", "ablation-train-static", "start", ()),
+    "frozen": ("static-dynamic 2/2, statics frozen", "ablation-static-frozen", "start", ()),
     "dm-published": ("static-dynamic 2/2", "dm-published", "", ()),
     "pixels-dm-published": ("pixels", "pixels-dm-published", "pixels-start", ()),
 }
@@ -82,7 +82,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ipc", type=int, nargs="+", choices=(1, 5), default=[1, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=" ".join(KINDS))
-    parser.add_argument("--steps", nargs="*", default=[], metavar="OBJECTIVE=N", help="dm, mtt, frepo; static for DC")
+    parser.add_argument("--steps", nargs="*", default=[], metavar="OBJECTIVE=N", help="dm, mtt, frepo")
     parser.add_argument("--epochs", type=int, default=60, help="passes of a judging network")
     parser.add_argument("--batch", type=int, default=4, help="clips in its training step")
     parser.add_argument("--repeats", type=int, default=3, help="networks that judge a set")
@@ -92,7 +92,7 @@ def arguments() -> argparse.Namespace:
 
 
 def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps: dict[str, str]) -> Preset:
-    """The preset of a cell. Stills start as medians of clips, and only those that are judged as stills are learned."""
+    """The preset of a cell."""
     _, objective, _, changes = KINDS[kind]
     ablation, published = objective.startswith("ablation-"), objective.endswith("-published")
     name = "dm" if ablation else objective.removeprefix("pixels-")
@@ -106,8 +106,6 @@ def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps
         f"evaluation.repeats={options.repeats}",
         f"evaluation.selection_repeats={options.repeats}",
         *([f"dynamic.steps={steps[name]}", f"dynamic.eval_every={-(-int(steps[name]) // 2)}"] if name in steps else []),
-        *([f"static.steps={steps['static']}"] if "static" in steps and not published else []),
-        *([] if "static.init=frame" in changes or published else ["static.init=median", "static.steps=0"]),
         *([f"synthetic.ipc={ipc}"] if ablation else []),
         *options.set,
         *changes,

@@ -151,7 +151,7 @@ class DynamicTable(_Table):
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning rates over the steps")
     lr_dynamic: Rate = Field(1e-4, description="learning rate of the dynamic memory, or of the pixels")
     lr_hallucinator: Rate = Field(1e-5, description="learning rate of the hallucinator")
-    train_static: bool = Field(False, description="learn the static memory further in stage 2")
+    train_static: bool = Field(False, description="learn the static memory too, where there is one, in stage 2")
     lr_static: Rate = Field(1e-4, description="learning rate of the static memory where train_static is true")
     momentum: Fraction = Field(0.95, description="momentum of SGD")
     batch_real: Count = Field(64, description="real clips per class and step (dm)")
@@ -185,7 +185,9 @@ class ExpertsTable(_Table):
     lr: Rate = Field(0.01, description="learning rate of their SGD")
     momentum: Fraction = Field(0.0, description="momentum of their SGD")
     weight_decay: Rate = Field(0.0, description="weight decay of their SGD")
-    batch: Count = Field(256, description="real clips per training step")
+    batch: Steps = Field(
+        0, description="real clips per training step; 0: a sixteenth of all, at least 16 and at most 256 (as published)"
+    )
     stored: Literal["float16", "float32"] = Field("float16", description="precision of the stored weights")
 
 
@@ -265,7 +267,7 @@ class Preset(_Table):
         table, synthetic = self.dynamic, self.synthetic
         if table.lr_dynamic == 0 and table.lr_hallucinator == 0 and table.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
-        if wrong := _impossible_memories(synthetic, table.train_static):
+        if wrong := _impossible_memories(synthetic):
             raise ValueError(wrong)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
@@ -308,14 +310,9 @@ class Preset(_Table):
         return self.model_dump(exclude_none=True)
 
 
-def _impossible_memories(table: SyntheticTable, train_static: bool) -> str:
+def _impossible_memories(table: SyntheticTable) -> str:
     """Why there can be no such memories, or ""."""
     kind = table.kind
-    if kind != "static-dynamic" and train_static:
-        lacks = "stage 2" if kind == "static-only" else "a static memory"
-        return f"dynamic.train_static needs {lacks}, which synthetic.kind = {kind} has not"
-    if table.statics_per_instance == 0 and train_static:
-        return "dynamic.train_static needs a static memory, and synthetic.statics_per_instance is 0"
     if table.statics_per_instance == 0 and kind == "static-only":
         return "synthetic.kind = static-only has nothing but still images, and synthetic.statics_per_instance is 0"
     if kind != "static-dynamic" and table.dynamic_size is not None:

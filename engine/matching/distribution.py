@@ -64,10 +64,7 @@ class DistributionMatching(Objective):
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per group of classes whose synthetic clips fit into one pass."""
         bank = self._bank
-        number = step if bank is None else bank.schedule.number(step)
-        network = self._setting.new_network(number).requires_grad_(False)
-        if bank is not None:
-            network.eval()  # what is kept must be a function of one clip: not of a batch's statistics, not of chance
+        network = self._setting.new_network(step).requires_grad_(False) if bank is None else bank.network(step)
         own = self._setting.group.share(range(len(synthetic.spec.classes)))
         spread = _Spread(0.0 if bank is None else ROUNDING)
         for classes in parts(own, max(1, self._at_once // synthetic.ipc)):

@@ -14,7 +14,7 @@ from engine.synthetic.compressed import (
 )
 from engine.synthetic.files import LoadedSet, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
 from engine.synthetic.pixels import Coreset, Pixels
-from engine.synthetic.static_dynamic import StaticDynamic, fit_dynamic, residual_dynamic, still_of
+from engine.synthetic.static_dynamic import StaticDynamic, fit_dynamic, of_one_luminance, residual_dynamic, still_of
 from engine.synthetic.still import StaticImages, StillVideo
 from engine.synthetic.temporal import INTERPOLATIONS, Temporal
 
@@ -43,6 +43,7 @@ __all__ = [
     "fit_dynamic",
     "load_set",
     "load_synthetic",
+    "of_one_luminance",
     "residual_dynamic",
     "rival_codecs",
     "save_synthetic",

@@ -147,6 +147,20 @@ def still_of(clips: torch.Tensor, dim: int) -> torch.Tensor:
     return clips.sort(dim).values.select(dim, (clips.shape[dim] - 1) // 2)
 
 
+def of_one_luminance(static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> torch.Tensor:
+    """``static`` (C, spc, 3, H, W), normalised, where the statics of an instance all have the luminance of their mean.
+
+    Then ``residual_dynamic`` leaves no luminance error for any pair of a static and a dynamic of an instance: a clip
+    has the luminance of the one real clip and the colours of the other, where it would have been in front of half the
+    difference of two backgrounds. One static is left as it is.
+    """
+    weight = torch.tensor(std, device=static.device) / sum(std)
+    each = torch.einsum("nschw,c->nshw", static, weight).unflatten(1, (ipc, -1))
+    missing = (each.mean(2, keepdim=True) - each).flatten(1, 2)
+    # What the hallucinator at the identity adds of a dynamic memory.
+    return static + missing.unsqueeze(2) / (len(std) * weight).view(-1, 1, 1)
+
+
 def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> torch.Tensor:
     """A dynamic memory that makes ``clips`` of ``static`` with an identity hallucinator, as nearly as one channel can.
 

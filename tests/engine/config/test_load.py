@@ -263,7 +263,6 @@ def test_a_combination_that_learns_nothing_is_refused() -> None:
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["synthetic.kind=static-only", "dynamic.train_static=true"], "stage 2"),
         (["synthetic.kind=static-only", "synthetic.statics_per_instance=0"], "statics_per_instance"),
         (["synthetic.kind=static-only", "synthetic.n_syn=2"], "synthetic.n_syn"),
         (["synthetic.kind=static-only", "synthetic.dynamic_size=8"], "synthetic.dynamic_size"),
@@ -274,7 +273,6 @@ def test_a_combination_that_learns_nothing_is_refused() -> None:
         (["synthetic.kind=static-only", "synthetic.hallucinator=per-class"], "synthetic.hallucinator"),
         (["synthetic.kind=pixels", "synthetic.hallucinator=per-class"], "synthetic.hallucinator"),
         (["synthetic.hallucinator=per-class", "synthetic.hallucinators=2"], "synthetic.hallucinators must be 1"),
-        (["synthetic.statics_per_instance=0", "dynamic.train_static=true"], "dynamic.train_static"),
     ],
 )
 def test_memories_that_cannot_be_are_refused(overrides: list[str], named: str) -> None:
@@ -282,6 +280,13 @@ def test_memories_that_cannot_be_are_refused(overrides: list[str], named: str) -
     with pytest.raises(PresetError) as caught:
         load_preset("default", overrides)
     assert named in caught.value.problem and "\n" not in caught.value.problem and caught.value.hint
+
+
+@pytest.mark.parametrize("change", ["kind=pixels", "kind=static-only", "statics_per_instance=0"])
+def test_what_the_default_learns_besides_is_no_obstacle(change: str) -> None:
+    """`default` learns its stills in stage 2; pixels, or a set without stills or stage 2, have none to learn there."""
+    assert load_preset("default").dynamic.train_static
+    load_preset("default", [f"synthetic.{change}"])
 
 
 @pytest.mark.parametrize("content", [b"steps = = 3\n", b"[dynamic\n", b"a = 1\na = 2\n", b"\xff\xfe\x00", b"\x00\x01"])

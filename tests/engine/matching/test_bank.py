@@ -360,3 +360,24 @@ def test_without_being_asked_for_it_is_plain_dm() -> None:
     plain = DistributionMatching(Setting(real, TinyNetwork, 0), 2)
     expected = [plain.loss(synthetic, step).item() for step in range(12)]
     assert run({}) == run({"bank": 3, "renew_every": 1, "bank_clips": 1}) == expected
+
+
+@pytest.mark.parametrize(("members", "renew_every"), [(3, 2), (40, 1), (1, 0)])
+def test_networks_of_a_small_bank_are_made_once(members: int, renew_every: int) -> None:
+    """Drawing their weights anew for every step would cost as much as the step; of a large bank the last are kept."""
+    made: list[int] = []
+
+    def new_network(number: int) -> TinyNetwork:
+        made.append(number)
+        return TinyNetwork(number)
+
+    real, _ = two_sets()
+    bank = TargetBank(Setting(real, new_network, 0), Schedule(0, members, renew_every))
+    for step in range(60):
+        network = bank.network(step)
+        fresh = TinyNetwork(bank.schedule.number(step))
+        assert all(torch.equal(*pair) for pair in zip(network.parameters(), fresh.parameters(), strict=True))
+        assert not network.training and not any(parameter.requires_grad for parameter in network.parameters())
+    if members <= 16:
+        assert sorted(made) == sorted(set(made)), "one was made twice"
+    assert len(bank._networks) <= min(members, 16)

@@ -30,6 +30,7 @@ from engine.matching.experts import (
     Record,
     Training,
     Trajectories,
+    batch_of,
     chance,
     finished,
     nbytes,
@@ -178,6 +179,14 @@ def test_the_weights_after_every_epoch_are_those_of_training_by_hand(tmp_path: P
             moved = np.abs(wanted[epoch] - wanted[0]).max()
             tolerance = 1e-6 + (0.0 if stored == "float32" else 2.0**-11 * moved)
             np.testing.assert_allclose(found, wanted[epoch], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("clips", "given", "batch"), [(3570, 0, 224), (9537, 0, 256), (300, 0, 19), (40, 0, 16), (300, 256, 256)]
+)
+def test_an_epoch_of_small_data_has_steps_too(clips: int, given: int, batch: int) -> None:
+    """The published batch of 256 makes one step of an epoch of 200 clips: nothing that a student could follow."""
+    assert batch_of(ExpertsTable(batch=given), clips) == batch
 
 
 def test_an_epoch_takes_every_clip_once_in_an_order_of_its_own(tmp_path: Path) -> None:

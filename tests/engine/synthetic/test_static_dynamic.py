@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from engine.evaluation.trials import digest
 from engine.models import Hallucinator
-from engine.synthetic import StaticDynamic, Temporal, fit_dynamic, residual_dynamic, still_of
+from engine.synthetic import StaticDynamic, Temporal, fit_dynamic, of_one_luminance, residual_dynamic, still_of
 from tests.tiny import compose_by_hand, enlarge_by_hand, make_spec, make_static_dynamic
 
 PAIRINGS = [(1, 1), (2, 2), (3, 2)]
@@ -483,6 +483,33 @@ def test_one_static_and_one_dynamic_give_the_clip_s_luminance() -> None:
     made, _ = StaticDynamic(spec, 2, static, dynamic, Hallucinator.identity(spec.std)).expand()
     expected = luminance(clips.flatten(0, 1).numpy(), spec.std, 1)
     assert np.allclose(luminance(made.numpy(), spec.std, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ipc", "statics", "dynamics"), [(1, 2, 2), (2, 3, 2)])
+def test_statics_of_one_luminance_let_every_pair_show_a_real_clip(ipc: int, statics: int, dynamics: int) -> None:
+    """Whatever is drawn, stage 2 starts from the luminance of a real clip, and from the colours of the static.
+
+    Otherwise it starts from clips in front of the difference of two backgrounds, three times as far from real ones.
+    """
+    spec, rng = make_spec(), torch.Generator().manual_seed(0)
+    clips = torch.randn(2, ipc * dynamics, 3, 3, 4, 4, generator=rng)
+    raw = torch.randn(2, ipc * statics, 3, 4, 4, generator=rng)
+    static = of_one_luminance(raw, ipc, spec.std)
+    still, before = (luminance(one.numpy(), spec.std, 2).reshape(2, ipc, statics, 4, 4) for one in (static, raw))
+    assert np.allclose(still, before.mean(axis=2, keepdims=True), atol=1e-5)
+    in_pixels, were = (one.numpy() * np.array(spec.std)[:, None, None] for one in (static, raw))
+    assert np.allclose(np.diff(in_pixels, axis=2), np.diff(were, axis=2), atol=1e-5), "colours have changed"
+    dynamic = residual_dynamic(clips, static, ipc, spec.std)
+    made, _ = StaticDynamic(spec, ipc, static, dynamic, Hallucinator.identity(spec.std)).expand()
+    shown = luminance(made.detach().numpy(), spec.std, 1).reshape(2, ipc, statics, dynamics, 3, 4, 4)
+    wanted = luminance(clips.numpy(), spec.std, 2).reshape(2, ipc, 1, dynamics, 3, 4, 4)
+    assert np.allclose(shown, np.broadcast_to(wanted, shown.shape), atol=1e-5)
+
+
+def test_a_single_static_keeps_its_luminance() -> None:
+    """One static and one dynamic were made for each other already."""
+    raw = torch.randn(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(of_one_luminance(raw, 2, (0.2, 0.3, 0.25)), raw, atol=1e-6)
 
 
 def test_a_fitted_dynamic_is_the_mean_over_what_each_value_stands_for() -> None:
