@@ -94,7 +94,7 @@ def arguments() -> argparse.Namespace:
 def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps: dict[str, str]) -> Preset:
     """The preset of a cell."""
     _, objective, _, changes = KINDS[kind]
-    ablation, published = objective.startswith("ablation-"), objective.endswith("-published")
+    ablation = objective.startswith("ablation-")
     name = "dm" if ablation else objective.removeprefix("pixels-")
     overrides = [
         "dataset.frames=8",
