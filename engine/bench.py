@@ -23,6 +23,7 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.evaluation import Recipe, Request, Trainers, TrialCache
 from engine.matching import DistributionMatching, Setting
+from engine.matching.bank import Schedule, TargetBank
 from engine.matching.experts import FlatParameters
 from engine.matching.trajectory import UNROLLS, Student
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
@@ -36,6 +37,8 @@ BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
 LOOP_CLASSES, LOOP_BATCH_REAL = 10, 16
 """Of the DM step that stands beside a plain loop."""
+BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL = 10, 16, 64
+"""Of the target bank of `default`, and of plain DM as published."""
 SYN_STEPS = 10
 """Student steps of MTT, as published."""
 
@@ -82,6 +85,7 @@ def bench(device_name: str = "auto", repeats: int = 5) -> list[Measurement]:
         *_network_passes(device, precision, repeats),
         _dm_step(device, precision, repeats),
         _dm_loop(device, precision, repeats),
+        _dm_bank(device, precision, repeats),
         _mtt_step(device, precision, repeats),
         _evaluation(device, precision, repeats),
     ]
@@ -156,23 +160,45 @@ def _dm_loop(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
     return _pairs(part, "not a floor: a loop over classes in float32", step, loop, repeats, device, 1.0)
 
 
+def _dm_bank(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    """What the target bank of `default` costs between two renewals, beside as many plain DM steps."""
+    between, clips, batch_real = BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL
+    plain, _ = _matching(device, precision, CLASSES, batch_real)
+    # Two members do: how many there are decides which networks are met, not how often targets are computed.
+    banked, _ = _matching(device, precision, CLASSES, batch_real, bank=(2, between, clips))
+
+    def renewal() -> None:
+        for _ in range(between):
+            banked()
+
+    part = f"stage 2, {between} DM steps with the target bank, its filling ({clips} clips a class) included"
+    floor = f"not a floor: {between} plain DM steps, {batch_real} real clips a class"
+    return _pairs(part, floor, renewal, plain, repeats, device, float(between))
+
+
 def _matching(
-    device: torch.device, precision: torch.dtype, classes: int, batch_real: int
+    device: torch.device,
+    precision: torch.dtype,
+    classes: int,
+    batch_real: int,
+    bank: tuple[int, int, int] | None = None,
 ) -> tuple[Callable[[], None], StaticDynamic]:
-    """A DM step of a static-dynamic set, and the set."""
+    """A DM step of a static-dynamic set, and the set; ``bank`` is its members, steps between renewals, and clips."""
     spec = _spec(classes)
-    real = RealClips(_Clips(4 * batch_real, classes), spec, device)  # type: ignore[arg-type]
+    real = RealClips(_Clips(max(4 * BATCH_REAL, batch_real), classes), spec, device)  # type: ignore[arg-type]
     static = torch.randn(classes, 2, 3, SIZE, SIZE, device=device)
     dynamic = torch.randn(classes, 2, FRAMES, 1, SIZE, SIZE, device=device)
     synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
     parameters = [tensor.requires_grad_() for tensor in synthetic.parameters().values()]
     setting = Setting(real, lambda step: video_model("convnet3d", classes, FRAMES, SIZE, step, device), 0, precision)
-    objective = DistributionMatching(setting, batch_real)
+    targets = None if bank is None else TargetBank(setting, Schedule(0, *bank[:2]), bank[2])
+    objective = DistributionMatching(setting, batch_real, bank=targets)
     optimiser = torch.optim.SGD(parameters, 1e-3, momentum=0.95)
+    numbers = itertools.count()
 
     def step() -> None:
         optimiser.zero_grad()
-        for part in objective.losses(synthetic, 0):
+        for part in objective.losses(synthetic, next(numbers)):
             part.backward()
         optimiser.step()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts and optimisers for every objective and parameterisation, on validation clips of the demo's data: what a few
 # steps make of noise and of real clips, with the optimiser and rate of the paper and with ours.
+# SEEDS="0 1" takes fewer than three.
 # usage: docs/experiments/starts.sh demo.h5 [OUTPUT.jsonl [OBJECTIVE...]]       OBJECTIVE: dm mtt frepo; all by default
 set -euo pipefail
 data="$1" output="${2:-starts.jsonl}"
@@ -12,14 +13,14 @@ cell() { # steps, objective and memories, start, optimiser and rates: overrides,
   shift
   for word in $*; do words+=(--set "$word"); done
   echo "$steps steps: $*"
-  python docs/experiments/rates.py --data "$data" --preset default --output "$output" --seeds 0 1 2 \
+  python docs/experiments/rates.py --data "$data" --preset default --output "$output" --seeds ${SEEDS:-0 1 2} \
     --set evaluation.epochs=30 --set evaluation.batch=4 --set evaluation.selection_repeats=3 --set static.steps=0 \
     --set static.init=median --set dynamic.checkpoint_every=1000 --set "dynamic.steps=$steps" \
     --set "dynamic.eval_every=$steps" "${words[@]}"
 }
 
 pixels="synthetic.kind=pixels"
-sgd="dynamic.optimiser=sgd dynamic.schedule=constant"
+sgd="dynamic.optimiser=sgd dynamic.schedule=constant dynamic.train_static=false"
 for objective in "$@"; do
   for start in noise residual; do
     init="dynamic.objective=$objective dynamic.init=$start"

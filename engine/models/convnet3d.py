@@ -24,7 +24,7 @@ class ConvNet3D(VideoNetwork):
             *_block(3, 64, pool=(1, 2, 2)),
             *_block(64, 128, pool=(2, 2, 2)),
             *_block(128, 128, pool=(2, 2, 2)),
-            MeanPool((2, 2, 2) if last_side(size) > 1 else (2, 1, 1), stride=1),
+            MeanPool((2, 2, 2) if last_side(size) > 1 else (2, 1, 1)),
         )
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Conv3d(128, classes, kernel_size=1)

@@ -10,20 +10,28 @@ import torch
 from torch import nn
 
 
-class MaxPool(nn.MaxPool3d):
+class MaxPool(nn.Module):
     """``MaxPool3d`` of blocks that do not overlap. Where several are largest, CUDA shares the gradient among them."""
+
+    def __init__(self, kernel: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.kernel = kernel
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """(N, C, T, H, W) to (N, C, T // t, H // h, W // w)."""
-        return block_maximum(clips, self.kernel_size) if clips.is_cuda else super().forward(clips)
+        return block_maximum(clips, self.kernel) if clips.is_cuda else nn.functional.max_pool3d(clips, self.kernel)
 
 
-class MeanPool(nn.AvgPool3d):
+class MeanPool(nn.Module):
     """``AvgPool3d`` of windows at every place."""
+
+    def __init__(self, kernel: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.kernel = kernel
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """(N, C, T, H, W) to (N, C, T - t + 1, H - h + 1, W - w + 1)."""
-        return window_mean(clips, self.kernel_size) if clips.is_cuda else super().forward(clips)
+        return window_mean(clips, self.kernel) if clips.is_cuda else nn.functional.avg_pool3d(clips, self.kernel, 1)
 
 
 def block_maximum(clips: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:

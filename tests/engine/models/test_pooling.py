@@ -37,7 +37,7 @@ def test_on_a_cpu_the_layers_are_torchs_own() -> None:
     """Numbers that were published before stay what they were, to the bit."""
     clips = torch.randn(2, 3, 8, 6, 6)
     assert torch.equal(MaxPool((2, 2, 2))(clips), nn.MaxPool3d((2, 2, 2))(clips))
-    assert torch.equal(MeanPool((2, 1, 1), stride=1)(clips), nn.AvgPool3d((2, 1, 1), stride=1)(clips))
+    assert torch.equal(MeanPool((2, 1, 1))(clips), nn.AvgPool3d((2, 1, 1), stride=1)(clips))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

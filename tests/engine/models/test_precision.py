@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine.errors import UsageError
 from engine.models import autocast, choose_device, choose_precision, image_model, precision, seeded, video_model
+from engine.models.precision import deterministic
 
 CPU = torch.device("cpu")
 
@@ -92,3 +94,12 @@ def test_the_same_seed_gives_the_same_network(make) -> None:
         assert torch.equal(a, b)
         assert torch.equal(a, c) == ("features" in name and a.dim() == 1 and a.unique().numel() == 1)
     assert all(torch.isfinite(p).all() for p in one.parameters())
+
+
+def test_deterministic_kernels_are_asked_for_inside_and_nowhere_else() -> None:
+    """A notebook's other work must not change its speed because a run was made in it; new tensors cost no filling."""
+    settings: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
+    with deterministic():
+        assert torch.are_deterministic_algorithms_enabled() and not settings.fill_uninitialized_memory
+    assert (torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory) == before
