@@ -124,7 +124,7 @@ def test_bytes_are_those_of_the_data() -> None:
 @pytest.mark.parametrize(("steps", "every"), [(100, 40), (100, 50), (0, 7), (5, 10)])
 def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) -> None:
     """The user would plan an evening, and the run take a week."""
-    changes = [f"dynamic.steps={steps}", f"dynamic.eval_every={every}", "evaluation.repeats=5"]
+    changes = [f"dynamic.steps={steps}", f"dynamic.eval_every={every}", "evaluation.repeats=5", "static.steps=1000"]
     preset = override(load_preset("default"), [*changes, "evaluation.selection_repeats=2"], "test")
     counts = forms.networks(preset, None)
     assert counts["to choose the step"] == 2 * len(candidate_steps(preset.dynamic))
