@@ -15,18 +15,24 @@ RUNS/objectives.jsonl, and is not run again. `--steps` shortens what the presets
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from cells import Record, answered
 
-from engine import load_preset, run_distillation
+from engine import load_preset
+from engine.api import resume_distillation
 from engine.config import Preset
+from engine.errors import StopRequested
 from engine.evaluate import evaluate, find_source
-from engine.runs import RunDirectory
+from engine.events import Event, StageStarted
+from engine.new import new_run
+from engine.synthetic import load_set
 
 ONE_PAIR = ("synthetic.statics_per_instance=1", "synthetic.dynamics_per_instance=1")
 TWO_PAIRS = ("synthetic.statics_per_instance=2", "synthetic.dynamics_per_instance=2")
@@ -115,22 +121,32 @@ def preset_of(options: argparse.Namespace, kind: str, ipc: int, seed: int, steps
 
 
 def measure(preset: Preset, data: Path, runs: Path, name: str) -> Record:
-    """One cell: top-1 of the networks on the chosen set, on the last one, and on random clips; bytes, seconds."""
+    """One cell: top-1 of the networks on the chosen set, and on the last one; bytes, seconds.
+
+    Of `start`, which all seeds have, the run goes on to its whole table: random clips stand in that.
+    """
     began = time.monotonic()
-    run = run_distillation(preset, data, runs_dir=runs, name=free(runs, name))
+    run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "evaluate" and not name.startswith("start-ipc"):
+            run.request("stop")
+
+    with contextlib.suppress(StopRequested):
+        resume_distillation(run, on_event=listen)
     found = run.folded()
-    own, *rivals = found.results
-    values = {row["what"]: row["top1"]["values"] for row in rivals}
+    own = judged(run.best, preset, data, runs)
+    random: Record = next((row for row in found.results if row["what"] == "random"), {})
     course = {point.step: point.mean for point in found.accuracies if point.split == "val"}
-    chosen = own["step"] or 0
+    chosen = load_set(run.best).provenance.step
     last = chosen if chosen == max(course, default=chosen) else max(course)
     return {
         "what": own["what"],
         "bytes": own["bytes"],
         "top1": own["top1"]["values"],
-        "random": values.get("random", []),
-        "random_bytes": next((row["bytes"] for row in rivals if row["what"] == "random"), 0),
-        "last": own["top1"]["values"] if last == chosen else judged(run, preset, data, runs),
+        "random": random["top1"]["values"] if random else [],
+        "random_bytes": random.get("bytes", 0),
+        "last": (own if last == chosen else judged(run.last, preset, data, runs))["top1"]["values"],
         "chosen": chosen,
         "val": course,
         "seconds": {stage.name: stage.seconds for stage in found.stages.values()},
@@ -145,14 +161,13 @@ def free(runs: Path, name: str) -> str:
     return next(one for one in names if not (runs / one).exists())
 
 
-def judged(run: RunDirectory, preset: Preset, data: Path, runs: Path) -> list[float]:
-    """Top-1 on the test split of networks that are trained on the run's last set."""
+def judged(file: Path, preset: Preset, data: Path, runs: Path) -> dict[str, Any]:
+    """The result on the test split of networks that are trained on the set in ``file``."""
     table = preset.evaluation
     names = ("epochs", "batch", "repeats", "protocol")
     changes = [f"evaluation.{name}={getattr(table, name)}" for name in names]
-    source = find_source(str(run.last), runs, data, [*changes, f"run.seed={preset.run.seed}"])
-    values: list[float] = next(iter(evaluate(source, runs)))["top1"]["values"]
-    return values
+    source = find_source(str(file), runs, data, [*changes, f"run.seed={preset.run.seed}"])
+    return next(iter(evaluate(source, runs)))
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
