@@ -71,8 +71,8 @@ def deterministic() -> Iterator[None]:
 
     Enter it before anything is computed on CUDA, whose matrix products are set up once. Where CUDA has no deterministic
     kernel, as for the pooling of torchvision's video models, the usual one runs, and torch warns of it. New tensors are
-    not filled with NaN first, as torch would do here: nothing reads them before it has written them, and on a GPU that
-    is a fifth of the kernels of a training step.
+    not filled with NaN first, as torch would do here: nothing reads them before it has written them, and on a GPU each
+    would be one more kernel, where small training steps are bound by the number of kernels.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
