@@ -15,7 +15,6 @@ RUNS/objectives.jsonl, and is not run again. `--steps` shortens what the presets
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import statistics
 import sys
@@ -23,14 +22,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cells import Record, answered
+from cells import Record, answered, spread, to_the_table
 
 from engine import load_preset
 from engine.api import resume_distillation
 from engine.config import Preset
-from engine.errors import StopRequested
 from engine.evaluate import evaluate, find_source
-from engine.events import Event, StageStarted
 from engine.new import new_run
 from engine.synthetic import load_set
 
@@ -127,13 +124,10 @@ def measure(preset: Preset, data: Path, runs: Path, name: str) -> Record:
     """
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
-
-    def listen(event: Event) -> None:
-        if isinstance(event, StageStarted) and event.stage == "evaluate" and not name.startswith("start-ipc"):
-            run.request("stop")
-
-    with contextlib.suppress(StopRequested):
-        resume_distillation(run, on_event=listen)
+    if name.startswith("start-ipc"):
+        resume_distillation(run)
+    else:
+        to_the_table(run)
     found = run.folded()
     own = judged(run.best, preset, data, runs)
     random: Record = next((row for row in found.results if row["what"] == "random"), {})
@@ -195,13 +189,10 @@ def table(records: list[Record]) -> None:
             shown = spread([100 * statistics.fmean(one["random"]) for one in drawn.values()])
             size = next(iter(drawn.values()))["random_bytes"]
             print(f"| {ipc} | random real clips | | {size / 1e6:.2f} MB | {shown} % | | | | | | |")  # noqa: T201
-        for kind, (memories, objective, start, _) in KINDS.items():
+        for kind, (memories, _, start, _) in KINDS.items():
             rows = [one for one in own if one["key"]["kind"] == kind]
             if rows:
-                learned = (
-                    "start" if not start and "published" not in kind else "DC" if kind == "static-dc" else objective
-                )
-                print("| " + " | ".join([str(ipc), memories, learned, *cells(rows, start, by_cell)]) + " |")  # noqa: T201
+                print("| " + " | ".join([str(ipc), memories, learned_by(kind), *cells(rows, start, by_cell)]) + " |")  # noqa: T201
     sys.stdout.flush()
 
 
@@ -224,27 +215,17 @@ def cells(rows: list[Record], start: str, by_cell: dict[tuple[str, int, int], Re
             if begun is not None:
                 found.append(100 * (statistics.fmean(one[name]) - statistics.fmean(begun["top1"])))
     courses = [{int(step): value for step, value in one["val"].items()} for one in rows]
-    ends = (
-        [[100 * statistics.fmean(course[pick(course)] for course in courses if course)] for pick in (min, max)]
-        if all(courses)
-        else []
-    )
+    ends = [100 * statistics.fmean(course[pick(course)] for course in courses) for pick in (min, max) if all(courses)]
     return [
         f"{rows[0]['bytes'] / 1e6:.2f} MB",
         spread([100 * statistics.fmean(one["top1"]) for one in rows]) + " %",
-        spread(gains["top1"], "+") if gains["top1"] else "",
+        spread(gains["top1"], "+"),
         spread([100 * statistics.fmean(one["last"]) for one in rows]) + " %",
-        spread(gains["last"], "+") if gains["last"] else "",
+        spread(gains["last"], "+"),
         " ".join(str(one["chosen"]) for one in rows),
-        ", ".join(f"{value:.1f}" for [value] in ends) + " %" if ends else "",
+        ", ".join(f"{value:.1f}" for value in ends) + " %" if ends else "",
         f"{statistics.fmean(sum(one['seconds'].get(name) or 0 for name in ('static', 'dynamic')) for one in rows):.0f}",
     ]
-
-
-def spread(values: list[float], sign: str = "") -> str:
-    """Mean and sample standard deviation."""
-    deviation = f" +- {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.1f}{deviation}"
 
 
 if __name__ == "__main__":

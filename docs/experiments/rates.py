@@ -14,7 +14,6 @@ share a GPU, or the cores.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import math
 import os
@@ -25,13 +24,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from cells import Record, answered
+from cells import Record, answered, to_the_table
 
 from engine import load_preset
-from engine.api import resume_distillation
 from engine.config import Preset
-from engine.errors import StopRequested
-from engine.events import Evaluated, Event, StageStarted, Step
+from engine.events import Evaluated, Event, Step
 from engine.new import new_run
 
 
@@ -78,16 +75,13 @@ def measure(preset: Preset, data: Path, runs: Path) -> Record:
             spent.append(time.process_time() - before)
         if isinstance(event, Evaluated) and event.split == "val":
             accuracy[event.step] = event.mean
-        if isinstance(event, StageStarted) and event.stage == "evaluate":
-            run.request("stop")
         before = time.process_time()
 
     # Networks of step 0 that another cell has trained; one counts only if it saw the very same set.
     starts = runs / ".data" / "starts"
     starts.mkdir(parents=True, exist_ok=True)
     shutil.copytree(starts, run.evaluations, dirs_exist_ok=True)
-    with contextlib.suppress(StopRequested):
-        resume_distillation(run, on_event=listen)
+    to_the_table(run, listen)
     for file in run.evaluations.glob("*-000000-*.json"):
         os.replace(file, starts / file.name)
     shutil.rmtree(run.path)

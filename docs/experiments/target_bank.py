@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import Record, answered
+from cells import Record, answered, spread
 
 from engine import load_preset, load_synthetic, run_distillation
 from engine.config import Preset
@@ -229,12 +229,6 @@ def cells(own: list[Record], plain: dict[int, Record]) -> list[str]:
         spread([100 * record["accuracy"] for record in own]),
         spread([100 * (record["accuracy"] - other["accuracy"]) for record, other in pairs]),
     ]
-
-
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.1f} +- {deviation:.1f}" if values else ""
 
 
 if __name__ == "__main__":
