@@ -42,7 +42,6 @@ def select(
         raise UsageError(f"There is no selection {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
     kind = "full" if method == "full" else "coreset"
     stem = "full" if method == "full" else f"{method}-ipc{ipc}"
-    # A preset may hold what only a learned set can have; what is chosen here is real clips as they are.
-    overrides = [f"synthetic.kind={kind}", f"synthetic.ipc={ipc}", f"title={stem}", "dynamic.train_static=false"]
+    overrides = [f"synthetic.kind={kind}", f"synthetic.ipc={ipc}", f"title={stem}"]
     overrides += [] if method == "full" else [f"selection.method={method}"]
     start(preset, [*overrides, *(set_ or [])], data, run, stem, runs_dir, seed, device, 1, plain, detach)
