@@ -154,7 +154,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
         ),
         derive(work.seed, "static"),
         work.precision,
-        work.group,
+        group=work.group,
     )
     objective = IMAGE_OBJECTIVES[table.objective](work.preset, setting)
     optimiser = torch.optim.SGD([{"params": [static], "lr": table.lr}], momentum=table.momentum)
@@ -243,6 +243,7 @@ def learn_dynamic(
         lambda number: stage_network(work, number),
         derive(work.seed, "dynamic"),
         work.precision,
+        table.embedding,
         work.group,
         trajectories,
     )

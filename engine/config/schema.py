@@ -155,6 +155,11 @@ class DynamicTable(_Table):
     lr_static: Rate = Field(1e-4, description="learning rate of the static memory where train_static is true")
     momentum: Fraction = Field(0.95, description="momentum of SGD")
     batch_real: Count = Field(64, description="real clips per class and step (dm)")
+    embedding: Literal["map", "pooled"] = Field(
+        "map",
+        description="features that dm and frepo compare: map: convnet3d's last map before its average pool, as "
+        "published; pooled: behind it (other networks have one embedding)",
+    )
     eval_every: Count = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Count = Field(50, description="steps between two checkpoints")
     dm: DmTable = DmTable()
@@ -282,6 +287,9 @@ class Preset(_Table):
             raise ValueError(
                 f"dynamic.objective = mtt cannot follow {model}, whose state is more than weights; name another first"
             )
+        if table.embedding == "pooled" and self.evaluation.models[0] != "convnet3d":
+            model = self.evaluation.models[0]
+            raise ValueError(f"dynamic.embedding = pooled is convnet3d's; {model} has one embedding")
         if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
             raise ValueError("experts.epochs ends before dynamic.mtt.max_start_epoch + expert_epochs - 1")
         return self

@@ -29,7 +29,6 @@ import torch
 
 from engine.matching.base import Setting, class_sums
 from engine.models.base import Network
-from engine.models.precision import autocast
 from engine.seeds import generator
 
 KEPT_NETWORKS = 16
@@ -114,8 +113,7 @@ class TargetBank:
         sums: torch.Tensor | float = 0.0
         counts: torch.Tensor | float = 0.0
         for batch, members in self._batches(number):
-            with autocast(batch.device, self._setting.precision):
-                embedded = network.embed(batch).float()
+            embedded = self._setting.embed(network, batch)
             part_sums, part_counts = class_sums(embedded, members.to(embedded.device), len(self._own))
             sums, counts = sums + part_sums, counts + part_counts
         return torch.as_tensor(sums / counts)

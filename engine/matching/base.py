@@ -17,6 +17,7 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.models.base import Network
+from engine.models.precision import autocast
 from engine.parallel import ALONE, Group
 from engine.synthetic.base import SyntheticSet
 
@@ -33,10 +34,18 @@ class Setting:
     """A freshly initialised network by its number: an image network in stage 1, a video network in stage 2."""
     seed: int
     precision: torch.dtype = torch.float32
+    embedding: str = "map"
+    """``map``: networks' features before their last average pool, as published; ``pooled``: behind it."""
     group: Group = ALONE
     """The processes that share the loss: the sum over them of what ``losses`` yields is the whole."""
     trajectories: Trajectories | None = None
     """Experts' weights, for objectives that follow them."""
+
+    def embed(self, network: Network, batch: torch.Tensor) -> torch.Tensor:
+        """psi: float32 features (N, D) of clips or images, by a pass in ``precision``."""
+        with autocast(batch.device, self.precision):
+            features = network.pooled(batch) if self.embedding == "pooled" else network.embed(batch)
+        return features.float()
 
 
 class Objective(ABC):

@@ -12,7 +12,6 @@ from engine.errors import DivergedError
 from engine.matching.bank import Schedule, TargetBank
 from engine.matching.base import Objective, Setting, class_means, class_sums, parts
 from engine.models.base import Network
-from engine.models.precision import autocast
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 
@@ -71,12 +70,11 @@ class DistributionMatching(Objective):
             target = self._real_means(network, classes, step) if bank is None else bank.means(network, classes, step)
             spread.add(target)
             drawn = synthetic.draw(generator(self._setting.seed, "dm-synthetic", step), classes)
-            with autocast(drawn.clips.device, self._setting.precision):
-                embedded = network.embed(drawn.clips)
+            embedded = self._setting.embed(network, drawn.clips)
             members = torch.arange(len(classes), device=embedded.device).repeat_interleave(
                 len(embedded) // len(classes)
             )
-            yield (class_means(embedded.float(), members, len(classes)) - target).square().sum()
+            yield (class_means(embedded, members, len(classes)) - target).square().sum()
         spread.check(step)
         if bank is not None:
             self._figures = {"bank_fills": float(bank.fills(step + 1))}
@@ -106,8 +104,7 @@ class DistributionMatching(Objective):
             sums: torch.Tensor | float = 0.0
             counts: torch.Tensor | float = 0.0
             for batch, members in self._real_batches(classes, step):
-                with autocast(batch.device, self._setting.precision):
-                    embedded = network.embed(batch).float()
+                embedded = self._setting.embed(network, batch)
                 part_sums, part_counts = class_sums(embedded, members.to(embedded.device), len(classes))
                 sums, counts = sums + part_sums, counts + part_counts
             means.append(torch.as_tensor(sums / counts))

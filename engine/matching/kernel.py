@@ -100,7 +100,7 @@ class KernelRegression(Objective):
         for k in self._setting.group.share(range(len(groups))):
             rows = _rows(groups[k], synthetic.ipc)
             drawn = self._draw(synthetic, "frepo-synthetic", step, groups[k])
-            linear = (fit.to_phi[rows] * self._embed(network, drawn.clips)).sum()
+            linear = (fit.to_phi[rows] * self._setting.embed(network, drawn.clips)).sum()
             linear = linear + (fit.to_y[rows] * self._labels(drawn)).sum()
             yield linear - linear.detach() + value
             value = torch.zeros_like(value)
@@ -157,11 +157,6 @@ class KernelRegression(Objective):
             return drawn.targets
         return start_labels(self._classes, 1).squeeze(1).to(drawn.labels.device)[drawn.labels]
 
-    def _embed(self, network: Network, batch: torch.Tensor) -> torch.Tensor:
-        with autocast(batch.device, self._setting.precision):
-            embedded = network.embed(batch)
-        return embedded.float()
-
     def _embed_synthetic(
         self, network: Network, synthetic: SyntheticSet, groups: list[Sequence[int]], step: int
     ) -> tuple[torch.Tensor, torch.Tensor, bool]:
@@ -172,7 +167,7 @@ class KernelRegression(Objective):
         phi, labels, stills = [], [], False
         for classes in groups:
             drawn = self._draw(synthetic, "frepo-synthetic", step, classes)
-            phi.append(self._embed(network, drawn.clips))
+            phi.append(self._setting.embed(network, drawn.clips))
             labels.append(self._labels(drawn))
             stills = drawn.clips.dim() == 4
         return torch.cat(phi), torch.cat(labels), stills
@@ -190,7 +185,7 @@ class KernelRegression(Objective):
                 batch = real.spec.normalise_images(torch.from_numpy(pixels).to(real.device))
             else:
                 batch = real.clips(indices[chosen])
-            phi[chosen] = self._embed(network, batch)
+            phi[chosen] = self._setting.embed(network, batch)
         self._setting.group.sum_([phi])
         return phi, centred_one_hot(real.labels[indices].to(real.device), self._classes)
 

@@ -11,11 +11,15 @@ from engine.errors import DataError
 
 
 class Network(nn.Module, ABC):
-    """A classifier that also gives the embedding which distribution matching compares."""
+    """A classifier that also gives the embedding which distribution matching and kernel regression compare."""
 
     @abstractmethod
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
-        """Flattened features (N, D) of clips or images."""
+        """Flattened features (N, D) of clips or images, before a last average pool of the network's own."""
+
+    def pooled(self, batch: torch.Tensor) -> torch.Tensor:
+        """Flattened features (N, E) behind that pool, which the classifier sees; without one, the embedding itself."""
+        return self.embed(batch)
 
 
 class VideoNetwork(Network):

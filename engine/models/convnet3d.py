@@ -24,8 +24,8 @@ class ConvNet3D(VideoNetwork):
             *_block(3, 64, pool=(1, 2, 2)),
             *_block(64, 128, pool=(2, 2, 2)),
             *_block(128, 128, pool=(2, 2, 2)),
-            MeanPool((2, 2, 2) if last_side(size) > 1 else (2, 1, 1)),
         )
+        self.pool = MeanPool((2, 2, 2) if last_side(size) > 1 else (2, 1, 1))
         self.dropout = nn.Dropout(0.5)
         self.logits = nn.Conv3d(128, classes, kernel_size=1)
 
@@ -37,12 +37,19 @@ class ConvNet3D(VideoNetwork):
             raise too_small("ConvNet3D", frames, size, "they vanish in its pooling", remedy)
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
-        """The embedding that distribution matching compares: flattened features, (N, D)."""
+        """The last map before the average pool, (N, 128 T/4 h w): 2,048 values at 16 x 112 x 112, 256 at 8 x 64 x 64.
+
+        Behind the pool little is left of where and when something was (docs/parity.md).
+        """
         return self.features(batch).flatten(1)
+
+    def pooled(self, batch: torch.Tensor) -> torch.Tensor:
+        """Behind the average pool: 384 values at 16 x 112 x 112, 128 at 8 x 64 x 64."""
+        return self.pool(self.features(batch)).flatten(1)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Class logits (N, classes): the mean over space, the maximum over time."""
-        logits = self.logits(self.dropout(self.features(clips)))
+        logits = self.logits(self.dropout(self.pool(self.features(clips))))
         return logits.mean(dim=(3, 4)).amax(dim=2)
 
 

@@ -33,7 +33,7 @@ class TorchvisionNetwork(VideoNetwork):
         setattr(self.features, self.last_layer, nn.Identity())
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
-        """Features averaged over space and time: (N, 512), of Swin3DTiny (N, 768)."""
+        """Features averaged over space and time, all that is asked of these: (N, 512), of Swin3DTiny (N, 768)."""
         return self.features(batch)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What clips are chosen by: the embedding of each by a network."""
+"""What clips are chosen by: what a network's classifier sees of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def clip_features(
     check: Callable[[], None] = lambda: None,
     size: int = 32,
 ) -> torch.Tensor:
-    """The flattened embeddings of all clips of class ``label``, float32 (n, D) on the CPU, in their order in ``real``.
+    """The pooled features of all clips of class ``label``, float32 (n, D) on the CPU, in their order in ``real``.
 
     One class at a time, since those of all may not fit into memory where a network embeds to many values. ``check``
     is called between batches of ``size`` clips, and may raise.
@@ -30,5 +30,5 @@ def clip_features(
     for indices in real.of_class(label).split(size):
         check()
         with autocast(real.device, precision):
-            found.append(network.embed(real.clips(indices)).float().cpu())
+            found.append(network.pooled(real.clips(indices)).float().cpu())
     return torch.cat(found)

@@ -36,8 +36,10 @@ def mean_pool(clips: torch.Tensor, t: int, h: int, w: int) -> torch.Tensor:
     return clips.unfold(2, t, 1).unfold(3, h, 1).unfold(4, w, 1).mean(dim=(5, 6, 7))
 
 
-def forward_by_hand(network: nn.Module, clips: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features and logits of method.md's description, in float64 and without dropout."""
+def forward_by_hand(
+    network: nn.Module, clips: torch.Tensor, classes: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The last map, what the average pool makes of it, and logits, of method.md's description; float64, no dropout."""
     weights, x = by_kernel(network), clips.double()
     for shape, pool in (
         ((64, 3, 3, 7, 7), (1, 2, 2)),
@@ -52,19 +54,23 @@ def forward_by_hand(network: nn.Module, clips: torch.Tensor, classes: int) -> tu
     best = logits[:, :, 0, 0, 0]
     for t in range(1, logits.shape[2]):
         best = torch.maximum(best, logits[:, :, t, 0, 0])
-    return features, best
+    return x, features, best
 
 
 @pytest.mark.parametrize(("frames", "size"), [(8, 64), (17, 64), (8, 112)])
 def test_logits_and_embedding_are_those_of_the_description(frames: int, size: int) -> None:
-    """Against a float64 computation from method.md; more frames, so that the maximum over time has a choice."""
+    """Against a float64 computation from method.md; more frames, so that the maximum over time has a choice.
+
+    The embedding that objectives compare is the map before the average pool, behind which DM is another method.
+    """
     torch.manual_seed(0)
     network = ConvNet3D(5, frames, size).eval()
     clips = torch.randn(1, 3, frames, size, size)
-    features, logits = forward_by_hand(network, clips, 5)
+    last_map, features, logits = forward_by_hand(network, clips, 5)
     with torch.no_grad():
         assert torch.allclose(network(clips).double(), logits, rtol=1e-4, atol=1e-6)
-        assert torch.allclose(network.embed(clips).double(), features.flatten(1), rtol=1e-4, atol=1e-6)
+        assert torch.allclose(network.embed(clips).double(), last_map.flatten(1), rtol=1e-4, atol=1e-6)
+        assert torch.allclose(network.pooled(clips).double(), features.flatten(1), rtol=1e-4, atol=1e-6)
 
 
 def test_parameters() -> None:
@@ -75,15 +81,19 @@ def test_parameters() -> None:
         assert sum(p.numel() for p in ConvNet3D(50, 16, 112).parameters()) == by_hand
 
 
-@pytest.mark.parametrize(("frames", "size", "time"), [(8, 64, 1), (16, 112, 3), (16, 64, 3), (8, 112, 1)])
-def test_shapes(frames: int, size: int, time: int) -> None:
-    """Both published clip shapes; a single clip keeps its batch axis."""
+@pytest.mark.parametrize(
+    ("frames", "size", "values", "pooled"),
+    [(8, 64, 256, 128), (16, 112, 2048, 384), (16, 64, 512, 384), (8, 112, 1024, 128)],
+)
+def test_shapes(frames: int, size: int, values: int, pooled: int) -> None:
+    """Both published clip shapes, 2,048 and 256 values that are compared; a single clip keeps its batch axis."""
     with ON_META:
         network = ConvNet3D(50, frames, size)
         for number in (1, 3):
             clips = torch.empty(number, 3, frames, size, size)
             assert network(clips).shape == (number, 50)
-            assert network.embed(clips).shape == (number, 128 * time)
+            assert network.embed(clips).shape == (number, values)
+            assert network.pooled(clips).shape == (number, pooled)
 
 
 @pytest.mark.parametrize(("frames", "size"), [(8, 63), (7, 64), (1, 1), (16, 32), (4, 112)])
