@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from engine.config import Preset
+from engine.config import Preset, outdated
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
-from engine.errors import DataError, PresetError
+from engine.errors import DataError, PresetError, RunError
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.learning import Learning, Selection
@@ -71,6 +71,8 @@ def distill(session: RunSession, preset: Preset) -> None:
         if checkpoint is not None and checkpoint.document.get("data") != work.fingerprint:
             problem = "The data is not the one that this run was started with."
             raise DataError(problem, "Put the original clips file back, or start a new run.")
+        if checkpoint is not None and checkpoint.stage == "dynamic":
+            refuse_outdated(checkpoint, preset)
         trajectories = None
         if "experts" in stages and reached <= stages.index("dynamic"):
             trajectories = expert_trajectories(work)
@@ -89,6 +91,13 @@ def distill(session: RunSession, preset: Preset) -> None:
     if group.leads:
         session.complete()
         write_html(session.run, session.run.report)
+
+
+def refuse_outdated(checkpoint: Checkpoint, preset: Preset) -> None:
+    """Raise RunError if what stage 2 has learned so far was learned by an earlier revision of the method."""
+    if parts := outdated(checkpoint.document.get("revisions"), preset):
+        problem = f"This run began with an earlier vdtui, in which {' and '.join(parts)} meant something else."
+        raise RunError(problem, "Start it anew from the preset.toml in its folder: vdtui distill --preset FILE.toml")
 
 
 # --- experts ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.config import revisions
 from engine.counts import candidate_steps
 from engine.errors import DivergedError, StopRequested
 from engine.evaluation import Trainers, TrialCache, caution, mean_std
@@ -241,7 +242,7 @@ class Learning:
         return arrays | {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
 
     def _document(self) -> dict[str, Any]:
-        document = {"data": self.work.fingerprint}
+        document: dict[str, Any] = {"data": self.work.fingerprint, "revisions": revisions(self.work.preset)}
         return document | (self.selection.document() if self.selection is not None else {})
 
     def _save(self, step: int, resume: Checkpoint | None) -> None:

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine.config import Preset, to_toml
+from engine.config import Preset, revisions, to_toml
 from engine.data.recipe import default_file
 from engine.runs import RunDirectory, create_run, runs_folder
 from engine.version import VERSION
@@ -43,6 +43,7 @@ def new_run(
         "platform": platform.platform(),
         "command": command,
         "seed": preset.run.seed,
+        "revisions": revisions(preset),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     return create_run(runs_folder(runs_dir), name, stem, to_toml(preset), meta)

@@ -8,6 +8,10 @@ networks' features (Olah, Mordvintsev and Schubert 2017): a memory is m = P z, w
 space and time by the amplitude that the data has there, and Adam moves z, in whose units data are white. A step on z
 is smooth already, so that m moves by what is strong in the data most: nearly all that it changes is the same in all
 frames (measured in docs/experiments/memories.md).
+
+A smooth step on z is one that P makes large: at the frequency zero, the colour of a whole clip, its amplitude is 87 at
+8 x 64 x 64 and 212 at 16 x 112 x 112, where that of white noise would be 1. So that a rate means the same at all sizes,
+the step of each memory is scaled to the size that Adam's own has: at most the rate, in units of the data's deviation.
 """
 
 from __future__ import annotations
@@ -25,6 +29,9 @@ from engine.work import Work
 FLOOR = 1e-3
 """Least power of a frequency, as part of the mean power: nothing is out of reach."""
 
+
+BLOCK = 1 << 23
+"""Most values of memories that are whitened at once."""
 
 MEASURED = 256
 """Most training clips whose spectrum is taken for that of the data."""
@@ -129,7 +136,11 @@ def _mean(power: torch.Tensor, last: int) -> torch.Tensor:
 class WhitenedAdam(torch.optim.Optimizer):
     """Adam (Kingma and Ba 2015) whose groups may have a ``whitening``; those without one are plain Adam.
 
-    A step is m <- m - lr P adam(P dL/dm), which is Adam's step on z where m = P z, as dL/dz = P dL/dm.
+    With one, a tensor is memories (C, number, ...), and the step of each is m <- m - lr P u |u| / |P u| where u =
+    adam(P dL/dm): the direction of Adam's step on z where m = P z, as dL/dz = P dL/dm, and the length of Adam's step u,
+    whose root mean square is at most about 1, and the less the less the gradients of the last steps agree.
+
+    Memories are taken a block at a time: what a step holds beside Adam's two moments does not grow with the set.
     """
 
     def __init__(
@@ -149,17 +160,41 @@ class WhitenedAdam(torch.optim.Optimizer):
     def _step(self, tensor: torch.Tensor, group: dict[str, Any]) -> None:
         whitening: Whitening | None = group["whitening"]
         assert tensor.grad is not None
-        gradient = tensor.grad if whitening is None else whitening(tensor.grad)
         state = self.state[tensor]
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
         state["step"] += 1
-        first, second = group["betas"]
-        state["exp_avg"].lerp_(gradient, 1 - first)
-        state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        count = state["step"].item()
-        mean = state["exp_avg"] / (1 - first**count)
-        size = (state["exp_avg_sq"] / (1 - second**count)).sqrt_() + group["eps"]
-        move = mean / size
-        tensor -= group["lr"] * (move if whitening is None else whitening(move))
+        moments = (state["exp_avg"], state["exp_avg_sq"])
+        if whitening is None:
+            tensor -= group["lr"] * _adam(tensor.grad, *moments, int(state["step"]), group)
+            return
+        every = [_memories(each) for each in (tensor, tensor.grad, *moments)]
+        at_once = max(1, BLOCK // every[0][0].numel())
+        for memories, gradient, mean, square in zip(*(each.split(at_once) for each in every), strict=True):
+            move = _adam(whitening(gradient), mean, square, int(state["step"]), group)
+            smooth = whitening(move)
+            memories -= (
+                group["lr"] * smooth * (_length(move) / _length(smooth).clamp_min(torch.finfo(smooth.dtype).tiny))
+            )
+
+
+def _memories(tensor: torch.Tensor) -> torch.Tensor:
+    """A view of memories (C, number, ...) one after the other, (C * number, ...)."""
+    return tensor.detach().view(-1, *tensor.shape[2:])
+
+
+def _length(memories: torch.Tensor) -> torch.Tensor:
+    """|m| of each of ``memories`` (n, ...), to be multiplied with them."""
+    return memories.flatten(1).norm(dim=1).view(-1, *(1 for _ in memories.shape[1:]))
+
+
+def _adam(
+    gradient: torch.Tensor, mean: torch.Tensor, square: torch.Tensor, count: int, group: dict[str, Any]
+) -> torch.Tensor:
+    """Adam's move in units of the rate, by the moments ``mean`` and ``square``, which the gradient is added to."""
+    first, second = group["betas"]
+    mean.lerp_(gradient, 1 - first)
+    square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+    size = (square / (1 - second**count)).sqrt_().add_(group["eps"])
+    return (mean / (1 - first**count)).div_(size)

@@ -1,6 +1,18 @@
 """Presets: schema, loading, inheritance, overrides."""
 
 from engine.config.load import is_published, keys, load_preset, preset_names, published_twin, read_preset, to_toml
+from engine.config.revisions import outdated, revisions
 from engine.config.schema import Preset
 
-__all__ = ["Preset", "is_published", "keys", "load_preset", "preset_names", "published_twin", "read_preset", "to_toml"]
+__all__ = [
+    "Preset",
+    "is_published",
+    "keys",
+    "load_preset",
+    "outdated",
+    "preset_names",
+    "published_twin",
+    "read_preset",
+    "revisions",
+    "to_toml",
+]

@@ -18,6 +18,7 @@ import pytest
 from engine.config import load_preset
 from engine.new import new_run
 from engine.runs import EventTail, RunDirectory
+from engine.runs.checkpoints import load_checkpoint, save_checkpoint
 from engine.synthetic import load_set
 from tests.tiny_run import QUICK, make_clips
 
@@ -177,6 +178,21 @@ def test_other_data_under_the_same_path_is_refused(clips, tmp_path):
     assert run.state() == "failed"
     problem = run.folded().problem
     assert problem is not None and "not the one" in problem[0]
+
+
+def test_half_a_run_by_an_earlier_revision_of_the_method_is_refused(clips, tmp_path):
+    """Steps that compared other features, and then these: a set of no method, under the name of one."""
+    run = quick_run(clips, tmp_path, "earlier")
+    worker = start(run)
+    wait_for(run, lambda r: r["event"] == "checkpoint_saved" and r["stage"] == "dynamic" and r["step"] == 2, worker)
+    worker.kill()
+    worker.wait()
+    newest = load_checkpoint(run.checkpoints)
+    assert newest.stage == "dynamic" and newest.document.pop("revisions") == {"embedding": 2}
+    save_checkpoint(run.checkpoints, 10**6, newest)  # as it was before there were revisions
+    assert start(run).wait(timeout=60) == 2
+    problem = run.folded().problem
+    assert run.state() == "failed" and problem is not None and "earlier vdtui, in which embedding" in problem[0]
 
 
 def test_a_run_that_needs_more_memory_than_there_is(clips, tmp_path):

@@ -234,8 +234,21 @@ def _study(
     for cell in cells:
         load_preset(preset, [*common, *cell.changes()])  # a wrong value is told before the first run
     study = Study(runs_folder(runs_dir) / "studies" / name, kind, preset, common, tuple(cells))
+    _refuse_outdated(study)
     study.save()
     return study
+
+
+def _refuse_outdated(study: Study) -> None:
+    """A cell that an earlier revision of the method has run is no cell of this study."""
+    from engine.config import outdated, read_preset
+    from engine.errors import UsageError
+
+    for run in map(study.run_of, study.cells):
+        if run.preset_file.is_file() and (parts := outdated(run.meta().get("revisions"), read_preset(run.preset_file))):
+            what = " and ".join(parts)
+            problem = f"The run {run.name} is of an earlier vdtui, in which {what} meant something else."
+            raise UsageError(problem, f"Give this study another name (--name), or remove {run.path}.")
 
 
 def _numbers(text: str, option: str) -> list[int]:
