@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from engine.errors import DataError
 from engine.runs.directory import RunDirectory
 from engine.runs.files import read_json
+from engine.runs.spread import MEASURE, with_spreads
 from engine.runs.state import RunState
 
 Result = dict[str, Any]
@@ -40,7 +40,7 @@ def results_of(
     for path in sorted(run.evaluations.glob("evaluated-*.json")):
         document = read_json(path)
         if document is not None and is_result(document):
-            found[identity(document)] = document
+            found[identity(document)] = with_spreads(document)
         elif skipped is not None:
             skipped(f"{path} is damaged and left out.")
     return list(found.values())
@@ -53,7 +53,7 @@ def results_in(path: Path) -> list[Result]:
     """
     document = read_json(path) or {}
     listed = document.get("results")
-    found = [one for one in (listed if isinstance(listed, list) else [document]) if is_result(one)]
+    found = [with_spreads(one) for one in (listed if isinstance(listed, list) else [document]) if is_result(one)]
     if not found:
         problem = f"{path} has no results in it." if path.exists() else f"There is no file {path}."
         raise DataError(problem, "Name a file that `vdtui evaluate --output FILE.json` wrote.")
@@ -92,7 +92,7 @@ def measures(result: Result) -> list[str]:
     """``top1``, and ``top5`` where there are more than five classes, as far as ``result`` has them."""
     per_class = result.get("per_class")
     classes = len(per_class) if isinstance(per_class, list) else None
-    found = [key for key in result if re.fullmatch(r"top\d{1,4}", key) and isinstance(result[key], dict)]
+    found = [key for key in result if MEASURE.fullmatch(key) and isinstance(result[key], dict)]
     known = [key for key in found if key == "top1" or classes is None or int(key[3:]) < classes]
     return sorted(known, key=lambda key: int(key[3:]))
 

@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from engine.errors import DataError, UsageError, VdtuiError
-from engine.events import ResultReady, RunCompleted, StageFinished
+from engine.events import Evaluated, ResultReady, RunCompleted, StageFinished
 from engine.export.overlay import LINES, curves_of, overlay_svg
 from engine.runs.comparison import compare as grouped
 from engine.runs.comparison import read_sources
@@ -219,6 +219,37 @@ def test_show_has_results_of_later_evaluations(folder: Path) -> None:
     stdout, _ = call("show", "b", "--runs-dir", folder)
     assert "protocol vdsd 1, convnet3d, mean +- population std" in stdout
     assert "deviates from it as published: epochs 50, published 500" in stdout and "epochs 50\n" not in stdout
+
+
+def test_one_network_stands_in_every_table_as_a_mean_alone(tmp_path: Path) -> None:
+    """A spread of 0.0, of the log of an older version too, would make its set the most certain one."""
+    for name, std in (("old", 0.0), ("new", None)):
+        rows = [result("static-dynamic", (0.5,), 6, **EXTRA), result("random", (0.25,), 6, **EXTRA)]
+        for row in rows:
+            row["top1"] = row["top5"] = {**row["top1"], "std": std}
+        ends = [Evaluated("synthetic", 30, "val", 0.5, std, (0.5,), 1.0), *map(ResultReady, rows)]
+        MadeUpRuns(tmp_path).make(name, "completed", [*begun(), *ends, RunCompleted(1.0)], None)
+    for name in ("old", "new"):
+        shown = json.loads(call("show", name, "--json", "--runs-dir", tmp_path)[0])
+        assert [row[measure]["std"] for row in shown["results"] for measure in ("top1", "top5")] == [None] * 4
+        assert shown["accuracies"] == [[0, 0.2, 0.05], [20, 0.5, 0.05], [30, 0.5, None]]
+        reported = json.loads(call("report", name, "--format", "json", "--output", "-", "--runs-dir", tmp_path)[0])
+        assert [row["top1"]["std"] for row in reported["results"]] == [None, None]
+        assert reported["accuracy"][-1]["std"] is None
+        for command in (["show", name], ["compare", name], ["compare", name, "--format", "md"]):
+            stdout, _ = call(*command, "--runs-dir", tmp_path)
+            assert "50.0" in stdout and "0.0 %" not in stdout.replace("50.0 %", "") and "± 0.0" not in stdout
+        call("report", name, "--format", "html", "--output", tmp_path / f"{name}.html", "--runs-dir", tmp_path)
+        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+        assert "50.0 %" in page and "± 0.0" not in page
+    document = json.loads(call("compare", "old", "new", "--json", "--runs-dir", tmp_path)[0])
+    assert [row["top1"]["std"] for row in document["results"]] == [None] * 4
+    table = csv.DictReader(io.StringIO(call("compare", "old", "--format", "csv", "--runs-dir", tmp_path)[0]))
+    assert [(row["top1_mean"], row["top1_std"], row["top5_std"]) for row in table] == [
+        ("0.5", "", ""),
+        ("0.25", "", ""),
+    ]
+    call("compare", "old", "new", "--plot", tmp_path / "curves.png", "--runs-dir", tmp_path)
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -390,5 +390,4 @@ def _tell(study: Study, orders: list[str], json: bool) -> None:
 def _accuracy(result: dict[str, Any] | None) -> str:
     if result is None:
         return "-"
-    top1 = result["top1"]
-    return plus_minus(top1["mean"], top1["std"], len(top1["values"]))
+    return plus_minus(result["top1"]["mean"], result["top1"]["std"])
