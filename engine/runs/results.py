@@ -24,6 +24,8 @@ Result = dict[str, Any]
 
 POPULATION = ("vdsd",)
 """Protocols whose deviation is that of a population; for results that do not say it themselves."""
+CEILING = "full"
+"""All of the training clips: no set competes with them, so they are never the best row."""
 
 
 def results_of(
@@ -65,10 +67,22 @@ def is_result(document: Any) -> bool:
     if not isinstance(document, dict) or not isinstance(document.get("what"), str):
         return False
     top1 = document.get("top1")
-    if not isinstance(top1, dict) or not _is_number(top1.get("mean")):
+    if not isinstance(top1, dict) or not is_number(top1.get("mean")):
         return False
     values = top1.get("values")
-    return isinstance(values, list) and bool(values) and all(map(_is_number, values))
+    return isinstance(values, list) and bool(values) and all(map(is_number, values))
+
+
+def is_real(result: Result) -> bool:
+    """Whether ``result`` is of real clips that no run chose: random ones, all, or those that fit into some bytes."""
+    return result["what"] in ("random", CEILING) or result["what"].startswith("compressed-")
+
+
+def network_seeds(result: Result) -> tuple[Any, ...] | None:
+    """The seeds of the networks of ``result``, in the order of its values; None if unknown, or not all different."""
+    seeds = result["top1"].get("seeds")
+    known = isinstance(seeds, list) and len(seeds) == len(result["top1"]["values"]) == len(set(map(str, seeds)))
+    return tuple(seeds) if known else None
 
 
 def conditions(result: Result) -> dict[str, Any]:
@@ -110,5 +124,6 @@ def identity(result: Result) -> str:
     return json.dumps([parts, conditions(result), seeds], sort_keys=True, default=str)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether ``value`` of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -71,6 +71,52 @@ def test_the_table_of_two_runs(folder: Path) -> None:
     assert stderr == ""
 
 
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs: three seeds each of two methods, which differ in their steps, with random clips beside them."""
+    folder = tmp_path_factory.mktemp("seeded") / "runs"
+    runs = MadeUpRuns(folder)
+    for name, steps, means in (("short", 10, (0.40, 0.46, 0.49)), ("long", 20, (0.50, 0.54, 0.58))):
+        for seed, (mean, real) in enumerate(zip(means, (0.30, 0.36, 0.33), strict=True)):
+            rows = [result("static-dynamic", (mean - 0.001, mean + 0.001), 3, **EXTRA)]
+            rows.append(result("random", (real - 0.001, real + 0.001), 3, **EXTRA))
+            for row in rows:
+                row["top1"] = {**row["top1"], "seeds": [100 * seed, 100 * seed + 1]}
+            changes = {"run.seed": seed, "dynamic.steps": steps}
+            events = [*begun(), *map(ResultReady, rows), RunCompleted(100.0)]
+            runs.make(f"{name}-{seed}", "completed", events, None, **changes)
+    return folder
+
+
+SEEDED = [f"{name}-{seed}" for name in ("short", "long") for seed in range(3)]
+
+
+def test_runs_of_several_seeds_are_compared_as_methods(seeded: Path, tmp_path: Path) -> None:
+    """Ten points between two sets are no more than luck until runs of other seeds have shown them, too."""
+    stdout, _ = call("compare", *SEEDED, "--runs-dir", seeded)
+    sets, methods = stdout.split("Methods, over seeds of runs", 1)
+    short, random, long = [line for line in methods.splitlines() if line.startswith(("short-*", "short-0", "long-*"))]
+    # paired differences -10, -8, -9 points; to random +20, +18, +25: error sqrt((1 + 9 + 16) / 6), t = 4.3027
+    assert "45.0 +- 4.6" in short and short.endswith("-9.0 [-11.5, -6.5] worse method")
+    assert "54.0 +- 4.0" in long and "+21.0 [12.0, 30.0] better method" in long and long.endswith("best")
+    assert "33.0 +- 3.0" in random and random.startswith("short-0 and 5 more")
+    assert "worse set" in sets and "better method" not in sets and "worse method" not in sets
+    assert sum(line.startswith(("short-", "long-")) for line in sets.splitlines()) == 12
+    document = json.loads(call("compare", *SEEDED, "--json", "--runs-dir", seeded)[0])
+    found = {(one["name"], one["what"]): one for one in document["groups"][0]["methods"]}
+    assert found["long-*", "static-dynamic"]["run_seeds"] == [0, 1, 2] and len(found) == 3
+    page = tmp_path / "both.html"
+    call("report", *SEEDED, "--format", "html", "--output", page, "--runs-dir", seeded)
+    assert "better method" in page.read_text(encoding="utf-8") and "worse set" in page.read_text(encoding="utf-8")
+
+
+def test_runs_of_one_seed_have_no_verdict_on_methods(seeded: Path) -> None:
+    """ "Better method" of one run each would be what the interval over networks cannot tell."""
+    stdout, _ = call("compare", "short-0", "long-0", "--runs-dir", seeded)
+    assert "better method" not in stdout and "worse method" not in stdout and "worse set" in stdout
+    assert "Methods, over seeds" not in stdout
+
+
 def test_a_narrow_terminal_shows_what_matters(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
