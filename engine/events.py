@@ -118,6 +118,7 @@ class NetworkTrained(Event):
 class Evaluated(Event):
     """The synthetic set as it was at ``step`` was evaluated on ``split``: top-1 as fractions over network seeds.
 
+    ``std`` is None of a single network, which has none; logs of older versions have 0.0 there.
     ``what`` is ``now`` where somebody asked for it in between; such a one takes no part in the choice.
     """
 
@@ -125,7 +126,7 @@ class Evaluated(Event):
     step: int
     split: str
     mean: float
-    std: float
+    std: float | None
     values: tuple[float, ...]
     seconds: float
 

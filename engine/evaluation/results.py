@@ -34,16 +34,19 @@ class Subject:
     """How it is stored where that is not plain numbers, such as ``h264-23``."""
 
 
-def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[float, float]:
-    """Mean, and sample (or population) standard deviation; the deviation of a single value is 0."""
+def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[float, float | None]:
+    """Mean, and sample (or population) standard deviation; a single value has no deviation: None.
+
+    Raises statistics.StatisticsError if there are no values.
+    """
     if len(values) < 2:
-        return statistics.fmean(values), 0.0
+        return statistics.fmean(values), None
     deviation = statistics.pstdev if protocol.population else statistics.stdev
     return statistics.fmean(values), deviation(values)
 
 
 def summary(values: list[float], seeds: list[int], protocol: Protocol) -> dict[str, Any]:
-    """``{mean, std, values, seeds}`` of a result."""
+    """``{mean, std, values, seeds}`` of a result; ``std`` is None where there is one value."""
     mean, std = mean_std(values, protocol)
     return {"mean": mean, "std": std, "values": values, "seeds": seeds}
 

@@ -30,10 +30,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 @dataclasses.dataclass(frozen=True)
 class RunCurves:
-    """What is drawn of one run. Accuracies are fractions, (step, mean, std) in the order of steps."""
+    """What is drawn of one run. Accuracies are fractions, (step, mean, std or None) in the order of steps."""
 
     label: str
-    accuracy: tuple[tuple[int, float, float], ...]
+    accuracy: tuple[tuple[int, float, float | None], ...]
     split: str
     losses: dict[str, tuple[Sequence[int], Sequence[float]]]
     objectives: dict[str, str]
@@ -130,7 +130,7 @@ def _accuracies(axes: Axes, curves: Sequence[RunCurves]) -> None:
         if not one.accuracy:
             continue
         steps, means, stds = zip(*one.accuracy, strict=True)
-        mean, std = [100 * value for value in means], [100 * value for value in stds]
+        mean, std = [100 * value for value in means], [100 * (value or 0) for value in stds]
         low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
         axes.plot(steps, mean, marker=MARKERS[number % len(MARKERS)], markersize=4, **look)

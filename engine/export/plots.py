@@ -93,12 +93,12 @@ def running_mean(y: np.ndarray) -> np.ndarray:
 
 
 def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | None, classes: int | None) -> str:
-    """Top-1 in percent with its spread over steps; the ``chosen`` step is marked, chance drawn. "" if there is none."""
+    """Top-1 in percent over steps, with the spreads there are; ``chosen`` is marked, chance drawn. "" without any."""
     if not points:
         return ""
     points = sorted(points, key=lambda point: point["step"])
     steps, means, stds = ([point[name] for point in points] for name in ("step", "mean", "std"))
-    mean, std = 100 * np.array(means, float), 100 * np.nan_to_num(np.array(stds, float))
+    mean, std = 100 * np.array(means, float), 100 * np.array(stds, float)  # None is NaN, of which no bar is drawn
     with style("accuracy"):
         figure, axes = _axes("optimiser step", f"top-1 on {shown(split)}, %")
         axes.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)

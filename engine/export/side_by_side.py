@@ -15,7 +15,7 @@ from engine.export.names import shown
 from engine.export.output import unwritable
 from engine.export.overlay import curves_of, overlay_svg
 from engine.export.report import page, report_data
-from engine.export.tables import as_document, cells, columns, footnotes, heading, remarks
+from engine.export.tables import as_document, heading, remarks, sheets
 from engine.runs import files
 from engine.runs.comparison import Group, Source, compare
 
@@ -57,9 +57,7 @@ def _table(group: Group, first: Group) -> dict[str, Any]:
     return {
         "heading": heading(group),
         "remarks": remarks(group, first),
-        "columns": columns(group),
-        "rows": [(row.best, texts) for row, texts in zip(group.rows, cells(group), strict=True)],
-        "notes": footnotes(group),
+        "sheets": sheets(group),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], kind: str) -> None:
             aside = 0.12 * (list(ORDERS).index(order) - 1.5)
             at = [place + aside for place, result in zip(places, results, strict=True) if result is not None]
             mean = [100 * result["top1"]["mean"] for result in results if result is not None]
-            std = [100 * result["top1"]["std"] for result in results if result is not None]
+            std = [_bar(result) for result in results if result is not None]
             above.errorbar(at, mean, std, marker=marker, capsize=3, label=f"frames {order}", linestyle="none")
     above.set_ylabel("top-1 on test, %")
     above.set_ylim(bottom=0)
@@ -42,6 +43,12 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], kind: str) -> None:
     below.set_xticks(list(places), [_label(row) for row in done], fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def _bar(result: dict[str, Any]) -> float:
+    """The standard deviation in points; NaN, of which no bar is drawn, where a single network has none."""
+    std = result["top1"]["std"]
+    return math.nan if std is None else 100 * float(std)
 
 
 def _label(row: dict[str, Any]) -> str:
@@ -63,7 +70,7 @@ def draw_bytes(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None
         own = [row for row in rows if row["what"] == what and (row["run"] == run or not run)]
         own.sort(key=lambda row: row["bytes"])
         size = [row["bytes"] / classes for row in own]
-        mean, std = ([100 * row["top1"][key] for row in own] for key in ("mean", "std"))
+        mean, std = [100 * row["top1"]["mean"] for row in own], [_bar(row) for row in own]
         label = "random real clips" if what == "random" else f"{shown(run)} ({what})"
         axes.errorbar(size, mean, std, marker=ARMS.get(what, "d"), capsize=3, linestyle="none", label=label)
         for x, y, row in zip(size, mean, own, strict=True):

@@ -1,13 +1,15 @@
 r"""Comparisons in words: headings, cells, and files as Markdown, CSV, LaTeX and JSON.
 
 The numbers come from ``engine.runs.comparison``. Each group is a table of its own under a heading that says what its
-rows have in common, and what sets them apart from the first. Names come from runs and data sets: in each format they
+rows have in common, and what sets them apart from the first; below it, where runs differ in their seed alone, is one of
+their methods. Names come from runs and data sets: in each format they
 are escaped here, once, so that no ``|``, ``&``, ``\`` or ``=`` of a name becomes a column, a command or a formula.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -15,20 +17,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.export import wording
-from engine.runs.comparison import Difference, Group, Row
+from engine.runs.comparison import Group, Row
+from engine.runs.differences import Difference, Sample
 from engine.runs.files import finite
+from engine.runs.methods import Method
 from engine.runs.results import Result
 from engine.version import VERSION as TOOL_VERSION
 
 FORMAT, VERSION = "vdtui.comparison", 1
-RIGHT = ("IPC", "top-1, %", "top-5, %", "bytes", "networks")
+RIGHT = ("IPC", "top-1, %", "top-5, %", "bytes", "networks", "run seeds")
 """Columns of numbers."""
 
 NOTES = (
     "Mean ± {std} standard deviation over networks trained from scratch; {test}.",
     "Cost: time to make the set, where it is made, + to train and test the networks.",
-    "Over random, and to best: differences in points with their 95 % interval, paired over the network seeds where "
-    "both rows have the same ones, Welch's otherwise; each for itself, not corrected for their number.",
+    "Over random, and to best: differences in points with their 95 % interval over networks, paired where both rows "
+    "have the same network seeds, Welch's otherwise; each for itself, not corrected for their number. They tell of "
+    "these sets, not of the methods that made them: that takes runs of several seeds.",
+)
+METHODS = "Methods, over seeds of runs: runs whose presets are equal but for run.seed are one row."
+METHOD_NOTES = (
+    "Mean ± sample standard deviation over run seeds; each run counts as one value, the mean over its networks.",
+    "Differences in points with their 95 % interval over run seeds, paired where both rows have the same ones, Welch's "
+    "otherwise; over random: to clips of the same run seeds where there are any. One run seed has no interval.",
 )
 
 
@@ -138,6 +149,38 @@ def _cells(row: Row, measures: Sequence[str]) -> list[str]:
     return [plain(cell) for cell in found]
 
 
+def method_columns(group: Group) -> list[str]:
+    """The names of the columns of the methods of ``group``."""
+    measures = [f"top-{name[3:]}, %" for name in group.conditions["measures"]]
+    return ["runs", "trained on", "IPC", *measures, "stored as", "run seeds", "over random", "to best"]
+
+
+def method_cells(group: Group) -> list[list[str]]:
+    """The methods of ``group`` as text, in the order of ``method_columns``."""
+    return [_method_cells(method, group.conditions["measures"]) for method in group.methods]
+
+
+def _method_cells(method: Method, measures: Sequence[str]) -> list[str]:
+    found = [
+        method.name,
+        method.what,
+        "–" if method.ipc is None else str(method.ipc),
+        *(over_seeds(method.measures.get(measure)) for measure in measures),
+        method.storage or method.precision or "–",
+        str(len(method.seeds)),
+        points(method.over_random),
+        "best" if method.best else points(method.over_best),
+    ]
+    return [plain(cell) for cell in found]
+
+
+def over_seeds(sample: Sample | None) -> str:
+    """``51.2 ± 1.3``, in percent; the mean alone of a single seed, a dash without a sample."""
+    if sample is None:
+        return "–"
+    return f"{100 * sample.mean:.1f}" + ("" if sample.std is None else f" ± {100 * sample.std:.1f}")
+
+
 def stored_as(result: Mapping[str, Any]) -> str:
     """How the set is stored: its codec, else the precision of its numbers."""
     return str(result.get("storage") or result.get("precision") or "–")
@@ -150,13 +193,13 @@ def cost(row: Row) -> str:
 
 
 def points(difference: Difference | None) -> str:
-    """``+3.2 [1.0, 5.4] better``: percentage points, their interval, and what follows; a dash without a difference."""
+    """``+3.2 [1.0, 5.4] better set``: points, their interval, and what follows of what; a dash without a difference."""
     if difference is None:
         return "–"
     value = f"{100 * difference.value:+.1f}"
     if difference.low is None or difference.high is None:
-        return f"{value}, {difference.verdict}"
-    return f"{value} [{100 * difference.low:.1f}, {100 * difference.high:.1f}] {difference.verdict}"
+        return f"{value}, {difference.said}"
+    return f"{value} [{100 * difference.low:.1f}, {100 * difference.high:.1f}] {difference.said}"
 
 
 def plain(text: str) -> str:
@@ -165,15 +208,40 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """One table as text: its columns, rows with whether each is the best, what stands above it and below."""
+
+    columns: list[str]
+    rows: list[tuple[bool, list[str]]]
+    above: str
+    below: list[str]
+
+
+def sheets(group: Group) -> list[Sheet]:
+    """The table of the runs of ``group``, and that of their methods if it has any."""
+    best = [row.best for row in group.rows]
+    found = [Sheet(columns(group), list(zip(best, cells(group), strict=True)), "", footnotes(group))]
+    if group.methods:
+        rows = list(zip([method.best for method in group.methods], method_cells(group), strict=True))
+        found.append(Sheet(method_columns(group), rows, METHODS, list(METHOD_NOTES)))
+    return found
+
+
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 
 def as_document(groups: Sequence[Group]) -> dict[str, Any]:
     """The comparison as one JSON document: ``results``, each with its ``run``, and ``groups``, whose rows count them.
 
-    Accuracies and differences are fractions.
+    A group has ``methods``, one for each row over seeds of runs: ``name``, ``what``, ``ipc``, ``storage``,
+    ``precision``, its ``runs`` and ``run_seeds``, the numbers of its ``results``, for each measure ``mean`` and sample
+    ``std`` over run seeds and the ``values`` in their order, ``best``, ``over_random`` and ``over_best``. Differences
+    have ``value``, ``low``, ``high``, ``test``, ``verdict``, and ``of``: ``set`` where the interval is over networks,
+    ``method`` where it is over run seeds. Accuracies and differences are fractions.
     """
     results: list[Result] = []
+    numbers: dict[int, int] = {}
     documents = []
     for number, group in enumerate(groups):
         rows = []
@@ -189,6 +257,7 @@ def as_document(groups: Sequence[Group]) -> dict[str, Any]:
                     "over_best": _difference(row.over_best),
                 }
             )
+            numbers[id(row.result)] = len(results)
             results.append({**row.result, "run": row.run, "group": number})
         documents.append(
             {
@@ -197,16 +266,31 @@ def as_document(groups: Sequence[Group]) -> dict[str, Any]:
                 "deviations": group.deviations,
                 "conditions": group.conditions,
                 "rows": rows,
+                "methods": [_method(method, numbers) for method in group.methods],
             }
         )
     return {"format": FORMAT, "version": VERSION, "tool": TOOL_VERSION, "groups": documents, "results": results}
 
 
 def _difference(difference: Difference | None) -> dict[str, Any] | None:
-    if difference is None:
-        return None
-    names = ("value", "low", "high", "test", "verdict")
-    return {name: getattr(difference, name) for name in names}
+    return None if difference is None else difference.document()
+
+
+def _method(method: Method, numbers: Mapping[int, int]) -> dict[str, Any]:
+    """``method`` in the document; ``numbers`` are those of the results by the identity of their objects."""
+    return {
+        **{name: getattr(method, name) for name in ("name", "what", "ipc", "storage", "precision")},
+        "runs": list(method.runs),
+        "run_seeds": list(method.seeds),
+        "results": [numbers[id(result)] for result in method.results],
+        **{
+            name: {"mean": sample.mean, "std": sample.std, "values": list(sample.values)}
+            for name, sample in method.measures.items()
+        },
+        "best": method.best,
+        "over_random": _difference(method.over_random),
+        "over_best": _difference(method.over_best),
+    }
 
 
 def render(groups: Sequence[Group], form: str) -> str:
@@ -222,15 +306,16 @@ def as_markdown(groups: Sequence[Group]) -> str:
     """Tables in GitHub's Markdown, each under a heading; a best row is bold."""
     blocks = []
     for group in groups:
-        names = columns(group)
         lines = [f"### {_markdown(heading(group))}", ""]
         lines += [f"{_markdown(line)}\n" for line in remarks(group, groups[0])]
-        lines += [_pipes(names), _pipes(["---:" if name in RIGHT else "---" for name in names])]
-        lines += [
-            _pipes([f"**{_markdown(cell)}**" if row.best else _markdown(cell) for cell in found])
-            for row, found in zip(group.rows, cells(group), strict=True)
-        ]
-        lines += ["", *(f"{_markdown(line)}\n" for line in footnotes(group))]
+        for sheet in sheets(group):
+            lines += [f"{_markdown(sheet.above)}\n"] if sheet.above else []
+            lines += [_pipes(sheet.columns), _pipes(["---:" if name in RIGHT else "---" for name in sheet.columns])]
+            lines += [
+                _pipes([f"**{_markdown(cell)}**" if best else _markdown(cell) for cell in found])
+                for best, found in sheet.rows
+            ]
+            lines += ["", *(f"{_markdown(line)}\n" for line in sheet.below)]
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
 
@@ -250,13 +335,14 @@ CSV_COLUMNS = (
     "protocol", "protocol_version", "model", "data_fingerprint", "recipe", "deviations", "distillation_seconds",
     "evaluation_seconds", "over_random", "over_random_low", "over_random_high", "over_random_test",
     "over_random_verdict", "best", "over_best", "over_best_low", "over_best_high", "over_best_test",
-    "over_best_verdict",
+    "over_best_verdict", "of", "runs", "run_seeds",
 )  # fmt: skip
 
 
 def as_csv(groups: Sequence[Group]) -> str:
     """One CSV table (RFC 4180) with exact numbers, accuracies as fractions; ``group`` tells what may be compared.
 
+    Records of which ``of`` is ``method`` are over seeds of runs: ``top1_values`` has the mean of each of ``run_seeds``.
     Text that a spreadsheet would take for a formula has an apostrophe before it.
     """
     buffer = io.StringIO()
@@ -265,6 +351,9 @@ def as_csv(groups: Sequence[Group]) -> str:
     for number, group in enumerate(groups, start=1):
         for row in group.rows:
             record = _record(number, group, row)
+            writer.writerow([_csv_cell(record.get(name)) for name in CSV_COLUMNS])
+        for method in group.methods:
+            record = _method_record(number, group, method)
             writer.writerow([_csv_cell(record.get(name)) for name in CSV_COLUMNS])
     return buffer.getvalue()
 
@@ -292,12 +381,38 @@ def _record(number: int, group: Group, row: Row) -> dict[str, Any]:
         **_difference_fields("over_random", row.over_random),
         "best": str(row.best).lower(),
         **_difference_fields("over_best", row.over_best),
+        "of": "set",
+    }
+
+
+def _method_record(number: int, group: Group, method: Method) -> dict[str, Any]:
+    top5, recipe = method.measures.get("top5"), group.conditions["recipe"]
+    return {
+        **{name: group.conditions[name] for name in ("protocol", "protocol_version", "model", "data_fingerprint")},
+        **{name: getattr(method, name) for name in ("what", "ipc", "storage", "precision")},
+        "group": number,
+        "run": method.name,
+        "top1_mean": method.top1.mean,
+        "top1_std": method.top1.std,
+        "std_kind": "sample",
+        "top1_values": " ".join(map(repr, method.top1.values)),
+        "top5_mean": top5.mean if top5 else None,
+        "top5_std": top5.std if top5 else None,
+        "recipe": json.dumps(recipe, ensure_ascii=False) if recipe is not None else None,
+        **_difference_fields("over_random", method.over_random),
+        "best": str(method.best).lower(),
+        **_difference_fields("over_best", method.over_best),
+        "of": "method",
+        "runs": ", ".join(method.runs),
+        "run_seeds": " ".join(map(str, method.seeds)),
     }
 
 
 def _difference_fields(name: str, difference: Difference | None) -> dict[str, Any]:
-    found = _difference(difference) or {}
-    return {name: found.get("value")} | {f"{name}_{key}": found.get(key) for key in ("low", "high", "test", "verdict")}
+    if difference is None:
+        return {}
+    said = {f"{name}_verdict": difference.said, name: difference.value}
+    return said | {f"{name}_{key}": getattr(difference, key) for key in ("low", "high", "test")}
 
 
 def _csv_cell(value: object) -> object:
@@ -318,17 +433,23 @@ def as_latex(groups: Sequence[Group]) -> str:
     r"""Plain ``tabular``s with the rules of booktabs (``\usepackage{booktabs}``), each under its heading."""
     blocks = [r"% Needs \usepackage{booktabs}, and for names in other scripts a font that has them."]
     for group in groups:
-        names = columns(group)
-        shape = "".join("r" if name in RIGHT else "l" for name in names)
         lines = [f"{_latex(line)}\n" for line in (heading(group), *remarks(group, groups[0]))]
-        lines += [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", _ampersands(map(_latex, names)), r"\midrule"]
-        lines += [
-            _ampersands(rf"\textbf{{{_latex(cell)}}}" if row.best else _latex(cell) for cell in found)
-            for row, found in zip(group.rows, cells(group), strict=True)
-        ]
-        lines += [r"\bottomrule", r"\end{tabular}", "", *(f"{_latex(line)}\n" for line in footnotes(group))]
+        for sheet in sheets(group):
+            lines += [f"{_latex(sheet.above)}\n"] if sheet.above else []
+            lines += _tabular(sheet)
+            lines += ["", *(f"{_latex(line)}\n" for line in sheet.below)]
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
+
+
+def _tabular(sheet: Sheet) -> list[str]:
+    shape = "".join("r" if name in RIGHT else "l" for name in sheet.columns)
+    rows = [
+        _ampersands(rf"\textbf{{{_latex(cell)}}}" if best else _latex(cell) for cell in found)
+        for best, found in sheet.rows
+    ]
+    head = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", _ampersands(map(_latex, sheet.columns)), r"\midrule"]
+    return [*head, *rows, r"\bottomrule", r"\end{tabular}"]
 
 
 def _ampersands(parts: Iterable[str]) -> str:

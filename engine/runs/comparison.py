@@ -1,30 +1,39 @@
-"""Results of several runs side by side, and whether one is better than another.
+"""Results of several runs side by side, and whether one set, or one method, is better than another.
 
 Two results stand in one table only if everything about their measurement is the same (``results.conditions``). "Better"
-means a 95 % interval of the difference that does not contain zero: paired where both were measured with networks of
-the same seeds, Welch's otherwise. Without this, three networks of luck would be read as progress, and an accuracy of
-one protocol as better than that of another. Nothing here needs torch.
+means a 95 % interval of the difference that does not contain zero: paired where both were measured with the same seeds,
+Welch's otherwise. Between two results the interval is over networks, and tells of these two sets; between methods it is
+over seeds of runs (``methods``). Without this, three networks of luck would be read as progress, and an accuracy of one
+protocol as better than that of another. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.runs.differences import Difference, Sample, difference
 from engine.runs.directory import RunDirectory, find_run
-from engine.runs.results import Result, conditions, identity, is_result, key_of, results_in, results_of
+from engine.runs.methods import Measured, Method, Origin, methods_of, origin_of
+from engine.runs.results import (
+    CEILING,
+    Result,
+    conditions,
+    identity,
+    is_real,
+    is_result,
+    key_of,
+    network_seeds,
+    results_in,
+    results_of,
+)
 from engine.runs.state import RunState
 
-LEVEL = 0.95
 DISTILLING = ("experts", "static", "dynamic", "select")
 """The stages that make a set."""
-CEILING = "full"
-"""All of the training clips: no set competes with them, so they are never the best row."""
 
 
 # --- what is compared ------------------------------------------------------------------------------------------------
@@ -32,12 +41,14 @@ CEILING = "full"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A run, or a file of results, that the user named; ``run`` and ``folded`` are None of a file."""
+    """A run, or a file of results, that the user named; ``run``, ``folded`` and ``origin`` are None of a file."""
 
     label: str
     results: tuple[Result, ...]
     run: RunDirectory | None = None
     folded: RunState | None = None
+    origin: Origin | None = None
+    """Its preset and seed, by which it is known as one run of a method."""
 
 
 def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]) -> list[Source]:
@@ -62,7 +73,7 @@ def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]
         label = run.name if taken.count(run.name) == 1 else name.rstrip("/")
         if not results:
             note(f"{label} has no results yet; it is left out of the tables.")
-        sources.append(Source(label, results, run, folded))
+        sources.append(Source(label, results, run, folded, origin_of(run.preset_values())))
     return sources
 
 
@@ -93,24 +104,6 @@ def distilled_seconds(folded: RunState) -> float | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
-    """A difference of two mean accuracies, and the interval that has the true one with 95 % confidence; fractions."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    test: str | None = None
-    """``paired`` or ``welch``; None, like the interval, where a single network has no spread."""
-
-    @property
-    def verdict(self) -> str:
-        """``better``, ``worse``, ``within noise``, or ``no interval``."""
-        if self.low is None or self.high is None:
-            return "no interval"
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "within noise"
-
-
-@dataclasses.dataclass(frozen=True)
 class Row:
     """One result of one run."""
 
@@ -134,6 +127,8 @@ class Group:
     rows: tuple[Row, ...]
     dataset: str = ""
     """Its name, where a run tells it."""
+    methods: tuple[Method, ...] = ()
+    """The rows over seeds of runs; none where no two runs differ in their seed alone."""
 
     @property
     def deviations(self) -> list[str]:
@@ -154,6 +149,7 @@ class _Entry:
     result: Result
     seconds: float | None
     dataset: str
+    origin: Origin | None
 
 
 def compare(sources: Sequence[Source]) -> list[Group]:
@@ -170,15 +166,15 @@ def compare(sources: Sequence[Source]) -> list[Group]:
             seen.add(name)
             known = meta.get("data_fingerprint") == result.get("data_fingerprint")
             dataset = str(meta.get("dataset") or "") if known else ""
-            grouped.setdefault(key_of(result), []).append(_Entry(source.label, result, seconds, dataset))
-    return [
-        Group(
-            conditions(entries[0].result),
-            _rows(entries),
-            next((entry.dataset for entry in entries if entry.dataset), ""),
-        )
-        for entries in grouped.values()
-    ]
+            grouped.setdefault(key_of(result), []).append(_Entry(source.label, result, seconds, dataset, source.origin))
+    return [_group(entries) for entries in grouped.values()]
+
+
+def _group(entries: list[_Entry]) -> Group:
+    common = conditions(entries[0].result)
+    dataset = next((entry.dataset for entry in entries if entry.dataset), "")
+    measured = [Measured(entry.run, entry.origin, entry.result) for entry in entries if entry.origin is not None]
+    return Group(common, _rows(entries), dataset, methods_of(measured, common["measures"]))
 
 
 def _rows(entries: list[_Entry]) -> tuple[Row, ...]:
@@ -203,13 +199,12 @@ def _rows(entries: list[_Entry]) -> tuple[Row, ...]:
 
 
 def _is_made(result: Result) -> bool:
-    what = result["what"]
-    if what == "static-only":
+    if result["what"] == "static-only":
         return result.get("step") is not None  # the still video of another set has no step: nothing was made for it
-    return what not in ("random", CEILING) and not what.startswith("compressed-")
+    return not is_real(result)
 
 
-def _random(result: Result, entries: list[_Entry]) -> list[Networks]:
+def _random(result: Result, entries: list[_Entry]) -> list[Sample]:
     """Random real clips of as many instances as ``result``; of no random clips, and of all of the data, none."""
     if result["what"] in ("random", CEILING):
         return []
@@ -221,38 +216,19 @@ def _random(result: Result, entries: list[_Entry]) -> list[Networks]:
     return _distinct(map(_networks, same))
 
 
-# --- differences -----------------------------------------------------------------------------------------------------
+# --- samples ---------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Networks:
-    """Accuracies of several networks; ``seeds`` is None where they are unknown or not all different."""
-
-    values: tuple[float, ...]
-    seeds: tuple[int, ...] | None = None
-
-    @property
-    def mean(self) -> float:
-        """Their mean."""
-        return statistics.fmean(self.values)
-
-    def by_seed(self) -> dict[int, float]:
-        """Accuracy by seed."""
-        return dict(zip(self.seeds or (), self.values, strict=True))
+def _networks(result: Result) -> Sample:
+    return Sample(tuple(map(float, result["top1"]["values"])), network_seeds(result))
 
 
-def _networks(result: Result) -> Networks:
-    values, seeds = result["top1"]["values"], result["top1"].get("seeds")
-    known = isinstance(seeds, list) and len(seeds) == len(values) == len(set(map(str, seeds)))
-    return Networks(tuple(map(float, values)), tuple(seeds) if known else None)
-
-
-def _distinct(samples: Iterable[Networks]) -> list[Networks]:
+def _distinct(samples: Iterable[Sample]) -> list[Sample]:
     """``samples`` with those of the same seeds averaged, seed by seed.
 
     Runs of one seed have the very same random clips and networks; counted twice, they would pass for more evidence.
     """
-    by_seeds: dict[Any, list[Networks]] = {}
+    by_seeds: dict[Any, list[Sample]] = {}
     for number, sample in enumerate(samples):
         by_seeds.setdefault(number if sample.seeds is None else frozenset(sample.seeds), []).append(sample)
     found = []
@@ -262,80 +238,5 @@ def _distinct(samples: Iterable[Networks]) -> list[Networks]:
             found.append(first)
             continue
         means = [statistics.fmean(sample.by_seed()[seed] for sample in same) for seed in first.seeds]
-        found.append(Networks(tuple(means), first.seeds))
+        found.append(Sample(tuple(means), first.seeds))
     return found
-
-
-def difference(one: Networks, others: Sequence[Networks]) -> Difference:
-    """By how much the mean of ``one`` is above the mean of the means of ``others``, with its 95 % interval.
-
-    Paired t where all have the same seeds; otherwise Welch's, with the degrees of freedom of Welch and Satterthwaite
-    for this sum of means. No interval where any has a single network.
-    """
-    value = round(one.mean - statistics.fmean(other.mean for other in others), 12)  # rounding is no difference
-    samples = (one, *others)
-    if min(len(sample.values) for sample in samples) < 2:
-        return Difference(value)
-    if one.seeds is not None and all(set(other.seeds or ()) == set(one.seeds) for other in others):
-        mine, theirs = one.by_seed(), [other.by_seed() for other in others]
-        pairs = [mine[seed] - statistics.fmean(other[seed] for other in theirs) for seed in one.seeds]
-        error, freedom, test = math.sqrt(statistics.variance(pairs) / len(pairs)), len(pairs) - 1.0, "paired"
-    else:
-        error, freedom = _welch(samples)
-        test = "welch"
-    half = student_t(freedom) * error
-    return Difference(value, value - half, value + half, test)
-
-
-def _welch(samples: Sequence[Networks]) -> tuple[float, float]:
-    """Standard error of mean_0 - (mean_1 + ... + mean_R) / R, and its degrees of freedom (Satterthwaite 1946)."""
-    weights = [1.0] + [1 / (len(samples) - 1)] * (len(samples) - 1)
-    numbers = [len(sample.values) for sample in samples]
-    parts = [
-        weight**2 * statistics.variance(sample.values) / number
-        for weight, sample, number in zip(weights, samples, numbers, strict=True)
-    ]
-    below = sum(part**2 / (number - 1) for part, number in zip(parts, numbers, strict=True))
-    freedom = sum(parts) ** 2 / below if below > 0 else min(numbers) - 1.0
-    return math.sqrt(sum(parts)), freedom
-
-
-# --- Student's t -----------------------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=256)
-def student_t(freedom: float, level: float = LEVEL) -> float:
-    """The t for which Student's distribution of ``freedom`` degrees lies within +- t with probability ``level``."""
-    low, high = 0.0, 1.0
-    while _within(high, freedom) < level:
-        low, high = high, 2 * high
-    while low < (middle := (low + high) / 2) < high:  # until no number lies between
-        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
-    return high
-
-
-def _within(t: float, freedom: float) -> float:
-    """P(|T| <= t) = 1 - I_x(freedom / 2, 1 / 2) with x = freedom / (freedom + t^2)."""
-    return 1 - incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
-
-
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b) by its continued fraction (DLMF 8.17.22).
-
-    The fraction is summed from its end, which needs a number of terms: some 10 times the root of the larger parameter
-    are more than enough where it converges fast, which is below the mean of the distribution.
-    """
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        return 1 - incomplete_beta(b, a, 1 - x)
-    fraction = 1.0
-    for k in range(100 + 10 * math.isqrt(int(max(a, b))), 0, -1):
-        m = k // 2
-        if k % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        fraction = 1 + term / fraction
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    return math.exp(log_front) / (a * fraction)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,15 @@ from typing import Any
 from engine.errors import DataError
 from engine.runs.directory import RunDirectory
 from engine.runs.files import read_json
+from engine.runs.spread import MEASURE, with_spreads
 from engine.runs.state import RunState
 
 Result = dict[str, Any]
 
 POPULATION = ("vdsd",)
 """Protocols whose deviation is that of a population; for results that do not say it themselves."""
+CEILING = "full"
+"""All of the training clips: no set competes with them, so they are never the best row."""
 
 
 def results_of(
@@ -40,7 +42,7 @@ def results_of(
     for path in sorted(run.evaluations.glob("evaluated-*.json")):
         document = read_json(path)
         if document is not None and is_result(document):
-            found[identity(document)] = document
+            found[identity(document)] = with_spreads(document)
         elif skipped is not None:
             skipped(f"{path} is damaged and left out.")
     return list(found.values())
@@ -53,7 +55,7 @@ def results_in(path: Path) -> list[Result]:
     """
     document = read_json(path) or {}
     listed = document.get("results")
-    found = [one for one in (listed if isinstance(listed, list) else [document]) if is_result(one)]
+    found = [with_spreads(one) for one in (listed if isinstance(listed, list) else [document]) if is_result(one)]
     if not found:
         problem = f"{path} has no results in it." if path.exists() else f"There is no file {path}."
         raise DataError(problem, "Name a file that `vdtui evaluate --output FILE.json` wrote.")
@@ -65,10 +67,22 @@ def is_result(document: Any) -> bool:
     if not isinstance(document, dict) or not isinstance(document.get("what"), str):
         return False
     top1 = document.get("top1")
-    if not isinstance(top1, dict) or not _is_number(top1.get("mean")):
+    if not isinstance(top1, dict) or not is_number(top1.get("mean")):
         return False
     values = top1.get("values")
-    return isinstance(values, list) and bool(values) and all(map(_is_number, values))
+    return isinstance(values, list) and bool(values) and all(map(is_number, values))
+
+
+def is_real(result: Result) -> bool:
+    """Whether ``result`` is of real clips that no run chose: random ones, all, or those that fit into some bytes."""
+    return result["what"] in ("random", CEILING) or result["what"].startswith("compressed-")
+
+
+def network_seeds(result: Result) -> tuple[Any, ...] | None:
+    """The seeds of the networks of ``result``, in the order of its values; None if unknown, or not all different."""
+    seeds = result["top1"].get("seeds")
+    known = isinstance(seeds, list) and len(seeds) == len(result["top1"]["values"]) == len(set(map(str, seeds)))
+    return tuple(seeds) if known else None
 
 
 def conditions(result: Result) -> dict[str, Any]:
@@ -92,7 +106,7 @@ def measures(result: Result) -> list[str]:
     """``top1``, and ``top5`` where there are more than five classes, as far as ``result`` has them."""
     per_class = result.get("per_class")
     classes = len(per_class) if isinstance(per_class, list) else None
-    found = [key for key in result if re.fullmatch(r"top\d{1,4}", key) and isinstance(result[key], dict)]
+    found = [key for key in result if MEASURE.fullmatch(key) and isinstance(result[key], dict)]
     known = [key for key in found if key == "top1" or classes is None or int(key[3:]) < classes]
     return sorted(known, key=lambda key: int(key[3:]))
 
@@ -110,5 +124,6 @@ def identity(result: Result) -> str:
     return json.dumps([parts, conditions(result), seeds], sort_keys=True, default=str)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether ``value`` of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.events import STAGES
+from engine.runs.spread import spread, with_spreads
 
 LOG_LINES = 2000
 FIGURE_POINTS = 2000
@@ -63,13 +64,13 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Top-1 of the synthetic set of one step; fractions."""
+    """Top-1 of the synthetic set of one step; fractions. ``std`` is None where there is a single network."""
 
     what: str
     step: int
     split: str
     mean: float
-    std: float
+    std: float | None
     values: tuple[float, ...]
 
 
@@ -223,28 +224,28 @@ class RunState:
         self._say(time, text)
 
     def _on_evaluated(self, record: dict[str, Any], time: float) -> None:
+        values = tuple(record["values"])
         accuracy = Accuracy(
             str(record["what"]),
             int(record["step"]),
             str(record["split"]),
             float(record["mean"]),
-            float(record["std"]),
-            tuple(record["values"]),
+            spread(record["std"], values),
+            values,
         )
         same = (accuracy.what, accuracy.step, accuracy.split)
         self.accuracies = [old for old in self.accuracies if (old.what, old.step, old.split) != same]
         self.accuracies.append(accuracy)
-        spread = f" +- {100 * accuracy.std:.1f}" if len(accuracy.values) != 1 else ""
-        self._say(
-            time, f"{accuracy.what} at step {accuracy.step}: {100 * accuracy.mean:.1f}{spread} % on {accuracy.split}"
-        )
+        either_side = "" if accuracy.std is None else f" +- {100 * accuracy.std:.1f}"
+        reached = f"{100 * accuracy.mean:.1f}{either_side} % on {accuracy.split}"
+        self._say(time, f"{accuracy.what} at step {accuracy.step}: {reached}")
 
     def _on_best_changed(self, record: dict[str, Any], time: float) -> None:
         self.best = (int(record["step"]), record["accuracy"])
         self._say(time, f"best so far: step {self.best[0]}")
 
     def _on_result_ready(self, record: dict[str, Any], time: float) -> None:
-        result = dict(record["result"])
+        result = with_spreads(dict(record["result"]))
         same = (result.get("what"), result.get("model"))
         self.results = [old for old in self.results if (old.get("what"), old.get("model")) != same] + [result]
 

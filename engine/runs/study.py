@@ -17,12 +17,14 @@ from typing import Any
 
 from engine.errors import PresetError, UsageError
 from engine.runs import RunDirectory
+from engine.runs.differences import Difference, Sample, difference
 from engine.runs.files import read_json, write_json
 from engine.runs.log import EventTail
-from engine.runs.results import Result, results_of
+from engine.runs.results import Result, key_of, results_of
 
 FORMAT, VERSION = "vdtui.study", 1
 MOST_CELLS = 500
+SEED = "run.seed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +141,71 @@ def rows(study: Study) -> list[dict[str, Any]]:
         row["seconds_per_step"] = _seconds_per_step(run)
         row["results"] = [brief(result) for result in results_of(run, folded)]
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class OverSeeds:
+    """The cells of a grid that differ in their seed alone, as one row."""
+
+    values: dict[str, Any]
+    """Of the varied keys but the seed."""
+    runs: tuple[str, ...]
+    """Those that have a result."""
+    top1: Sample
+    """By run seed, the mean over networks of the cell's own set."""
+    over_first: Difference | None
+    """To the first row of the grid; None for itself, and where anything was measured under other conditions."""
+
+    def document(self) -> dict[str, Any]:
+        """The row as JSON; accuracies and differences are fractions."""
+        return {
+            "values": self.values,
+            "runs": list(self.runs),
+            "run_seeds": list(self.top1.seeds or ()),
+            "top1": {"mean": self.top1.mean, "std": self.top1.std, "values": list(self.top1.values)},
+            "over_first": None if self.over_first is None else self.over_first.document(),
+        }
+
+
+def over_seeds(found: Sequence[dict[str, Any]]) -> list[OverSeeds]:
+    """``rows`` of a grid over its run seeds, for each combination of the other values that has results.
+
+    Empty where the seed is not varied. The first row is that of the grid; without its results there are no differences.
+    """
+    combinations: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in found:
+        if SEED in row["values"]:
+            others = {key: value for key, value in row["values"].items() if key != SEED}
+            combinations.setdefault(json.dumps(others), {})[row["values"][SEED]] = row
+    if len({seed for by_seed in combinations.values() for seed in by_seed}) < 2:
+        return []
+    seeded = [(json.loads(values), _results(by_seed)) for values, by_seed in combinations.items()]
+    return [
+        OverSeeds(
+            values,
+            tuple(by_seed[seed]["name"] for seed in results),
+            _sample(results),
+            _over_first(results, seeded[0][1]),
+        )
+        for (values, results), by_seed in zip(seeded, combinations.values(), strict=True)
+        if results
+    ]
+
+
+def _results(by_seed: dict[int, dict[str, Any]]) -> dict[int, Result]:
+    """By run seed, the results of the own sets of those cells that have one."""
+    return {seed: own for seed, row in by_seed.items() if (own := own_result(row)) is not None}
+
+
+def _sample(results: dict[int, Result]) -> Sample:
+    return Sample(tuple(own["top1"]["mean"] for own in results.values()), tuple(results))
+
+
+def _over_first(results: dict[int, Result], first: dict[int, Result]) -> Difference | None:
+    """Between cells that were measured under the same conditions, of which a teacher of the run's own seed is one."""
+    mine, theirs = ({key_of(own) for own in one.values()} for one in (results, first))
+    comparable = first and (mine <= theirs or theirs <= mine)
+    return difference(_sample(results), [_sample(first)], "method") if comparable and results is not first else None
 
 
 def _seconds_per_step(run: RunDirectory) -> float | None:

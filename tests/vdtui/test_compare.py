@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from engine.errors import DataError, UsageError, VdtuiError
-from engine.events import ResultReady, RunCompleted, StageFinished
+from engine.events import Evaluated, ResultReady, RunCompleted, StageFinished
 from engine.export.overlay import LINES, curves_of, overlay_svg
 from engine.runs.comparison import compare as grouped
 from engine.runs.comparison import read_sources
@@ -69,6 +69,52 @@ def test_the_table_of_two_runs(folder: Path) -> None:
     assert lines["b", "static-dynamic,"].endswith("best") and "1 min 30 s + 1.5 s" in lines["b", "static-dynamic,"]
     assert "epochs 50, not 500" in second and "Deviates" in second and "71.0 +- 1.4" in second
     assert stderr == ""
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs: three seeds each of two methods, which differ in their steps, with random clips beside them."""
+    folder = tmp_path_factory.mktemp("seeded") / "runs"
+    runs = MadeUpRuns(folder)
+    for name, steps, means in (("short", 10, (0.40, 0.46, 0.49)), ("long", 20, (0.50, 0.54, 0.58))):
+        for seed, (mean, real) in enumerate(zip(means, (0.30, 0.36, 0.33), strict=True)):
+            rows = [result("static-dynamic", (mean - 0.001, mean + 0.001), 3, **EXTRA)]
+            rows.append(result("random", (real - 0.001, real + 0.001), 3, **EXTRA))
+            for row in rows:
+                row["top1"] = {**row["top1"], "seeds": [100 * seed, 100 * seed + 1]}
+            changes = {"run.seed": seed, "dynamic.steps": steps}
+            events = [*begun(), *map(ResultReady, rows), RunCompleted(100.0)]
+            runs.make(f"{name}-{seed}", "completed", events, None, **changes)
+    return folder
+
+
+SEEDED = [f"{name}-{seed}" for name in ("short", "long") for seed in range(3)]
+
+
+def test_runs_of_several_seeds_are_compared_as_methods(seeded: Path, tmp_path: Path) -> None:
+    """Ten points between two sets are no more than luck until runs of other seeds have shown them, too."""
+    stdout, _ = call("compare", *SEEDED, "--runs-dir", seeded)
+    sets, methods = stdout.split("Methods, over seeds of runs", 1)
+    short, random, long = [line for line in methods.splitlines() if line.startswith(("short-*", "short-0", "long-*"))]
+    # paired differences -10, -8, -9 points; to random +20, +18, +25: error sqrt((1 + 9 + 16) / 6), t = 4.3027
+    assert "45.0 +- 4.6" in short and short.endswith("-9.0 [-11.5, -6.5] worse method")
+    assert "54.0 +- 4.0" in long and "+21.0 [12.0, 30.0] better method" in long and long.endswith("best")
+    assert "33.0 +- 3.0" in random and random.startswith("short-0 and 5 more")
+    assert "worse set" in sets and "better method" not in sets and "worse method" not in sets
+    assert sum(line.startswith(("short-", "long-")) for line in sets.splitlines()) == 12
+    document = json.loads(call("compare", *SEEDED, "--json", "--runs-dir", seeded)[0])
+    found = {(one["name"], one["what"]): one for one in document["groups"][0]["methods"]}
+    assert found["long-*", "static-dynamic"]["run_seeds"] == [0, 1, 2] and len(found) == 3
+    page = tmp_path / "both.html"
+    call("report", *SEEDED, "--format", "html", "--output", page, "--runs-dir", seeded)
+    assert "better method" in page.read_text(encoding="utf-8") and "worse set" in page.read_text(encoding="utf-8")
+
+
+def test_runs_of_one_seed_have_no_verdict_on_methods(seeded: Path) -> None:
+    """ "Better method" of one run each would be what the interval over networks cannot tell."""
+    stdout, _ = call("compare", "short-0", "long-0", "--runs-dir", seeded)
+    assert "better method" not in stdout and "worse method" not in stdout and "worse set" in stdout
+    assert "Methods, over seeds" not in stdout
 
 
 def test_a_narrow_terminal_shows_what_matters(
@@ -219,6 +265,37 @@ def test_show_has_results_of_later_evaluations(folder: Path) -> None:
     stdout, _ = call("show", "b", "--runs-dir", folder)
     assert "protocol vdsd 1, convnet3d, mean +- population std" in stdout
     assert "deviates from it as published: epochs 50, published 500" in stdout and "epochs 50\n" not in stdout
+
+
+def test_one_network_stands_in_every_table_as_a_mean_alone(tmp_path: Path) -> None:
+    """A spread of 0.0, of the log of an older version too, would make its set the most certain one."""
+    for name, std in (("old", 0.0), ("new", None)):
+        rows = [result("static-dynamic", (0.5,), 6, **EXTRA), result("random", (0.25,), 6, **EXTRA)]
+        for row in rows:
+            row["top1"] = row["top5"] = {**row["top1"], "std": std}
+        ends = [Evaluated("synthetic", 30, "val", 0.5, std, (0.5,), 1.0), *map(ResultReady, rows)]
+        MadeUpRuns(tmp_path).make(name, "completed", [*begun(), *ends, RunCompleted(1.0)], None)
+    for name in ("old", "new"):
+        shown = json.loads(call("show", name, "--json", "--runs-dir", tmp_path)[0])
+        assert [row[measure]["std"] for row in shown["results"] for measure in ("top1", "top5")] == [None] * 4
+        assert shown["accuracies"] == [[0, 0.2, 0.05], [20, 0.5, 0.05], [30, 0.5, None]]
+        reported = json.loads(call("report", name, "--format", "json", "--output", "-", "--runs-dir", tmp_path)[0])
+        assert [row["top1"]["std"] for row in reported["results"]] == [None, None]
+        assert reported["accuracy"][-1]["std"] is None
+        for command in (["show", name], ["compare", name], ["compare", name, "--format", "md"]):
+            stdout, _ = call(*command, "--runs-dir", tmp_path)
+            assert "50.0" in stdout and "0.0 %" not in stdout.replace("50.0 %", "") and "± 0.0" not in stdout
+        call("report", name, "--format", "html", "--output", tmp_path / f"{name}.html", "--runs-dir", tmp_path)
+        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+        assert "50.0 %" in page and "± 0.0" not in page
+    document = json.loads(call("compare", "old", "new", "--json", "--runs-dir", tmp_path)[0])
+    assert [row["top1"]["std"] for row in document["results"]] == [None] * 4
+    table = csv.DictReader(io.StringIO(call("compare", "old", "--format", "csv", "--runs-dir", tmp_path)[0]))
+    assert [(row["top1_mean"], row["top1_std"], row["top5_std"]) for row in table] == [
+        ("0.5", "", ""),
+        ("0.25", "", ""),
+    ]
+    call("compare", "old", "new", "--plot", tmp_path / "curves.png", "--runs-dir", tmp_path)
 
 
 def test_help_does_not_wait_for_torch() -> None:

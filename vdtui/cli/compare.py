@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,8 +52,9 @@ def compare(
 ) -> None:
     """Compare runs: accuracy, bytes, cost, and whether a difference is more than noise.
 
-    Results of another protocol, network, data or recipe never share a table. "better" and "worse" go by a 95 %
-    interval of the difference: paired where the network seeds are the same, Welch's otherwise.
+    Results of another protocol, network, data or recipe never share a table. "better set" and "worse set" go by a 95 %
+    interval over networks: it tells of these sets. Runs whose presets are equal but for run.seed are also shown as
+    one method: "better method" goes by an interval over run seeds. Paired where seeds are the same, Welch's otherwise.
 
     Example: vdtui compare a b --format md
     """
@@ -119,8 +120,7 @@ def print_groups(groups: Sequence[Group]) -> None:
     from rich.text import Text
 
     console = Console()
-    for group in groups:
-        columns, rows, title, below = _as_text(group, groups[0])
+    for columns, rows, title, below in _as_text(groups):
         kept = _fitting(columns, rows, console.width)
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for number in kept:
@@ -144,12 +144,16 @@ def _fitting(columns: list[str], rows: list[list[str]], width: int) -> list[int]
     return kept
 
 
-def _as_text(group: Group, first: Group) -> tuple[list[str], list[list[str]], str, list[str]]:
-    from engine.export.tables import cells, columns, footnotes, heading, remarks
+def _as_text(groups: Sequence[Group]) -> Iterator[tuple[list[str], list[list[str]], str, list[str]]]:
+    """Columns, rows, what stands above and what below, of each table of each group."""
+    from engine.export.tables import heading, remarks, sheets
 
-    title = "\n".join([heading(group), *remarks(group, first)]).translate(ASCII)
-    rows = [[cell.translate(ASCII) for cell in row] for row in cells(group)]
-    return columns(group), rows, title, [line.translate(ASCII) for line in footnotes(group)]
+    for group in groups:
+        title = "\n".join([heading(group), *remarks(group, groups[0])])
+        for sheet in sheets(group):
+            rows = [[cell.translate(ASCII) for cell in row] for _, row in sheet.rows]
+            above = (sheet.above or title).translate(ASCII)
+            yield sheet.columns, rows, above, [line.translate(ASCII) for line in sheet.below]
 
 
 def _right() -> tuple[str, ...]:
@@ -161,8 +165,7 @@ def _right() -> tuple[str, ...]:
 def _aligned(groups: Sequence[Group]) -> str:
     """The tables as plain text for a file, as wide as their cells need."""
     blocks = []
-    for group in groups:
-        columns, rows, title, below = _as_text(group, groups[0])
+    for columns, rows, title, below in _as_text(groups):
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         lines = [
             "  ".join(

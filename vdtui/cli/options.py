@@ -98,7 +98,6 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def plus_minus(mean: float, std: float | None, networks: int) -> str:
-    """An accuracy and its standard deviation, fractions, in percent; one network has none."""
-    spread = f" +- {100 * (std or 0):.1f}" if networks != 1 else ""
-    return f"{100 * mean:.1f}{spread} %"
+def plus_minus(mean: float, std: float | None) -> str:
+    """An accuracy and its standard deviation, fractions, in percent; the mean alone where there is no deviation."""
+    return percent(mean) if std is None else f"{100 * mean:.1f} +- {100 * std:.1f} %"

@@ -67,7 +67,7 @@ def _row(result: dict[str, Any]) -> list[str]:
     size = human_bytes(nbytes) if isinstance(nbytes, (int, float)) else "-"
     return [
         result["what"] + step,
-        plus_minus(top1["mean"], top1.get("std"), len(top1["values"])),
+        plus_minus(top1["mean"], top1.get("std")),
         " ".join(f"{100 * value:.1f}" for value in top1["values"]),
         f"{values:,}" if isinstance(values, int) else "-",
         f"{size} {result.get('storage') or result.get('precision', '')}".strip(),

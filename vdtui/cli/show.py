@@ -40,7 +40,7 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     curve_rows = [
         [
             str(point.step),
-            plus_minus(point.mean, point.std, len(point.values)),
+            plus_minus(point.mean, point.std),
             " ".join(f"{100 * v:.1f}" for v in point.values),
         ]
         for point in folded.accuracy_curve()

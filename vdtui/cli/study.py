@@ -14,7 +14,7 @@ from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from engine.runs.study import Study
+    from engine.runs.study import OverSeeds, Study
 
 POLL_SECONDS = 0.5
 
@@ -78,6 +78,9 @@ def grid(
     json: Json = False,
 ) -> None:
     """Every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
+
+    With several values of run.seed, a second table has each combination of the others over its seeds, and its
+    difference to the first one with a 95 % interval over run seeds: whether one method is better than the other.
 
     Example: vdtui study grid --preset demo --vary run.seed=0,1,2 --vary synthetic.ipc=1,2
     """
@@ -361,14 +364,16 @@ def _evaluate(study: Study, order: str) -> None:
 def _tell(study: Study, orders: list[str], json: bool) -> None:
     from engine.export.study import draw
     from engine.runs.files import write_json
-    from engine.runs.study import own_result, rows
+    from engine.runs.study import over_seeds, own_result, rows
 
     found = rows(study)
-    document = {"study": study.folder.name, "kind": study.kind, "preset": study.preset, "common": list(study.common)}
-    write_json(study.folder / "results.json", {**document, "rows": found})
+    seeded = over_seeds(found)
+    document: dict[str, Any] = {"study": study.folder.name, "kind": study.kind, "preset": study.preset}
+    document |= {"common": list(study.common), "rows": found, "over_seeds": [row.document() for row in seeded]}
+    write_json(study.folder / "results.json", document)
     draw(study.folder / "results.png", found, study.kind)
     if json:
-        print_json({**document, "rows": found})
+        print_json(document)
         return
     keys = [key for key, _ in study.cells[0].values]
     columns = [
@@ -397,11 +402,33 @@ def _tell(study: Study, orders: list[str], json: bool) -> None:
     first = next((own for row in found if (own := own_result(row)) is not None), None)
     title = f"protocol {first['protocol']} {first['protocol_version']}, {first['model']}" if first else None
     print_table(columns, table, title)
+    if seeded:
+        _tell_seeded(seeded)
     note(f"Table and plot: {study.folder / 'results.json'}, {study.folder / 'results.png'}")
+
+
+def _tell_seeded(rows: list[OverSeeds]) -> None:
+    """A row for each combination of values but the seed, each run counting as one value."""
+    from engine.export.tables import points
+
+    keys = list(rows[0].values)
+    cells = [
+        [
+            *(str(row.values[key]) for key in keys),
+            str(len(row.runs)),
+            plus_minus(row.top1.mean, row.top1.std),
+            "-" if row.over_first is None else points(row.over_first),
+        ]
+        for row in rows
+    ]
+    title = (
+        "over run seeds: mean +- sample std of the runs' means; difference to the first with its 95 % interval\n"
+        "(none where it was measured under other conditions)"
+    )
+    print_table([*(key.rpartition(".")[2] for key in keys), "run seeds", "top-1 on test", "to first"], cells, title)
 
 
 def _accuracy(result: dict[str, Any] | None) -> str:
     if result is None:
         return "-"
-    top1 = result["top1"]
-    return plus_minus(top1["mean"], top1["std"], len(top1["values"]))
+    return plus_minus(result["top1"]["mean"], result["top1"]["std"])

@@ -77,12 +77,24 @@ def trial(top1: float, per_class: list[float | None], seed: int = 1, seconds: fl
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
 def test_the_deviation_is_that_of_a_sample(values: list[float]) -> None:
     """Three networks are a sample: the population's deviation would be too small by a fifth."""
     mean, std = mean_std(values)
     assert mean == pytest.approx(np.mean(values))
-    assert std == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else 0.0, abs=1e-9)
+    assert std == pytest.approx(np.std(values, ddof=1), abs=1e-9)
+
+
+def test_a_single_network_has_no_deviation() -> None:
+    """ "std": 0.0 is read as networks that agree, and weighs as a certainty in whatever averages results."""
+    for protocol in (
+        PROTOCOLS["strict"],
+        PROTOCOLS["vdsd"],
+    ):  # nor has a "population" of one
+        assert mean_std([0.25], protocol) == (0.25, None)
+    row = make_result([trial(0.5, [0.25, 1.0, None])])
+    assert row["top1"] == {"mean": 0.5, "std": None, "values": [0.5], "seeds": [1]} and row["top5"]["std"] is None
+    assert '"std": null' in json.dumps(row, allow_nan=False)
 
 
 def test_networks_that_choose_are_not_those_that_are_reported() -> None:

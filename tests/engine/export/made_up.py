@@ -67,10 +67,12 @@ class MadeUpRuns:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def make(self, name: str, state: str, events: Sequence[Event], synthetic: StaticDynamic | None) -> RunDirectory:
-        """A run in ``state`` whose log holds ``events``, with ``synthetic`` as its best set."""
+    def make(
+        self, name: str, state: str, events: Sequence[Event], synthetic: StaticDynamic | None, **changes: Any
+    ) -> RunDirectory:
+        """A run in ``state`` with a log of ``events``, ``synthetic`` as its best set, and ``changes`` of its preset."""
         meta = {"seed": 7, "device": "cpu", "command": ["vdtui", "distill"], "versions": {"torch": SCRIPT}}
-        preset = load_preset(_no_preset(self._folder), {"title": SCRIPT})
+        preset = load_preset(_no_preset(self._folder), {"title": SCRIPT, **changes})
         run = create_run(self._folder, name, "run", to_toml(preset), meta)
         log = EventLog(run.events_file)
         for event in events:

@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 
 from engine.runs import RunState
 from engine.runs.comparison import (
-    Difference,
     Group,
-    Networks,
     Source,
     compare,
-    difference,
     distilled_seconds,
-    incomplete_beta,
-    student_t,
 )
+from engine.runs.differences import Difference, Sample, difference, incomplete_beta, student_t
 from engine.runs.state import Stage
 
 # Two-sided 95 % and 99 % points of Student's t: NIST/SEMATECH e-Handbook of Statistical Methods, table 1.3.6.7.2
@@ -85,20 +81,20 @@ def test_incomplete_beta_is_the_integral(a: float, b: float, x: float) -> None:
 
 def test_equal_seeds_are_compared_pair_by_pair() -> None:
     """Student's sleep data (Biometrika 1908), as R's t.test(..., paired = TRUE) gives it: -2.4598858, -0.7001142."""
-    one = Networks((0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0), tuple(range(10)))
-    other = Networks((1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4), tuple(range(10)))
+    one = Sample((0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0), tuple(range(10)))
+    other = Sample((1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4), tuple(range(10)))
     found = difference(one, [other])
     assert (found.value, found.test) == (pytest.approx(-1.58), "paired")
     assert (found.low, found.high) == (pytest.approx(-2.4598858, abs=1e-6), pytest.approx(-0.7001142, abs=1e-6))
-    shuffled = Networks(other.values[::-1], other.seeds[::-1] if other.seeds else None)
+    shuffled = Sample(other.values[::-1], other.seeds[::-1] if other.seeds else None)
     assert difference(one, [shuffled]) == found  # by seed, not by place
 
 
 def test_other_seeds_are_compared_by_welch() -> None:
     """The same data unpaired: R's t.test gives -3.3654832, 0.2054832 with 17.776 degrees."""
-    one = Networks((0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0), tuple(range(10)))
-    other = Networks((1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4), tuple(range(10, 20)))
-    for rival in (other, Networks(other.values)):
+    one = Sample((0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0), tuple(range(10)))
+    other = Sample((1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4), tuple(range(10, 20)))
+    for rival in (other, Sample(other.values)):
         found = difference(one, [rival])
         assert (found.low, found.high) == (pytest.approx(-3.3654832, abs=1e-6), pytest.approx(0.2054832, abs=1e-6))
         assert found.test == "welch" and found.verdict == "within noise"
@@ -106,17 +102,17 @@ def test_other_seeds_are_compared_by_welch() -> None:
 
 def test_a_single_network_has_no_interval() -> None:
     """One lucky network against one unlucky one proves nothing, whatever their distance."""
-    alone = Networks((0.9,), (1,))
-    many = Networks((0.1, 0.2, 0.1), (1, 2, 3))
+    alone = Sample((0.9,), (1,))
+    many = Sample((0.1, 0.2, 0.1), (1, 2, 3))
     for found in (difference(alone, [many]), difference(many, [alone]), difference(alone, [alone])):
         assert found.low is None and found.test is None and found.verdict == "no interval"
-    assert difference(alone, [Networks((0.4,), (1,))]).value == pytest.approx(0.5)
+    assert difference(alone, [Sample((0.4,), (1,))]).value == pytest.approx(0.5)
 
 
 def test_the_mean_over_several_runs_has_the_variance_of_a_mean() -> None:
     """x0 - (x1 + x2) / 2 has the variance v0 + v1 / 4 + v2 / 4; Satterthwaite's degrees from the same parts."""
     samples = [(0.50, 0.54, 0.58), (0.40, 0.44), (0.30, 0.38, 0.34, 0.42)]
-    found = difference(Networks(samples[0]), [Networks(samples[1]), Networks(samples[2])])
+    found = difference(Sample(samples[0]), [Sample(samples[1]), Sample(samples[2])])
     parts = [
         factor * statistics.variance(sample) / len(sample)
         for factor, sample in zip((1, 0.25, 0.25), samples, strict=True)
@@ -130,7 +126,7 @@ def test_the_mean_over_several_runs_has_the_variance_of_a_mean() -> None:
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.lists(st.floats(0, 1), min_size=2, max_size=6))
 def test_differences_are_antisymmetric(one: list[float], other: list[float]) -> None:
     """If a is better than b, b is worse than a."""
-    a, b = Networks(tuple(one)), Networks(tuple(other))
+    a, b = Sample(tuple(one)), Sample(tuple(other))
     there, back = difference(a, [b]), difference(b, [a])
     assert there.value == -back.value
     assert there.low is not None and back.high is not None and there.low == pytest.approx(-back.high)
@@ -145,6 +141,19 @@ def test_differences_are_antisymmetric(one: list[float], other: list[float]) -> 
 def test_a_verdict_goes_by_the_interval(low: float, high: float, verdict: str) -> None:
     """Not by the sign of the difference."""
     assert Difference(0.01, low, high, "welch").verdict == verdict
+
+
+def test_a_verdict_says_what_it_is_of() -> None:
+    """ "Better" without a noun is read as that of a method, which networks of one set cannot show."""
+    assert Difference(0.01, 0.005, 0.02, "welch").said == "better set"
+    assert Difference(-0.01, -0.02, -0.005, "paired", "method").said == "worse method"
+    assert Difference(0.01, -0.01, 0.02, "paired", "method").said == "within noise"
+    assert Difference(0.01, of="method").said == "no interval"
+    found = difference(Sample((0.5, 0.6), (1, 2)), [Sample((0.1, 0.2), (1, 2))], "method")
+    assert found.document() == {
+        "value": found.value, "low": found.low, "high": found.high, "test": "paired", "of": "method",
+        "verdict": "better",
+    }  # fmt: skip
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

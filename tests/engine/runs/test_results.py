@@ -47,6 +47,17 @@ def test_the_same_measurement_counts_once_and_the_later_one(tmp_path: Path) -> N
     assert results_of(run, folded) == [again, made("random")]
 
 
+def test_a_file_of_an_older_version_has_no_spread_of_one_network(tmp_path: Path) -> None:
+    """Its 0.0 would stand in a table beside the spreads of others, as that of the most certain set of all."""
+    one = {"mean": 0.5, "std": 0.0, "values": [0.5], "seeds": [1]}
+    two = {"mean": 1.0, "std": 0.0, "values": [1.0, 1.0], "seeds": [1, 2]}
+    run, folded = with_files(tmp_path, [], made(top1=one, top5=two))
+    (read,) = results_of(run, folded)
+    assert read["top1"] == one | {"std": None} and read["top5"] == two  # two networks may agree
+    assert results_in(run.evaluations / "evaluated-0.json") == [read]
+    assert read["recipe"] == RECIPE and set(read) == set(made(top5=two))
+
+
 @pytest.mark.parametrize(
     "change",
     [

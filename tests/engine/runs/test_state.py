@@ -195,6 +195,18 @@ def test_an_evaluation_that_is_made_again_replaces_the_first() -> None:
     assert len(both.accuracies) == 3
 
 
+def test_one_network_has_no_spread_whatever_an_older_version_wrote() -> None:
+    """ "50.0 +- 0.0" would be taken for networks that agree."""
+    top1 = {"mean": 0.5, "std": 0.0, "values": [0.5], "seeds": [1]}
+    for std in (0.0, None):
+        state = state_of(Evaluated("synthetic", 4, "val", 0.5, std, (0.5,), 1.0), ResultReady({"top1": top1}))
+        assert [(one.mean, one.std) for one in state.accuracies] == [(0.5, None)]
+        assert state.log[-1].text == "synthetic at step 4: 50.0 % on val"
+        assert state.results == [{"top1": top1 | {"std": None}}]
+    several = state_of(Evaluated("synthetic", 4, "val", 0.5, 0.0, (0.5, 0.5), 1.0))
+    assert several.accuracies[0].std == 0.0 and several.log[-1].text.endswith("50.0 +- 0.0 % on val")
+
+
 def test_the_final_table_that_begins_anew_is_empty() -> None:
     """Rows of an interrupted table come again, in their order."""
     first = (StageStarted("evaluate", 0, 2), ResultReady({"what": "a"}), ResultReady({"what": "b"}))

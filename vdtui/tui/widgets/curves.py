@@ -347,9 +347,9 @@ class AccuracyCurve(Curve):
             self.blank()
             return
         last = every[-1]
-        several = any(len(one.values) != 1 for one in every)
+        several = any(one.std is not None for one in every)
         self.border_title = Text(f"accuracy · {words.plain(last.split, 12)}{' · mean ± std' if several else ''}")
-        now = words.plus_minus(last.mean, last.std if len(last.values) != 1 else None)
+        now = words.plus_minus(last.mean, last.std)
         notes = [f"now {now}"] + (["◇ asked for"] if self._asked else [])
         self.border_subtitle = Text(" · ".join(notes))
         self._draw()
