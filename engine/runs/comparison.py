@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.errors import RunError
 from engine.runs.differences import Difference, Sample, difference
 from engine.runs.directory import RunDirectory, find_run
 from engine.runs.methods import Measured, Method, Origin, methods_of, origin_of
@@ -73,8 +74,17 @@ def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]
         label = run.name if taken.count(run.name) == 1 else name.rstrip("/")
         if not results:
             note(f"{label} has no results yet; it is left out of the tables.")
-        sources.append(Source(label, results, run, folded, origin_of(run.preset_values())))
+        sources.append(Source(label, results, run, folded, _origin(run, label, note)))
     return sources
+
+
+def _origin(run: RunDirectory, label: str, note: Callable[[str], None]) -> Origin | None:
+    """What the run was to do; a run without a readable preset is compared as a set, and is of no method."""
+    try:
+        return origin_of(run.preset_values())
+    except RunError as error:
+        note(f"{label} is compared as a single set: {error.problem}")
+        return None
 
 
 def _of_file(path: Path) -> list[Source]:

@@ -117,6 +117,16 @@ def test_runs_of_one_seed_have_no_verdict_on_methods(seeded: Path) -> None:
     assert "Methods, over seeds" not in stdout
 
 
+def test_a_run_whose_preset_is_damaged_is_compared_as_a_set(seeded: Path, tmp_path: Path) -> None:
+    """One damaged file must not keep the numbers of ten other runs from being read."""
+    folder = tmp_path / "runs"
+    shutil.copytree(seeded, folder)
+    (folder / "short-1/preset.toml").write_text("title = ")
+    stdout, stderr = call("compare", *SEEDED, "--runs-dir", folder)
+    assert "46.0" in stdout.split("Methods, over")[0] and "-8.0" not in stdout.split("Methods, over")[1]
+    assert "short-1 is compared as a single set" in stderr
+
+
 def test_a_narrow_terminal_shows_what_matters(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
