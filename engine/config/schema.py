@@ -103,6 +103,9 @@ class DmTable(_Table):
         10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
     )
     bank_clips: Steps = Field(0, description="real clips per class that a network's means are of; 0: all (bank)")
+    classes_per_step: Count | None = Field(
+        None, description="classes that a step compares, all in turn, for data with many of them; unset: all"
+    )
 
 
 class MttTable(_Table):

@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.config import Preset
 from engine.errors import DataError, DivergedError
-from engine.matching.base import Objective, Setting, parts
+from engine.matching.base import Objective, Setting, in_rounds, parts
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.seeds import derive, generator
@@ -293,14 +293,8 @@ def _collapsed(phi: torch.Tensor) -> bool:
 
 
 def real_batch(available: int, size: int, step: int, seed: int) -> torch.Tensor:
-    """Indices of the real clips of ``step``: at most ``size``, none twice before all ``available`` have been used.
-
-    A pass over the set is cut into as few batches as ``size`` allows, of equal size up to one, rather than into full
-    ones and a small last one that would count as much as they do.
-    """
-    batches = -(-available // size)
-    order = torch.randperm(available, generator=generator(seed, "frepo-real", step // batches))
-    return order.tensor_split(batches)[step % batches]
+    """Indices of the real clips of ``step``: at most ``size``, none twice before all ``available`` have been used."""
+    return in_rounds(available, size, step, seed, "frepo-real")
 
 
 def _rows(classes: Sequence[int], ipc: int) -> slice:
