@@ -120,8 +120,10 @@ class MttTable(_Table):
     )
     lr_step_size: Rate = Field(1e-5, description="learning rate of that step size; 0 keeps it fixed")
     experts_per_step: Count = Field(1, description="experts whose losses are averaged in a step; processes share them")
-    unroll: Literal["plain", "checkpointed", "constant"] = Field(
-        "plain", description="memory for time: plain keeps all student steps, the others compute them again"
+    unroll: Literal["auto", "plain", "checkpointed", "constant"] = Field(
+        "auto",
+        description="memory for time: plain keeps all student steps, the others compute them again; auto: the first "
+        "of them that half of the free memory will do for",
     )
 
 

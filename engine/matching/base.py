@@ -55,6 +55,13 @@ class Objective(ABC):
     All randomness comes from the seed given at construction and the step, so a step can be computed again.
     """
 
+    def begin(self, synthetic: SyntheticSet) -> list[str]:
+        """Called once before a run's first step, or its next after ``load_state``; returns what a user should be told.
+
+        For objectives that must decide something by the set, the network and the machine.
+        """
+        return []
+
     @abstractmethod
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """The loss at ``step`` in parts whose sum it is, differentiable in ``synthetic.parameters()``.
