@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -185,13 +185,14 @@ def keep_still(work: Work, static: torch.Tensor) -> None:
     session.save_checkpoint(Checkpoint("evaluate", 0, {"static": static.cpu().numpy()}, {"data": work.fingerprint}))
 
 
-def start_clips(work: Work, per_class: int) -> torch.Tensor:
-    """Real clips to start from, (C, per_class, 3, T, H, W), normalised; a class with fewer repeats its own."""
-    chosen = []
+def start_clips(work: Work, per_class: int) -> Iterator[torch.Tensor]:
+    """Real clips to start from, class by class (all may not fit): (per_class, 3, T, H, W) of each, normalised.
+
+    A class with fewer repeats its own.
+    """
     for label in range(len(work.spec.classes)):
         own = work.train.pick(label, per_class, generator(work.seed, "start", label))
-        chosen.append(own[torch.arange(per_class) % len(own)])
-    return work.train.clips(torch.cat(chosen)).unflatten(0, (-1, per_class))
+        yield work.train.clips(own[torch.arange(per_class) % len(own)])
 
 
 def start_static(work: Work) -> torch.Tensor:
@@ -200,10 +201,10 @@ def start_static(work: Work) -> torch.Tensor:
     shape = (len(work.spec.classes), table.ipc * table.statics_per_instance, 3, work.spec.height, work.spec.width)
     if work.preset.static.init == "noise":
         return torch.randn(shape, generator=generator(work.seed, "static-noise")).to(work.device)
-    clips = start_clips(work, shape[1])
-    if work.preset.static.init == "median":
-        return still_of(clips, 3).contiguous()
-    return clips[:, :, :, 0].contiguous()
+    median = work.preset.static.init == "median"
+    return torch.stack(
+        [still_of(own, 2) if median else own[:, :, 0] for own in start_clips(work, shape[1])]
+    ).contiguous()
 
 
 # --- coresets --------------------------------------------------------------------------------------------------------
@@ -316,8 +317,8 @@ def start_pixels(work: Work, temporal: Temporal | None) -> torch.Tensor:
         stored = spec.frames if temporal is None else temporal.stored
         shape = (len(spec.classes), ipc, stored, 3, spec.height, spec.width)
         return torch.randn(shape, generator=generator(work.seed, "pixels-noise")).to(work.device)
-    clips = start_clips(work, ipc).transpose(2, 3).contiguous()
-    return clips if temporal is None else temporal.compress(clips, 2)
+    clips = (own.transpose(1, 2) for own in start_clips(work, ipc))
+    return torch.stack([own.contiguous() if temporal is None else temporal.compress(own, 1) for own in clips])
 
 
 def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -> torch.Tensor:
@@ -331,8 +332,9 @@ def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -
         stored = spec.frames if temporal is None else temporal.stored
         shape = (len(spec.classes), number, stored, 1, side or spec.height, side or spec.width)
         return torch.randn(shape, generator=generator(work.seed, "dynamic-noise")).to(work.device)
-    full = residual_dynamic(start_clips(work, number), static, table.ipc, spec.std)
-    return fit_dynamic(full, temporal, side).contiguous()
+    starts = zip(start_clips(work, number), static, strict=True)
+    fulls = (residual_dynamic(own[None], still[None], table.ipc, spec.std) for own, still in starts)
+    return torch.cat([fit_dynamic(full, temporal, side) for full in fulls]).contiguous()
 
 
 def start_hallucinator(work: Work) -> Hallucinator:

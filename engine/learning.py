@@ -145,6 +145,8 @@ class Learning:
         first = self._restore(resume)
         began = time.monotonic()
         session.emit(StageStarted(self.stage, first, self.steps))
+        for text in self.objective.begin(self.synthetic):
+            session.emit(Note("info", text))
         pace, gauge = StepPace(self.steps), Gauge(self.work.device)
         for step in range(first, self.steps + 1):
             if step % self.checkpoint_every == 0 or step == self.steps:

@@ -103,6 +103,9 @@ class DmTable(_Table):
         10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
     )
     bank_clips: Steps = Field(0, description="real clips per class that a network's means are of; 0: all (bank)")
+    classes_per_step: Count | None = Field(
+        None, description="classes that a step compares, all in turn, for data with many of them; unset: all"
+    )
 
 
 class MttTable(_Table):
@@ -117,8 +120,10 @@ class MttTable(_Table):
     )
     lr_step_size: Rate = Field(1e-5, description="learning rate of that step size; 0 keeps it fixed")
     experts_per_step: Count = Field(1, description="experts whose losses are averaged in a step; processes share them")
-    unroll: Literal["plain", "checkpointed", "constant"] = Field(
-        "plain", description="memory for time: plain keeps all student steps, the others compute them again"
+    unroll: Literal["auto", "plain", "checkpointed", "constant"] = Field(
+        "auto",
+        description="memory for time: plain keeps all student steps, the others compute them again; auto: the first "
+        "of them that half of the free memory will do for",
     )
 
 

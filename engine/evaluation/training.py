@@ -107,16 +107,21 @@ def instances(data: TrainingData) -> int:
 
 
 def one_pass(data: TrainingData, rng: torch.Generator, batch: int) -> Iterator[Draw]:
-    """One epoch in batches: every instance of a synthetic set, drawn anew, or every real clip; in a random order."""
+    """One epoch in batches: every instance of a synthetic set, drawn anew, or every real clip; in a random order.
+
+    What is shown is drawn for the whole epoch first; clips are made a batch at a time, so that memory is bounded by
+    the batch and not by the set.
+    """
     if isinstance(data, RealClips):
         for chosen in torch.randperm(len(data), generator=rng).split(batch):
             labels = data.labels[chosen].to(data.device)
             yield Draw(data.clips(chosen), labels, labels)
         return
-    with torch.no_grad():
-        drawn = data.draw(rng)
-    for chosen in torch.randperm(len(drawn.labels), generator=rng).to(data.device).split(batch):
-        yield Draw(drawn.clips[chosen], drawn.labels[chosen], drawn.targets[chosen])
+    labels, choice = data.choose(rng)
+    for chosen in torch.randperm(len(labels), generator=rng).to(data.device).split(batch):
+        with torch.no_grad():
+            drawn = data.made_of(labels[chosen], choice[chosen])
+        yield drawn
 
 
 def _loss(

@@ -69,7 +69,8 @@ class TargetBank:
         self._setting = setting
         self._clips = clips
         self._at_once = at_once
-        self._own = setting.group.share(range(len(setting.real.spec.classes)))
+        self.own = setting.group.share(range(len(setting.real.spec.classes)))
+        """The classes whose targets this process keeps."""
         self._means: dict[int, torch.Tensor] = {}
         self._networks: dict[int, Network] = {}
         self._met: set[int] = set()
@@ -86,15 +87,22 @@ class TargetBank:
         self._networks = {n: self._networks[n] for n in recent} | {number: network}
         return network
 
-    def means(self, network: Network, classes: Sequence[int], step: int) -> torch.Tensor:
-        """The targets (classes, D) of ``step``; ``network`` is that of the schedule's number, in evaluation mode."""
+    def meet(self, network: Network, step: int) -> None:
+        """Compute the targets of ``step``'s network for all of this process's classes, unless they are kept.
+
+        ``network`` is that of the schedule's number, in evaluation mode.
+        """
         assert not network.training
         number, oldest = self.schedule.number(step), self.schedule.first(step)
         self._means = {n: means for n, means in self._means.items() if oldest <= n < oldest + self.schedule.members}
-        if number not in self._means:
+        if number not in self._means and self.own:
             self._means[number] = self._compute(network, number)
-        rows = [self._own.index(c) for c in classes]
-        return self._means[number][rows]
+
+    def means(self, network: Network, classes: Sequence[int], step: int) -> torch.Tensor:
+        """The targets (classes, D) of ``step``, of some of this process's classes; ``network`` as for ``meet``."""
+        self.meet(network, step)
+        rows = [self.own.index(c) for c in classes]
+        return self._means[self.schedule.number(step)][rows]
 
     def fills(self, steps: int) -> int:
         """How many members the first ``steps`` steps meet, which is how often targets are computed."""
@@ -114,13 +122,13 @@ class TargetBank:
         counts: torch.Tensor | float = 0.0
         for batch, members in self._batches(number):
             embedded = self._setting.embed(network, batch)
-            part_sums, part_counts = class_sums(embedded, members.to(embedded.device), len(self._own))
+            part_sums, part_counts = class_sums(embedded, members.to(embedded.device), len(self.own))
             sums, counts = sums + part_sums, counts + part_counts
         return torch.as_tensor(sums / counts)
 
     def _batches(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The member's real clips of this process's classes, class by class, each with its class's place among them."""
-        chosen = [self._choose(c, number) for c in self._own]
+        chosen = [self._choose(c, number) for c in self.own]
         places = torch.arange(len(chosen)).repeat_interleave(torch.tensor([len(own) for own in chosen]))
         for indices, members in zip(torch.cat(chosen).split(self._at_once), places.split(self._at_once), strict=True):
             yield self._setting.real.clips(indices), members

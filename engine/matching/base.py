@@ -19,6 +19,7 @@ from engine.data.batches import RealClips
 from engine.models.base import Network
 from engine.models.precision import autocast
 from engine.parallel import ALONE, Group
+from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ class Objective(ABC):
 
     All randomness comes from the seed given at construction and the step, so a step can be computed again.
     """
+
+    def begin(self, synthetic: SyntheticSet) -> list[str]:
+        """Called once before a run's first step, or its next after ``load_state``; returns what a user should be told.
+
+        For objectives that must decide something by the set, the network and the machine.
+        """
+        return []
 
     @abstractmethod
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
@@ -96,6 +104,17 @@ def parts(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """``items`` in consecutive parts of at most ``size``."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def in_rounds(available: int, size: int, step: int, seed: int, name: str) -> torch.Tensor:
+    """Which of ``available`` things ``step`` takes: at most ``size``, none twice before all have had their turn.
+
+    A round over all of them is cut into as few steps as ``size`` allows, of equal size up to one, rather than into
+    full ones and a small last one that would count as much as they do. The order comes from ``seed`` and ``name``.
+    """
+    steps = -(-available // size)
+    order = torch.randperm(available, generator=generator(seed, name, step // steps))
+    return order.tensor_split(steps)[step % steps]
 
 
 def class_sums(embedded: torch.Tensor, labels: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -13,6 +13,9 @@ from engine.matching.base import Objective, Setting
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 
+Gradients = tuple[torch.Tensor, ...]
+"""One for each weight tensor."""
+
 
 class GradientMatching(Objective):
     """sum_c sum_{weights W} sum_{filters i} (1 - cos(dL_real/dW_i, dL_syn/dW_i)).
@@ -21,10 +24,18 @@ class GradientMatching(Objective):
     class c, and on the class's synthetic images. Biases and normalisation parameters do not count. A network lives
     for ``outer_loops`` steps; between two of them it takes ``inner_loops`` SGD steps (rate ``lr_network``) on all
     synthetic images. Always in float32: a cosine of small gradients does not survive bfloat16.
+
+    ``at_once`` bounds the images per network pass, and so the memory; gradients are sums over passes.
     """
 
     def __init__(
-        self, setting: Setting, batch_real: int, outer_loops: int = 1, inner_loops: int = 1, lr_network: float = 0.01
+        self,
+        setting: Setting,
+        batch_real: int,
+        outer_loops: int = 1,
+        inner_loops: int = 1,
+        lr_network: float = 0.01,
+        at_once: int = 64,
     ) -> None:
         self._setting = setting
         self._seed = setting.seed
@@ -32,6 +43,7 @@ class GradientMatching(Objective):
         self._outer_loops = outer_loops
         self._inner_loops = inner_loops
         self._lr_network = lr_network
+        self._at_once = at_once
         self._network: nn.Module | None = None
 
     @classmethod
@@ -41,18 +53,52 @@ class GradientMatching(Objective):
         return cls(setting, table.batch_real, table.outer_loops, table.inner_loops, table.lr_network)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per class of this process's share."""
+        """One part per class of this process's share, or per pass of a class with more images than a pass takes."""
         network = self._network_of(step)
         weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
         for label in self._setting.group.share(range(len(synthetic.spec.classes))):
             rng = generator(self._seed, "dc-real", step, label)
             real = self._setting.real.draw_frames(label, self._batch_real, rng)
             labels = torch.full((len(real),), label, device=real.device)
-            target = torch.autograd.grad(nn.functional.cross_entropy(network(real), labels), weights)
-            images, labels = synthetic.sample(generator(self._seed, "dc-synthetic", step), [label])
-            loss = nn.functional.cross_entropy(network(images), labels)
-            gradients = torch.autograd.grad(loss, weights, create_graph=True)
-            yield gradient_distance(gradients, target)
+            target = _sums(
+                torch.autograd.grad(_share_of_mean(network, images, own, len(real)), weights)
+                for images, own in zip(real.split(self._at_once), labels.split(self._at_once), strict=True)
+            )
+            yield from self._distances(network, weights, synthetic, label, target, step)
+
+    def _distances(
+        self,
+        network: nn.Module,
+        weights: Sequence[torch.Tensor],
+        synthetic: SyntheticSet,
+        label: int,
+        target: Gradients,
+        step: int,
+    ) -> Iterator[torch.Tensor]:
+        """D(G, target), G being the gradient of a class's images; in parts, one per pass, if they take several.
+
+        G = sum_p g_p over the passes p, so dD = sum_p <dD/dG, d g_p>. G and dD/dG are computed without the graphs of
+        any g_p first; then each pass is linear in its g_p. The first part has the value, the others are 0.
+        """
+        passes = list(self._passes(synthetic, step, [label]))
+
+        def gradients(k: int, create_graph: bool) -> Gradients:
+            drawn = synthetic.made_of(*passes[k])
+            loss = _share_of_mean(network, drawn.clips, drawn.targets, synthetic.ipc)
+            return torch.autograd.grad(loss, weights, create_graph=create_graph)
+
+        if len(passes) == 1:
+            yield gradient_distance(gradients(0, create_graph=True), target)
+            return
+        whole = _sums(gradients(k, create_graph=False) for k in range(len(passes)))
+        value = gradient_distance(tuple(gradient.requires_grad_() for gradient in whole), target)
+        along = torch.autograd.grad(value, whole)
+        value = value.detach()
+        for k in range(len(passes)):
+            products = zip(gradients(k, create_graph=True), along, strict=True)
+            linear = torch.stack([(gradient * by).sum() for gradient, by in products]).sum()
+            yield linear - linear.detach() + value
+            value = torch.zeros_like(value)
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:
         """Train the network on the images, unless it has had its last step."""
@@ -61,11 +107,13 @@ class GradientMatching(Objective):
             return
         network = self._network_of(step)
         optimiser = torch.optim.SGD(network.parameters(), self._lr_network)
+        number = len(synthetic.spec.classes) * synthetic.ipc
         for _ in range(self._inner_loops):
-            with torch.no_grad():
-                images, labels = synthetic.sample(generator(self._seed, "dc-synthetic", step))
             optimiser.zero_grad()
-            nn.functional.cross_entropy(network(images), labels).backward()
+            for labels, choice in self._passes(synthetic, step):
+                with torch.no_grad():
+                    drawn = synthetic.made_of(labels, choice)
+                _share_of_mean(network, drawn.clips, drawn.targets, number).backward()
             optimiser.step()
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -79,13 +127,35 @@ class GradientMatching(Objective):
             self._network = self._setting.new_network(0)
             self._network.load_state_dict(dict(state))
 
+    def _passes(
+        self, synthetic: SyntheticSet, step: int, classes: Sequence[int] | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Labels and choices of the step's draw of ``classes`` (default all), ``at_once`` at a time."""
+        labels, choice = synthetic.choose(generator(self._seed, "dc-synthetic", step), classes)
+        return zip(labels.split(self._at_once), choice.split(self._at_once), strict=True)
+
     def _network_of(self, step: int) -> nn.Module:
         if self._network is None or step % self._outer_loops == 0:
             self._network = self._setting.new_network(step // self._outer_loops)
         return self._network
 
 
-def gradient_distance(first: tuple[torch.Tensor, ...], second: tuple[torch.Tensor, ...]) -> torch.Tensor:
+def _share_of_mean(network: nn.Module, images: torch.Tensor, targets: torch.Tensor, number: int) -> torch.Tensor:
+    """What some images add to the mean cross-entropy of ``number``."""
+    if len(images) == number:
+        return nn.functional.cross_entropy(network(images), targets)
+    return nn.functional.cross_entropy(network(images), targets, reduction="sum") / number
+
+
+def _sums(parts: Iterable[Gradients]) -> Gradients:
+    """The sum of each tensor over ``parts``."""
+    total: Gradients = ()
+    for part in parts:
+        total = tuple(a + b for a, b in zip(total, part, strict=True)) if total else part
+    return total
+
+
+def gradient_distance(first: Gradients, second: Gradients) -> torch.Tensor:
     """sum over tensors and their rows (output filters) of 1 - cosine; a zero row has cosine 0."""
     distances = []
     for a, b in zip(first, second, strict=True):

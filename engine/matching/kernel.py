@@ -9,7 +9,7 @@ network: without it, the memories would suit the single network that they were l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,11 +18,14 @@ from torch import nn
 
 from engine.config import Preset
 from engine.errors import DataError, DivergedError
-from engine.matching.base import Objective, Setting, parts
+from engine.matching.base import Objective, Setting, in_rounds, parts
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.seeds import derive, generator
 from engine.synthetic.base import Draw, SyntheticSet
+
+ONLINE_BATCH = 500
+"""Instances that a step of a pool network's training takes at most (as published: Wang et al. 2024)."""
 
 
 class KernelRegression(Objective):
@@ -80,7 +83,7 @@ class KernelRegression(Objective):
         )
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per group of classes whose clips fit into one pass. The first has the value, the others are 0.
+        """One part per network pass over synthetic clips. The first has the value, the others are 0.
 
         The inverse ties all synthetic clips together, so their activations would all have to be held at once. Instead
         Phi_s is computed without them, then dL/dPhi_s and dL/dy_s; a part is linear in its rows of Phi_s and y_s with
@@ -88,20 +91,22 @@ class KernelRegression(Objective):
         """
         member = self._member(step)
         network = self._pool.network(member).eval().requires_grad_(False)
-        groups = self._groups(synthetic, self._setting.group.count)
+        passes = self._passes(synthetic, "frepo-synthetic", step, self._setting.group.count)
         with torch.no_grad():
-            phi_s, y_s, stills = self._embed_synthetic(network, synthetic, groups, step)
+            phi_s, y_s, stills = self._embed_synthetic(network, synthetic, passes)
             phi_t, y_t = self._embed_real(network, step, phi_s.shape[1], stills)
         _check(phi_s, phi_t, step)
         learned = synthetic.soft_labels is not None
         fit = _fit(phi_s, y_s, phi_t, y_t, self._ridge, learned)
         self._figures = {"online_age": float(member.age)} | ({"label_margin": fit.margin} if learned else {})
         value = fit.loss if self._setting.group.leads else torch.zeros_like(fit.loss)
-        for k in self._setting.group.share(range(len(groups))):
-            rows = _rows(groups[k], synthetic.ipc)
-            drawn = self._draw(synthetic, "frepo-synthetic", step, groups[k])
-            linear = (fit.to_phi[rows] * self._setting.embed(network, drawn.clips)).sum()
-            linear = linear + (fit.to_y[rows] * self._labels(drawn)).sum()
+        sizes = [len(labels) for labels, _ in passes]
+        coefficients = list(zip(fit.to_phi.split(sizes), fit.to_y.split(sizes), strict=True))
+        for k in self._setting.group.share(range(len(passes))):
+            to_phi, to_y = coefficients[k]
+            drawn = synthetic.made_of(*passes[k])
+            linear = (to_phi * self._setting.embed(network, drawn.clips)).sum()
+            linear = linear + (to_y * self._labels(drawn)).sum()
             yield linear - linear.detach() + value
             value = torch.zeros_like(value)
 
@@ -118,17 +123,18 @@ class KernelRegression(Objective):
         network = self._pool.network(member).train().requires_grad_(True)
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)
+        chosen = online_batch(self._classes * synthetic.ipc, step, self._setting.seed)
         # Every process computes all of it: dropout masks depend on how clips are grouped, which must not depend on
         # how many processes there are.
-        for k, classes in enumerate(self._groups(synthetic, 1)):
+        for k, (labels, choice) in enumerate(self._passes(synthetic, "frepo-online", step, 1, chosen)):
             with torch.no_grad():
-                drawn = self._draw(synthetic, "frepo-online", step, classes)
+                drawn = synthetic.made_of(labels, choice)
                 wanted = self._labels(drawn)
             clips, dropout = drawn.clips, derive(self._setting.seed, "frepo-dropout", step, k)
             with seeded(dropout, clips.device), autocast(clips.device, self._setting.precision):
                 logits = network(clips)
             squares = (logits.float() - wanted).square().sum()
-            (squares / (self._classes * synthetic.ipc * self._classes)).backward()
+            (squares / (len(chosen) * self._classes)).backward()
         self._pool.update(member)
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -143,13 +149,21 @@ class KernelRegression(Objective):
         rng = generator(self._setting.seed, "frepo-member", step)
         return self._pool.members[int(torch.randint(len(self._pool.members), (), generator=rng))]
 
-    def _groups(self, synthetic: SyntheticSet, shares: int) -> list[Sequence[int]]:
-        """Consecutive classes that go through a network together; no fewer groups than ``shares``, if possible."""
-        fitting = max(1, self._at_once // synthetic.ipc)
-        return list(parts(range(self._classes), min(fitting, -(-self._classes // shares))))
+    def _passes(
+        self, synthetic: SyntheticSet, name: str, step: int, shares: int, chosen: torch.Tensor | None = None
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Labels and choices of a draw, ordered by class and instance, in the parts that go through a network together.
 
-    def _draw(self, synthetic: SyntheticSet, name: str, step: int, classes: Sequence[int]) -> Draw:
-        return synthetic.draw(generator(self._setting.seed, name, step), classes)
+        They are of whole classes where those fit, and no fewer than ``shares``, if possible. ``chosen`` are the
+        instances of the draw that are wanted, ascending; None: all.
+        """
+        labels, choice = synthetic.choose(generator(self._setting.seed, name, step))
+        if chosen is not None:
+            labels, choice = labels[chosen.to(labels.device)], choice[chosen.to(choice.device)]
+        size = min(self._at_once, -(-len(labels) // shares))
+        if synthetic.ipc <= self._at_once:
+            size = synthetic.ipc * min(self._at_once // synthetic.ipc, -(-self._classes // shares))
+        return list(zip(labels.split(size), choice.split(size), strict=True))
 
     def _labels(self, drawn: Draw) -> torch.Tensor:
         """y_s (N, C) of a draw."""
@@ -158,15 +172,15 @@ class KernelRegression(Objective):
         return start_labels(self._classes, 1).squeeze(1).to(drawn.labels.device)[drawn.labels]
 
     def _embed_synthetic(
-        self, network: Network, synthetic: SyntheticSet, groups: list[Sequence[int]], step: int
+        self, network: Network, synthetic: SyntheticSet, passes: list[tuple[torch.Tensor, torch.Tensor]]
     ) -> tuple[torch.Tensor, torch.Tensor, bool]:
         """Phi_s (n, D) and y_s (n, C), ordered by class and instance, and whether it is of images.
 
         Each process computes all of it: what a share of the second pass needs of the others is all there then.
         """
         phi, labels, stills = [], [], False
-        for classes in groups:
-            drawn = self._draw(synthetic, "frepo-synthetic", step, classes)
+        for labels_of_pass, choice in passes:
+            drawn = synthetic.made_of(labels_of_pass, choice)
             phi.append(self._setting.embed(network, drawn.clips))
             labels.append(self._labels(drawn))
             stills = drawn.clips.dim() == 4
@@ -293,19 +307,14 @@ def _collapsed(phi: torch.Tensor) -> bool:
 
 
 def real_batch(available: int, size: int, step: int, seed: int) -> torch.Tensor:
-    """Indices of the real clips of ``step``: at most ``size``, none twice before all ``available`` have been used.
-
-    A pass over the set is cut into as few batches as ``size`` allows, of equal size up to one, rather than into full
-    ones and a small last one that would count as much as they do.
-    """
-    batches = -(-available // size)
-    order = torch.randperm(available, generator=generator(seed, "frepo-real", step // batches))
-    return order.tensor_split(batches)[step % batches]
+    """Indices of the real clips of ``step``: at most ``size``, none twice before all ``available`` have been used."""
+    return in_rounds(available, size, step, seed, "frepo-real")
 
 
-def _rows(classes: Sequence[int], ipc: int) -> slice:
-    """The rows that consecutive ``classes`` have in a draw of all."""
-    return slice(classes[0] * ipc, (classes[-1] + 1) * ipc)
+def online_batch(available: int, step: int, seed: int) -> torch.Tensor:
+    """Which of ``available`` instances, ascending, the pool network of ``step`` is trained on: ONLINE_BATCH, or all."""
+    order = torch.randperm(available, generator=generator(seed, "frepo-online-batch", step))
+    return order[:ONLINE_BATCH].sort().values
 
 
 # --- the pool --------------------------------------------------------------------------------------------------------

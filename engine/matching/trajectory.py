@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from engine.config import Preset
+from engine.data.batches import free_bytes
 from engine.errors import DivergedError
 from engine.matching.base import Objective, Setting
 from engine.matching.experts import FlatParameters, Trajectories
@@ -29,6 +30,8 @@ from engine.seeds import derive, generator
 from engine.synthetic.base import SyntheticSet
 
 MIN_STEP_SIZE, MAX_STEP_SIZE = 1e-3, 10.0
+KEPT_SHARE = 1 / 2
+"""Of the memory that is free, what an unroll may keep; the rest is for what comes and goes while it is computed."""
 
 
 class TrajectoryMatching(Objective):
@@ -49,6 +52,8 @@ class TrajectoryMatching(Objective):
     - ``plain``: autograd keeps all N steps, and what each of them was computed of.
     - ``checkpointed``: autograd keeps theta_i, and computes a step again when it gets there (Chen et al. 2016).
     - ``constant``: as ``checkpointed``, by hand and ``at_once`` clips at a time; see ``unroll_constant``.
+    - ``auto``: the first of these that KEPT_SHARE of the free memory will do for; see ``kept_bytes``. They differ in
+      rounding, so the choice is made once in a run, is the leader's, and is part of the state.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class TrajectoryMatching(Objective):
         step_size: float = 0.01,
         lr_step_size: float = 1e-5,
         experts_per_step: int = 1,
-        unroll: str = "plain",
+        unroll: str = "auto",
         at_once: int = 64,
     ) -> None:
         assert setting.trajectories is not None, "trajectory matching needs experts"
@@ -73,7 +78,7 @@ class TrajectoryMatching(Objective):
         self._batch = batch
         self._lr_step_size = lr_step_size
         self._experts_per_step = experts_per_step
-        self._unroll = UNROLLS[unroll]
+        self._unroll = None if unroll == "auto" else unroll
         self._at_once = at_once
         self._network = setting.new_network(0).train().requires_grad_(False)
         self._parameters = FlatParameters(self._network)
@@ -95,8 +100,23 @@ class TrajectoryMatching(Objective):
             unroll=table.unroll,
         )
 
+    def begin(self, synthetic: SyntheticSet) -> list[str]:
+        """Choose the unroll, unless it was asked for or has been chosen; tells which, and why."""
+        if self._unroll is not None:
+            return []
+        needs, free = kept_bytes(self._student(synthetic, 0, 0)), free_bytes(self._setting.real.device)
+        found = affordable(needs, free)
+        agree, device = self._setting.group.agree, self._setting.real.device
+        self._unroll = next(name for name in UNROLLS if agree(name == found, device))
+        kept = ", ".join(f"{name} keeps {need / 1e9:,.2f} GB" for name, need in needs.items())
+        known = f"{free / 1e9:,.2f} GB are free" if free else "how much is free is not known"
+        return [f"dynamic.mtt.unroll = auto chose {self._unroll}: {kept}; {known}"]
+
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per expert of this process's share."""
+        self.begin(synthetic)
+        assert self._unroll is not None
+        unroll = UNROLLS[self._unroll]
         for number in self._setting.group.share(range(self._experts_per_step)):
             rng = generator(self._setting.seed, "mtt-expert", step, number)
             start, target = self._trajectories.draw(rng, self._max_start_epoch, self._expert_epochs)
@@ -107,7 +127,7 @@ class TrajectoryMatching(Objective):
                     "Train experts that learn: --set experts.lr=..., or --set experts.stored=float32.",
                 )
             student = self._student(synthetic, step, number)
-            yield self._unroll(student, start, target) / (distance * self._experts_per_step)
+            yield unroll(student, start, target) / (distance * self._experts_per_step)
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The step size of the student, a scalar."""
@@ -133,13 +153,16 @@ class TrajectoryMatching(Objective):
             self._step_size.clamp_(min=MIN_STEP_SIZE)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The step size."""
-        return {"step_size": self._step_size.detach()}
+        """The step size, and the number of the unroll once there is one."""
+        state = {"step_size": self._step_size.detach()}
+        return state if self._unroll is None else state | {"unroll": torch.tensor([*UNROLLS].index(self._unroll))}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore it, in place: an optimiser may hold the tensor."""
+        """Restore it; the step size in place: an optimiser may hold the tensor."""
         with torch.no_grad():
             self._step_size.copy_(state["step_size"])
+        if "unroll" in state:
+            self._unroll = [*UNROLLS][int(state["unroll"])]
 
     def _student(self, synthetic: SyntheticSet, step: int, number: int) -> Student:
         return Student(
@@ -313,7 +336,43 @@ UNROLLS: dict[str, Unroll] = {
     "checkpointed": unroll_checkpointed,
     "constant": unroll_constant,
 }
-"""By their name in presets."""
+"""By their name in presets, from the one that keeps most to the one that keeps least."""
+
+
+def kept_bytes(student: Student) -> dict[str, int]:
+    """What each unroll keeps until its gradient is there, in bytes.
+
+    A pass of the student's first step is built as ``plain`` builds it, and what autograd saves of it is counted, each
+    storage once; so it is right for any network. A step is as many passes as its instances take, its weights, and
+    their gradient, by which the step size learns. ``plain`` keeps all steps; ``checkpointed`` one of them, and
+    ``constant`` one pass, each beside the weights of all steps. What comes and goes while a step is computed is not
+    in it.
+    """
+    saved: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # a tensor that is kept by the very node that made it is never freed
+
+    passes = list(student.passes(0))
+    theta = student.parameters.gather(student.network).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        torch.autograd.grad(student.cross_entropy(passes[0], theta), theta, create_graph=True)
+    saved.pop(theta.untyped_storage().data_ptr(), None)
+    one, weights = sum(saved.values()), student.steps * theta.nbytes
+    step = round(one / passes[0].share) + 2 * theta.nbytes
+    return {"plain": student.steps * step, "checkpointed": step + weights, "constant": one + weights}
+
+
+def affordable(needs: Mapping[str, int], free: int) -> str:
+    """The first unroll of ``needs`` (bytes) that KEPT_SHARE of ``free`` bytes will do for, or else the last.
+
+    ``checkpointed`` where it is not known what is free (0).
+    """
+    if not free:
+        return "checkpointed"
+    return next((name for name, need in needs.items() if need <= KEPT_SHARE * free), [*needs][-1])
 
 
 def squared_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -124,13 +124,23 @@ class SyntheticSet(ABC):
         Gives len(classes) * ipc clips, ordered by class. The draw of a class does not depend on which other classes
         are asked for, so a large set may be drawn in parts.
         """
+        return self.made_of(*self.choose(rng, classes))
+
+    def choose(self, rng: torch.Generator, classes: Sequence[int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The labels and choices, int64 (N), of a draw, none of whose clips is made yet.
+
+        ``made_of`` makes those that are asked for: a set takes many times its bytes if all are made at once.
+        """
         number = len(self.spec.classes)
         variant = torch.randint(self.variants, (number, self.ipc), generator=rng)
         choice = torch.arange(self.ipc) * self.variants + variant
         wanted = torch.arange(number) if classes is None else torch.as_tensor(list(classes))
         labels = wanted.repeat_interleave(self.ipc).to(self.device)
-        chosen = choice[wanted].flatten().to(self.device)
-        return Draw(self.compose(labels, chosen), labels, self.targets(labels, chosen))
+        return labels, choice[wanted].flatten().to(self.device)
+
+    def made_of(self, labels: torch.Tensor, choice: torch.Tensor) -> Draw:
+        """The draw of ``labels`` and ``choice`` (N): some, or all, of what ``choose`` gave."""
+        return Draw(self.compose(labels, choice), labels, self.targets(labels, choice))
 
     def targets(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """Targets of the clips that ``compose`` makes of ``labels`` and ``choice``: (N), or soft ones (N, C)."""

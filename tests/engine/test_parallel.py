@@ -81,6 +81,9 @@ def test_two_processes_make_the_memories_of_one(tmp_path: Path, clips: Path, met
         # Sums are taken in another order, which four steps at a rate of 10 enlarge in single pixels.
         error = (two[name] - tensor).norm() / tensor.norm().clamp_min(1e-6)
         assert error < 2e-3, (name, error)
+    for run in (alone, together):
+        told = [line for line in _lines(run) if "unroll = auto" in line]
+        assert len(told) == (method == "mtt"), "how the student is differentiated is told once, by the leader"
 
 
 def test_after_a_lost_process_the_next_start_goes_on(tmp_path: Path, clips: Path) -> None:

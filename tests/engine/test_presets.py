@@ -12,12 +12,12 @@ import torch
 from engine.config import Preset, load_preset, preset_names
 from engine.config.size import stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
-from engine.distill import dynamic_optimiser, stage_network, start_set, start_static
+from engine.distill import dynamic_optimiser, stage_network, start_clips, start_set, start_static
 from engine.judge import Judge
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
 from engine.matching.experts import open_or_train
 from engine.models import image_model
-from engine.synthetic import StaticDynamic, StaticImages, StillVideo
+from engine.synthetic import StaticDynamic, StaticImages, StillVideo, residual_dynamic
 from engine.work import Work
 from tests.tiny import make_real, make_spec
 
@@ -339,6 +339,30 @@ def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, An
         # Neighbours of white noise differ by twice its variance.
         roughness = moved.diff(dim=-1).square().mean() / (2 * moved.var())
         assert torch.isclose(moved.square().mean().sqrt(), torch.tensor(rate), rtol=0.01) and roughness < 0.5, name
+
+
+@pytest.mark.parametrize("kind", ["static-dynamic", "pixels"])
+def test_memories_start_class_by_class(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At IPC 50 the clips that memories start from, as floats, are many times the memories: not all may be held."""
+    preset = load_preset("default", {"synthetic.kind": kind, "synthetic.ipc": 2, "dynamic.init": "residual"})
+    real, read = make_real(SPEC, (3, 4)), []
+    clips = real.clips
+
+    def counting(indices: torch.Tensor) -> torch.Tensor:
+        read.append(sorted(set(real.labels[indices].tolist())))
+        return clips(indices)
+
+    monkeypatch.setattr(real, "clips", counting)
+    judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
+    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    synthetic = start_set(work, start_static(work) if kind == "static-dynamic" else None)
+    assert read == ([[0], [1]] * 2 if kind == "static-dynamic" else [[0], [1]])
+    if isinstance(synthetic, StaticDynamic):
+        whole = torch.stack(list(start_clips(work, 2 * synthetic.dynamics_per_instance)))
+        expected = residual_dynamic(whole, synthetic.static, 2, SPEC.std)
+        assert torch.allclose(synthetic.dynamic, expected, atol=1e-5)
+    else:
+        assert torch.equal(synthetic.tensors()["pixels"], torch.stack(list(start_clips(work, 2))).transpose(2, 3))
 
 
 def first_static_step(work: Work) -> torch.Tensor:

@@ -15,9 +15,11 @@ from torch import nn
 from engine.data.batches import RealClips
 from engine.errors import StopRequested
 from engine.evaluation import Recipe, evaluate_network, outcome, train_network
+from engine.evaluation.training import one_pass
 from engine.models import Network
 from engine.models.registry import VIDEO_MODELS
-from engine.synthetic import Pixels
+from engine.seeds import generator
+from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet, Temporal
 from tests.tiny import FakeView, make_pixels, make_real, make_spec, make_static_dynamic, normalised
 
 SPEC = make_spec("abc", frames=2, height=3)
@@ -115,6 +117,62 @@ def test_an_epoch_is_every_clip_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(batch) for batch in seen] == [4, 2] * 5
     epochs = [seen[i] + seen[i + 1] for i in range(0, 10, 2)]
     assert all(sorted(epoch) == list(range(6)) for epoch in epochs) and len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def make_kind(kind: str, ipc: int) -> SyntheticSet:
+    """Random ones of every kind, some with labels of their own."""
+    soft = random(3, ipc, 3)
+    makers = {
+        "pixels": lambda: Pixels(SPEC, random(3, ipc, 2, 3, 3, 3), soft_labels=soft),
+        "few frames": lambda: Pixels(SPEC, random(3, ipc, 1, 3, 3, 3), temporal=Temporal(2, 1)),
+        "coreset": lambda: Coreset(SPEC, random(3, ipc, 2, 3, 3, 3)),
+        "images": lambda: StaticImages(SPEC, random(3, ipc, 3, 3, 3), soft_labels=soft),
+        "still": lambda: StillVideo(SPEC, ipc, random(3, 2 * ipc, 3, 3, 3), soft_labels=soft),
+        "static-dynamic": lambda: make_static_dynamic(SPEC, ipc, soft=True),
+        "hallucinators": lambda: make_static_dynamic(SPEC, ipc, hallucinators=3),
+        "per class": lambda: make_static_dynamic(SPEC, ipc, per_class=True, temporal=Temporal(2, 1), side=2),
+        "no statics": lambda: make_static_dynamic(SPEC, ipc, statics=0),
+    }
+    return makers[kind]()
+
+
+KINDS = [
+    "pixels",
+    "few frames",
+    "coreset",
+    "images",
+    "still",
+    "static-dynamic",
+    "hallucinators",
+    "per class",
+    "no statics",
+]
+
+
+@given(st.sampled_from(KINDS), st.integers(1, 4), st.integers(1, 14), st.integers(0, 2**31))
+def test_a_pass_makes_the_clips_of_a_batch_only(kind: str, ipc: int, batch: int, seed: int) -> None:
+    """All clips of a large set at once are many times its bytes; a batch at a time they must be the same, in order."""
+    synthetic, asked = make_kind(kind, ipc), []
+    rng = generator(seed, "epoch")
+    whole = synthetic.draw(rng)
+    order = torch.randperm(3 * ipc, generator=rng)
+    compose = synthetic.compose
+
+    def counting(labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+        asked.append(len(labels))
+        return compose(labels, choice)
+
+    synthetic.compose = counting  # type: ignore[method-assign]
+    made = list(one_pass(synthetic, generator(seed, "epoch"), batch))
+    assert asked == [len(drawn.clips) for drawn in made] == [len(part) for part in order.split(batch)]
+    assert torch.equal(torch.cat([drawn.labels for drawn in made]), whole.labels[order])
+    assert torch.equal(torch.cat([drawn.targets for drawn in made]), whole.targets[order])
+    assert torch.allclose(torch.cat([drawn.clips for drawn in made]), whole.clips[order], atol=1e-5)
+    assert not any(drawn.clips.requires_grad for drawn in made)
 
 
 def test_each_epoch_draws_the_clips_anew(monkeypatch: pytest.MonkeyPatch) -> None:

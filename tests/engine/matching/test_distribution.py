@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.errors import DivergedError
 from engine.matching import DistributionMatching, Setting
+from engine.matching.bank import Schedule, TargetBank
 from engine.models import Network
-from engine.parallel import Group
+from engine.parallel import ALONE, Group
+from engine.seeds import generator
 from engine.synthetic import Pixels, StaticDynamic, StaticImages
 from tests.tiny import compose_by_hand, conv3d_by_hand, make_real, make_spec, make_static_dynamic, normalised
 
@@ -202,6 +205,156 @@ def test_in_bfloat16_it_is_nearly_the_same() -> None:
     exact = DistributionMatching(Setting(real, TinyNetwork, 0), 4).loss(synthetic, 0)
     fast = DistributionMatching(Setting(real, TinyNetwork, 0, torch.bfloat16), 4).loss(synthetic, 0)
     assert fast.dtype == torch.float32 and fast.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+# --- classes of more clips than fit into a pass ----------------------------------------------------------------------
+
+
+class Dropping(TinyNetwork):
+    """With chance of its own, as stochastic depth has: it drops half of every embedding, whichever half."""
+
+    def embed(self, batch: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(super().embed(batch), 0.5)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_a_large_class_has_the_loss_and_the_gradient_of_one_pass(at_once: int) -> None:
+    """At IPC 50 a class does not fit; parts must neither lose nor double what its mean ties together."""
+    real, synthetic = make_real(SPEC, (3, 5)), make_static_dynamic(SPEC, ipc=5, train_static=True)
+    learned = synthetic.parameters()
+    for parameter in learned.values():
+        parameter.requires_grad_()
+    networks: list[TinyNetwork] = []
+
+    def new_network(step: int) -> TinyNetwork:
+        networks.append(TinyNetwork(step))
+        return networks[-1]
+
+    parts = list(DistributionMatching(Setting(real, new_network, 0), 64, at_once=at_once).losses(synthetic, 6))
+    found = torch.autograd.grad(parts, list(learned.values()))
+    assert networks[0].largest <= at_once and len(parts) == 2 * -(-5 // at_once)
+
+    network, expected = TinyNetwork(6).double(), torch.zeros((), dtype=torch.float64)
+    clips = synthetic.draw(generator(0, "dm-synthetic", 6)).clips.double()
+    for label in range(2):
+        own = network.embed(real.clips(real.of_class(label)).double()).mean(0)
+        expected = expected + (network.embed(clips[5 * label : 5 * label + 5]).mean(0) - own).square().sum()
+    assert sum(part.item() for part in parts) == pytest.approx(expected.item(), rel=1e-5)
+    for mine, other in zip(found, torch.autograd.grad(expected, list(learned.values())), strict=True):
+        assert torch.allclose(mine, other, rtol=1e-3, atol=1e-6)
+
+
+def test_a_network_with_chance_of_its_own_embeds_a_large_class_alike_twice() -> None:
+    """The gradient would be that of another loss than the one that is told; and a step must be the same again."""
+    masks: list[torch.Tensor] = []
+
+    class Watching(Dropping):
+        def embed(self, batch: torch.Tensor) -> torch.Tensor:
+            embedded = super().embed(batch)
+            if len(batch) == 2:  # real batches are of one clip
+                masks.append(embedded == 0)
+            return embedded
+
+    pixels = Pixels(SPEC, torch.randn(2, 4, 3, 3, 3, 3, requires_grad=True))
+    for part in DistributionMatching(Setting(make_real(SPEC, (3, 3)), Watching, 0), 1, at_once=2).losses(pixels, 0):
+        part.backward()
+    passes = masks[-4:]
+    assert len(passes) == 4 and torch.equal(passes[0], passes[2]) and torch.equal(passes[1], passes[3])
+    assert not torch.equal(passes[0], passes[1])
+
+
+# --- some classes per step -------------------------------------------------------------------------------------------
+
+MANY = make_spec("abcdefg", frames=3, height=3)
+
+
+def parts_of(objective: DistributionMatching, synthetic: StaticDynamic, step: int) -> list[float]:
+    return [part.item() for part in objective.losses(synthetic, step)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 6])
+def test_some_classes_per_step_are_all_classes_in_the_mean(number: int) -> None:
+    """Each class once in a round; and what a step leaves out is made up for by C / n, or the rate would be another."""
+    real, synthetic = make_real(MANY, (2, 3, 1, 4, 2, 2, 3)), make_static_dynamic(MANY, statics=1, dynamics=1)
+    setting = Setting(real, lambda step: TinyNetwork(0), 0)  # the same network and clips: what a class gives is known
+    each = parts_of(DistributionMatching(setting, 64, at_once=1), synthetic, 0)
+    objective = DistributionMatching(setting, 64, at_once=1, classes_per_step=number)
+    steps, rounds = -(-7 // number), []
+    for begin in range(0, 3 * steps, steps):
+        seen: list[int] = []
+        for step in range(begin, begin + steps):
+            found = parts_of(objective, synthetic, step)
+            assert 1 <= len(found) <= number
+            distances = [part * len(found) / 7 for part in found]
+            seen += [min(range(7), key=lambda c, d=d: abs(each[c] - d)) for d in distances]
+            assert sorted(distances) == pytest.approx(sorted(each[c] for c in seen[-len(found) :]), rel=1e-5)
+        assert sorted(seen) == list(range(7))
+        rounds.append(seen)
+    assert len({tuple(seen) for seen in rounds}) > 1, "every round has the same order"
+
+
+@pytest.mark.parametrize("number", [None, 7, 50])
+def test_all_classes_per_step_are_plain_dm_to_the_bit(number: int | None) -> None:
+    """A key that asks for all classes must not change what a run learns."""
+    real, synthetic = make_real(MANY, (2,) * 7), make_static_dynamic(MANY)
+    plain = DistributionMatching(Setting(real, TinyNetwork, 0), 2, at_once=3)
+    asked = DistributionMatching(Setting(real, TinyNetwork, 0), 2, at_once=3, classes_per_step=number)
+    assert [parts_of(plain, synthetic, step) for step in (0, 5)] == [
+        parts_of(asked, synthetic, step) for step in (0, 5)
+    ]
+
+
+@pytest.mark.parametrize("bank", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_several_processes_share_the_classes_of_a_step(count: int, bank: bool) -> None:
+    """More GPUs must learn from the same classes, and with a bank each from those whose targets it has."""
+    real, synthetic = make_real(MANY, (2, 3, 1, 4, 2, 2, 3)), make_static_dynamic(MANY)
+
+    def make(group: Group = ALONE) -> DistributionMatching:
+        setting = Setting(real, TinyNetwork, 0, group=group)
+        kept = TargetBank(setting, Schedule(0, 2, 3), at_once=4) if bank else None
+        return DistributionMatching(setting, 2, at_once=1, bank=kept, classes_per_step=3)
+
+    whole, shares = make(), [make(Group(rank, count)) for rank in range(count)]
+    for step in range(7):
+        expected = parts_of(whole, synthetic, step)
+        found = [part for share in shares for part in parts_of(share, synthetic, step)]
+        assert sorted(found) == pytest.approx(sorted(expected), rel=1e-5)
+        assert {str(share.figures()) for share in shares} == {str(whole.figures())}
+
+
+@pytest.mark.parametrize("bank", [False, True])
+@pytest.mark.parametrize("number", [1, 3, 7])
+def test_the_real_clips_of_some_classes_per_step_are_foretold(number: int, bank: bool) -> None:
+    """What a user saves with it: of several processes together, and with targets for all classes when first met."""
+    embedded = 0
+
+    class Counting(TinyNetwork):
+        def embed(self, batch: torch.Tensor) -> torch.Tensor:
+            nonlocal embedded
+            embedded += 0 if torch.is_grad_enabled() else len(batch)
+            return super().embed(batch)
+
+    real, synthetic = make_real(MANY, (2, 3, 1, 4, 2, 2, 3)), make_static_dynamic(MANY)
+    objectives = []
+    for rank in range(2):
+        setting = Setting(real, Counting, 0, group=Group(rank, 2))
+        kept = TargetBank(setting, Schedule(0, 2, 2), at_once=4) if bank else None
+        objectives.append(DistributionMatching(setting, 2, at_once=4, bank=kept, classes_per_step=number))
+    for step in range(11):
+        for objective in objectives:
+            parts_of(objective, synthetic, step)
+        assert {objective.real_passes(step + 1) for objective in objectives} == {embedded}
+
+
+def test_the_key_of_the_preset_is_what_is_used() -> None:
+    """A key that did nothing would be a promise that nobody keeps."""
+    real, synthetic = make_real(MANY, (2,) * 7), make_static_dynamic(MANY)
+    preset = Preset.model_validate({"dynamic": {"dm": {"classes_per_step": 2}, "batch_real": 2}})
+    objective = DistributionMatching.for_clips(preset, Setting(real, TinyNetwork, 0))
+    assert objective.real_passes(1) == 2 * 2
+    wanted = DistributionMatching(Setting(real, TinyNetwork, 0), 2, classes_per_step=2)
+    assert parts_of(objective, synthetic, 3) == parts_of(wanted, synthetic, 3)
 
 
 # --- frames, processes, guard ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import nn
 from engine.matching import GradientMatching, Setting
 from engine.matching.gradient import gradient_distance
 from engine.models import image_model
+from engine.seeds import generator
 from engine.synthetic import StaticImages
 from tests.tiny import make_real, make_spec, normalised
 
@@ -114,23 +115,27 @@ def as_float64(images: StaticImages) -> np.ndarray:
     return images.static.detach().numpy().astype(np.float64)
 
 
+@pytest.mark.parametrize("at_once", [64, 2, 1])
 @pytest.mark.parametrize("per_class", [1, 2, 3])
-def test_the_loss_is_the_equation_s(real, per_class: int) -> None:
+def test_the_loss_is_the_equation_s(real, per_class: int, at_once: int) -> None:
     """Against backpropagation and cosines in float64 loops; biases and normalisation parameters do not count."""
     images = make_images(per_class)
     parts, guard = loss_by_hand(weights_of(4), frames_by_class(real), as_float64(images))
-    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256)
+    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256, at_once=at_once)
+    passes = -(-per_class // at_once)
     found = [part.item() for part in objective.losses(images, step=4)]
-    assert guard < 1e-3
+    assert guard < 1e-3 and len(found) == 2 * passes
+    found = [sum(found[:passes]), sum(found[passes:])]
     assert found == pytest.approx(parts, abs=guard + 2e-5)
     assert objective.loss(images, 4).item() == pytest.approx(sum(found), rel=1e-6)
 
 
-def test_the_gradient_is_that_of_the_equation(real) -> None:
+@pytest.mark.parametrize("at_once", [64, 2, 1])
+def test_the_gradient_is_that_of_the_equation(real, at_once: int) -> None:
     """The second derivative through the network's own gradient, against finite differences of the float64 loops."""
-    images, frames = make_images(), frames_by_class(real)
+    images, frames = make_images(3), frames_by_class(real)
     images.static.requires_grad_()
-    for part in GradientMatching(Setting(real, TinyNetwork, 0), 256).losses(images, 4):
+    for part in GradientMatching(Setting(real, TinyNetwork, 0), 256, at_once=at_once).losses(images, 4):
         part.backward()
     gradient, values = images.static.grad, as_float64(images)
     assert gradient is not None
@@ -145,11 +150,60 @@ def test_the_gradient_is_that_of_the_equation(real) -> None:
         assert gradient.reshape(-1)[index].item() == pytest.approx(expected, rel=5e-3, abs=5e-4)
 
 
+def test_passes_are_bounded(real) -> None:
+    """A batch of 256 frames, and all images at IPC 50, must go through the network on a small GPU."""
+    largest = 0
+
+    class Watching(TinyNetwork):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            nonlocal largest
+            largest = max(largest, len(images))
+            return super().forward(images)
+
+    objective, images = GradientMatching(Setting(real, Watching, 0), 256, 2, at_once=2), make_images(5)
+    objective.loss(images, 0)
+    objective.after_step(images, 0)
+    assert largest == 2
+
+
+def test_passes_have_the_gradient_of_soft_labels_too(real) -> None:
+    """Images whose labels are learned: both get the gradient that one pass would give."""
+    gradients = []
+    for at_once in (64, 2):
+        soft = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(1)).softmax(2).requires_grad_()
+        images = StaticImages(SPEC, make_images(5).static.requires_grad_(), soft_labels=soft, learn_labels=True)
+        for part in GradientMatching(Setting(real, TinyNetwork, 0), 256, at_once=at_once).losses(images, 4):
+            part.backward()
+        gradients.append((images.static.grad, soft.grad))
+    for whole, parts in zip(*gradients, strict=True):
+        assert whole is not None and parts is not None
+        assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-5) and bool((whole != 0).any())
+
+
+def test_what_fits_is_one_pass_to_the_bit(real) -> None:
+    """Runs at IPC 1 must learn what they learned before there were passes."""
+    images, network, expected = make_images(), TinyNetwork(4), []
+    weights = [network.w1, network.w2]
+    for label in range(2):
+        frames = real.draw_frames(label, 4, generator(0, "dc-real", 4, label))
+        target = torch.autograd.grad(nn.functional.cross_entropy(network(frames), _of(label, frames)), weights)
+        own = images.static[label]
+        loss = nn.functional.cross_entropy(network(own), _of(label, own))
+        expected.append(gradient_distance(torch.autograd.grad(loss, weights), target).item())
+    found = GradientMatching(Setting(real, TinyNetwork, 0), 4, at_once=4).losses(images, 4)
+    assert [part.item() for part in found] == expected
+
+
+def _of(label: int, images: torch.Tensor) -> torch.Tensor:
+    return torch.full((len(images),), label)
+
+
+@pytest.mark.parametrize("at_once", [64, 3])
 @pytest.mark.parametrize(("outer", "inner"), [(1, 1), (3, 2), (2, 5), (4, 0)])
-def test_between_steps_the_network_is_trained_on_the_images(real, outer: int, inner: int) -> None:
+def test_between_steps_the_network_is_trained_on_the_images(real, outer: int, inner: int, at_once: int) -> None:
     """The outer and the inner loop of the paper: one network for ``outer`` steps, ``inner`` SGD steps in between."""
     images, frames, rate = make_images(), frames_by_class(real), 0.5
-    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256, outer, inner, lr_network=rate)
+    objective = GradientMatching(Setting(real, TinyNetwork, 0), 256, outer, inner, rate, at_once)
     weights: Weights = {}
     for step in range(2 * outer + 1):
         if step % outer == 0:

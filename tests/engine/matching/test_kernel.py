@@ -21,6 +21,7 @@ from engine.matching.kernel import (
     KernelRegression,
     centred_one_hot,
     label_margin,
+    online_batch,
     real_batch,
     ridge_regression,
     ridge_solve,
@@ -211,7 +212,7 @@ def test_parts_have_the_gradient_of_one_graph(real: RealClips, at_once: int) -> 
     loss = errors.square().sum() / len(real) - torch.minimum(first - second, torch.tensor(1 / C)).mean()
     expected = torch.autograd.grad(loss, learned)
     assert found[0].item() == pytest.approx(loss.item(), rel=1e-5) and all(part == 0 for part in found[1:])
-    assert len(found) == -(-3 // max(1, at_once // 2))
+    assert len(found) == (6 if at_once == 1 else -(-3 // (at_once // 2)))
     for mine, other in zip(gradients, expected, strict=True):
         assert mine is not None and torch.allclose(mine, other, rtol=1e-3, atol=1e-6)
 
@@ -224,15 +225,19 @@ def backward_of(losses: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     return kept
 
 
-def test_a_large_set_is_embedded_in_parts(real: RealClips) -> None:
-    """``at_once`` is what keeps a set of many clips, and the real batch, inside the memory of a GPU."""
+@pytest.mark.parametrize("ipc", [2, 5, 9])
+def test_a_large_set_is_embedded_in_parts(real: RealClips, ipc: int) -> None:
+    """``at_once`` is what keeps a set of many clips, and the real batch, inside the memory of a GPU.
+
+    Also where a single class has more clips.
+    """
     networks: list[TinyNetwork] = []
 
     def new_network(number: int) -> TinyNetwork:
         networks.append(TinyNetwork(number))
         return networks[-1]
 
-    synthetic, objective = make_set("pixels", ipc=2), make(real, new_network, at_once=4)
+    synthetic, objective = make_set("pixels", ipc), make(real, new_network, at_once=4)
     objective.loss(synthetic, 0)
     objective.after_step(synthetic, 0)
     assert [network.largest for network in networks] == [4]
@@ -583,6 +588,47 @@ def test_after_a_step_the_network_is_trained_on_the_set_as_it_is_now(real: RealC
     fresh = sum(loss_by_hand(weights_of(1), x_s, y_s, *real_by_hand(real)))
     assert objective.loss(synthetic, 4).item() == pytest.approx(fresh, rel=5e-4)
     assert objective.figures()["online_age"] == 0
+
+
+@given(st.integers(1, 1500), st.integers(0, 10**6), st.integers(0, 2**31))
+def test_the_online_batch_is_at_most_500_different_instances(available: int, step: int, seed: int) -> None:
+    """At IPC 50 a step that trained a pool network on the whole set would be most of the run."""
+    chosen = online_batch(available, step, seed).tolist()
+    assert chosen == sorted(set(chosen)) and set(chosen) <= set(range(available))
+    assert len(chosen) == min(500, available)
+    assert chosen == online_batch(available, step, seed).tolist()
+    if available > 600:
+        assert chosen != online_batch(available, step + 1, seed).tolist()
+        assert chosen != online_batch(available, step, seed + 1).tolist()
+
+
+def test_every_instance_is_trained_on() -> None:
+    """Instances that were never drawn would be distilled for networks that have not seen them."""
+    counts = sum(torch.bincount(online_batch(1000, step, 0), minlength=1000) for step in range(100))
+    assert isinstance(counts, torch.Tensor) and counts.min() > 20 and counts.max() < 80  # 50 in the mean
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 64])
+def test_a_network_is_trained_on_some_instances_of_a_large_set(
+    real: RealClips, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step of Adam on the mean over four of six instances: found among all fours that there are."""
+    monkeypatch.setattr("engine.matching.kernel.ONLINE_BATCH", 4)
+    found = set()
+    for step in range(4):
+        synthetic, objective = make_set("pixels", 2), make(real, online_updates=4, lr_network=0.05, at_once=at_once)
+        objective.after_step(synthetic, step)
+        state = objective.state()
+        x, labels = clips_by_hand(arrays_of(synthetic)), labels_by_hand(synthetic)
+        fitting = []
+        for chosen in itertools.combinations(range(6), 4):
+            gradients = gradients_by_hand(weights_of(0), x[list(chosen)], labels[list(chosen)])
+            moments = {name: state[f"adam.0.{name}/exp_avg"].double().numpy() / 0.1 for name in gradients}
+            if all(np.allclose(moments[name], gradients[name], rtol=1e-3, atol=1e-6) for name in gradients):
+                fitting.append(chosen)
+        assert len(fitting) == 1
+        found.update(fitting)
+    assert len(found) > 1, "every step takes the same ones"
 
 
 def test_training_does_not_reach_the_memories(real: RealClips) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from engine.config import Preset
 from engine.errors import DivergedError
 from engine.matching.base import Setting
 from engine.matching.experts import FlatParameters, Trajectories
-from engine.matching.trajectory import UNROLLS, Student, TrajectoryMatching
+from engine.matching.trajectory import UNROLLS, Student, TrajectoryMatching, _stepped, affordable, kept_bytes
 from engine.models import Network, video_model
 from engine.parallel import Group
 from engine.seeds import generator
@@ -415,7 +417,7 @@ def test_an_expert_that_stands_still_is_reported() -> None:
     """The loss would be a division by zero, and all memories NaN."""
     objective = make_objective(FakeTrajectories(SIZE, moves=False), expert_epochs=3)
     with pytest.raises(DivergedError) as caught:
-        objective.loss(make_set("pixels"), 4)
+        objective.loss(make_set("pixels", dtype=torch.float32), 4)
     assert "step 4" in caught.value.problem and "3 epochs" in caught.value.problem and "experts.lr" in caught.value.hint
 
 
@@ -435,6 +437,137 @@ def test_the_table_of_the_preset_is_what_is_used() -> None:
     synthetic = make_set("pixels", dtype=torch.float32)
     wanted = make_objective(**table).loss(synthetic, 3)
     assert objective.loss(synthetic, 3).item() == wanted.item()
+
+
+# --- unroll = auto ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pixels", "static-dynamic"])
+@pytest.mark.parametrize("at_once", [64, 2])
+def test_what_an_unroll_keeps_is_what_torch_s_profiler_sees(kind: str, at_once: int) -> None:
+    """A run that takes the wrong one for its machine ends without memory, or takes twice the time for nothing."""
+    spec = make_spec(frames=8, height=64)
+    pixels = Pixels(spec, torch.randn(2, 3, 8, 3, 64, 64))
+    synthetic = pixels if kind == "pixels" else make_static_dynamic(spec, 3)
+    for parameter in synthetic.parameters().values():
+        parameter.requires_grad_()
+    network = video_model("convnet3d", 2, 8, 64, 0, torch.device("cpu")).requires_grad_(False)
+    student = make_student(synthetic, network, steps=5, at_once=at_once, step_size=torch.tensor(0.1).requires_grad_())
+    theta = student.parameters.gather(network).requires_grad_()
+
+    def grown(build: Callable[[], object]) -> int:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            built = build()
+        assert built is not None
+        return sum(event.self_cpu_memory_usage for event in seen.key_averages())
+
+    def a_pass() -> torch.Tensor:
+        loss = student.cross_entropy(next(student.passes(0)), theta)
+        return torch.autograd.grad(loss, theta, create_graph=True)[0]
+
+    step, one = grown(lambda: _stepped(student, 0, theta)), grown(a_pass) - theta.nbytes
+    weights = 5 * theta.nbytes
+    expected = {"plain": 5 * step, "checkpointed": step + weights, "constant": one + weights}
+    assert kept_bytes(student) == pytest.approx(expected, rel=1e-3)
+
+
+def test_measuring_leaves_nothing_behind() -> None:
+    """Neither memory, which a graph that holds itself would keep for good, nor another random state."""
+    student = make_student(make_set("all memories"), TinyNetwork(dropout=0.5))
+    torch.manual_seed(3)
+    wanted = torch.rand(1)
+    torch.manual_seed(3)
+    gc.collect()
+    gc.disable()
+    try:
+        before = [kept_bytes(student), sum(type(thing) is torch.Tensor for thing in gc.get_objects())]
+        after = [kept_bytes(student), sum(type(thing) is torch.Tensor for thing in gc.get_objects())]
+    finally:
+        gc.enable()
+    assert before == after and torch.equal(torch.rand(1), wanted)
+    assert all(parameter.grad is None for parameter in student.synthetic.parameters().values())
+
+
+def test_what_is_kept_grows_with_the_student_s_steps_and_its_batch() -> None:
+    """A set of ten times the clips must not be taken for a small one because a pass of it is measured."""
+
+    def kept(**changes: Any) -> dict[str, int]:
+        return kept_bytes(make_student(make_set("pixels", ipc=8), **changes))
+
+    one, vector = kept(at_once=4, steps=1), 8 * SIZE
+    more = kept(at_once=4, steps=3)
+    assert more["plain"] == 3 * one["plain"]
+    assert more["checkpointed"] - one["checkpointed"] == more["constant"] - one["constant"] == 2 * vector
+    graph = one["constant"] - vector
+    assert one["plain"] == one["checkpointed"] - vector == 6 * graph + 2 * vector  # 24 clips in six passes
+    assert kept(at_once=4, steps=1, batch=12)["plain"] == 3 * graph + 2 * vector
+
+
+@pytest.mark.parametrize(
+    ("free", "chosen"),
+    [
+        (0, "checkpointed"),
+        (1, "constant"),
+        (599, "constant"),
+        (600, "checkpointed"),
+        (1999, "checkpointed"),
+        (2000, "plain"),
+    ],
+)
+def test_the_first_that_fits_into_half_of_what_is_free(free: int, chosen: str) -> None:
+    """What is not known (0) is no reason to keep everything; where nothing fits, the least is all that can be tried."""
+    assert affordable({"plain": 1000, "checkpointed": 300, "constant": 200}, free) == chosen
+
+
+FREE = {"plain": 10**12, "checkpointed": 0, "constant": 1}
+"""Bytes with which ``auto`` chooses each."""
+
+
+@pytest.mark.parametrize("unroll", UNROLLS)
+def test_auto_is_the_unroll_that_it_chooses_for_the_whole_run(unroll: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They differ in rounding: a resumed run that found other memory free would not be the one that was stopped."""
+    synthetic = make_set("static-dynamic", dtype=torch.float32)
+    wanted = make_objective(unroll=unroll).loss(synthetic, 2)
+    expected = torch.autograd.grad(wanted, synthetic.parameters().values())
+    monkeypatch.setattr("engine.matching.trajectory.free_bytes", lambda device: FREE[unroll])
+    objective = make_objective(unroll="auto")
+    (told,) = objective.begin(synthetic)
+    assert f"chose {unroll}" in told and "dynamic.mtt.unroll" in told and objective.begin(synthetic) == []
+    assert make_objective(unroll=unroll).begin(synthetic) == []
+    stored = {name: torch.from_numpy(value.numpy().copy()) for name, value in objective.state().items()}
+    for other, free in FREE.items():
+        monkeypatch.setattr("engine.matching.trajectory.free_bytes", lambda device, free=free: free)
+        resumed = make_objective(unroll="auto")
+        resumed.load_state(stored)
+        assert resumed.begin(synthetic) == [], other
+        loss = resumed.loss(synthetic, 2)
+        assert loss.item() == wanted.item()
+        for mine, own in zip(torch.autograd.grad(loss, synthetic.parameters().values()), expected, strict=True):
+            assert torch.equal(mine, own), other
+
+
+class Led(Group):
+    """A process that is told, question by question, what the leader has chosen."""
+
+    def __init__(self, leaders: str) -> None:
+        super().__init__(1, 2)
+        object.__setattr__(self, "answers", iter([name == leaders for name in UNROLLS]))
+
+    def agree(self, value: bool, device: torch.device) -> bool:
+        return next(self.answers)  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("leaders", UNROLLS)
+def test_all_processes_take_the_leader_s(leaders: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One GPU that has less free would otherwise learn, by rounding, from other gradients than the rest."""
+    monkeypatch.setattr("engine.matching.trajectory.free_bytes", lambda device: 10**12)
+    (told,) = make_objective(group=Led(leaders), unroll="auto").begin(make_set("pixels", dtype=torch.float32))
+    assert f"chose {leaders}" in told
+
+
+def test_auto_is_what_a_preset_that_says_nothing_has() -> None:
+    """MTT at IPC 50 would otherwise end without memory on every machine."""
+    assert Preset().dynamic.mtt.unroll == "auto"
 
 
 # --- the step size ---------------------------------------------------------------------------------------------------
