@@ -38,8 +38,8 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="clips file of `vdtui prepare`")
-    parser.add_argument("--clips", type=int, default=32, help="clips of it that are looked at")
-    parser.add_argument("--networks", type=int, default=10)
+    parser.add_argument("--clips", type=int, default=16, help="clips of it that are embedded")
+    parser.add_argument("--networks", type=int, default=3, help="that look at them")
     options = parser.parse_args()
     if options.data is not None:
         seen(options.data, options.clips, options.networks)
