@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.counts import candidate_steps, table_rows
+from engine.counts import candidates, table_rows
 from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
@@ -139,7 +139,7 @@ def ahead(work: Work) -> str:
     experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
-    evaluations = len(candidate_steps(preset.dynamic)) if work.choosing is not None else 0
+    evaluations = candidates(preset.dynamic) if work.choosing is not None else 0
     clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
     return (
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from engine.config import Preset, keys, load_preset, preset_names
 from engine.config.load import override
-from engine.counts import candidate_steps
 from vdtui.tui import form as forms
 from vdtui.tui.form import DataFacts, Form, sections, text_of, value_of
 
@@ -127,7 +126,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
     changes = [f"dynamic.steps={steps}", f"dynamic.eval_every={every}", "evaluation.repeats=5", "static.steps=1000"]
     preset = override(load_preset("default"), [*changes, "evaluation.selection_repeats=2"], "test")
     counts = forms.networks(preset, None)
-    assert counts["to choose the step"] == 2 * len(candidate_steps(preset.dynamic))
+    assert counts["to choose the step"] == 2 * len({*range(0, steps, every), steps})
     assert counts["for the table"] == 3 * 5 and "experts" not in counts
     assert forms.steps(preset) == {"static": 1000, "dynamic": steps}
 
