@@ -136,17 +136,13 @@ def test_a_rehearsal_of_a_real_run(clips: Path, tmp_path: Path, monkeypatch: pyt
 # --- against real runs -----------------------------------------------------------------------------------------------
 
 TINY = (*QUICK, "evaluation.epochs=1", "dataset.val_fraction=0.3")
+MTT = ["dynamic.objective=mtt", "dynamic.mtt.syn_steps=1", "dynamic.mtt.max_start_epoch=1", "static.steps=0"]
+PIXELS = ["synthetic.kind=pixels", 'evaluation.models=["convnet3d", "convnet_mean"]', "dynamic.dm.target=batch"]
 RUNS = {
     "bank": ["dynamic.steps=12", "dynamic.eval_every=5", "dynamic.dm.bank=3", "dynamic.dm.renew_every=2"],
-    "mtt": ["dynamic.objective=mtt", "dynamic.mtt.syn_steps=1", "dynamic.mtt.max_start_epoch=1"]
-    + ["experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3", "static.steps=0"],
+    "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
     "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
-    "two-models": [
-        "synthetic.kind=pixels",
-        'evaluation.models=["convnet3d", "convnet_mean"]',
-        "dynamic.dm.target=batch",
-    ]
-    + ["evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],
+    "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],
 }
 
 

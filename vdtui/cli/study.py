@@ -255,21 +255,13 @@ def _words(text: str) -> list[str]:
 
 
 def _varied(text: str) -> tuple[str, list[Any]]:
-    import tomllib
-
+    from engine.config.load import parsed
     from engine.errors import UsageError
 
     key, equals, values = text.partition("=")
     if not equals or not _words(values):
         raise UsageError(f"--vary {text}: no values.", "Write --vary section.key=value,value, such as run.seed=0,1,2.")
-
-    def value(word: str) -> Any:
-        try:
-            return tomllib.loads(f"value = {word}")["value"]
-        except tomllib.TOMLDecodeError:
-            return word
-
-    return key.strip(), [value(word) for word in _words(values)]
+    return key.strip(), [parsed(word) for word in _words(values)]
 
 
 # --- running it ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
-from engine.config.load import validate
+from engine.config.load import shortened, validate
 from engine.config.size import stored_values
 from engine.counts import candidates, table_rows
 from engine.data.recipe import OFFICIAL_CLASSES
@@ -110,7 +110,7 @@ def value_of(field: FormField, text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
         if field.kind is int:
-            return int(text.replace("_", ""))
+            return int(shortened(text.replace("_", "")))
         if field.kind is float:
             return float(text.replace("_", ""))
     except ValueError:

@@ -63,6 +63,9 @@ def test_whatever_is_typed_is_a_preset_or_an_error_of_that_key(key: str, text: s
         ({"dynamic.steps": "-1"}, "dynamic.steps", "greater than or equal to 0"),
         ({"dynamic.steps": "many"}, "dynamic.steps", "valid integer"),
         ({"dynamic.steps": ""}, "dynamic.steps", "valid integer"),
+        ({"dynamic.steps": "1" + "0" * 400}, "dynamic.steps", "less than or equal to 10000000"),
+        ({"dynamic.steps": "1" + "0" * 5000}, "dynamic.steps", "less than or equal to 10000000"),
+        ({"dynamic.steps": "20_000", "dynamic.eval_every": "1"}, "dynamic.eval_every", "10000 are the most"),
         ({"run.device": "gpu"}, "run.device", "match pattern"),
         ({"evaluation.models": "convnet3d, foo"}, "evaluation.models", "input should be 'convnet3d'"),
         (
