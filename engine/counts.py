@@ -25,6 +25,18 @@ def inner_trainings(table: StaticTable) -> int:
     return table.steps - table.steps // table.outer_loops if table.objective == "dc" else 0
 
 
+def start_clips(preset: Preset) -> int:
+    """How many real clips of each class the memories start from; 0 where they start from noise, or nothing is learned.
+
+    Static and dynamic memory start from the same clips, as far as both go.
+    """
+    table, kind = preset.synthetic, preset.synthetic.kind
+    static = 0 if preset.static.init == "noise" or kind == "pixels" else table.ipc * table.statics_per_instance
+    per_instance = {"pixels": 1, "static-dynamic": table.dynamics_per_instance}.get(kind, 0)
+    dynamic = 0 if preset.dynamic.init == "noise" else table.ipc * per_instance
+    return 0 if kind in ("coreset", "full") else max(static, dynamic)
+
+
 def table_rows(preset: Preset) -> int:
     """Rows of the final table: the set and its rivals."""
     kind = preset.synthetic.kind

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table
+from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +171,7 @@ def _points(
         ways = tuple(storage or STORAGES.get(kind, ["uint8"]))
         half = f"@{max(16, _side(source.preset) // 2)}"
         points = tuple((n, how.replace("@half", half)) for n in clips for how in real) if number == 0 else ()
-        for row in engine.evaluate(source, folder, engine.Questions(storage=ways, real=points)):
+        for row in engine.evaluate(source, folder, engine.Questions(storage=ways, real=points), warn=warn):
             classes = len(row["per_class"])
             size, mean = human_bytes(row["bytes"] / classes), 100 * row["top1"]["mean"]
             note(f"{row['what']} {row['storage']}: {size} per class, {mean:.1f} %")
