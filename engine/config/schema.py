@@ -16,7 +16,7 @@ Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 Every = Annotated[int, Field(ge=1, le=10_000_000)]
 """Steps between two events."""
 Networks = Annotated[int, Field(ge=1, le=100_000)]
-Instances = Annotated[int, Field(ge=1, le=100_000)]
+Instances = Annotated[int, Field(ge=1, le=10_000_000)]
 Few = Annotated[int, Field(ge=1, le=10_000)]
 FewOrNone = Annotated[int, Field(ge=0, le=10_000)]
 Frames = Annotated[int, Field(ge=1, le=65_536)]
