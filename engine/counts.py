@@ -5,12 +5,36 @@ The run, its plan and the form in which it is set up must agree; the form starts
 
 from __future__ import annotations
 
-from engine.config.schema import DynamicTable, Preset
+from engine.config.schema import DynamicTable, Preset, StaticTable
 
 
-def candidate_steps(table: DynamicTable) -> tuple[int, ...]:
-    """The steps among which the iteration is chosen: 0, every ``eval_every``, and the last."""
-    return tuple(sorted({*range(0, table.steps, table.eval_every), table.steps}))
+def is_candidate(table: DynamicTable, step: int) -> bool:
+    """Whether ``step`` is one among which the iteration is chosen: 0, every ``eval_every``, and the last."""
+    return step == table.steps or (0 <= step < table.steps and step % table.eval_every == 0)
+
+
+def candidates(table: DynamicTable, after: int = -1) -> int:
+    """How many of these steps are later than ``after``, which is a step, or -1 for all of them."""
+    if after >= table.steps:
+        return 0
+    return (table.steps - 1) // table.eval_every - after // table.eval_every + 1
+
+
+def inner_trainings(table: StaticTable) -> int:
+    """After how many steps of stage 1 gradient matching trains its network: all but the last of each network."""
+    return table.steps - table.steps // table.outer_loops if table.objective == "dc" else 0
+
+
+def start_clips(preset: Preset) -> int:
+    """How many real clips of each class the memories start from; 0 where they start from noise, or nothing is learned.
+
+    Static and dynamic memory start from the same clips, as far as both go.
+    """
+    table, kind = preset.synthetic, preset.synthetic.kind
+    static = 0 if preset.static.init == "noise" or kind == "pixels" else table.ipc * table.statics_per_instance
+    per_instance = {"pixels": 1, "static-dynamic": table.dynamics_per_instance}.get(kind, 0)
+    dynamic = 0 if preset.dynamic.init == "noise" else table.ipc * per_instance
+    return 0 if kind in ("coreset", "full") else max(static, dynamic)
 
 
 def table_rows(preset: Preset) -> int:

@@ -35,7 +35,7 @@ from engine.parallel import joined, local_device
 from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import RunSession
-from engine.seeds import derive, generator
+from engine.seeds import derive, generator, stage_seed
 from engine.selection import coreset, select_coreset
 from engine.synthetic import (
     Pixels,
@@ -161,7 +161,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
         lambda number: image_model(
             len(work.spec.classes), work.spec.height, derive(work.seed, "static-network", number), work.device
         ),
-        derive(work.seed, "static"),
+        stage_seed(work.seed, "static"),
         work.precision,
         group=work.group,
     )
@@ -251,7 +251,7 @@ def learn_dynamic(
     setting = Setting(
         work.train,
         lambda number: stage_network(work, number),
-        derive(work.seed, "dynamic"),
+        stage_seed(work.seed, "dynamic"),
         work.precision,
         table.embedding,
         work.group,

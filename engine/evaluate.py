@@ -29,7 +29,7 @@ from engine.runs.files import write_json
 from engine.synthetic import LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
 from engine.synthetic.compressed import Storage
 from engine.table import as_stored, compressed_real, full_data, random_clips, set_of_run, still_video
-from engine.work import networks_folder, open_data, train_and_val
+from engine.work import networks_folder, open_data, scarce_coreset, train_and_val
 
 Progress = Callable[[int, int, str, float], None]
 """(networks that are done, all networks, what is trained now, and the part of the next network that is done).
@@ -100,12 +100,17 @@ def _on(preset: Preset, data: Path | None) -> Preset:
 
 
 def evaluate(
-    source: Source, runs: Path, asked: Questions = Questions(), progress: Progress | None = None
+    source: Source,
+    runs: Path,
+    asked: Questions = Questions(),
+    progress: Progress | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Any]]:
     """Results (design.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
 
-    Networks that are done are kept in a folder, so the same call after an interruption goes on. Raises VdtuiError
-    before anything is trained if a model cannot take the clips, or the set is not one of these classes.
+    Networks that are done are kept in a folder, so the same call after an interruption goes on. ``warn`` gets what a
+    user should know before, as of classes with too few clips for a rival. Raises VdtuiError before anything is trained
+    if a model cannot take the clips, or the set is not one of these classes.
     """
     preset = source.preset
     device = choose_device(preset.run.device)
@@ -118,6 +123,9 @@ def evaluate(
         test = RealClips(store.split("test"), spec, device).keep_on_device()
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
         subjects = list(_subjects(source, judge, asked, progress))
+        drawn = sorted({row.ipc for row in subjects if row.what == "random" and row.ipc is not None})
+        for text in filter(None, (scarce_coreset(train, number) for number in drawn)):
+            warn(text)
         yield from _judged(source, judge, test, subjects, store.fingerprint, asked.frames, runs, progress)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from engine.config import revisions
-from engine.counts import candidate_steps
+from engine.counts import candidates, is_candidate
 from engine.errors import DivergedError, StopRequested
 from engine.evaluation import Trainers, TrialCache, caution, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
@@ -49,14 +49,13 @@ class Selection:
     def due(self, step: int) -> bool:
         """Whether ``step`` is to be evaluated, and is not yet."""
         leads = self._work.group.leads
-        return leads and step > self._evaluated and step in candidate_steps(self._work.preset.dynamic)
+        return leads and step > self._evaluated and is_candidate(self._work.preset.dynamic, step)
 
     def seconds_left(self, step: int) -> float:
         """What the evaluations after ``step`` will take, judging by those that were made."""
         if self._work.choosing is None or not self._seconds:
             return 0.0
-        number = sum(later > step for later in candidate_steps(self._work.preset.dynamic))
-        return number * mean_std(self._seconds)[0]
+        return candidates(self._work.preset.dynamic, after=step) * mean_std(self._seconds)[0]
 
     def document(self) -> dict[str, Any]:
         """What a checkpoint must hold of it."""

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from engine.config import Preset
-from engine.counts import candidate_steps, table_rows
+from engine.config.schema import StaticTable
+from engine.counts import candidates, inner_trainings, table_rows
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
 from engine.matching.bank import Schedule
 from engine.new import new_run
@@ -113,8 +114,8 @@ class _Rehearsal:
         found = [one.seconds for _, one in self._happened if isinstance(one, Evaluated) and one.what == "synthetic"]
         return min(found, default=0.0)
 
-    def steps(self, stage: str) -> tuple[float, float]:
-        """Seconds of a usual step, and what the first takes beyond that."""
+    def step_seconds(self, stage: str) -> list[float]:
+        """Seconds of each step."""
         times: list[float] = []
         last = 0.0
         for when, event in self._happened:
@@ -122,10 +123,27 @@ class _Rehearsal:
                 times.append(when - last)
             if isinstance(event, (StageStarted, Step, Evaluated)):
                 last = when
+        return times
+
+    def steps(self, stage: str) -> tuple[float, float]:
+        """Seconds of a usual step, and what the first takes beyond that."""
+        times = self.step_seconds(stage)
         if not times:
             return 0.0, 0.0
         usual = min(times[1:], default=times[0])
         return usual, max(0.0, times[0] - usual)
+
+    def static(self, table: StaticTable) -> float:
+        """Seconds of all steps of stage 1, after some of which gradient matching trains its network."""
+        times = self.step_seconds("static")
+        if table.steps <= STEPS:
+            return sum(times)  # that was all of it
+        if not _trains_between(table):
+            usual, once = self.steps("static")
+            return table.steps * usual + once
+        first, plain, trained = times  # of a network of two steps: one that it is trained after, one that it is not
+        more = max(0.0, trained - plain)
+        return table.steps * plain + inner_trainings(table) * more + max(0.0, first - trained)
 
 
 def _shortened(preset: Preset, epochs: int) -> Preset:
@@ -136,7 +154,7 @@ def _shortened(preset: Preset, epochs: int) -> Preset:
 
     dynamic = preset.dynamic
     shorter = {
-        "static": table("static", steps=min(STEPS, preset.static.steps)),
+        "static": table("static", steps=min(STEPS, preset.static.steps), **_networks_of_two_steps(preset.static)),
         "dynamic": table(
             "dynamic",
             steps=min(STEPS, dynamic.steps),
@@ -151,6 +169,15 @@ def _shortened(preset: Preset, epochs: int) -> Preset:
     return preset.model_copy(update=shorter)
 
 
+def _trains_between(table: StaticTable) -> bool:
+    return table.objective == "dc" and table.outer_loops > 1
+
+
+def _networks_of_two_steps(table: StaticTable) -> dict[str, int]:
+    """Of three steps the second is then without training, and the third with it; the published network has ten."""
+    return {"outer_loops": 2} if _trains_between(table) and table.steps > STEPS else {}
+
+
 def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
     parts = [Part("prepare", 1, "data opened, or made", first.stage("prepare"))]
@@ -158,8 +185,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
         epochs = preset.experts.number * (preset.experts.epochs or preset.expert_snapshots - 1)
         parts.append(Part("experts", epochs, "epochs on all training clips", epochs * first.stage("experts")))
     if "static" in stages:
-        usual, once = first.steps("static")
-        parts.append(Part("static", preset.static.steps, "steps", preset.static.steps * usual + once))
+        parts.append(Part("static", preset.static.steps, "steps", first.static(preset.static)))
     if "dynamic" in stages:
         usual, once = first.steps("dynamic")
         fills = _fills(preset)
@@ -167,7 +193,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
         if fills:
             parts.append(Part("dynamic", fills, "networks of the target bank", fills * once))
         if first.selection():
-            number = len(candidate_steps(preset.dynamic))
+            number = candidates(preset.dynamic)
             seconds = number * _at(evaluation.epochs, [(one.epochs, one.selection()) for one in rehearsals])
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
@@ -183,7 +209,7 @@ def _fills(preset: Preset) -> int:
     table = preset.dynamic
     if table.objective != "dm" or table.dm.target != "bank":
         return 0
-    schedule = Schedule(preset.run.seed, table.dm.bank, table.dm.renew_every)
+    schedule = Schedule.of(preset)
     return len({schedule.number(step) for step in range(table.steps)})
 
 

@@ -20,6 +20,11 @@ def derive(seed: int, name: str, *numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "little") >> 1
 
 
+def stage_seed(seed: int, stage: str) -> int:
+    """The seed of all that the objective of ``stage`` draws in a run of ``seed``: also what its plan counts by."""
+    return derive(seed, stage)
+
+
 def generator(seed: int, name: str, *numbers: int) -> torch.Generator:
     """A torch generator on the CPU, seeded by ``derive``; draws are moved to the device, so devices agree on them."""
     import torch

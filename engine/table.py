@@ -131,7 +131,16 @@ def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
         synthetic.nbytes(precision),
         synthetic.stored_values,
         precision,
+        distinct_clips=_distinct_clips(synthetic),
     )
+
+
+def _distinct_clips(synthetic: SyntheticSet) -> int | None:
+    """How many clips a coreset has, if it has fewer than instances."""
+    if not isinstance(synthetic, Coreset):
+        return None
+    number = sum(synthetic.distinct)
+    return number if number < len(synthetic.spec.classes) * synthetic.ipc else None
 
 
 def still_video(synthetic: StaticDynamic) -> Subject:
@@ -141,7 +150,7 @@ def still_video(synthetic: StaticDynamic) -> Subject:
 
 
 def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
-    """``ipc`` random real training clips per class, drawn anew for every network."""
+    """``ipc`` random real training clips per class, drawn anew for every network; a small class repeats its own."""
 
     def drawn(k: int) -> Coreset:
         return coreset(train, select_coreset(train, "random", ipc, seed, number=k))
@@ -211,4 +220,5 @@ def compressed_real(
         "codec",
         storage=str(how),
         drawn=network is None,
+        distinct_clips=_distinct_clips(first),
     )

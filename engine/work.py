@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.counts import candidate_steps, table_rows
+from engine.counts import candidates, start_clips, table_rows
 from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
+from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore, SplitView
 from engine.errors import StopRequested
@@ -30,6 +31,9 @@ from engine.parallel import ALONE, Group
 from engine.runs.files import write_json
 from engine.runs.session import RunSession
 from engine.seeds import derive
+
+NAMED_CLASSES = 3
+"""As many classes with too few clips are named."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
         Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
     )
     session.emit(Note("info", ahead(work)))
+    for text in scarce_clips(preset, real_train):
+        session.emit(Note("warning", text))
     if work.judge.protocol.selected_on == "test":
         text = f"protocol {work.judge.protocol.name}, as published: the best iteration is chosen on the test split"
         session.emit(Note("warning", f"{text}, which flatters the number"))
@@ -139,13 +145,40 @@ def ahead(work: Work) -> str:
     experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
-    evaluations = len(candidate_steps(preset.dynamic)) if work.choosing is not None else 0
+    evaluations = candidates(preset.dynamic) if work.choosing is not None else 0
     clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
     return (
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
         f"iteration, {models}{table_rows(preset)} x {evaluation.repeats} for the final table; each is trained on "
         f"{clips:,} clips"
     )
+
+
+def scarce_clips(preset: Preset, train: RealClips) -> list[str]:
+    """What to warn of where classes of ``train`` have fewer clips than ``preset`` wants of each."""
+    kind, ipc = preset.synthetic.kind, preset.synthetic.ipc
+    said = []
+    if few := train.fewer(start_clips(preset)):
+        asked = f"the memories start from {start_clips(preset)} real clips of each class"
+        again = "clips are taken again, and memories that start alike may stay alike"
+        said.append(f"{asked}, but of training clips {_counted(few)}; {again}")
+    if kind != "full" and (text := scarce_coreset(train, ipc)):
+        said.append(text if kind == "coreset" else f"beside the set, {text}")
+    return said
+
+
+def scarce_coreset(train: RealClips, ipc: int) -> str:
+    """What to warn of where a coreset of ``ipc`` clips per class wants more of ``train`` than there are; or ""."""
+    few = train.fewer(ipc)
+    again = "networks see these again in each epoch, and each is stored and counted once"
+    return f"{ipc} real clips of each class are wanted, but of training clips {_counted(few)}; {again}" if few else ""
+
+
+def _counted(few: dict[str, int]) -> str:
+    """``few``, number of training clips by class, in words; a handful of classes is named."""
+    named = [f"{one_line(name)[:40]} has {count}" for name, count in sorted(few.items(), key=lambda item: item[1])]
+    more = [f"and {len(named) - NAMED_CLASSES} more too few"] if len(named) > NAMED_CLASSES else []
+    return ", ".join([*named[:NAMED_CLASSES], *more])
 
 
 def experts_folder(runs: Path) -> Path:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -23,6 +24,8 @@ from engine.errors import PresetError
 
 _PUBLISHED = "-published"
 """What the names of published settings end with."""
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +189,16 @@ def _parse(label: str, text: str) -> dict[str, Any]:
         raise PresetError(
             f"{label} is not valid TOML: {error}.", "Mend that line; `key = value`, text in quotes."
         ) from error
+    except ValueError:
+        return _parse(label, shortened(text))
+
+
+def shortened(text: str) -> str:
+    """``text`` with no run of more than 4,000 digits, and so with no whole number that Python refuses to read.
+
+    For a text with such a number only: the cut number is beyond every bound too, so that what it is for refuses it.
+    """
+    return re.sub(r"(\d[\d_]{3999})[\d_]+", r"\1", text)
 
 
 def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -198,14 +211,17 @@ def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tu
             raise PresetError(
                 f"--set {text}: no value.", "Write --set section.key=value, for example dynamic.steps=100."
             )
-        yield key.strip(), _value(value.strip())
+        yield key.strip(), parsed(value.strip())
 
 
-def _value(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """The value that ``text`` is in TOML, or the text itself: a bare word needs no quotes on the command line."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # a bare word, such as --set synthetic.kind=pixels
+        return text
+    except ValueError:
+        return parsed(shortened(text))
 
 
 def _set(tables: dict[str, Any], key: str, value: Any) -> None:
@@ -249,8 +265,17 @@ def _explained(error: ValidationError, label: str) -> PresetError:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return PresetError(f"{label}: {message}.", "Change one of these values.")
-    given = json.dumps(first.get("input"), default=str)
+    given = _shown(first.get("input"))
     return PresetError(f"{label}: {key} = {given}: {message[:1].lower()}{message[1:]}.", _expectation(key))
+
+
+def _shown(value: Any) -> str:
+    """``value`` as JSON, of which the beginning does for a long one."""
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:
+        return "a number of thousands of digits"  # of a power of two as its base, in which Python reads any length
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _expectation(key: str) -> str:

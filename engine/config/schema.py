@@ -10,9 +10,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Steps = Annotated[int, Field(ge=0)]
-FewOrNone = Annotated[int, Field(ge=0)]
+# No machine finishes, or holds, what is beyond these bounds: such a number is a slip of the keyboard.
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Steps = Annotated[int, Field(ge=0, le=10_000_000)]
+Every = Annotated[int, Field(ge=1, le=10_000_000)]
+"""Steps between two events."""
+Networks = Annotated[int, Field(ge=1, le=100_000)]
+Instances = Annotated[int, Field(ge=1, le=10_000_000)]
+Few = Annotated[int, Field(ge=1, le=10_000)]
+FewOrNone = Annotated[int, Field(ge=0, le=10_000)]
+Frames = Annotated[int, Field(ge=1, le=65_536)]
+Pixels = Annotated[int, Field(ge=1, le=8_192)]
+MOST_EVALUATIONS = 10_000
+"""During stage 2, each of which trains networks."""
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
@@ -32,12 +42,12 @@ class DatasetTable(_Table):
         None, description="layout from which `vdtui prepare` makes the clips file; `demo` is made by the run itself"
     )
     path: str | None = Field(None, description="clips file (.h5), as --data")
-    frames: Count | None = Field(None, description="frames per clip that the data must have; unset: any")
-    size: Count | None = Field(None, description="height and width in pixels that the data must have; unset: any")
-    interval: Annotated[int, Field(ge=0)] | None = Field(
+    frames: Frames | None = Field(None, description="frames per clip that the data must have; unset: any")
+    size: Pixels | None = Field(None, description="height and width in pixels that the data must have; unset: any")
+    interval: Annotated[int, Field(ge=0, le=65_536)] | None = Field(
         None, description="every n-th frame that the data must have; 0: fps or uniform frames; unset: any"
     )
-    split: Count | None = Field(None, description="which of the official splits the data must have; unset: any")
+    split: Few | None = Field(None, description="which of the official splits the data must have; unset: any")
     val_fraction: Fraction = Field(
         0.2, description="part of the training videos held out to choose the iteration, unless the data has its own"
     )
@@ -51,24 +61,24 @@ class SyntheticTable(_Table):
         description="parameterisation of the clips; static-only: stage 1 alone, shown as clips that do not move; "
         "coreset: real clips that are chosen, full: all of them",
     )
-    ipc: Count = Field(1, description="instances per class")
+    ipc: Instances = Field(1, description="instances per class")
     statics_per_instance: FewOrNone = Field(
         2, description="still images that an instance owns; 0: none, its clips are made of dynamic memory alone"
     )
-    dynamics_per_instance: Count = Field(2, description="one-channel videos that an instance owns (static-dynamic)")
-    hallucinators: Count = Field(1, description="hallucinators shared by all classes; each draw picks one of them")
+    dynamics_per_instance: Few = Field(2, description="one-channel videos that an instance owns (static-dynamic)")
+    hallucinators: Few = Field(1, description="hallucinators shared by all classes; each draw picks one of them")
     hallucinator: Literal["shared", "per-class"] = Field(
         "shared", description="shared: by all classes; per-class: each class has a hallucinator of its own"
     )
     labels: Literal["hard", "learned"] = Field("hard", description="hard: the class; learned: a value for every class")
-    n_syn: Count | None = Field(
+    n_syn: Frames | None = Field(
         None, description="frames stored per segment, of dynamic memory or pixels; unset: all of them"
     )
-    segments: Count = Field(1, description="consecutive segments of a clip, each stored as n_syn frames")
+    segments: Frames = Field(1, description="consecutive segments of a clip, each stored as n_syn frames")
     interpolation: Literal["duplicate", "linear"] = Field(
         "duplicate", description="how the n_syn stored frames of a segment become all of its frames"
     )
-    dynamic_size: Count | None = Field(
+    dynamic_size: Pixels | None = Field(
         None, description="height and width of the stored dynamic memory in pixels; unset: those of the clips"
     )
 
@@ -86,10 +96,10 @@ class StaticTable(_Table):
     lr: Rate = Field(0.1, description="learning rate of the images")
     momentum: Fraction = Field(0.5, description="momentum of the images' SGD")
     batch_real: Count = Field(256, description="real frames per class and step")
-    outer_loops: Count = Field(1, description="steps with one network before a new one is drawn (dc)")
+    outer_loops: Every = Field(1, description="steps with one network before a new one is drawn (dc)")
     inner_loops: Steps = Field(1, description="steps of that network's training between two steps of the images (dc)")
     lr_network: Rate = Field(0.01, description="learning rate of that network (dc)")
-    checkpoint_every: Count = Field(50, description="steps between two checkpoints")
+    checkpoint_every: Every = Field(50, description="steps between two checkpoints")
 
 
 class DmTable(_Table):
@@ -98,7 +108,7 @@ class DmTable(_Table):
     target: Literal["batch", "bank"] = Field(
         "batch", description="real side: batch: real clips drawn per step; bank: class means of all, kept per network"
     )
-    bank: Count = Field(100, description="networks in the bank, of which each step draws one (bank)")
+    bank: Networks = Field(100, description="networks in the bank, of which each step draws one (bank)")
     renew_every: Steps = Field(
         10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
     )
@@ -111,7 +121,7 @@ class DmTable(_Table):
 class MttTable(_Table):
     """MTT, trajectory matching (Cazenavette et al. 2022)."""
 
-    syn_steps: Count = Field(10, description="student steps on the synthetic clips that are differentiated through")
+    syn_steps: Few = Field(10, description="student steps on the synthetic clips that are differentiated through")
     expert_epochs: Count = Field(1, description="expert epochs that the student shall make up for")
     max_start_epoch: Count = Field(10, description="the student starts at an expert's epoch below this")
     batch: Count | None = Field(None, description="synthetic instances per student step; unset: all")
@@ -119,7 +129,9 @@ class MttTable(_Table):
         0.01, description="learning rate of the student at the start; it is learned and kept above 0.001"
     )
     lr_step_size: Rate = Field(1e-5, description="learning rate of that step size; 0 keeps it fixed")
-    experts_per_step: Count = Field(1, description="experts whose losses are averaged in a step; processes share them")
+    experts_per_step: Networks = Field(
+        1, description="experts whose losses are averaged in a step; processes share them"
+    )
     unroll: Literal["auto", "plain", "checkpointed", "constant"] = Field(
         "auto",
         description="memory for time: plain keeps all student steps, the others compute them again; auto: the first "
@@ -130,8 +142,8 @@ class MttTable(_Table):
 class FrepoTable(_Table):
     """FRePo, kernel ridge regression on a pool of networks (Zhou et al. 2022)."""
 
-    pool: Count = Field(10, description="networks in the pool")
-    online_updates: Count = Field(100, description="training steps of a pool network before it is drawn anew")
+    pool: Networks = Field(10, description="networks in the pool")
+    online_updates: Every = Field(100, description="training steps of a pool network before it is drawn anew")
     lr_network: Rate = Field(1e-4, description="learning rate of the pool networks' Adam")
     batch_real: Count = Field(512, description="real clips per step, of all classes together")
     ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1e-6, description="regularisation of the solve")
@@ -165,8 +177,8 @@ class DynamicTable(_Table):
         description="features that dm and frepo compare: map: convnet3d's last map before its average pool, as "
         "published; pooled: behind it (other networks have one embedding)",
     )
-    eval_every: Count = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
-    checkpoint_every: Count = Field(50, description="steps between two checkpoints")
+    eval_every: Every = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
+    checkpoint_every: Every = Field(50, description="steps between two checkpoints")
     dm: DmTable = DmTable()
     mtt: MttTable = MttTable()
     frepo: FrepoTable = FrepoTable()
@@ -188,7 +200,7 @@ class SelectionTable(_Table):
 class ExpertsTable(_Table):
     """The experts of MTT: networks trained on all real clips, whose weights are kept after every epoch."""
 
-    number: Count = Field(30, description="experts to train; all of them are used")
+    number: Networks = Field(30, description="experts to train; all of them are used")
     epochs: Count | None = Field(
         None, description="epochs of training; unset: as many as can be drawn, max_start_epoch + expert_epochs - 1"
     )
@@ -241,8 +253,8 @@ class EvaluationTable(_Table):
     momentum: Fraction = Field(0.9, description="momentum of SGD")
     weight_decay: Rate = Field(5e-4, description="weight decay")
     batch: Count = Field(256, description="clips per training step")
-    repeats: Annotated[int, Field(ge=1)] = Field(3, description="network seeds of every row of the final table")
-    selection_repeats: Count = Field(3, description="network seeds of every evaluation during the run")
+    repeats: Networks = Field(3, description="network seeds of every row of the final table")
+    selection_repeats: Networks = Field(3, description="network seeds of every evaluation during the run")
 
 
 class RunTable(_Table):
@@ -277,6 +289,11 @@ class Preset(_Table):
         table, synthetic = self.dynamic, self.synthetic
         if table.lr_dynamic == 0 and table.lr_hallucinator == 0 and table.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
+        if (number := 1 + -(-table.steps // table.eval_every)) > MOST_EVALUATIONS:
+            every = (
+                f"dynamic.eval_every = {table.eval_every} makes {number} evaluations of dynamic.steps = {table.steps}"
+            )
+            raise ValueError(f"{every}, and {MOST_EVALUATIONS} are the most")
         if wrong := _impossible_memories(synthetic):
             raise ValueError(wrong)
         if synthetic.n_syn is None and synthetic.segments > 1:

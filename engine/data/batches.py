@@ -65,6 +65,11 @@ class RealClips:
         """How many clips the class has."""
         return len(self._by_class[label])
 
+    def fewer(self, number: int) -> dict[str, int]:
+        """The classes that have fewer than ``number`` clips, by name: how many."""
+        counts = {name: self.available(label) for label, name in enumerate(self.spec.classes)}
+        return {name: count for name, count in counts.items() if count < number}
+
     def of_class(self, label: int) -> torch.Tensor:
         """Indices of the clips of a class, ascending."""
         return self._by_class[label]

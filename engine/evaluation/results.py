@@ -32,6 +32,8 @@ class Subject:
     """Whether each network gets another draw."""
     storage: str | None = None
     """How it is stored where that is not plain numbers, such as ``h264-23``."""
+    distinct_clips: int | None = None
+    """Of real clips: how many there are, where classes with too few show theirs again."""
 
 
 def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[float, float | None]:
@@ -102,4 +104,5 @@ def result(subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerpri
         "data_fingerprint": data_fingerprint,
         "step": subject.step,
     }
-    return document | ({} if subject.storage is None else {"storage": subject.storage})
+    extra = {"storage": subject.storage, "distinct_clips": subject.distinct_clips}
+    return document | {name: value for name, value in extra.items() if value is not None}

@@ -161,6 +161,8 @@ def headline(results: Sequence[Result], classes: int | None) -> str:
 
 def _rival(other: Result, main: Result) -> str:
     if other.get("what") == "random":
+        if (found := number(other.get("distinct_clips"))) is not None:
+            return f"random real clips ({count(found)} different ones)"
         same = other.get("ipc") == main.get("ipc")
         return "as many random real clips" if same else f"random real clips at IPC {other.get('ipc')}"
     if other.get("what") == "static-only":

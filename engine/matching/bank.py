@@ -24,12 +24,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
+from engine.config import Preset
 from engine.matching.base import Setting, class_sums
 from engine.models.base import Network
-from engine.seeds import generator
+from engine.seeds import generator, stage_seed
 
 KEPT_NETWORKS = 16
 """Of the bank's networks: those that were met last."""
@@ -46,6 +48,12 @@ class Schedule:
     seed: int
     members: int
     renew_every: int = 0
+
+    @classmethod
+    def of(cls, preset: Preset) -> Self:
+        """The one that stage 2 of ``preset`` goes by, and that its plan counts."""
+        table = preset.dynamic.dm
+        return cls(stage_seed(preset.run.seed, "dynamic"), table.bank, table.renew_every)
 
     def first(self, step: int) -> int:
         """The oldest member's number at ``step``; also how many were dropped before."""

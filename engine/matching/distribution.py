@@ -65,7 +65,7 @@ class DistributionMatching(Objective):
         table = preset.dynamic.dm
         bank = None
         if table.target == "bank":
-            bank = TargetBank(setting, Schedule(setting.seed, table.bank, table.renew_every), table.bank_clips)
+            bank = TargetBank(setting, Schedule.of(preset), table.bank_clips)
         return cls(setting, preset.dynamic.batch_real, bank=bank, classes_per_step=table.classes_per_step)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:

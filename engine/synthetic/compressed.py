@@ -32,7 +32,7 @@ from engine.errors import DataError, PresetError, UsageError
 from engine.synthetic import files
 from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
 from engine.synthetic.codecs import H264, Codec, parse_codec
-from engine.synthetic.pixels import Coreset
+from engine.synthetic.pixels import MOST_REPEATS, Coreset, stored_of
 
 FORMAT, VERSION = "vdtui.compressed", 1
 _MOST_SIDE = 1 << 13
@@ -128,10 +128,17 @@ def encode_set(synthetic: SyntheticSet, how: Storage | str) -> Stored:
             continue
         frames, ranges = _to_frames(synthetic, memory)
         shapes[name] = frames.shape[2:5]
-        streams = [[way.encode(item) for item in own] for own in frames]
+        distinct = synthetic.distinct if isinstance(synthetic, Coreset) else [len(own) for own in frames]
+        streams = [_encoded(way, own, new) for own, new in zip(frames, distinct, strict=True)]
         stored |= _packed(name, streams) | ({} if ranges is None else {f"{name}.range": ranges})
     described = _description(synthetic.kind, synthetic.spec, synthetic.ipc, how, shapes)
     return Stored(_file(stored, described | files.described(synthetic)), how)
+
+
+def _encoded(codec: Codec, own: np.ndarray, new: int) -> list[list[bytes]]:
+    """The streams of the clips ``own`` of a class, of which the first ``new`` come again to the end."""
+    streams = [codec.encode(item) for item in own[:new]]
+    return [streams[i % new] for i in range(len(own))]
 
 
 def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
@@ -162,7 +169,7 @@ def _require(true: bool, what: str) -> None:
 
 # The file: safetensors, as that of ``to_bytes``, but a memory M that went through a codec is there as
 #   M.streams  uint8    what all its streams begin with, once; then the rest of each, in order
-#   M.lengths  int32    (C, n, streams): the lengths of these rests; from a class's first -1 on its clips repeat
+#   M.lengths  int32    (C, n, streams): the lengths of these rests; from a class's first -1 on its clips come again
 #   M.range    float32  (C, n, 2): the least value, and the step of a level; none where the values are pixels
 # The checksum is there since a decoder shows something of most damaged streams, and nobody would know.
 
@@ -219,9 +226,7 @@ def _opened(blob: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _packed(name: str, streams: Sequence[Sequence[list[bytes]]]) -> dict[str, torch.Tensor]:
     """The tensors that hold ``streams[class][n]``, the streams of a memory."""
     start = _shared_start([stream for own in streams for item in own for stream in item])
-    distinct = [_distinct(own) for own in streams]
-    # One class has no repeats: then the streams themselves say how many clips a class has, not a claim of 4 bytes each.
-    distinct[distinct.index(max(distinct))] = len(streams[0])
+    distinct = stored_of([_distinct(own) for own in streams], len(streams[0]))
     rests: list[bytes] = []
     lengths = []
     for own, new in zip(streams, distinct, strict=True):
@@ -268,7 +273,7 @@ def _unpacked(name: str, stored: Mapping[str, torch.Tensor], classes: int) -> tu
             at = ends[-1]
         _require(bool(items) and all(set(item) == {-1} for item in own[len(items) :]), "repeats")
         result.append(items)
-    _require(max(map(len, result)) == lengths.shape[1], "repeats")
+    _require(lengths.shape[1] <= MOST_REPEATS * max(map(len, result)), "repeats")
     return result, lengths.shape[1]
 
 

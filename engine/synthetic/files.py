@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from engine.errors import DataError, PresetError
 from engine.models.hallucinator import Hallucinator
 from engine.runs.files import write_bytes
 from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
-from engine.synthetic.pixels import Coreset, Pixels
+from engine.synthetic.pixels import MOST_REPEATS, Coreset, Pixels, stored_of
 from engine.synthetic.static_dynamic import StaticDynamic
 from engine.synthetic.still import StaticImages, StillVideo
 from engine.synthetic.temporal import Temporal
@@ -90,14 +90,31 @@ def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "
         **described(synthetic),
         **provenance.metadata(),
     }
-    stored: dict[str, torch.Tensor] = {}
-    as_pixels = _real_pixels(synthetic) if precision == "uint8" else None
-    for name, tensor in synthetic.tensors().items():
-        real = as_pixels is not None and name == "pixels"
-        stored |= {name: as_pixels} if real and as_pixels is not None else encode(name, tensor.cpu(), precision)
+    stored, extra = _stored_memories(synthetic, precision)
     soft = stored.pop("soft_labels", None)
     stored["labels"] = _hard_labels(len(spec.classes), synthetic.ipc) if soft is None else soft
-    return ordered(save(stored, metadata))
+    return ordered(save(stored, metadata | extra))
+
+
+def _stored_memories(synthetic: SyntheticSet, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of the file but hard labels; of a coreset whose clips repeat each once, and how many of each class.
+
+    The latter is the metadata ``distinct``: then ``pixels`` is (1, N, ...), the clips of one class after the other.
+    """
+    tensors = {name: tensor.cpu() for name, tensor in synthetic.tensors().items()}
+    stored, extra = {}, {}
+    if isinstance(synthetic, Coreset):
+        kept = stored_of(synthetic.distinct, synthetic.ipc)
+        if sum(kept) < len(kept) * synthetic.ipc:
+            extra["distinct"] = json.dumps(kept)
+            tensors["pixels"] = _once(tensors["pixels"], kept)
+        whole = _real_pixels(tensors["pixels"], synthetic.spec) if precision == "uint8" else None
+        if whole is not None:
+            del tensors["pixels"]
+            stored["pixels"] = whole
+    for name, tensor in tensors.items():
+        stored |= encode(name, tensor, precision)
+    return stored, extra
 
 
 def save_synthetic(path: Path, synthetic: SyntheticSet, provenance: Provenance, precision: str = "float32") -> None:
@@ -105,14 +122,29 @@ def save_synthetic(path: Path, synthetic: SyntheticSet, provenance: Provenance, 
     write_bytes(path, to_bytes(synthetic, provenance, precision))
 
 
-def _real_pixels(synthetic: SyntheticSet) -> torch.Tensor | None:
-    """The pixels of a coreset as they were in the video, uint8 (C, ipc, stored, 3, H, W), if that is what it holds.
+def _once(pixels: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
+    """The first ``kept`` clips of each class of ``pixels`` (C, ipc, ...), one class after the other: (1, N, ...)."""
+    return torch.cat([own[:number] for own, number in zip(pixels, kept, strict=True)]).unsqueeze(0)
+
+
+def _again(pixels: torch.Tensor, described: str, classes: int, ipc: int) -> torch.Tensor:
+    """The inverse of ``_once``: (C, ipc, ...). Raises ValueError if ``described`` does not go with ``pixels``."""
+    kept = json.loads(described)
+    numbers = isinstance(kept, list) and all(type(number) is int and number >= 1 for number in kept)
+    fits = numbers and len(kept) == classes and pixels.shape[:2] == (1, sum(kept))
+    if not (fits and max(kept) <= ipc <= MOST_REPEATS * max(kept)):
+        raise ValueError("distinct")
+    firsts = torch.tensor([0, *kept[:-1]]).cumsum(0)
+    places = torch.arange(ipc) % torch.tensor(kept).unsqueeze(1) + firsts.unsqueeze(1)
+    return pixels[0][places.to(pixels.device)]
+
+
+def _real_pixels(pixels: torch.Tensor, spec: ClipSpec) -> torch.Tensor | None:
+    """``pixels`` (..., stored, 3, H, W) of a coreset as they were in the video, uint8, if that is what they are.
 
     Real clips are whole numbers before they are normalised: stored as these they are exact, and need no ranges.
     """
-    if not isinstance(synthetic, Coreset):
-        return None
-    raw = _unnormalised(synthetic.pixels.detach().cpu(), synthetic.spec)
+    raw = _unnormalised(pixels, spec)
     whole = raw.round().clamp(0, 255)
     return whole.to(torch.uint8).contiguous() if (raw - whole).abs().max() < 0.01 else None
 
@@ -263,6 +295,8 @@ def _build(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision:
         spec = _spec(metadata, next(iter(memories.values())))
     if ipc < 1:
         raise ValueError("ipc")
+    if kind == "coreset" and "distinct" in metadata:
+        memories["pixels"] = _again(memories["pixels"], metadata["distinct"], len(spec.classes), ipc)
     soft, temporal = _soft_labels(stored, len(spec.classes), ipc), _read_temporal(metadata, spec.frames)
     if temporal is not None and kind in ("static-only", "static-images"):
         raise ValueError("temporal")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -54,14 +56,52 @@ class Pixels(SyntheticSet):
         return shown.movedim(-1, 1).contiguous(memory_format=torch.channels_last_3d)
 
 
+MOST_REPEATS = 1 << 10
+"""How often a file may say that a clip comes again, which costs it next to nothing."""
+
+
 class Coreset(Pixels):
-    """Real clips: exact in uint8, so that is what is stored, a byte a value without ranges."""
+    """Real clips: exact in uint8, so that is what is stored, a byte a value without ranges.
+
+    A class with fewer clips than ``ipc`` shows them again, in the same order, so that an epoch has as many of each
+    class. What comes again is neither stored nor counted.
+    """
 
     kind: ClassVar[str] = "coreset"
+
+    @property
+    def distinct(self) -> tuple[int, ...]:
+        """How many clips each class has before they come again."""
+        return tuple(_period(own) for own in self.pixels)
 
     def nbytes(self, precision: str = "uint8") -> int:
         """Bytes of the stored values."""
         return sum(
-            tensor.numel() * PRECISIONS[precision if is_memory(name) else "float32"]
-            for name, tensor in self.tensors().items()
+            number * PRECISIONS[precision if is_memory(name) else "float32"] for name, number in self._counted().items()
         )
+
+    @property
+    def stored_values(self) -> int:
+        """How many numbers are stored: those of each clip once."""
+        return sum(self._counted().values())
+
+    def _counted(self) -> dict[str, int]:
+        numbers = {name: tensor.numel() for name, tensor in self.tensors().items()}
+        return numbers | {"pixels": sum(self.distinct) * self.pixels[0, 0].numel()}
+
+
+def _period(own: torch.Tensor) -> int:
+    """After how many of ``own`` (n, ...) the first ones come again to the end; n if they do not."""
+    places = range(1, len(own))
+    return next((n for n in places if torch.equal(own[n], own[0]) and torch.equal(own[n:], own[:-n])), len(own))
+
+
+def stored_of(distinct: Sequence[int], number: int) -> list[int]:
+    """How many clips of each class a file stores that shows ``number``, of which ``distinct`` are different.
+
+    One class stores a clip for every MOST_REPEATS, so that a small file cannot claim all memory.
+    """
+    kept = list(distinct)
+    largest = kept.index(max(kept))
+    kept[largest] = max(kept[largest], math.ceil(number / MOST_REPEATS))
+    return kept

@@ -22,6 +22,8 @@ from engine.runs.results import results_of
 from engine.seeds import derive
 from engine.synthetic import Coreset, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
 from engine.synthetic.compressed import encode_set
+from engine.work import scarce_clips
+from tests.tiny import make_real, make_spec
 from tests.tiny_run import QUICK, make_clips
 
 CPU = torch.device("cpu")
@@ -171,3 +173,66 @@ def test_equal_bytes_is_counted_in_files(runs: Path, clips: Path) -> None:
     assert (random["what"], herded["what"]) == ("compressed-random", "compressed-herding")
     assert random["bytes"] <= whole.nbytes("float32") and random["storage"] == "h264-35"
     assert random["ipc"] == herded["ipc"] == RunDirectory(runs / "published").meta()["data_clips"]["train"] // 2
+
+
+# --- more clips than a class has -------------------------------------------------------------------------------------
+
+
+def test_more_clips_than_there_are(clips: Path, tmp_path: Path) -> None:
+    """A set that weighs more than all of the data, without a word: every clip is one, however often it is shown."""
+    changes = {"selection__method": "herding", "selection__features": "seeded", "evaluation__epochs": 1}
+    run = run_of(clips, tmp_path, "many", synthetic__kind="coreset", synthetic__ipc=20, **changes)
+    train = run.meta()["data_clips"]["train"]
+    every = train * 8 * 64 * 64 * 3
+    own, random = run.folded().results
+    for row in (own, random):
+        assert (row["ipc"], row["distinct_clips"], row["bytes"], row["stored_values"]) == (20, train, every, every)
+    assert run.best.stat().st_size < every + 4096
+    (warned,) = [line.text for line in run.folded().log if "are wanted" in line.text]
+    assert "20 real clips" in warned and "still <b> has 2" in warned and "moving has 2" in warned
+    told: list[str] = []
+    asked = Questions(("random", "full", "compressed-random"), storage=("uint8",))
+    source = find_source("many", tmp_path, None, ["evaluation.repeats=1"])
+    rows = list(evaluate(source, tmp_path, asked, warn=told.append))
+    assert told == [warned]
+    assert [row["what"] for row in rows] == ["herding", "random", "full", "compressed-random"]
+    assert all(row["bytes"] < every + 4096 and row["stored_values"] <= every for row in rows)
+    assert [row.get("distinct_clips") for row in rows] == [train, train, None, None]
+
+
+def test_as_many_clips_as_there_are_is_no_warning(runs: Path) -> None:
+    """A warning that always comes is read by nobody."""
+    run = RunDirectory(runs / "herding")
+    assert not any("are wanted" in line.text for line in run.folded().log)
+    assert all("distinct_clips" not in row for row in run.folded().results)
+
+
+REAL = make_real(make_spec("abcde"), (1, 2, 3, 4, 9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "starts", "wanted"),
+    [
+        (["kind=full", "ipc=50"], "", ""),
+        (["kind=coreset", "ipc=1"], "", ""),
+        (["kind=coreset", "ipc=3"], "", "a has 1, b has 2;"),
+        (["kind=coreset", "ipc=9"], "", "a has 1, b has 2, c has 3, and 1 more too few;"),
+        (["kind=pixels", "ipc=2"], "a has 1;", "a has 1;"),
+        (["kind=pixels", "ipc=2", "dynamic.init=noise"], "", "a has 1;"),
+        (["ipc=1"], "a has 1;", ""),
+        (["statics_per_instance=1", "dynamics_per_instance=1"], "", ""),
+        (["statics_per_instance=3", "dynamic.init=noise"], "a has 1, b has 2;", ""),
+        (["static.init=noise", "dynamics_per_instance=3"], "a has 1, b has 2;", ""),
+        (["ipc=2", "static.init=noise", "dynamic.init=noise"], "", "a has 1;"),
+        (["kind=static-only"], "a has 1;", ""),
+    ],
+    ids=str,
+)
+def test_warnings_name_the_classes(changes: list[str], starts: str, wanted: str) -> None:
+    """Which classes are too small for what is asked for, a handful at most; and nothing where all are large enough."""
+    keys = [change if "." in change.partition("=")[0] else f"synthetic.{change}" for change in changes]
+    said = scarce_clips(load_preset("default", keys), REAL)
+    for about, expected in (("start from", starts), ("are wanted", wanted)):
+        found = [text for text in said if about in text]
+        assert len(found) == bool(expected) and all(f"of training clips {expected}" in text for text in found)
+    assert len(said) == bool(starts) + bool(wanted)

@@ -11,10 +11,21 @@ import pytest
 import engine.plan
 import engine.worker
 from engine.config import Preset, load_preset
-from engine.counts import candidate_steps
+from engine.counts import candidates, inner_trainings, is_candidate
 from engine.data.store import ClipStore
-from engine.events import Evaluated, Event, RunStarted, StageFinished, StageStarted, Step
+from engine.events import (
+    Evaluated,
+    Event,
+    NetworkTrained,
+    Note,
+    Progress,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+    Step,
+)
 from engine.matching.bank import Schedule
+from engine.new import new_run
 from engine.plan import plan
 from engine.runs import RunDirectory
 from tests.tiny_run import QUICK, make_clips
@@ -28,7 +39,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Machine:
     """A machine whose clock says exactly what things cost, and that does nothing."""
 
-    STATIC, DYNAMIC, FILL, BEGIN = 2.0, 3.0, 7.0, 5.0
+    STATIC, TRAIN, DYNAMIC, FILL, BEGIN = 2.0, 11.0, 3.0, 7.0, 5.0
     now = 100.0
 
     def work(self, run: RunDirectory, listen: Any) -> None:
@@ -45,12 +56,13 @@ class Machine:
         told += [(StageStarted("prepare", 0, 1), 0.0), (StageFinished("prepare", 4.0), 4.0)]
         told += [(StageStarted("static", 0, preset.static.steps), 0.0)]
         for step in range(preset.static.steps):
-            told.append((self.step("static", step), self.STATIC + self.BEGIN * (step == 0)))
+            trained = preset.static.objective == "dc" and (step + 1) % preset.static.outer_loops > 0
+            told.append((self.step("static", step), self.STATIC + self.TRAIN * trained + self.BEGIN * (step == 0)))
         told += [(StageFinished("static", 0.0), 0.0), (StageStarted("dynamic", 0, 1), 0.0)]
-        schedule = Schedule(preset.run.seed, preset.dynamic.dm.bank, preset.dynamic.dm.renew_every)
+        schedule = Schedule.of(preset)
         met: set[int] = set()
         for step in range(preset.dynamic.steps + 1):
-            if step in candidate_steps(preset.dynamic):
+            if is_candidate(preset.dynamic, step):
                 seconds = 1.5 + 0.5 * preset.evaluation.epochs
                 told.append((Evaluated("synthetic", step, "val", 0.1, 0.0, (0.1,), seconds), seconds))
             if step < preset.dynamic.steps:
@@ -64,15 +76,18 @@ class Machine:
         return Step(stage, number + 1, 1, 1.0, 1.0, {})
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 400])
-def test_the_time_of_a_run_whose_costs_are_known(clips: Path, monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
-    """From three steps and two lengths of training, to the second."""
+@pytest.mark.parametrize(("epochs", "static", "outer"), [(1, 40, 1), (2, 40, 3), (400, 41, 10), (2, 2, 10), (2, 3, 2)])
+def test_the_time_of_a_run_whose_costs_are_known(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, static: int, outer: int
+) -> None:
+    """From three steps and two lengths of training, to the second; gradient matching trains its network between."""
     machine = Machine()
     preset = load_preset(
         "default",
         [
             f"dataset.path={clips}",
-            "static.steps=40",
+            f"static.steps={static}",
+            f"static.outer_loops={outer}",
             "dynamic.steps=230",
             "dynamic.eval_every=50",
             f"evaluation.epochs={epochs}",
@@ -117,3 +132,97 @@ def test_a_rehearsal_of_a_real_run(clips: Path, tmp_path: Path, monkeypatch: pyt
     with ClipStore.open(clips) as store:
         assert 0 < found.data_bytes <= len(store.split("train")) * 8 * 64 * 64 * 3
     assert any(isinstance(event, StageStarted) for event in heard) and not list(tmp_path.glob("vdtui*"))
+
+
+# --- against real runs -----------------------------------------------------------------------------------------------
+
+TINY = (*QUICK, "evaluation.epochs=1", "dataset.val_fraction=0.3")
+MTT = ["dynamic.objective=mtt", "dynamic.mtt.syn_steps=1", "dynamic.mtt.max_start_epoch=1", "static.steps=0"]
+PIXELS = ["synthetic.kind=pixels", 'evaluation.models=["convnet3d", "convnet_mean"]', "dynamic.dm.target=batch"]
+RUNS = {
+    "bank": ["dynamic.steps=12", "dynamic.eval_every=5", "dynamic.dm.bank=3", "dynamic.dm.renew_every=2"],
+    "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
+    "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
+    "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],
+}
+
+
+def happened(heard: list[Event]) -> dict[tuple[str, str], int]:
+    """How often each thing that a plan counts did happen."""
+    stage, counts = "", {}
+    networks = {"dynamic": "networks to choose the step", "evaluate": "networks for the final table"}
+    for event in heard:
+        if isinstance(event, StageStarted):
+            stage = event.stage
+        if isinstance(event, Step):
+            counts[event.stage, "steps"] = counts.get((event.stage, "steps"), 0) + 1
+            if "bank_fills" in event.figures:
+                counts["dynamic", "networks of the target bank"] = int(event.figures["bank_fills"])
+        if isinstance(event, NetworkTrained):
+            counts[stage, networks[stage]] = counts.get((stage, networks[stage]), 0) + 1
+        if isinstance(event, Progress) and event.stage == "experts":
+            counts["experts", "epochs on all training clips"] = event.step
+    return counts
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_counted_is_what_happens(clips: Path, tmp_path: Path, name: str) -> None:
+    """A plan that counts other steps, networks, epochs or fills of the bank than the run makes is of another run."""
+    preset = load_preset("default", [*TINY, *RUNS[name], f"dataset.path={clips}", "run.seed=5"])
+    heard: list[Event] = []
+    engine.worker.work(new_run(preset, None, tmp_path, name, "", ["test"]), heard.append)
+    found = {(part.stage, part.what): part.number for part in plan(preset).parts}
+    assert found.pop(("prepare", "data opened, or made")) == 1
+    assert {key: number for key, number in found.items() if number} == happened(heard)
+
+
+def test_other_seeds_meet_other_networks(clips: Path) -> None:
+    """The test above would prove nothing of the fills if all schedules had as many."""
+    changes = [*RUNS["bank"], f"dataset.path={clips}"]
+    fills = []
+    for seed in range(8):
+        preset = load_preset("default", [*TINY, *changes, f"run.seed={seed}"])
+        schedule = Schedule.of(preset)
+        fills.append(len({schedule.number(step) for step in range(preset.dynamic.steps)}))
+    assert len(set(fills)) > 1
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 6, 7, 40])
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 100])
+def test_candidates_counted_are_those_that_are_met(steps: int, every: int) -> None:
+    """The plan, the form and the time left count by a formula what the run meets step by step."""
+    table = load_preset("default", [f"dynamic.steps={steps}", f"dynamic.eval_every={every}"]).dynamic
+    met = [step for step in range(steps + 1) if step % every == 0 or step == steps]
+    assert [step for step in range(-3, steps + 3) if is_candidate(table, step)] == met
+    for after in range(-1, steps + 2):
+        assert candidates(table, after) == sum(step > after for step in met)
+
+
+def test_candidates_of_millions_of_steps_take_no_time() -> None:
+    """Each boundary asked whether its step was one, and made all of them anew."""
+    table = load_preset("default", ["dynamic.steps=10_000_000", "dynamic.eval_every=2_000"]).dynamic
+    assert candidates(table) == 5_001 and is_candidate(table, 9_998_000) and not is_candidate(table, 9_999_999)
+
+
+@pytest.mark.parametrize(("objective", "steps", "outer"), [("dc", 7, 3), ("dc", 4, 1), ("dc", 0, 5), ("dm", 7, 3)])
+def test_inner_trainings(objective: str, steps: int, outer: int) -> None:
+    """All steps but the last of each network are followed by its training."""
+    table = load_preset("default", [f"static.objective={objective}", f"static.steps={steps}"])
+    table = table.static.model_copy(update={"outer_loops": outer})
+    followed = [step for step in range(steps) if objective == "dc" and (step + 1) % outer]
+    assert inner_trainings(table) == len(followed)
+
+
+def test_what_a_run_warns_of_first_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan is where one still can choose another IPC; that networks of one epoch learn nothing is no news."""
+    from vdtui.cli.plan import _teller
+
+    tell = _teller()
+    for _ in range(2):
+        tell(StageStarted("prepare", 0, 1))
+        tell(Note("info", "2 classes"))
+        tell(Note("warning", "few clips of \x1b[1m"))
+        tell(StageStarted("evaluate", 0, 1))
+        tell(Note("warning", "networks did not learn"))
+    said = capsys.readouterr().err
+    assert said.count("warning: few clips of ?[1m") == 1 and "did not learn" not in said and "2 classes" not in said

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, with_run
+from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, warn, with_run
 from vdtui.cli.results import print_results
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def evaluate(
     results: list[dict[str, Any]] = []
     try:
         for source in found:
-            results += engine.evaluate(source, folder, asked, _progress())
+            results += engine.evaluate(source, folder, asked, _progress(), warn)
     except KeyboardInterrupt:
         note("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None

@@ -51,6 +51,11 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def warn(text: str) -> None:
+    """A line on stderr that a user should not miss; names in it may come from data."""
+    note(f"warning: {printable(text)}")
+
+
 def on_a_terminal() -> bool:
     """Whether there is a terminal for the dashboard, for both reading and drawing; a dumb one cannot be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

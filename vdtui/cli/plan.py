@@ -16,10 +16,13 @@ from vdtui.cli.options import (
     note,
     print_json,
     print_table,
+    printable,
     with_run,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.events import Event
 
 
@@ -51,7 +54,7 @@ def plan(
     note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
     from engine.plan import plan as rehearse
 
-    found = rehearse(chosen, _tell)
+    found = rehearse(chosen, _teller())
     if json:
         print_json({"preset": chosen.title, **dataclasses.asdict(found), "seconds": found.seconds})
         return
@@ -63,9 +66,21 @@ def plan(
     note(f"Measured in {human_time(found.rehearsed_seconds)}.")
 
 
-def _tell(event: Event) -> None:
-    """Rehearsals of large data take minutes."""
-    from engine.events import StageStarted
+def _teller() -> Callable[[Event], None]:
+    """Tells the stages, since rehearsals of large data take minutes, and once what the run would warn of first."""
+    from engine.events import Note, StageStarted
 
-    if isinstance(event, StageStarted):
-        note(f"  {event.stage} ...")
+    told: set[str] = set()
+    stage = ""
+
+    def tell(event: Event) -> None:
+        nonlocal stage
+        if isinstance(event, StageStarted):
+            stage = event.stage
+            note(f"  {stage} ...")
+        # Later ones are of the rehearsal: its networks are trained too briefly to learn anything.
+        elif isinstance(event, Note) and event.level == "warning" and stage == "prepare" and event.text not in told:
+            told.add(event.text)
+            note(f"  warning: {printable(event.text)}")
+
+    return tell

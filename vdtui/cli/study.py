@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table
+from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def _points(
         ways = tuple(storage or STORAGES.get(kind, ["uint8"]))
         half = f"@{max(16, _side(source.preset) // 2)}"
         points = tuple((n, how.replace("@half", half)) for n in clips for how in real) if number == 0 else ()
-        for row in engine.evaluate(source, folder, engine.Questions(storage=ways, real=points)):
+        for row in engine.evaluate(source, folder, engine.Questions(storage=ways, real=points), warn=warn):
             classes = len(row["per_class"])
             size, mean = human_bytes(row["bytes"] / classes), 100 * row["top1"]["mean"]
             note(f"{row['what']} {row['storage']}: {size} per class, {mean:.1f} %")
@@ -271,21 +271,13 @@ def _words(text: str) -> list[str]:
 
 
 def _varied(text: str) -> tuple[str, list[Any]]:
-    import tomllib
-
+    from engine.config.load import parsed
     from engine.errors import UsageError
 
     key, equals, values = text.partition("=")
     if not equals or not _words(values):
         raise UsageError(f"--vary {text}: no values.", "Write --vary section.key=value,value, such as run.seed=0,1,2.")
-
-    def value(word: str) -> Any:
-        try:
-            return tomllib.loads(f"value = {word}")["value"]
-        except tomllib.TOMLDecodeError:
-            return word
-
-    return key.strip(), [value(word) for word in _words(values)]
+    return key.strip(), [parsed(word) for word in _words(values)]
 
 
 # --- running it ------------------------------------------------------------------------------------------------------

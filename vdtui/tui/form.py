@@ -15,9 +15,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
-from engine.config.load import validate
+from engine.config.load import shortened, validate
 from engine.config.size import stored_values
-from engine.counts import candidate_steps, table_rows
+from engine.counts import candidates, table_rows
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.errors import PresetError
 
@@ -110,7 +110,7 @@ def value_of(field: FormField, text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
         if field.kind is int:
-            return int(text.replace("_", ""))
+            return int(shortened(text.replace("_", "")))
         if field.kind is float:
             return float(text.replace("_", ""))
     except ValueError:
@@ -214,7 +214,7 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     evaluation, stages = preset.evaluation, preset.stages
     counts = {"experts": preset.experts.number if "experts" in stages else 0}
     if "dynamic" in stages and _chooses(preset, data):
-        counts["to choose the step"] = len(candidate_steps(preset.dynamic)) * evaluation.selection_repeats
+        counts["to choose the step"] = candidates(preset.dynamic) * evaluation.selection_repeats
     counts["for the table"] = table_rows(preset) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
     needs_features = "select" in stages and preset.selection.method != "random"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -248,6 +249,96 @@ def test_wrong_values_name_file_and_key(tmp_path: Path, section: str, key: str, 
     assert "\n" not in caught.value.problem and "\n" not in caught.value.hint
 
 
+def counts() -> list[str]:
+    """The keys of whole numbers."""
+
+    def whole(kind: Any) -> bool:
+        return kind is int or (kind is not bool and any(whole(part) for part in typing.get_args(kind)[:2]))
+
+    fields = [(f"{name}.{key}", field) for name, table in SECTIONS.items() for key, field in table.model_fields.items()]
+    return [key for key, field in fields if whole(field.annotation)]
+
+
+def test_the_keys_of_whole_numbers_are_found() -> None:
+    """The tests of their bounds would be of nothing."""
+    assert {"dynamic.steps", "synthetic.n_syn", "dynamic.dm.bank", "run.seed", "evaluation.repeats"} <= set(counts())
+    assert not {"run.device", "dynamic.lr_dynamic", "dynamic.train_static", "evaluation.models"} & set(counts())
+
+
+@pytest.mark.parametrize("key", counts())
+@given(st.integers(2**31, 10**25))
+@settings(max_examples=10)
+def test_a_count_that_no_machine_finishes_is_refused(key: str, number: int) -> None:
+    """A slip of the keyboard would start a run that fills the memory, or that never ends."""
+    with pytest.raises(PresetError) as caught:
+        load_preset("default", {key: number})
+    assert key in caught.value.problem and re.search(r"less than (or equal to )?\d+\.$", caught.value.problem)
+
+
+@pytest.mark.parametrize("digits", [400, 4300, 4301, 5000, 70_000])
+@pytest.mark.parametrize("sign", ["", "-", "+"])
+def test_a_number_of_thousands_of_digits_is_a_wrong_value(tmp_path: Path, digits: int, sign: str) -> None:
+    """Python reads no such number, and writes none: the user would meet its traceback, here or in the message."""
+    number = sign + "1" + "0" * (digits - 1)
+    path = write(tmp_path / "long.toml", f"[dynamic]\nsteps = {number}\n")
+    bound = "greater than or equal to 0" if sign == "-" else "less than or equal to 10000000"
+    for load in (lambda: load_preset(path), lambda: load_preset("default", [f"dynamic.steps={number}"])):
+        with pytest.raises(PresetError) as caught:
+            load()
+        problem = caught.value.problem
+        assert "dynamic.steps = " in problem and bound in problem
+        assert len(problem) - len(str(path)) < 200 and "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("title", "7" * 5000),
+        ("dynamic.lr_dynamic", "7" * 5000),
+        ("dynamic.lr_dynamic", "7" * 5000 + ".5"),
+        ("dynamic.steps", "0x" + "f" * 5000),
+        ("dynamic.steps", "1" + "_000" * 2000),
+        ("evaluation.models", "[" + "7" * 5000 + "]"),
+        ("dynamic", "[0x" + "f" * 5000 + "]"),
+        ("dynamic.steps", "[0x" + "f" * 5000 + "]"),
+        ("dynamic.nothing", "7" * 5000),
+    ],
+    ids=range(9),
+)
+def test_such_numbers_anywhere(tmp_path: Path, key: str, value: str) -> None:
+    """Two short lines, wherever the number stands and however it is written."""
+    *section, name = key.split(".")
+    table = f"[{'.'.join(section)}]\n" if section else ""
+    path = write(tmp_path / "long.toml", f"{table}{name} = {value}\n")
+    for load in (lambda: load_preset(path), lambda: load_preset("default", [f"{key}={value}"])):
+        with pytest.raises(PresetError) as caught:
+            load()
+        assert key in caught.value.problem and len(caught.value.problem) - len(str(path)) < 300
+
+
+def test_a_long_number_in_a_text_is_a_text(tmp_path: Path) -> None:
+    """Only numbers that nothing can be set to are cut."""
+    path = write(tmp_path / "text.toml", f'title = "{"7" * 5000}"\n')
+    assert load_preset(path).title == "7" * 5000
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "allowed"),
+    [(10_000_000, 1, False), (9_999, 1, True), (10_000, 1, False), (0, 1, True), (10_000_000, 1_001, True)],
+)
+def test_evaluations_are_bounded(steps: int, every: int, allowed: bool) -> None:
+    """Each trains networks: with ten million steps and one of them after each, the run would never begin to learn."""
+    changes = {"dynamic.steps": steps, "dynamic.eval_every": every}
+    if allowed:
+        assert load_preset("default", changes).dynamic.steps == steps
+        assert len({*range(0, steps, every), steps}) <= 10_000
+        return
+    assert len({*range(0, steps, every), steps}) > 10_000
+    with pytest.raises(PresetError) as caught:
+        load_preset("default", changes)
+    assert all(word in caught.value.problem for word in ("dynamic.steps", "dynamic.eval_every", "10000"))
+
+
 def test_whole_numbers_do_for_rates(tmp_path: Path) -> None:
     """`lr = 30` is what everybody writes."""
     preset = load_preset(write(tmp_path / "a.toml", "[static]\nlr = 30\nmomentum = 0\n"))
@@ -331,7 +422,7 @@ def presets(draw: st.DrawFn) -> Preset:
             "description": draw(TEXTS),
             "published": draw(TEXTS | st.none()),
             "dataset.path": draw(TEXTS | st.none()),
-            "dataset.frames": draw(st.integers(1, 2**40) | st.none()),
+            "dataset.frames": draw(st.integers(1, 65_536) | st.none()),
             "dataset.val_fraction": draw(FRACTIONS),
             "synthetic.kind": draw(st.sampled_from(["static-dynamic", "pixels"])),
             "static.lr": draw(RATES),

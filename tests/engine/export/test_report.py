@@ -72,6 +72,13 @@ def test_the_headline_says_the_result_and_how_it_came_about(done: tuple[Page, st
     assert "Protocol strict, version 1: the iteration was chosen on the validation split" in done[0].text
 
 
+def test_fewer_random_clips_are_not_called_as_many() -> None:
+    """A rival of seven clips at IPC 20 would seem to have sixty."""
+    main = result("pixels", [0.5, 0.6], 3, ipc=20)
+    for changes, said in (({}, "as many random real clips"), ({"distinct_clips": 7}, "random real clips (7 different")):
+        assert said in wording.headline([main, result("random", [0.4, 0.4], 3, ipc=20, **changes)], 3)
+
+
 def test_a_page_holds_all_that_was_promised(done: tuple[Page, str]) -> None:
     page, _ = done
     for wanted in ("50.0 · 52.0 · 54.0", "1\u202f000", "float32", "Loss, static stage", "Loss, dynamic stage",

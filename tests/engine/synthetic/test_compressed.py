@@ -388,6 +388,28 @@ def test_a_repeated_clip_costs_no_second_stream() -> None:
     assert torch.equal(clips[0], clips[3]) and torch.equal(clips[1], clips[4])
 
 
+@pytest.mark.parametrize(("number", "streams"), [(5, 8), (6, 8), (40, 8)])
+def test_no_class_stores_a_clip_again(number: int, streams: int) -> None:
+    """Where every class has fewer clips than are wanted, the largest would be stored over and over."""
+    everything = Coreset(SPEC, clips_of(REAL, [[i % 5 for i in range(number)], [i % 3 for i in range(number)]]))
+    stored = encode_set(everything, "h264-40")
+    five = encode_set(Coreset(SPEC, clips_of(REAL, [[0, 1, 2, 3, 4], [0, 1, 2, 0, 1]])), "h264-40")
+    assert stored.nbytes - five.nbytes <= 2 * 4 * (number - 5) + 16
+    content = load(stored.blob)["pixels.lengths"]
+    assert int((content >= 0).sum()) == streams
+    shown = stored.decode()
+    assert isinstance(shown, Coreset) and shown.ipc == number and shown.distinct == (5, 3)
+
+
+def test_a_few_bytes_cannot_claim_clips_without_end() -> None:
+    """Four bytes say that a clip comes again; a file of 4 MB would ask for a million of them."""
+    blob = STORED["coreset", "h264-40"]
+    lengths = load(blob)["pixels.lengths"]
+    again = torch.full((2, 2 * 1024 - 1, 1), -1, dtype=torch.int32)
+    with pytest.raises(DataError, match="repeats"):
+        decode_set(changed(blob, {"ipc": str(2 * 1024 + 1)}, {"pixels.lengths": torch.cat([lengths, again], 1)}))
+
+
 def test_a_repeated_clip_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file may say of four bytes that they are a clip again; it shall not take the time of one."""
     decoded: list[int] = []

@@ -377,6 +377,75 @@ def test_real_clips_are_stored_as_the_very_pixels_that_they_were(tmp_path: Path)
     assert torch.equal(stored["pixels"].flatten(0, 1), pixels.movedim(-1, 2))
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(
+    st.lists(st.integers(1, 4), min_size=2, max_size=2),
+    st.integers(1, 9),
+    st.booleans(),
+    st.sampled_from(["float32", "float16", "uint8"]),
+)
+def test_clips_that_come_again_are_stored_once(
+    tmp_path: Path, counts: list[int], ipc: int, real: bool, precision: str
+) -> None:
+    """The file would be larger than the data that it was chosen from, and its length another than its bytes."""
+    spec = make_spec()
+    pixels = torch.randint(0, 256, (9, 3, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clips = spec.normalise(pixels).transpose(1, 2) if real else counted(9, 3, 3, 4, 4)
+    rows = [[4 * label + i % count for i in range(ipc)] for label, count in enumerate(counts)]
+    coreset = Coreset(spec, clips[torch.tensor(rows)])
+    path = tmp_path / "c.safetensors"
+    save_synthetic(path, coreset, WHENCE, precision)
+    loaded = load_set(path)
+    assert loaded.synthetic.ipc == ipc and loaded.precision == precision and loaded.provenance == WHENCE
+    found, expected = loaded.synthetic.tensors()["pixels"], coreset.pixels
+    exact = precision == "float32" or (real and precision == "uint8")
+    assert torch.equal(found, expected) if exact else torch.allclose(found, expected, atol=0.02)
+    number, values = sum(min(count, ipc) for count in counts), {"float32": 4, "float16": 2, "uint8": 1}[precision]
+    ranges = 8 * number if precision == "uint8" and not real else 0
+    content = path.read_bytes()
+    header = int.from_bytes(content[:8], "little")
+    assert len(content) - 8 - header == number * 144 * values + ranges + 8 * 2 * ipc
+    assert ("distinct" in header_of(content)["__metadata__"]) == (number < 2 * ipc)
+
+
+def test_files_that_store_a_clip_again_are_read_as_ever(tmp_path: Path) -> None:
+    """Those of earlier versions hold every instance; what counts is what is different."""
+    spec = make_spec()
+    clips = counted(2, 1, 3, 3, 4, 4).expand(-1, 4, -1, -1, -1, -1)
+    header = header_of(to_bytes(Coreset(spec, counted(2, 4, 3, 3, 4, 4)), WHENCE))["__metadata__"]
+    stored = {"pixels": clips.contiguous(), "labels": torch.arange(2).unsqueeze(1).expand(-1, 4).contiguous()}
+    (tmp_path / "old.safetensors").write_bytes(save(stored, header))
+    loaded = load_synthetic(tmp_path / "old.safetensors")
+    assert torch.equal(loaded.tensors()["pixels"], clips) and loaded.stored_values == 2 * 144
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "[1, 2, 1]", "[2, 2]", "[3, 0]", "[4, -1]", "[true, 2]", "3", "null", "[", "[1.5, 1.5]"]
+)
+def test_counts_of_clips_that_do_not_fit_are_refused(tmp_path: Path, text: str) -> None:
+    """A damaged file is not a set with other clips in other classes."""
+    spec = make_spec()
+    rows = torch.tensor([[0, 0, 0], [1, 2, 1]])
+    content = to_bytes(Coreset(spec, counted(3, 3, 3, 4, 4)[rows]), WHENCE, "uint8")
+    header = header_of(content)
+    assert header["__metadata__"]["distinct"] == "[1, 2]"
+    header["__metadata__"]["distinct"] = text
+    refused(tmp_path / "r.safetensors", with_header(content, header))
+
+
+def test_a_small_file_cannot_claim_all_memory(tmp_path: Path) -> None:
+    """A clip that comes again a million times takes no bytes in the file, and terabytes when it is read."""
+    spec = make_spec()
+    clip = counted(2, 1, 3, 3, 4, 4)
+    many = Coreset(spec, clip[:, [0] * 3000])
+    save_synthetic(tmp_path / "many.safetensors", many, WHENCE)
+    assert load_synthetic(tmp_path / "many.safetensors").ipc == 3000
+    assert json.loads(header_of((tmp_path / "many.safetensors").read_bytes())["__metadata__"]["distinct"]) == [3, 1]
+    metadata = header_of(to_bytes(many, WHENCE))["__metadata__"] | {"distinct": "[1, 1]"}
+    labels = torch.arange(2).unsqueeze(1).expand(-1, 3000).contiguous()
+    refused(tmp_path / "r.safetensors", save({"pixels": clip.transpose(0, 1).contiguous(), "labels": labels}, metadata))
+
+
 def test_a_coreset_can_be_saved_and_loaded(tmp_path: Path) -> None:
     """It is a set like all others; a file of a kind that no reader knows is lost."""
     coreset = Coreset(make_spec(), torch.rand(2, 1, 3, 3, 4, 4))

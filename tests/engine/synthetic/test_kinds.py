@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from engine.selection import coreset, select_coreset
 from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet, Temporal
-from tests.tiny import make_spec, make_static_dynamic
+from engine.table import full_data, of_set
+from tests.tiny import make_real, make_spec, make_static_dynamic
 
 SPEC = make_spec("abc", frames=3, height=4, width=5)
 
@@ -143,6 +147,36 @@ def test_bytes_by_hand(synthetic: SyntheticSet, values: int) -> None:
     assert synthetic.nbytes() == synthetic.nbytes("float32") == 4 * values
     assert synthetic.nbytes("float16") == 2 * values
     assert synthetic.nbytes("uint8") == values + 8 * slices
+
+
+@given(st.lists(st.integers(1, 5), min_size=3, max_size=3), st.integers(1, 12), st.integers(0, 99))
+@settings(max_examples=40)
+def test_a_clip_that_comes_again_is_counted_once(counts: list[int], ipc: int, seed: int) -> None:
+    """One clip shown twenty times would weigh as twenty: random clips could weigh more than all of the data."""
+    real = make_real(SPEC, counts, seed)
+    synthetic = coreset(real, select_coreset(real, "random", ipc, seed))
+    values = sum(min(count, ipc) for count in counts) * 3 * 3 * 4 * 5
+    assert synthetic.ipc == ipc and synthetic.distinct == tuple(min(count, ipc) for count in counts)
+    assert synthetic.stored_values == synthetic.nbytes() == synthetic.nbytes("uint8") == values
+    assert synthetic.nbytes("float32") == 4 * values and synthetic.nbytes("float16") == 2 * values
+    assert synthetic.nbytes() <= full_data(real).nbytes
+    row = of_set("random", synthetic, "uint8")
+    assert row.distinct_clips == (None if min(counts) >= ipc else sum(synthetic.distinct))
+
+
+def test_clips_that_are_alike_but_do_not_come_again_are_counted() -> None:
+    """Only what the order of the others says need not be stored."""
+    one, two = (torch.full((3, 3, 4, 5), value) for value in (0.1, 0.2))
+    rows = [[one, two, one, one], [one, one, one, two], [two, two, two, two]]
+    synthetic = Coreset(SPEC, torch.stack([torch.stack(row) for row in rows]))
+    assert synthetic.distinct == (3, 4, 1)
+
+
+def test_soft_labels_of_a_clip_that_comes_again_are_all_counted() -> None:
+    """They may differ, so each is stored."""
+    clips = torch.rand(3, 1, 3, 3, 4, 5).expand(-1, 4, -1, -1, -1, -1)
+    synthetic = Coreset(SPEC, clips.contiguous(), soft_labels=soft_rows(4))
+    assert synthetic.nbytes() == 3 * 3 * 3 * 4 * 5 + 4 * 3 * 4 * 3
 
 
 def test_a_coreset_costs_a_byte_a_value() -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from engine.config import Preset, keys, load_preset, preset_names
 from engine.config.load import override
-from engine.counts import candidate_steps
 from vdtui.tui import form as forms
 from vdtui.tui.form import DataFacts, Form, sections, text_of, value_of
 
@@ -64,6 +63,9 @@ def test_whatever_is_typed_is_a_preset_or_an_error_of_that_key(key: str, text: s
         ({"dynamic.steps": "-1"}, "dynamic.steps", "greater than or equal to 0"),
         ({"dynamic.steps": "many"}, "dynamic.steps", "valid integer"),
         ({"dynamic.steps": ""}, "dynamic.steps", "valid integer"),
+        ({"dynamic.steps": "1" + "0" * 400}, "dynamic.steps", "less than or equal to 10000000"),
+        ({"dynamic.steps": "1" + "0" * 5000}, "dynamic.steps", "less than or equal to 10000000"),
+        ({"dynamic.steps": "20_000", "dynamic.eval_every": "1"}, "dynamic.eval_every", "10000 are the most"),
         ({"run.device": "gpu"}, "run.device", "match pattern"),
         ({"evaluation.models": "convnet3d, foo"}, "evaluation.models", "input should be 'convnet3d'"),
         (
@@ -127,7 +129,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
     changes = [f"dynamic.steps={steps}", f"dynamic.eval_every={every}", "evaluation.repeats=5", "static.steps=1000"]
     preset = override(load_preset("default"), [*changes, "evaluation.selection_repeats=2"], "test")
     counts = forms.networks(preset, None)
-    assert counts["to choose the step"] == 2 * len(candidate_steps(preset.dynamic))
+    assert counts["to choose the step"] == 2 * len({*range(0, steps, every), steps})
     assert counts["for the table"] == 3 * 5 and "experts" not in counts
     assert forms.steps(preset) == {"static": 1000, "dynamic": steps}
 
