@@ -149,7 +149,8 @@ def _judged(
         trained = trainers.trials(asked, judge.at_once("final"), watch)
         for row in rows:
             trials = list(itertools.islice(trained, repeats))
-            document = result(row.subject, trials, row.recipe, fingerprint) | {"evaluated": True, "source": source.name}
+            document = result(row.subject, trials, row.recipe, fingerprint, test.several_clips)
+            document |= {"evaluated": True, "source": source.name}
             if source.run is not None:
                 name = f"evaluated-{row.cache.name}-{repeats}-{judge.seed}.json"
                 write_json(source.run.evaluations / name, document)

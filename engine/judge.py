@@ -14,7 +14,17 @@ import torch
 
 from engine.config.schema import EvaluationTable, SelectionTable
 from engine.data.batches import RealClips
-from engine.evaluation import PROTOCOLS, STRICT, Protocol, Recipe, Request, TrainingData, TrialCache, network_seed
+from engine.evaluation import (
+    PROTOCOLS,
+    STRICT,
+    Protocol,
+    Recipe,
+    Request,
+    TrainingData,
+    TrialCache,
+    network_seed,
+    protocol_named,
+)
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
 from engine.seeds import derive
@@ -37,7 +47,7 @@ class Judge:
     @property
     def protocol(self) -> Protocol:
         """The protocol of the preset."""
-        return PROTOCOLS[self.table.protocol]
+        return protocol_named(self.table.protocol, self.table.labels)
 
     def seeds(self, purpose: str, number: int) -> list[int]:
         """Seeds of ``number`` networks that choose the iteration (``selection``), or of the ``final`` table.
@@ -89,7 +99,7 @@ class Judge:
 
 def recipe_of(table: EvaluationTable, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
     """The recipe of a preset's table; ``step_size`` is the rate that was learned with the set, if one was."""
-    protocol = PROTOCOLS[table.protocol]
+    protocol = protocol_named(table.protocol, table.labels)
     rate = protocol.lr if table.lr is None else table.lr
     learned = step_size if table.use_learned_lr else None
     return Recipe(
@@ -102,6 +112,7 @@ def recipe_of(table: EvaluationTable, model: str, precision: torch.dtype, step_s
         precision,
         protocol,
         table.labels,
+        learned_lr=learned is not None,
     )
 
 

@@ -59,7 +59,8 @@ def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective)
         )
     if table.optimiser == "adam":
         return torch.optim.Adam(groups)
-    return torch.optim.SGD(groups, momentum=table.momentum)
+    momenta = dict.fromkeys(learned, table.momentum) | objective.momenta()
+    return torch.optim.SGD([group | {"momentum": momenta[name]} for name, group in zip(learned, groups, strict=True)])
 
 
 def whitening(work: Work, synthetic: SyntheticSet, name: str) -> Whitening | None:

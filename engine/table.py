@@ -69,7 +69,7 @@ class _Row:
 
 
 def _report(work: Work, subject: Subject, model: str, trials: list[Trial], recipe: Recipe) -> None:
-    row = result(subject, trials, recipe, work.fingerprint)
+    row = result(subject, trials, recipe, work.fingerprint, work.test.several_clips)
     top1, step = row["top1"], subject.step or 0
     values = tuple(top1["values"])
     work.session.emit(Evaluated(subject.what, step, "test", top1["mean"], top1["std"], values, row["seconds"]))

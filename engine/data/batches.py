@@ -57,6 +57,11 @@ class RealClips:
     def __len__(self) -> int:
         return len(self.view)
 
+    @property
+    def several_clips(self) -> bool:
+        """Whether a video has several clips."""
+        return len(np.unique(self.view.video)) < len(self)
+
     def digest(self) -> str:
         """A fingerprint of which real clips these are."""
         return self.view.identity

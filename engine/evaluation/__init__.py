@@ -1,7 +1,7 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
 from engine.evaluation.parallel import Going, Request, Trainers
-from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed
+from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed, protocol_named
 from engine.evaluation.results import Subject, caution, mean_std, result
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
 from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
@@ -26,6 +26,7 @@ __all__ = [
     "mean_std",
     "network_seed",
     "outcome",
+    "protocol_named",
     "result",
     "run_trial",
     "train_network",

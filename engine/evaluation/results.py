@@ -53,27 +53,35 @@ def summary(values: list[float], seeds: list[int], protocol: Protocol) -> dict[s
     return {"mean": mean, "std": std, "values": values, "seeds": seeds}
 
 
-def unlearned(trials: Sequence[Trial], recipe: Recipe) -> int:
+def unlearned(trials: Sequence[Trial]) -> int:
     """How many networks learned nothing: they diverged, or their training loss is within 5 % of that of a guess.
 
-    An accuracy at chance says something of a set only if the networks have learned it. (Learned labels are fitted by
-    squared error, for which only divergence counts.)
+    An accuracy at chance says something of a set only if the networks have learned it.
     """
-    guess = math.inf if recipe.labels == "own" else 0.95 * math.log(len(trials[0].outcome.confusion))
-    return sum(trial.train_loss is None or trial.train_loss >= guess for trial in trials)
+
+    def learned(trial: Trial) -> bool:
+        guess = math.log(len(trial.outcome.confusion)) if trial.guess is None else trial.guess
+        return trial.train_loss is not None and trial.train_loss < 0.95 * guess
+
+    return sum(not learned(trial) for trial in trials)
 
 
 def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
     """What to say of networks that learned nothing, if there are any."""
-    number = unlearned(trials, recipe)
+    number = unlearned(trials)
     if not number or len(trials[0].outcome.confusion) < 2:
         return None
     rate = f"try evaluation.lr below {recipe.lr:g}, or more evaluation.epochs than {recipe.epochs}"
     return f"{number} of {len(trials)} networks did not learn the clips that they were trained on; {rate}"
 
 
-def result(subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerprint: str) -> dict[str, Any]:
-    """One result; accuracies are fractions, per-class ones are means over networks, confusion is summed over them."""
+def result(
+    subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerprint: str, several_clips: bool
+) -> dict[str, Any]:
+    """One result; accuracies are fractions, per-class ones are means over networks, confusion is summed over them.
+
+    ``several_clips``: whether videos of the test split have several clips.
+    """
     protocol = recipe.protocol
     seeds = [trial.seed for trial in trials]
     outcomes = [trial.outcome for trial in trials]
@@ -90,7 +98,7 @@ def result(subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerpri
         "selected_on": subject.selected_on,
         "model": recipe.model,
         "recipe": recipe.record(),
-        "deviations": recipe.deviations(),
+        "deviations": recipe.deviations(several_clips),
         "std_kind": "population" if protocol.population else "sample",
         "top1": summary([outcome.top1 for outcome in outcomes], seeds, protocol),
         "top5": summary([outcome.top5 for outcome in outcomes], seeds, protocol),

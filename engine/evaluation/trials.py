@@ -32,6 +32,8 @@ class Trial:
     seconds: float
     train_loss: float | None = None
     """Mean over its last epoch; None if it was not finite: the network diverged."""
+    guess: float | None = None
+    """The training loss of the best answer that is the same for all clips; None: not measured, log C."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,8 @@ class TrialCache:
             return None
         try:
             outcome = Outcome(**document["outcome"])
-            return Trial(seed, outcome, float(document["seconds"]), document["train_loss"])
+            loss, guess = document["train_loss"], document.get("guess")  # older files are all of hard labels
+            return Trial(seed, outcome, float(document["seconds"]), loss, guess)
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -89,16 +92,17 @@ def train_trial(
 ) -> Trial:
     """Train one network on ``data`` and test it on ``real``, whatever is known of it already."""
     began = time.monotonic()
-    network, loss = fit(data, recipe, seed, watch, teacher)
+    trained = fit(data, recipe, seed, watch, teacher)
     result = evaluate_network(
-        network,
+        trained.network,
         real,
         recipe.precision,
         watch,
         protocol=recipe.protocol,
         seed=derive(seed, "test"),
     )
-    return Trial(seed, result, round(time.monotonic() - began, 3), loss if math.isfinite(loss) else None)
+    loss = trained.loss if math.isfinite(trained.loss) else None
+    return Trial(seed, result, round(time.monotonic() - began, 3), loss, trained.guess)
 
 
 def trial_key(data: TrainingData, real: RealClips, recipe: Recipe, threads: int | None = None) -> str:

@@ -84,6 +84,10 @@ class Objective(ABC):
         """Learning rates of ``parameters``."""
         return {}
 
+    def momenta(self) -> dict[str, float]:
+        """Momenta of ``parameters`` where the optimiser is SGD."""
+        return {}
+
     def figures(self) -> dict[str, float]:
         """Numbers of the last step that a user should see, by name (a learned step size, ...)."""
         return {}

@@ -65,6 +65,7 @@ class TrajectoryMatching(Objective):
         batch: int | None = None,
         step_size: float = 0.01,
         lr_step_size: float = 1e-5,
+        momentum_step_size: float = 0.0,
         experts_per_step: int = 1,
         unroll: str = "auto",
         at_once: int = 64,
@@ -77,6 +78,7 @@ class TrajectoryMatching(Objective):
         self._max_start_epoch = max_start_epoch
         self._batch = batch
         self._lr_step_size = lr_step_size
+        self._momentum_step_size = momentum_step_size
         self._experts_per_step = experts_per_step
         self._unroll = None if unroll == "auto" else unroll
         self._at_once = at_once
@@ -96,6 +98,7 @@ class TrajectoryMatching(Objective):
             batch=table.batch,
             step_size=table.step_size,
             lr_step_size=table.lr_step_size,
+            momentum_step_size=table.momentum_step_size,
             experts_per_step=table.experts_per_step,
             unroll=table.unroll,
         )
@@ -136,6 +139,10 @@ class TrajectoryMatching(Objective):
     def rates(self) -> dict[str, float]:
         """Its learning rate; 0 keeps it fixed."""
         return {"step_size": self._lr_step_size}
+
+    def momenta(self) -> dict[str, float]:
+        """Its momentum under SGD."""
+        return {"step_size": self._momentum_step_size}
 
     def figures(self) -> dict[str, float]:
         """The step size as it is now."""

@@ -50,7 +50,8 @@ def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
     shown = json.loads(done(vdtui(home, "show", "core", "--json")))["results"]
     assert any(other["protocol"] == "vdsd" for other in shown)
     plain = done(vdtui(home, *words[:-2]))
-    assert "protocol vdsd 1" in plain and "population" in plain and "epochs 1, published 500" in plain
+    assert "protocol vdsd 2" in plain and "population" in plain and "epochs 1, published 500" in plain
+    assert "one test clip per video" in row["deviations"][-1]
 
 
 def test_networks_that_diverge_are_said_to(home: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_json_has_all_and_tells_them_apart() -> None:
     assert set(found) == set(preset_names())
     assert all(each["published_setting"] == name.endswith("-published") for name, each in found.items())
     mine, theirs = found["miniucf101-ipc1-dm"], found["miniucf101-ipc1-dm-published"]
-    assert mine["published"] == theirs["published"] == "17.5 % top-1 (Wang et al. 2024)"
+    assert "published" not in mine and theirs["published"] == "17.5 % top-1 (Wang et al. 2024)"
     assert (mine["dynamic"]["optimiser"], theirs["dynamic"]["optimiser"]) == ("whitened-adam", "sgd")
     assert mine["stored_bytes"] == theirs["stored_bytes"]
 

@@ -121,7 +121,7 @@ def make_result(trials: list[Trial], precision: str = "float32") -> dict[str, An
         selected_on="val",
         step=400,
     )
-    return result(subject, trials, Recipe("convnet3d", 500, 0.01, 0.9, 5e-4, 256), "abcd")
+    return result(subject, trials, Recipe("convnet3d", 500, 0.01, 0.9, 5e-4, 256), "abcd", several_clips=True)
 
 
 def test_a_result_has_everything_that_the_design_promises() -> None:
@@ -171,9 +171,40 @@ def test_networks_that_learned_nothing_are_told() -> None:
     assert caution([good, good], how) is None
     said = caution([good, stuck, diverged], how)
     assert said is not None and said.startswith("2 of 3 networks did not learn") and "evaluation.lr below 0.01" in said
-    assert caution([good, stuck], dataclasses.replace(how, labels="own")) is None  # a squared error, not compared
     row = make_result([good, diverged])
     assert row["train_loss"] == [0.9, None] and row["caution"] == caution([good, diverged], how)
+
+
+def test_networks_that_learned_nothing_of_learned_labels_are_told() -> None:
+    """A squared error has no meaning by itself: it is compared with that of the best constant answer."""
+    how = Recipe("convnet3d", 500, 0.003, 0.9, 5e-4, 256, labels="own")
+    good, stuck = (dataclasses.replace(trial(0.3, [1, 1, 1]), train_loss=x, guess=0.2) for x in (0.1, 0.191))
+    assert caution([good, good], how) is None
+    said = caution([good, stuck], how)
+    assert said is not None and said.startswith("1 of 2 networks did not learn")
+
+
+def test_whether_learned_labels_were_learned_is_measured(run: RunDirectory, trained: list[int]) -> None:
+    """For the set and for its rivals; with a rate of next to nothing nobody learns, and the cache keeps that."""
+    real, cache = make_real(SPEC, (2, 2, 2)), TrialCache(run.evaluations, "x")
+    for data in (make_static_dynamic(SPEC, soft=True), real):
+        for rate, learns in ((0.001, True), (1e-9, False)):
+            how = dataclasses.replace(RECIPE, lr=rate, epochs=200, labels="own")
+            found = [run_trial(data, real, how, 0, cache) for _ in range(2)]
+            assert found[0] == found[1] and (caution(found, how) is None) is learns
+    assert trained == [0] * 4
+
+
+def test_a_network_of_an_older_version_counts(run: RunDirectory, trained: list[int]) -> None:
+    """Its file says nothing of a guess; labels were hard, so it is log C, and hours of training are not lost."""
+    real, cache = make_real(SPEC, (2, 2, 2)), TrialCache(run.evaluations, "x")
+    new = run_trial(real, real, RECIPE, 0, cache)
+    document = json.loads((run.evaluations / "x-0.json").read_text())
+    assert document.pop("guess") == pytest.approx(np.log(3))
+    (run.evaluations / "x-0.json").write_text(json.dumps(document))
+    old = run_trial(real, real, RECIPE, 0, cache)
+    assert trained == [0] and old == dataclasses.replace(new, guess=None)
+    assert caution([dataclasses.replace(old, train_loss=1.09)], RECIPE) is not None
 
 
 def test_a_network_that_diverges_has_no_loss(run: RunDirectory, trained: list[int]) -> None:

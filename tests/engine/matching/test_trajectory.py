@@ -424,7 +424,7 @@ def test_an_expert_that_stands_still_is_reported() -> None:
 def test_the_table_of_the_preset_is_what_is_used() -> None:
     """A key that did nothing would be a promise that nobody keeps."""
     table = {"syn_steps": 2, "max_start_epoch": 3, "step_size": 0.5, "lr_step_size": 1e-3, "unroll": "constant"}
-    preset = Preset.model_validate({"dynamic": {"objective": "mtt", "mtt": table}})
+    preset = Preset.model_validate({"dynamic": {"objective": "mtt", "mtt": table | {"momentum_step_size": 0.9}}})
     setting = Setting(
         make_real(SPEC, [2, 2, 2]),
         lambda number: TinyNetwork(dtype=torch.float32),
@@ -432,7 +432,7 @@ def test_the_table_of_the_preset_is_what_is_used() -> None:
         trajectories=cast(Trajectories, FakeTrajectories(SIZE)),
     )
     objective = TrajectoryMatching.for_clips(preset, setting)
-    assert objective.rates() == {"step_size": 1e-3}
+    assert objective.rates() == {"step_size": 1e-3} and objective.momenta() == {"step_size": 0.9}
     assert objective.figures() == {"step_size": 0.5}
     synthetic = make_set("pixels", dtype=torch.float32)
     wanted = make_objective(**table).loss(synthetic, 3)
