@@ -50,9 +50,13 @@ KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "mtt": ("static-dynamic 2/2", "mtt", "start", ()),
     "mtt-1": ("static-dynamic 1/1", "mtt", "start-1", ONE_PAIR),
     "pixels-mtt": ("pixels", "pixels-mtt", "pixels-start", ()),
-    "frepo": ("static-dynamic 1/1", "frepo", "start-1", ()),
-    "frepo-2": ("static-dynamic 2/2", "frepo", "start", TWO_PAIRS),
-    "pixels-frepo": ("pixels", "pixels-frepo", "pixels-start", ()),
+    # Sets with learned labels are judged by them, and so are their starts.
+    "start-frepo": ("static-dynamic 1/1", "frepo", "", ("dynamic.steps=0",)),
+    "start-frepo-2": ("static-dynamic 2/2", "frepo", "", ("dynamic.steps=0", *TWO_PAIRS)),
+    "pixels-start-frepo": ("pixels", "pixels-frepo", "", ("dynamic.steps=0",)),
+    "frepo": ("static-dynamic 1/1", "frepo", "start-frepo", ()),
+    "frepo-2": ("static-dynamic 2/2", "frepo", "start-frepo-2", TWO_PAIRS),
+    "pixels-frepo": ("pixels", "pixels-frepo", "pixels-start-frepo", ()),
     "dynamic-only": ("dynamic 2", "ablation-dynamic-only", "", ()),
     "per-class": ("static-dynamic 2/2, hallucinator per class", "ablation-hallucinator-per-class", "start", ()),
     "fixed": ("static-dynamic 2/2, hallucinator fixed", "ablation-hallucinator-fixed", "start", ()),
@@ -158,7 +162,7 @@ def free(runs: Path, name: str) -> str:
 def judged(file: Path, preset: Preset, data: Path, runs: Path) -> dict[str, Any]:
     """The result on the test split of networks that are trained on the set in ``file``."""
     table = preset.evaluation
-    names = ("epochs", "batch", "repeats", "protocol")
+    names = ("epochs", "batch", "repeats", "protocol", "labels")
     changes = [f"evaluation.{name}={getattr(table, name)}" for name in names]
     source = find_source(str(file), runs, data, [*changes, f"run.seed={preset.run.seed}"])
     return next(iter(evaluate(source, runs)))
@@ -200,8 +204,8 @@ def learned_by(kind: str) -> str:
     """The objective, in a word."""
     if kind == "static-dc":
         return "DC"
-    if kind.rpartition("start")[1]:
-        return "start"
+    if "start" in kind:
+        return "start, labels of FRePo" if "frepo" in kind else "start"
     objective = KINDS[kind][1].removeprefix("pixels-")
     return "DM" if objective.startswith("ablation-") else objective.replace("-", ", ")
 
