@@ -1,3 +1,3 @@
 """The version, where both the package and the files that it writes find it."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

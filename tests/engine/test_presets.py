@@ -199,8 +199,8 @@ JUDGED = {EVERY, "evaluation.protocol", "evaluation.batch", *FIVE_NETWORKS}
 """How often a set is judged, and by which protocol; the rest of the evaluation is of the method."""
 OURS = {"dynamic.init", "dynamic.optimiser", "dynamic.schedule", MEMORY, "published", *JUDGED}
 OURS_OF_TWO = OURS | {"static.init", *STAGE_1_OF_10, HALLUCINATOR}
-STILLS_TOO = {"dynamic.train_static": True, "dynamic.lr_static": 0.003}
-MTT_RATES = {MEMORY: 0.01, "dynamic.mtt.lr_step_size": 1e-4, "experts.batch": 0, "evaluation.use_learned_lr": False}
+STILLS_TOO = {"dynamic.train_static": True, "dynamic.lr_static": 0.1}
+MTT_RATES = {MEMORY: 0.3, "dynamic.mtt.lr_step_size": 1e-4, "experts.batch": 0, "evaluation.use_learned_lr": False}
 STUDENT_BATCH = "dynamic.mtt.batch"
 BANK = {"target": "bank", "bank": 10, "renew_every": 10, "bank_clips": 16}
 FEW_STEPS = {"dynamic.steps": 200, "dynamic.eval_every": 50}
@@ -210,7 +210,7 @@ REAL = {
     "dynamic.init": "residual",
     "dynamic.optimiser": "whitened-adam",
     "dynamic.schedule": "cosine",
-    MEMORY: 0.003,
+    MEMORY: 0.1,
 }
 
 

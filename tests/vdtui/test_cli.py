@@ -113,7 +113,7 @@ def test_help_has_an_example_and_breaks_lines_where_the_terminal_ends():
 
 
 def test_version():
-    assert subprocess.run([*VDTUI, "--version"], cwd=ROOT, capture_output=True, text=True).stdout == "vdtui 0.1.0\n"
+    assert subprocess.run([*VDTUI, "--version"], cwd=ROOT, capture_output=True, text=True).stdout == "vdtui 0.2.0\n"
 
 
 def test_the_end_of_a_run_is_shown_everywhere(home):
