@@ -9,9 +9,10 @@ space and time by the amplitude that the data has there, and Adam moves z, in wh
 is smooth already, so that m moves by what is strong in the data most: nearly all that it changes is the same in all
 frames (measured in docs/experiments/memories.md).
 
-A smooth step on z is one that P makes large: at the frequency zero, the colour of a whole clip, its amplitude is 87 at
-8 x 64 x 64 and 212 at 16 x 112 x 112, where that of white noise would be 1. So that a rate means the same at all sizes,
-the step of each memory is scaled to the size that Adam's own has: at most the rate, in units of the data's deviation.
+A smooth step on z is one that P makes large: at the frequency zero, the colour of a whole clip, its amplitude is 70 at
+8 x 64 x 64 and 170 at 16 x 112 x 112, where that of white noise is 1 (`docs/experiments/parity.py --data`, JHMDB). So
+that a rate means the same at all sizes, the step of each memory is brought to the length that Adam's own has: at most
+the rate, as a root mean square in units of the data's deviation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many digits of the published equations the engine's numbers have: docs/parity.md's tables.
 
     python docs/experiments/parity.py                      # each part beside a plain float64 computation of it
-    python docs/experiments/parity.py --data FILE.h5       # what the embeddings see of real clips
+    python docs/experiments/parity.py --data FILE.h5       # what embeddings and whitening see of real clips
 
 Each part is computed twice with equal weights, inputs and draws: by the engine in float32, and here, in float64,
 straight from the equations (docs/parity.md names their sources), without the engine's code for it. A row has the length
@@ -26,6 +26,7 @@ from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.matching import DistributionMatching, GradientMatching, KernelRegression, Setting, TrajectoryMatching
 from engine.models import ConvNet3D, Hallucinator, Network, image_model, video_model
+from engine.optimisers import Whitening
 from engine.synthetic import Pixels, StaticDynamic, StaticImages, SyntheticSet
 
 CPU = torch.device("cpu")
@@ -286,6 +287,7 @@ def seen(data: Path, number: int, networks: int) -> None:
         real = RealClips(store.split("train"), spec, CPU)
         clips = real.clips(torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:number])
     print("| embedding | values | reversed | mirrored |\n|---|---|---|---|")  # noqa: T201
+    whitening = Whitening.of([clips.transpose(1, 2)], (-4, -2, -1))
     made = [video_model("convnet3d", 2, spec.frames, spec.height, k, CPU) for k in range(networks)]
     for name, embed in (("map", ConvNet3D.embed), ("pooled", ConvNet3D.pooled)):
         found = []
@@ -298,6 +300,7 @@ def seen(data: Path, number: int, networks: int) -> None:
             found.append([((other - own).norm(dim=1).mean() / between).item() for other in (back, mirror)])
         back_mean, mirror_mean = np.mean(found, axis=0)
         print(f"| {name} | {own.shape[1]} | {back_mean:.2f} | {mirror_mean:.2f} |")  # noqa: T201
+    print(f"\nlargest amplitude of whitened pixels (white noise: 1): {whitening.amplitude.max():.0f}")  # noqa: T201
 
 
 if __name__ == "__main__":
