@@ -31,7 +31,7 @@ FLOOR = 1e-3
 """Least power of a frequency, as part of the mean power: nothing is out of reach."""
 
 
-BLOCK = 1 << 23
+BLOCK = 1 << 22
 """Most values of memories that are whitened at once."""
 
 MEASURED = 256

@@ -43,7 +43,7 @@ def test_whitening_is_the_symmetric_filter_of_the_data(frames: int, height: int,
     assert np.allclose(matrix, matrix.T) and np.isclose((matrix**2).sum(), len(matrix))
 
 
-@pytest.mark.parametrize("block", [1, 72, 144, 1 << 23])
+@pytest.mark.parametrize("block", [1, 72, 144, 1 << 22])
 def test_the_step_is_adams_on_the_whitened_memory_at_the_length_of_adams(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
