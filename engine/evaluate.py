@@ -102,7 +102,7 @@ def _on(preset: Preset, data: Path | None) -> Preset:
 def evaluate(
     source: Source, runs: Path, asked: Questions = Questions(), progress: Progress | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Results (design.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
+    """Results (docs/formats.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
 
     Networks that are done are kept in a folder, so the same call after an interruption goes on. Raises VdtuiError
     before anything is trained if a model cannot take the clips, or the set is not one of these classes.
