@@ -106,7 +106,7 @@ def evaluate(
     progress: Progress | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Any]]:
-    """Results (design.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
+    """Results (docs/formats.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
 
     Networks that are done are kept in a folder, so the same call after an interruption goes on. ``warn`` gets what a
     user should know before, as of classes with too few clips for a rival. Raises VdtuiError before anything is trained

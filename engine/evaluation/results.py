@@ -1,4 +1,4 @@
-"""Results: one row of a table as the JSON object that outside scripts read (design.md, "A result")."""
+"""Results: one row of a table as the JSON object that outside scripts read (docs/formats.md, "A result")."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The run directory: where everything of one run lies, how it is made, found and removed.
 
-See design.md's layout; the paths are spelled out here once. Nothing here needs torch, so `vdtui runs` starts at once.
+docs/formats.md describes its files; the paths are spelled out here once. Nothing here needs torch, so `vdtui runs`
+starts at once.
 """
 
 from __future__ import annotations

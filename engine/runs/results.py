@@ -63,7 +63,7 @@ def results_in(path: Path) -> list[Result]:
 
 
 def is_result(document: Any) -> bool:
-    """Whether a JSON document has what every result has (design.md, "A result"): what it is of, and its accuracies."""
+    """Whether a document has what every result has (docs/formats.md, "A result"): what it is of, and its accuracies."""
     if not isinstance(document, dict) or not isinstance(document.get("what"), str):
         return False
     top1 = document.get("top1")

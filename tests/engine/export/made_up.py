@@ -37,7 +37,7 @@ def noisy_set(classes: Sequence[str]) -> LoadedSet:
 
 
 def result(what: str, values: Sequence[float], classes: int, **changes: Any) -> dict[str, Any]:
-    """A result object as design.md has it."""
+    """A result object as docs/formats.md has it."""
     mean = sum(values) / len(values)
     std = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
     top = {"mean": mean, "std": std, "values": list(values), "seeds": list(range(len(values)))}
