@@ -272,7 +272,7 @@ class Learning:
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return tensor.detach().cpu().contiguous().numpy()  # NumPy's own ascontiguousarray makes a scalar an array of one
 
 
 def _grad_name(name: str) -> str:

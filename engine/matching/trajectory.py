@@ -167,7 +167,7 @@ class TrajectoryMatching(Objective):
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore it; the step size in place: an optimiser may hold the tensor."""
         with torch.no_grad():
-            self._step_size.copy_(state["step_size"])
+            self._step_size.copy_(state["step_size"].reshape(()))  # earlier checkpoints have an array of one
         if "unroll" in state:
             self._unroll = [*UNROLLS][int(state["unroll"])]
 

@@ -15,6 +15,8 @@ from engine.events import STAGES
 from engine.runs.spread import spread, with_spreads
 
 LOG_LINES = 2000
+AGAIN = ("prepare", "experts")
+"""Stages that a resumed run begins anew, whatever it has done since: they find what is there."""
 FIGURE_POINTS = 2000
 """Points that are kept of a figure over a whole stage; there are many figures, and a screen has few columns."""
 
@@ -161,8 +163,8 @@ class RunState:
 
     def _on_stage_started(self, record: dict[str, Any], time: float) -> None:
         name, step = str(record["stage"]), int(record["step"])
-        # Every worker goes through prepare again, which undoes nothing; the other stages undo what came after them.
-        later = STAGES[STAGES.index(name) + 1 :] if name in STAGES[1:] else ()
+        # Every worker goes through prepare and experts again, which undoes nothing; others undo what came after them.
+        later = STAGES[STAGES.index(name) + 1 :] if name in STAGES and name not in AGAIN else ()
         for other in later:
             if other in self.stages:
                 self.stages[other] = Stage(other)

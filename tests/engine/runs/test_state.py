@@ -178,9 +178,10 @@ def test_going_back_to_stage_1_voids_stage_2() -> None:
     assert not state.stages["dynamic"].finished and state.stages["prepare"].finished
 
 
-def test_going_through_prepare_again_voids_nothing() -> None:
-    """Every worker does; a resumed run would lose its curves in the dashboard."""
-    state = state_of(*WHOLE[:18], RESUMED, StageStarted("prepare", 0, 1), StageFinished("prepare", 0.1))
+@pytest.mark.parametrize("stage", ["prepare", "experts"])
+def test_what_every_worker_goes_through_again_voids_nothing(stage: str) -> None:
+    """A resumed run checks its data, and looks for its experts, before it goes on: its curves are still there."""
+    state = state_of(*WHOLE[:18], RESUMED, StageStarted(stage, 0, 1), StageFinished(stage, 0.1))
     assert state.losses["static"].steps == [1, 2] and state.losses["dynamic"].steps == [1, 2]
     assert state.best == (0, 0.25)
 
