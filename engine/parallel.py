@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from engine.errors import RunError
+from engine.torchrun import started_by_torchrun
 
 PATIENCE = timedelta(days=7)
 """The others wait for the leader while it evaluates, or while the run is paused over a weekend."""
@@ -73,11 +74,6 @@ def _losses_named() -> Iterator[None]:
             "One of the processes that worked on this run was lost.",
             "Start them again: `vdtui resume RUN --processes N`, or the same torchrun; the last checkpoint counts.",
         ) from error
-
-
-def started_by_torchrun() -> bool:
-    """Whether this process is one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def local_device(name: str) -> str:

@@ -4,12 +4,12 @@ Started detached by the command line or the dashboard, or by hand; it lives on w
 it to stop at the next step boundary with its state saved. Exit codes: 0 done or stopped as asked, 1 the run failed,
 2 the run could not begin.
 
-`torchrun --nproc-per-node N -m engine.worker RUN_DIR` works on one run with N processes (``engine.parallel``).
+`torchrun --nproc-per-node N -m engine.worker RUN_DIR` works on one run with N processes (``engine.parallel``). Without
+torchrun a worker is alone, whatever a cluster's WORLD_SIZE says.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -23,6 +23,7 @@ from engine.events import Event
 from engine.memory import memory_errors
 from engine.runs import RunDirectory
 from engine.runs.session import FollowerSession, RunSession
+from engine.torchrun import leads
 
 
 def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool = False) -> str:
@@ -30,7 +31,7 @@ def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool =
 
     Raises VdtuiError after it is recorded in the run. With ``signals``, SIGTERM and SIGINT stop it.
     """
-    session = RunSession(run, *listeners) if _leads() else FollowerSession(run)
+    session = RunSession(run, *listeners) if leads() else FollowerSession(run)
     with session:
         if signals:
             _stop_on_signals(session)
@@ -44,16 +45,11 @@ def work(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool =
     return run.state()
 
 
-def _leads() -> bool:
-    """Whether this process owns the run; of several that torchrun started, the first one does."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _stop_on_signals(session: RunSession) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         session.stop(f"received {signal.Signals(number).name}")
 
-    answer = stop if _leads() else signal.SIG_IGN  # torchrun sends signals to all; the leader answers for them
+    answer = stop if leads() else signal.SIG_IGN  # torchrun sends signals to all; the leader answers for them
     signal.signal(signal.SIGTERM, answer)
     signal.signal(signal.SIGINT, answer)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to stop
@@ -68,7 +64,7 @@ def main() -> int:
     try:
         work(run, signals=True)
     except VdtuiError as error:
-        if not _leads() and _ended(run):
+        if not leads() and _ended(run):
             return 0  # the leader stopped in an evaluation, and took the connection with it
         print(f"error: {error.problem}\nhint: {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code

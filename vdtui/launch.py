@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from engine import version
+from engine.errors import VdtuiError
 from engine.runs import RunDirectory
 from engine.runs.files import storage_errors
 from engine.runs.status import queued_again
+from engine.torchrun import without_torchrun
 
 WORKER_ENVIRONMENT = {
     # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
@@ -25,8 +29,10 @@ WORKER_ENVIRONMENT = {
 def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     """Start a worker on ``run`` in a session of its own, its output in ``engine.log``; returns at once.
 
-    Several ``processes`` share its work, one per GPU where there are GPUs.
+    Several ``processes`` share its work, one per GPU where there are GPUs. Raises RunError, with nothing changed, if a
+    worker has the run: the status of one on another host may be too old to tell.
     """
+    run.lock().check_free()
     if run.control().want != "run":
         run.request("run")
     queued_again(run.status_file).save(run.status_file)
@@ -34,9 +40,9 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     home = Path(str(version.__file__)).parent.parent
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "engine.worker", str(run.path.resolve())]
-    environment = {**WORKER_ENVIRONMENT, **os.environ}
+    environment = {**WORKER_ENVIRONMENT, **without_torchrun(os.environ)}
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=home,
             env=environment,
@@ -45,3 +51,31 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    threading.Thread(target=_wait_for, args=(process, run), name="worker", daemon=True).start()
+    return process
+
+
+def _wait_for(process: subprocess.Popen[bytes], run: RunDirectory) -> None:
+    """Wait for the end of ``process``; a run that still waits for its worker then has crashed, and not in two minutes.
+
+    A worker that has begun says itself what becomes of the run.
+    """
+    process.wait()
+    try:
+        run.lock().check_free()
+        status = run.status()
+        if status.state == "queued":
+            dataclasses.replace(status, state="crashed").save(run.status_file)
+    except (VdtuiError, OSError):
+        return  # another worker came first, or the folder is gone
+
+
+def last_words(run: RunDirectory, most: int = 8) -> list[str]:
+    """The last lines of the worker's output, at most ``most``; none if there are none."""
+    try:
+        with open(run.engine_log, "rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
+            text = log.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-most:]

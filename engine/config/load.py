@@ -21,11 +21,20 @@ from pydantic import BaseModel, ValidationError
 
 from engine.config.schema import Preset
 from engine.errors import PresetError
+from engine.textfiles import UnfitFileError, read_text, too_deep
 
 _PUBLISHED = "-published"
 """What the names of published settings end with."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
+MOST_LEVELS = 30
+"""How many presets may extend each other in a row."""
+MOST_FILES = 200
+"""How often a preset may name another in all that it extends; chains of links have no end otherwise."""
+MOST_PARTS = 10
+"""Parts of a key of `--set`; the longest that there is has four."""
+_LONG_KEY = re.compile(r"(?:\.[\w\"' \t-]{1,80}){100}")
+"""A key of so many parts that the TOML reader, whose time grows with their square, would not come back."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,20 +135,45 @@ def _toml(value: Any) -> str:
     return str(value)
 
 
-def _resolve(name: str, seen: tuple[str, ...] = (), folder: Path | None = None) -> tuple[dict[str, Any], str]:
-    source = _find(name, folder)
-    if source.label in seen:
-        circle = " -> ".join((*seen, source.label))
-        raise PresetError(f"Presets extend each other in a circle: {circle}.", "Remove one of the `extends` lines.")
-    tables = dict(source.tables)
-    parent = tables.pop("extends", None)
-    if parent is None:
-        return tables, source.label
-    inherited: dict[str, Any] = {}
-    for name in _parents(parent, source.label):
-        above, _ = _resolve(name, (*seen, source.label), source.folder)
-        inherited = _merged(inherited, above)
-    return _merged(inherited, tables), source.label
+def _resolve(name: str) -> tuple[dict[str, Any], str]:
+    """The tables of the preset ``name`` over those that it extends, and its label."""
+    return _Lineage().tables_of(_find(name, None), ())
+
+
+class _Lineage:
+    """Reads a preset and all that it extends, each file once: many may extend the same one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+        self._files = 0
+
+    def tables_of(self, source: _Source, below: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+        """The tables of ``source``, which those in ``below`` extend, and its label."""
+        if source.label in below:
+            circle = " -> ".join(below[below.index(source.label) :])
+            problem = f"Presets extend each other in a circle: {circle} -> {source.label}."
+            raise PresetError(problem, "Remove one of the `extends` lines.")
+        if len(below) > MOST_LEVELS:
+            problem = f"{below[0]} extends presets over more than {MOST_LEVELS} levels."
+            raise PresetError(problem, "Extend the preset with the values directly.")
+        if source.label not in self._known:
+            self._known[source.label] = self._merged_tables(source, (*below, source.label))
+        return dict(self._known[source.label]), source.label
+
+    def _merged_tables(self, source: _Source, lineage: tuple[str, ...]) -> dict[str, Any]:
+        tables = dict(source.tables)
+        parents = tables.pop("extends", None)
+        inherited: dict[str, Any] = {}
+        for name in [] if parents is None else _parents(parents, source.label):
+            above, _ = self.tables_of(self._found(name, source.folder, lineage[0]), lineage)
+            inherited = _merged(inherited, above)
+        return _merged(inherited, tables)
+
+    def _found(self, name: str, folder: Path | None, first: str) -> _Source:
+        self._files += 1
+        if self._files > MOST_FILES:
+            raise PresetError(f"{first} extends more than {MOST_FILES} presets.", "Put their values into fewer files.")
+        return _find(name, folder)
 
 
 def _parents(extends: Any, label: str) -> list[str]:
@@ -166,28 +200,43 @@ def _find(name: str, folder: Path | None) -> _Source:
         path = Path(os.path.normpath(Path(name) if folder is None else folder / name))
         return _Source(str(path), _parse(str(path), _read(path)), path.parent)
     entry = resources.files("presets") / f"{name}.toml"
-    if not name or not entry.is_file():
-        near = difflib.get_close_matches(name, preset_names(), n=1)
+    if not re.fullmatch(r"[\w-]{1,100}", name) or not entry.is_file():
+        near = difflib.get_close_matches(_short(name), preset_names(), n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        raise PresetError(f"There is no preset {name!r}.", hint + "`vdtui presets` lists them; FILE.toml works too.")
+        raise PresetError(
+            f"There is no preset {_short(name)!r}.", hint + "`vdtui presets` lists them; FILE.toml works too."
+        )
     return _Source(f"preset {name}", _parse(name, entry.read_text(encoding="utf-8")), None)
 
 
 def _read(path: Path) -> str:
+    shown = _short(str(path))
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except OSError as error:
-        raise PresetError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+        raise PresetError(f"{shown} cannot be read: {error.strerror}.", "Check the path.") from error
+    except UnfitFileError as error:
+        raise PresetError(f"{shown} {error.reason}.", "A preset is a TOML file of some kilobytes.") from error
     except UnicodeDecodeError as error:
-        raise PresetError(f"{path} is not a text file.", "A preset is a TOML file in UTF-8.") from error
+        raise PresetError(f"{shown} is not a text file.", "A preset is a TOML file in UTF-8.") from error
+    except ValueError as error:
+        raise PresetError(f"{shown!r} is no path: {error}.", "Check the path.") from error
+
+
+def _short(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def _parse(label: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return _toml_tables(text)
     except tomllib.TOMLDecodeError as error:
         raise PresetError(
             f"{label} is not valid TOML: {error}.", "Mend that line; `key = value`, text in quotes."
+        ) from error
+    except RecursionError as error:
+        raise PresetError(
+            f"{label} is nested too deeply.", "No value of a preset lies in more than two tables."
         ) from error
     except ValueError:
         return _parse(label, shortened(text))
@@ -201,6 +250,16 @@ def shortened(text: str) -> str:
     return re.sub(r"(\d[\d_]{3999})[\d_]+", r"\1", text)
 
 
+def _toml_tables(text: str) -> dict[str, Any]:
+    """``text`` read; raises TOMLDecodeError, and RecursionError where tables or lists lie too deep in each other."""
+    if _LONG_KEY.search(text):
+        raise RecursionError
+    tables = tomllib.loads(text)
+    if too_deep(tables):
+        raise RecursionError
+    return tables
+
+
 def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tuple[str, Any]]:
     if isinstance(overrides, Mapping):
         yield from overrides.items()
@@ -211,13 +270,18 @@ def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tu
             raise PresetError(
                 f"--set {text}: no value.", "Write --set section.key=value, for example dynamic.steps=100."
             )
-        yield key.strip(), parsed(value.strip())
+        try:
+            meant = parsed(value.strip())
+        except RecursionError as error:
+            problem = f"--set {_short(key.strip())}: the value is nested too deeply."
+            raise PresetError(problem, "Write a number, a word, or a list of them.") from error
+        yield key.strip(), meant
 
 
 def parsed(text: str) -> Any:
     """The value that ``text`` is in TOML, or the text itself: a bare word needs no quotes on the command line."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return _toml_tables(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
     except ValueError:
@@ -226,6 +290,8 @@ def parsed(text: str) -> Any:
 
 def _set(tables: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
+    if len(sections) > MOST_PARTS:
+        raise PresetError(f"--set {_short(key)}: unknown key.", "`vdtui presets default` shows all keys.")
     table = tables
     for section in sections:
         if not isinstance(table.get(section, {}), dict):

@@ -43,7 +43,7 @@ from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import TrainingData
 from engine.evaluation.trials import Trial, TrialCache, run_trial, train_trial, trial_key
 from engine.memory import memory_errors
-from engine.parallel import started_by_torchrun
+from engine.torchrun import started_by_torchrun
 
 POLL_SECONDS = 0.2
 START_SECONDS = 600.0

@@ -1,4 +1,4 @@
-"""The run directory: where everything of one run lies, how it is made, found and removed.
+"""The run directory: where everything of one run lies, how it is made and found.
 
 docs/formats.md describes its files; the paths are spelled out here once. Nothing here needs torch, so `vdtui runs`
 starts at once.
@@ -19,7 +19,7 @@ from engine.errors import RunError, UsageError
 from engine.runs.files import read_json, storage_errors, write_json, write_text
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
-from engine.runs.status import ALIVE, Control, Lock, Status, actual_state, request, request_once
+from engine.runs.status import Control, Lock, Status, actual_state, request, request_once
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 
@@ -233,20 +233,3 @@ def _age(path: Path) -> tuple[float, str]:
         return (path / "preset.toml").stat().st_mtime, path.name
     except OSError:
         return 0.0, path.name
-
-
-def remove_run(run: RunDirectory) -> None:
-    """Delete a run; raises RunError while its worker lives."""
-    try:
-        alive = run.state() in ALIVE
-    except RunError:
-        alive = False
-    lock = run.lock()
-    if alive:
-        raise RunError(f"The run {run.name} is {run.state()}.", f"Stop it first: vdtui stop {run.name}")
-    lock.acquire()
-    try:
-        with storage_errors(run.path):
-            shutil.rmtree(run.path)
-    finally:
-        lock.release()

@@ -73,6 +73,18 @@ def cut_torn_line(path: Path) -> None:
         file.truncate(size)
 
 
+def is_event_log(path: Path) -> bool:
+    """Whether ``path`` begins as an event log does, of whatever version."""
+    try:
+        if not path.is_file():  # to open a named pipe would wait for its writer
+            return False
+        with open(path, "rb") as file:
+            head = _record(file.readline(1 << 16))
+    except OSError:
+        return False
+    return head is not None and head.get("schema") == SCHEMA
+
+
 class EventTail:
     """The reading end: ``read()`` returns the records that were added since the last call, ``block()`` their lines.
 

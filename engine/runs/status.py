@@ -229,20 +229,49 @@ class Lock:
         with storage_errors(self._path):
             file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock_soon(file)
         except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
+            problem, hint = self._held_by(file)
             file.close()
-            problem = f"The run {self._path.parent.name} is already being worked on by {holder}."
-            raise RunError(problem, "Follow it with `vdtui monitor`, or stop it first with `vdtui stop`.") from error
+            raise RunError(problem, hint) from error
         file.truncate(0)
         file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         self._file = file
+
+    def check_free(self) -> None:
+        """Raise RunError if a worker holds the lock, on whatever host. Changes nothing."""
+        try:
+            file = open(self._path, encoding="utf-8", errors="replace")  # noqa: SIM115 - closed below
+        except FileNotFoundError:
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(*self._held_by(file)) from error
+            except OSError:  # a disk without locks: only the status tells
+                return
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _held_by(self, file: IO[str]) -> tuple[str, str]:
+        file.seek(0)
+        holder = file.read(200).strip() or "another process"
+        problem = f"The run {self._path.parent.name} is already being worked on by {holder}."
+        return problem, "Follow it with `vdtui monitor`, or stop it first with `vdtui stop`."
+
+
+def _flock_soon(file: IO[str]) -> None:
+    """Lock ``file``; what holds it for a moment, as ``check_free`` does, is waited for. Raises OSError."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.02)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -174,7 +174,7 @@ def test_detached_run_pauses_resumes_and_stops(home):
     assert vdtui(home, "stop", "long").returncode == 0
     assert state(home, "long") == "stopped"
     refused(vdtui(home, "stop", "long"), "nothing to stop")
-    assert vdtui(home, "remove", "long").returncode == 0
+    assert vdtui(home, "remove", "long", "--yes").returncode == 0
     assert not (home / "runs" / "long").exists()
 
 

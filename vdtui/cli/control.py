@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from vdtui.cli.distill import attend
-from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, note
+from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, asked, can_be_asked, human_bytes, note
 
 if TYPE_CHECKING:
     from engine.runs import RunDirectory
@@ -78,13 +80,31 @@ def resume(
     attend(found.path.parent, found.name, plain, detach, since)
 
 
-def remove(run: RunName, runs_dir: RunsDir = None) -> None:
-    """Delete a run that is not alive, with everything in it.
+def remove(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
+    runs_dir: RunsDir = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs that are not alive, with everything in them. Of a run that is linked, the link goes.
+
+    It says what goes, and asks. A folder that is no run, or that holds anything else too, is left as it is.
 
     Example: vdtui remove demo-2
     """
-    from engine.runs import find_run, remove_run, runs_folder
+    from engine.errors import UsageError
+    from engine.runs import remove_run, runs_folder
+    from engine.runs.removal import find_removals
 
-    found = find_run(runs_folder(runs_dir), run)
-    remove_run(found)
-    note(f"Removed {found.path}.")
+    found = find_removals(runs_folder(runs_dir), runs)
+    if not yes:
+        if not can_be_asked():
+            raise UsageError("Without a terminal nobody can be asked.", "Nothing was removed. Add --yes to mean it.")
+        for one in found:
+            size = human_bytes(one.nbytes) if one.target is None else f"a link to {one.target}, which stays"
+            note(f"{one.run.path}: {one.state}, {size}")
+        if not asked(f"Remove {'this run' if len(found) == 1 else f'these {len(found)} runs'}?"):
+            note("Nothing was removed.")
+            raise typer.Exit(130)
+    for one in found:
+        remove_run(one.run)
+        note(f"Removed {one.run.path}.")

@@ -14,6 +14,7 @@ from engine.events import STAGES
 from engine.runs import ENDED, EventTail, RunDirectory, RunState
 from vdtui.cli.options import human_time, note, percent, printable
 from vdtui.cli.results import print_results, where_to_find
+from vdtui.launch import last_words
 
 POLL_SECONDS = 0.25
 LINE_SECONDS = 2.0
@@ -120,9 +121,18 @@ def _close(run: RunDirectory) -> int:
     if ended == "stopped":
         note(f"Stopped, state saved. Go on with: vdtui resume {run.name}")
         return 130
-    problem, hint = state.problem or (
-        f"The run {run.name} crashed: its worker is gone without a word.",
-        f"See {run.engine_log}, then go on with: vdtui resume {run.name}",
-    )
+    problem, hint = state.problem or _crash(run)
     typer.echo(f"error: {printable(problem)}\nhint: {printable(hint)}", err=True)
     return 1
+
+
+def _crash(run: RunDirectory) -> tuple[str, str]:
+    """Problem and hint of a run whose worker is gone; what it wrote last is told before them."""
+    hint = f"See {run.engine_log}, then go on with: vdtui resume {run.name}"
+    last = last_words(run)
+    if not last:
+        return f"The run {run.name} crashed: its worker is gone without a word.", hint
+    note(f"{run.engine_log} ends with:")
+    for line in last:
+        note(f"  {printable(line)}")
+    return f"The run {run.name} crashed: its worker is gone.", hint

@@ -61,6 +61,20 @@ def on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def can_be_asked() -> bool:
+    """Whether somebody sits there who reads a question on stderr and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def asked(question: str) -> bool:
+    """Ask on stderr, and return whether the answer is yes; Ctrl+D and enter alone are no."""
+    typer.echo(f"{printable(question)} [y/N] ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        note("")
+    return answer.strip().lower() in ("y", "yes")
+
+
 def print_table(
     columns: list[str], rows: list[list[str]], title: str | None = None, right: tuple[int, ...] = ()
 ) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from engine.errors import RunError, UsageError
-from engine.runs import RunDirectory, create_run, find_run, list_runs, remove_run, runs_folder
+from engine.runs import RunDirectory, create_run, find_run, list_runs, runs_folder
 from engine.runs.directory import check_name
-from engine.runs.status import Status, current_process
 from tests.tiny import PYTHON, ROOT
 
 
@@ -164,55 +161,6 @@ def test_listing_shows_runs_and_only_runs(tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
     assert [run.name for run in list_runs(tmp_path)] == ["earlier", "damaged", "later"]
     assert list_runs(tmp_path / "gone") == [] and later.state() == "queued"
-
-
-# --- removing --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", ["running", "paused", "stopping"])
-def test_a_live_run_is_not_removed(tmp_path: Path, state: str) -> None:
-    """Days of work of another terminal."""
-    run = make(tmp_path)
-    current_process(state).save(run.status_file)
-    with pytest.raises(RunError) as caught:
-        remove_run(run)
-    assert state in caught.value.problem and run.preset_file.exists()
-
-
-def test_a_run_whose_worker_is_just_starting_is_not_removed(tmp_path: Path) -> None:
-    """Queued for a moment only; its worker will be there in seconds."""
-    run = make(tmp_path)
-    with pytest.raises(RunError):
-        remove_run(run)
-    assert run.preset_file.exists()
-
-
-def test_a_locked_run_is_not_removed_whatever_its_status_says(tmp_path: Path) -> None:
-    """A damaged status under a worker that lives."""
-    run = make(tmp_path)
-    run.status_file.write_text("{")
-    lock = run.lock()
-    lock.acquire()
-    with pytest.raises(RunError):
-        remove_run(run)
-    lock.release()
-    assert run.preset_file.exists()
-
-
-def test_ended_and_damaged_runs_can_be_removed(tmp_path: Path) -> None:
-    """Disks fill up; and a run that cannot be read must not be there for ever."""
-    for number, text in enumerate(['{"state": "completed"}', '{"state": "crashed"}', "{", None]):
-        run = make(tmp_path, f"r{number}")
-        if text is None:
-            run.status_file.unlink()
-        else:
-            run.status_file.write_text(text)
-        remove_run(run)
-        assert not run.path.exists()
-    old = make(tmp_path, "old")
-    dataclasses.replace(Status(), heartbeat=time.time() - 1000).save(old.status_file)
-    remove_run(old)
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------

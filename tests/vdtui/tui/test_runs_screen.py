@@ -271,6 +271,29 @@ async def test_a_worker_that_came_back_keeps_its_run(folder: Path, three: list[A
         assert three[1].run.path.is_dir()
 
 
+async def test_remove_keeps_what_is_not_of_a_run(folder: Path, three: list[Any], wait: Any) -> None:
+    """A user's notes in a run's folder, or the run that a link points to, would go with one key."""
+    run = three[1].run
+    (run.path / "notes.txt").write_text("mine")
+    app = make_app(folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await shown(app, wait)
+        await pilot.press("down", "x", "y")
+        await wait(lambda: "notes.txt" in said(app), "it is refused")
+        assert (run.path / "notes.txt").read_text() == "mine" and run.preset_file.exists()
+    (run.path / "notes.txt").unlink()
+    kept = run.path.rename(folder.parent / "kept")
+    run.path.symlink_to(kept.resolve())
+    app = make_app(folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await shown(app, wait)
+        await pilot.press("down", "x")
+        assert "link goes" in text(app) and "cannot be undone" not in text(app)
+        await pilot.press("y")
+        await wait(lambda: not run.path.is_symlink(), "the link is gone")
+        assert (kept / "preset.toml").exists()
+
+
 async def test_export_asks_how_and_runs_the_command(
     folder: Path, three: list[Any], wait: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,18 +143,17 @@ class ConfirmStop(Confirm):
 
 
 class ConfirmRemove(Confirm):
-    """Asks before deleting the run ``name`` in ``path``; ``size`` is what its synthetic set takes, if it has one."""
+    """Asks before deleting the run ``name`` in ``path``; of a run that is linked there, only the link goes."""
 
     def __init__(self, name: str, path: Path, has_set: bool) -> None:
         name = words.plain(name)
         what = "its log, checkpoints, results" + (" and synthetic set" if has_set else "")
-        where = words.plain(path)
-        text = Text.assemble(
-            ("This cannot be undone", "bold"),
-            f": {what} go with\n",
-            words.short(where, 70),
-            ".\nExport (e) comes first.",
-        )
+        where = words.short(words.plain(path), 70)
+        if path.is_symlink():
+            text = Text.assemble("The link goes:\n", where, ".\nThe run that it points to stays.")
+        else:
+            cannot = ("This cannot be undone", "bold")
+            text = Text.assemble(cannot, f": {what} go with\n", where, ".\nExport (e) comes first.")
         super().__init__(f"Remove {words.short(name, 40)}?", text, "Keep it", "Remove it", "error")
 
 
