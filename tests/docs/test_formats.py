@@ -23,13 +23,20 @@ from engine.config.load import keys
 from engine.data import prepare
 from engine.data.store import ClipStore
 from engine.data.verify import verify
+from engine.errors import StopRequested
 from engine.evaluate import Questions, evaluate, find_source
 from engine.events import SCHEMA, SCHEMA_VERSION, STAGES, Event
+from engine.export.clips import export_h5, export_pt
+from engine.export.media import export_folders
+from engine.export.report import report_data
+from engine.export.tables import as_document
 from engine.matching import experts
 from engine.runs import RunDirectory
 from engine.runs.checkpoints import checkpoint_files
+from engine.runs.comparison import compare, read_sources
 from engine.runs.results import conditions
 from engine.runs.status import ONCE, STATES, WANTS, Control, Status
+from engine.runs.study import Cell, Study
 from engine.synthetic import (
     Coreset,
     Pixels,
@@ -39,8 +46,10 @@ from engine.synthetic import (
     SyntheticSet,
     Temporal,
     encode_set,
+    load_set,
     save_synthetic,
 )
+from tests.engine.matching.test_experts import make as make_expert
 from tests.tiny import ROOT, make_pixels, make_spec, make_static_dynamic
 from tests.tiny_run import QUICK, make_clips
 
@@ -68,6 +77,18 @@ MTT = (
     "evaluation.epochs=1",
     "evaluation.repeats=1",
 )
+WORDS = {
+    "NUMBER": r"\d{8}",
+    "STAGE": "(?:static|dynamic|evaluate)",
+    "STEP": r"\d{1,6}",
+    "WHAT": r"[a-z-]+(?:-h264-28-\d+)?",
+    "MODEL": "convnet3d",
+    "SPLIT": "(?:val|test)",
+    "SEED": r"\d+",
+    "DIGEST": "[0-9a-f]{16}",
+    "NAME": "[^/]+",
+}
+"""What stands for the words in capitals in names of a run's files."""
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -150,7 +171,7 @@ def test_a_clips_file_has_what_the_page_says(clips: Path) -> None:
                 assert dataset.shape == tuple((lengths | {"N": number})[length] for length in shape), name
         found: list[str] = []
         file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert {re.sub("^(train|test)/", "SPLIT/", name) for name in found} == {*column("Clips file", 1)} - {"missing"}
+        assert {re.sub("^(train|test)/", "SPLIT/", name) for name in found} | {"missing"} == {*column("Clips file", 1)}
         clip = file["train/clips"][0]
         assert file["train/crc32"][0] == zlib.crc32(clip.tobytes()) and file["train/clips"].chunks == (1, *clip.shape)
 
@@ -216,10 +237,9 @@ def run(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> None:
     """A file that is renamed is gone for every script that reads it."""
-    words = r"NUMBER|STAGE|STEP|WHAT|MODEL|SPLIT|SEED|NAME"
-    forms = {name: re.sub(words, "[^/]+", name.replace(".", r"\.")) for name in column("Run directory") if "/" in name}
-    forms |= {name: re.escape(name) for name in ("preset.toml", *column("Run directory")) if "/" not in name}
-    forms = {name: form for name, form in forms.items() if "." in name or name == "lock"}
+    forms = {name: name.replace(".", r"\.") for name in column("Run directory") if name == "lock" or "." in name}
+    for word, form in WORDS.items():
+        forms = {name: re.sub(rf"\b{word}\b", lambda _, form=form: form, text) for name, text in forms.items()}
     files = [path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()]
     unknown = [file for file in files if not any(re.fullmatch(form, file) for form in forms.values())]
     assert unknown == []
@@ -373,17 +393,16 @@ def test_coded_memories_are_as_the_page_says(how: str) -> None:
     blob = encode_set(synthetic, how).blob
     stored = load(blob)
     said = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"]
-    here, plain = {*column("Coded memories")} - {"NAME.shape"}, {*column("Set file", 1)}
-    away = {"pairing", "precision", *(field.name for field in dataclasses.fields(Provenance))}
-    shapes = {f"{name}.shape" for name in ("static", "dynamic")}
-    assert set(said) == plain - away - {"hallucinator"} | {name for name in here if name in said} | shapes
-    assert {"format", "version", "storage", "check"} <= here
-    parts = {row[0].strip("`").partition(".")[2]: row[1] for row in table("Coded memories", 1)}
+    away = {"pairing", "precision", "hallucinator", *(field.name for field in dataclasses.fields(Provenance))}
+    plain = {re.sub(r"^(static|dynamic)\.", "NAME.", name) for name in said}
+    assert plain == {*column("Set file", 1)} - away | {*column("Coded memories")}
+    parts = {names(row[0])[0].partition(".")[2]: row[1] for row in table("Coded memories", 1)}
     for name, memory in (("static", synthetic.tensors()["static"]), ("dynamic", synthetic.tensors()["dynamic"])):
-        kinds = {part: str(stored[f"{name}.{part}"].dtype).removeprefix("torch.") for part in parts}
-        assert kinds == parts and stored[f"{name}.range"].shape == (*memory.shape[:2], 2)
+        own = {key.partition(".")[2]: tensor for key, tensor in stored.items() if key.startswith(f"{name}.")}
+        assert {part: str(tensor.dtype).removeprefix("torch.") for part, tensor in own.items()} == parts
+        assert own["range"].shape == (*memory.shape[:2], 2)
         streams = 1 if how == "h264-28" or name == "dynamic" else json.loads(said[f"{name}.shape"])[0]
-        assert stored[f"{name}.lengths"].shape == (*memory.shape[:2], streams)
+        assert own["lengths"].shape == (*memory.shape[:2], streams)
     check = zlib.crc32(json.dumps(sorted([name, text] for name, text in said.items() if name != "check")).encode())
     for name in sorted(stored):
         text = f"{name} {stored[name].dtype} {[*stored[name].shape]}"
@@ -394,7 +413,18 @@ def test_coded_memories_are_as_the_page_says(how: str) -> None:
 # --- experts and presets ---------------------------------------------------------------------------------------------
 
 
-def test_experts_are_as_the_page_says(run: RunDirectory) -> None:
+def failing(after: int) -> Callable[[], None]:
+    """Stops an expert's training at a later check."""
+    calls = iter(range(after))
+
+    def check() -> None:
+        if next(calls, None) is None:
+            raise StopRequested("enough")
+
+    return check
+
+
+def test_experts_are_as_the_page_says(run: RunDirectory, tmp_path: Path) -> None:
     """Weights that took hours to train can be used by other code."""
     (folder,) = (run.path.parent / ".data" / "experts").iterdir()
     index = json.loads((folder / "index.json").read_text())
@@ -406,7 +436,14 @@ def test_experts_are_as_the_page_says(run: RunDirectory) -> None:
     about = json.loads((folder / "000.json").read_text())
     said = {names(row[0])[0]: names(row[1]) for row in table("Experts")}
     assert [*about] == [name for name in said["NNN.json"] if name in about] and about["finite"]
-    assert {path.name.replace("000", "NNN") for path in folder.iterdir()} <= {*said}
+    files = {path.name for path in folder.iterdir()}
+    unfinished = make_expert(tmp_path / "begun", check=failing(after=8))
+    with pytest.raises(StopRequested):
+        unfinished.run()
+    files |= {path.name for path in unfinished.folder.iterdir()}
+    assert {name.replace("000", "NNN") for name in files} == {*said}
+    with np.load(unfinished.folder / "000.training.npz") as state:
+        assert [*state] == [name for name in said["NNN.training.npz"] if name in state]
     size = sum(int(np.prod(shape)) for _, shape in index["parameters"])
     network = experts.video_model("convnet3d", 2, 8, 64, 0, torch.device("cpu"))
     known = experts.Trajectories.open(folder, index["made_from"], network, 1, torch.device("cpu"))
@@ -421,3 +458,35 @@ def test_the_tables_of_presets_are_those_of_the_schema() -> None:
     listed = [f"{names(row[0])[0]}.{key}" for row in table("Presets") for key in names(row[1])]
     assert sorted(top + listed) == sorted(keys())
     assert {*top, "extends"} <= {*names(section("Presets"))}
+
+
+# --- other documents -------------------------------------------------------------------------------------------------
+
+
+def test_other_documents_have_the_keys_of_the_page(run: RunDirectory, tmp_path: Path) -> None:
+    """What scripts take out of tables, studies and exports."""
+    said = {name: names(row[1]) for row in table("Other documents") for name in names(row[0])}
+    elsewhere = {names(row[0])[0] for row in table("Formats") if "#other-documents" not in row[3]}
+    assert {*said} == {*column("Formats")} - elsewhere
+    head = ["format", "version"]
+
+    cells = (Cell((("run.seed", 0),)),)
+    Study(tmp_path, "grid", "demo", (), cells).save()
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert [*study, *study["cells"][0]] == head + said["vdtui.study"]
+
+    document = as_document(compare(read_sources(run.path.parent, [run.name], print)))
+    added = {names(row[0])[0] for row in table("A result", 1) if row[1] == "`compare`"}
+    assert {*document["results"][0]} - {*column("A result")} == added
+    assert {*document, *document["groups"][0], *added} == {*head, *said["vdtui.comparison"]}
+
+    loaded = load_set(run.best)
+    export_pt(loaded, tmp_path / "set.pt")
+    export_h5(loaded, tmp_path / "set.h5")
+    assert {*torch.load(tmp_path / "set.pt", weights_only=True)} == {*head, *said["vdtui.composed"]}
+    with h5py.File(tmp_path / "set.h5") as file:
+        assert {*file.attrs, *file} == {*head, *said["vdtui.composed"]}
+
+    export_folders(loaded.synthetic, tmp_path / "folder")
+    assert [*json.loads((tmp_path / "folder" / "index.json").read_text())] == head + said["vdtui.export"]
+    assert report_data(run)["format"] in said
