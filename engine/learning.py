@@ -261,7 +261,8 @@ class Learning:
                 owner, _, key = name.removeprefix("optimiser.").rpartition("/")
                 tensor = learned[owner]
                 stored = torch.from_numpy(array)
-                self.optimiser.state[tensor][key] = stored.to(tensor) if stored.dim() else stored
+                # Optimisers count their steps on the CPU, wherever the tensor is.
+                self.optimiser.state[tensor][key] = stored if key == "step" else stored.to(tensor)
         own = {
             name.removeprefix("objective."): array
             for name, array in resume.arrays.items()
