@@ -343,6 +343,9 @@ def sets() -> dict[str, SyntheticSet]:
     def noise(*shape: int) -> torch.Tensor:
         return torch.randn(3, *shape, generator=rng)
 
+    def repeated(clips: torch.Tensor) -> torch.Tensor:
+        return clips[torch.tensor([[0, 0, 0], [1, 2, 1], [3, 4, 5]])]
+
     real = torch.from_numpy(make_pixels(6, spec))
     return {
         "static-dynamic": make_static_dynamic(spec, 2, 2, 2),
@@ -354,6 +357,7 @@ def sets() -> dict[str, SyntheticSet]:
         "pixels": Pixels(spec, noise(2, 6, 3, 8, 10), soft_labels=noise(2, 3)),
         "pixels-less": Pixels(spec, noise(2, 4, 3, 8, 10), temporal=Temporal(6, 2, 2)),
         "coreset": Coreset(spec, spec.normalise(real).movedim(1, 2).unflatten(0, (3, 2)).contiguous()),
+        "coreset-again": Coreset(spec, repeated(spec.normalise(real)).movedim(2, 3).contiguous()),
         "static-only": StillVideo(spec, 2, noise(4, 3, 8, 10)),
         "static-images": StaticImages(spec, noise(2, 3, 8, 10)),
     }
@@ -366,10 +370,11 @@ def test_a_set_file_has_what_the_page_says_and_its_code_reads_it(name: str, prec
     path, synthetic = tmp_path / "set.safetensors", sets()[name]
     save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02), precision)
     with safe_open(path, "numpy") as file:
+        assert ("distinct" in file.metadata()) == (name == "coreset-again")
         said, stored = set(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    assert {*column("Set file", 1)} - {"temporal", "hallucinator"} <= said <= {*column("Set file", 1)}
+    assert {*column("Set file", 1)} - {"temporal", "hallucinator", "distinct"} <= said <= {*column("Set file", 1)}
     own = {names(row[1])[0] for row in table("Set file") if row[0] == f"`{synthetic.kind}`"}
-    ranged = [key for key in own if precision == "uint8" and "." not in key and name != "coreset"]
+    ranged = [key for key in own if precision == "uint8" and "." not in key and synthetic.kind != "coreset"]
     assert set(stored) == own | {"labels"} | {f"{key}.{part}" for key in ranged for part in ("offset", "scale")}
     clips, labels = function("load_clips")(path)
     expected, targets = load_synthetic(path).expand()
@@ -393,7 +398,7 @@ def test_coded_memories_are_as_the_page_says(how: str) -> None:
     blob = encode_set(synthetic, how).blob
     stored = load(blob)
     said = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"]
-    away = {"pairing", "precision", "hallucinator", *(field.name for field in dataclasses.fields(Provenance))}
+    away = {"pairing", "precision", "hallucinator", "distinct", *(field.name for field in dataclasses.fields(Provenance))}
     plain = {re.sub(r"^(static|dynamic)\.", "NAME.", name) for name in said}
     assert plain == {*column("Set file", 1)} - away | {*column("Coded memories")}
     parts = {names(row[0])[0].partition(".")[2]: row[1] for row in table("Coded memories", 1)}
