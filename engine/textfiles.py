@@ -6,7 +6,6 @@ ever, and a device or a file of gigabytes would take its memory.
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -32,18 +31,14 @@ def read_text(path: Path, most: int = MOST) -> str:
     Never waits. Raises OSError, UnicodeDecodeError, ValueError for a path with a null character, and UnfitFileError for
     what is no regular file or too long.
     """
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        kind = os.fstat(number).st_mode
-        if not stat.S_ISREG(kind):
-            raise UnfitFileError("is a folder" if stat.S_ISDIR(kind) else "is no regular file")
-        with open(number, "rb", closefd=False) as file:
-            content = file.read(most + 1)  # whatever its size says: it may grow meanwhile
-    finally:
-        os.close(number)
-    if len(content) > most:
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise UnfitFileError("is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise UnfitFileError("is no regular file")
+    if found.st_size > most:
         raise UnfitFileError(f"is longer than {most / 1e6:.0f} MB")
-    return content.decode("utf-8-sig")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def too_deep(document: Any, most: int = MOST_NESTED) -> bool:

@@ -70,6 +70,8 @@ def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]
             sources += _of_file(Path(name))
             continue
         folded = run.folded()
+        if damage := run.damage(folded.damaged, run.meta_is_damaged()):
+            note(damage[0])
         results = tuple(one for one in results_of(run, folded, note) if is_result(one))
         label = run.name if taken.count(run.name) == 1 else name.rstrip("/")
         if not results:

@@ -20,6 +20,7 @@ from engine.runs.files import read_json, storage_errors, write_json, write_text
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
 from engine.runs.status import Control, Lock, Status, actual_state, request, request_once
+from engine.textfiles import read_text, too_deep
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 
@@ -120,8 +121,11 @@ class RunDirectory:
     def preset_values(self) -> dict[str, Any]:
         """The resolved preset as plain tables, without validation (a newer version may know more keys)."""
         try:
-            return tomllib.loads(self.preset_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            values = tomllib.loads(read_text(self.preset_file))
+            if too_deep(values):
+                raise RecursionError
+            return values
+        except (OSError, ValueError, RecursionError) as error:
             problem = f"{self.preset_file} is missing or damaged."
             raise RunError(
                 problem, "Without its preset a run cannot be read; remove it or restore the file."
@@ -129,7 +133,22 @@ class RunDirectory:
 
     def folded(self) -> RunState:
         """The whole event log, folded."""
-        return fold(EventTail(self.events_file).read(limit=-1))
+        tail = EventTail(self.events_file)
+        state = fold(tail.read(limit=-1))
+        state.damaged += tail.damaged
+        return state
+
+    def meta_is_damaged(self) -> bool:
+        """Whether meta.json is there and cannot be read."""
+        return self.meta_file.exists() and read_json(self.meta_file) is None
+
+    def damage(self, lines: int, meta: bool) -> tuple[str, str] | None:
+        """What is wrong and what to do if ``lines`` of the event log were left out, or meta.json is (``meta``)."""
+        hint = "What is shown is the rest. A copy of the run from before, if there is one, has all of it."
+        if lines:
+            left_out = "1 line is" if lines == 1 else f"{lines} lines are"
+            return f"{self.events_file} is damaged: {left_out} left out.", hint
+        return (f"{self.meta_file} is damaged and left out.", hint) if meta else None
 
     def control(self) -> Control:
         """The present request."""

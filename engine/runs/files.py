@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StorageError
+from engine.textfiles import MOST_NESTED, read_text, too_deep
 
 
 @contextlib.contextmanager
@@ -78,10 +81,67 @@ def finite(document: Any) -> Any:
     return document
 
 
+GREATEST = 1e100
+"""Numbers of an event are smaller; what is not cannot be computed with, or fills a screen with digits."""
+LONGEST = 1 << 28
+"""Bytes of a file of results, which has a confusion matrix in each."""
+_SUSPECT = re.compile(r"\d{25}|[eE]\+?\d{3}|\\u[dD][89a-fA-F]|NaN|Infinity")
+"""What every text has that holds something that cannot be shown, but for nesting; others need no second look."""
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in ``path``, or None if it is absent, unreadable or not an object."""
+    """The JSON object in ``path``, or None if it is absent, unreadable, not an object, or cannot be shown.
+
+    Half characters, numbers beyond floats and deep nesting cannot; a damaged disk or another program made them.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = _parsed(read_text(path, LONGEST), _STRICT)
+    except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """The JSON object in a line of an event log, or None if it is none or cannot be shown.
+
+    Numbers from ``GREATEST`` on are null, as those are that are not finite when they are written.
+    """
+    try:
+        record = _parsed(line.decode("utf-8"), _LENIENT)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _parsed(text: str, careful: json.JSONDecoder) -> Any:
+    """``text`` as JSON, by ``careful`` where it may hold what cannot be shown; raises ValueError."""
+    suspect = _SUSPECT.search(text)
+    try:
+        document = careful.decode(text) if suspect else json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if text.count("[") + text.count("{") > MOST_NESTED and too_deep(document):
+        raise ValueError("nested too deeply")
+    if suspect:
+        json.dumps(document, ensure_ascii=False).encode("utf-8")  # half characters raise
+    return document
+
+
+def _moderate(text: str) -> float | int | None:
+    """The number that ``text`` says, or None from ``GREATEST`` on."""
+    return _number(text) if abs(float(text)) < GREATEST else None
+
+
+def _finite(text: str) -> float | int:
+    """The number that ``text`` says; raises ValueError beyond floats."""
+    if not math.isfinite(float(text)):
+        raise ValueError("a number beyond floats")
+    return _number(text)
+
+
+def _number(text: str) -> float | int:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+_LENIENT = json.JSONDecoder(parse_float=_moderate, parse_int=_moderate, parse_constant=_moderate)
+_STRICT = json.JSONDecoder(parse_float=_finite, parse_int=_finite, parse_constant=_finite)

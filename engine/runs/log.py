@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError
 from engine.events import SCHEMA, SCHEMA_VERSION, Event, to_record
-from engine.runs.files import finite, storage_errors
+from engine.runs.files import finite, parse_record, storage_errors
 
 
 class EventLog:
@@ -79,7 +80,7 @@ def is_event_log(path: Path) -> bool:
         if not path.is_file():  # to open a named pipe would wait for its writer
             return False
         with open(path, "rb") as file:
-            head = _record(file.readline(1 << 16))
+            head = parse_record(file.readline(1 << 16))
     except OSError:
         return False
     return head is not None and head.get("schema") == SCHEMA
@@ -99,6 +100,8 @@ class EventTail:
         """Bytes of the lines that were read whole."""
         self._torn = 0  # bytes seen of the next; they are read again, for the next worker may have cut them off
         self.restarted = False
+        self.damaged = 0
+        """Lines that ``read`` has passed over."""
 
     @property
     def seen(self) -> int:
@@ -110,8 +113,14 @@ class EventTail:
 
         Raises RunError if the log was written by a newer version.
         """
-        records = (_record(line) for line in self.block(limit).split(b"\n"))
-        return [record for record in records if record is not None and "schema" not in record]
+        found = []
+        for line in self.block(limit).split(b"\n")[:-1]:
+            record = parse_record(line)
+            if record is None:
+                self.damaged += 1
+            elif "schema" not in record:
+                found.append(record)
+        return found
 
     def block(self, limit: int) -> bytes:
         """The lines of those records, each with its end; less than all of a line that is longer is no line yet.
@@ -120,9 +129,12 @@ class EventTail:
         """
         self.restarted = False
         try:
-            size = self._path.stat().st_size
+            found = self._path.stat()
+            size = found.st_size
             if size < self.offset:
-                self.offset, self._torn, self.restarted = 0, 0, True
+                self.offset, self._torn, self.damaged, self.restarted = 0, 0, 0, True
+            if not stat.S_ISREG(found.st_mode):
+                return b""
             if size == self.seen:
                 return b""
             with open(self._path, "rb") as file:
@@ -132,7 +144,7 @@ class EventTail:
             return b""
         whole = block.rfind(b"\n") + 1
         if whole and self.offset == 0:
-            self._check(_record(block[: block.index(b"\n")]))
+            self._check(parse_record(block[: block.index(b"\n")]))
         self.offset, self._torn = self.offset + whole, len(block) - whole
         return block[:whole]
 
@@ -143,11 +155,3 @@ class EventTail:
         if header["schema"] != SCHEMA or header.get("version") != SCHEMA_VERSION:
             problem = f"{self._path} has format {header['schema']} {header.get('version')}, not {SCHEMA} 1."
             raise RunError(problem, "It was written by another version of vdtui: update vdtui to read it.")
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None

@@ -18,7 +18,7 @@ from engine.errors import DataError
 from engine.runs.directory import RunDirectory
 from engine.runs.files import read_json
 from engine.runs.spread import MEASURE, with_spreads
-from engine.runs.state import RunState
+from engine.runs.state import LAST_TIME, RunState
 
 Result = dict[str, Any]
 
@@ -63,14 +63,21 @@ def results_in(path: Path) -> list[Result]:
 
 
 def is_result(document: Any) -> bool:
-    """Whether a document has what every result has (docs/formats.md, "A result"): what it is of, and its accuracies."""
+    """Whether a document has what every result has (docs/formats.md, "A result"): what it is of, and its accuracies.
+
+    Accuracies are fractions in [0, 1]. Where it has a deviation and the seconds that it took, these are numbers that can
+    be.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("what"), str):
         return False
     top1 = document.get("top1")
-    if not isinstance(top1, dict) or not is_number(top1.get("mean")):
+    if not isinstance(top1, dict) or not is_fraction(top1.get("mean")):
+        return False
+    std, seconds = top1.get("std"), document.get("seconds")
+    if not (std is None or is_fraction(std)) or not (seconds is None or (is_number(seconds) and seconds < LAST_TIME)):
         return False
     values = top1.get("values")
-    return isinstance(values, list) and bool(values) and all(map(is_number, values))
+    return isinstance(values, list) and bool(values) and all(map(is_fraction, values))
 
 
 def is_real(result: Result) -> bool:
@@ -81,8 +88,9 @@ def is_real(result: Result) -> bool:
 def network_seeds(result: Result) -> tuple[Any, ...] | None:
     """The seeds of the networks of ``result``, in the order of its values; None if unknown, or not all different."""
     seeds = result["top1"].get("seeds")
-    known = isinstance(seeds, list) and len(seeds) == len(result["top1"]["values"]) == len(set(map(str, seeds)))
-    return tuple(seeds) if known else None
+    if not isinstance(seeds, list) or not all(isinstance(seed, (int, str)) for seed in seeds):
+        return None
+    return tuple(seeds) if len(seeds) == len(result["top1"]["values"]) == len(set(map(str, seeds))) else None
 
 
 def conditions(result: Result) -> dict[str, Any]:
@@ -127,3 +135,8 @@ def identity(result: Result) -> str:
 def is_number(value: Any) -> bool:
     """Whether ``value`` of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_fraction(value: Any) -> bool:
+    """Whether ``value`` of a JSON document is a number in [0, 1]."""
+    return is_number(value) and 0 <= value <= 1

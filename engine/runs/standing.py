@@ -6,11 +6,11 @@ to read hundreds of long logs before its first number.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from engine.runs.files import parse_record
 from engine.runs.state import RunState
 
 POINTS = 24
@@ -41,11 +41,8 @@ class Standing:
         return standing
 
     def _add_line(self, line: bytes) -> None:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(record, dict):
+        record = parse_record(line)
+        if record is not None:
             self.add(record)
 
     def add(self, record: dict[str, Any]) -> bool:

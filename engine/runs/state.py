@@ -17,6 +17,8 @@ from engine.runs.spread import spread, with_spreads
 LOG_LINES = 2000
 AGAIN = ("prepare", "experts")
 """Stages that a resumed run begins anew, whatever it has done since: they find what is there."""
+LAST_TIME = 1e11
+"""Unix seconds that no clock of a run can have reached, in the year 5138."""
 FIGURE_POINTS = 2000
 """Points that are kept of a figure over a whole stage; there are many figures, and a screen has few columns."""
 
@@ -110,6 +112,8 @@ class RunState:
     seconds: float = 0.0
     """Working seconds of all workers, when completed."""
     events: int = 0
+    damaged: int = dataclasses.field(default=0, compare=False)
+    """Records and lines that were left out because they are not what they should be."""
     _figures_of: str = ""
 
     @property
@@ -135,11 +139,15 @@ class RunState:
         """Fold one record of the log in. Unknown events and records with missing fields change nothing."""
         handler = getattr(self, f"_on_{record.get('event')}", None)
         time = record.get("time")
-        if handler is None or not isinstance(time, (int, float)):
+        if handler is None:
+            return
+        if not isinstance(time, (int, float)) or not 0 <= time < LAST_TIME:
+            self.damaged += 1
             return
         try:
             handler(record, float(time))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            self.damaged += 1
             return
         self.events += 1
         self.updated = float(time)
@@ -226,7 +234,7 @@ class RunState:
         self._say(time, text)
 
     def _on_evaluated(self, record: dict[str, Any], time: float) -> None:
-        values = tuple(record["values"])
+        values = tuple(map(_number, record["values"]))
         accuracy = Accuracy(
             str(record["what"]),
             int(record["step"]),
@@ -243,7 +251,8 @@ class RunState:
         self._say(time, f"{accuracy.what} at step {accuracy.step}: {reached}")
 
     def _on_best_changed(self, record: dict[str, Any], time: float) -> None:
-        self.best = (int(record["step"]), record["accuracy"])
+        accuracy = record["accuracy"]
+        self.best = (int(record["step"]), None if accuracy is None else float(accuracy))
         self._say(time, f"best so far: step {self.best[0]}")
 
     def _on_result_ready(self, record: dict[str, Any], time: float) -> None:

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from engine.errors import RunError
 from engine.runs.files import read_json, storage_errors, write_json
+from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
 ENDED = ("completed", "stopped", "failed", "crashed")
@@ -71,7 +72,8 @@ class Status:
             if name not in known or known[name].default is None:
                 continue
             expected = type(known[name].default)
-            if not isinstance(value, (int, float) if expected is float else expected):
+            right = isinstance(value, (int, float) if expected is float else expected)
+            if not right or (expected is not str and not 0 <= value < _LIMITS[expected]):
                 raise RunError(f"{path}: {name} is {value!r}.", "The file is damaged; resume the run or remove it.")
             values[name] = value
         return cls(**values)
@@ -95,6 +97,8 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
+_LIMITS: dict[type, float] = {int: 1e15, float: LAST_TIME}
+"""What steps, process numbers and times stay below."""
 _STANDING: dict[str, Callable[[Any], Any]] = {"best": _number, "accuracies": _numbers, "stored_bytes": _count}
 """How the figures for lists of runs are read; a wrong one is unknown, and no reason to call a run damaged."""
 

@@ -398,7 +398,13 @@ def test_coded_memories_are_as_the_page_says(how: str) -> None:
     blob = encode_set(synthetic, how).blob
     stored = load(blob)
     said = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"]
-    away = {"pairing", "precision", "hallucinator", "distinct", *(field.name for field in dataclasses.fields(Provenance))}
+    away = {
+        "pairing",
+        "precision",
+        "hallucinator",
+        "distinct",
+        *(field.name for field in dataclasses.fields(Provenance)),
+    }
     plain = {re.sub(r"^(static|dynamic)\.", "NAME.", name) for name in said}
     assert plain == {*column("Set file", 1)} - away | {*column("Coded memories")}
     parts = {names(row[0])[0].partition(".")[2]: row[1] for row in table("Coded memories", 1)}

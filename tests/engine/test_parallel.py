@@ -39,6 +39,7 @@ METHODS = {
         "dynamic.frepo.pool=2",
         "dynamic.optimiser=adam",
         "dynamic.lr_dynamic=0.01",
+        "dynamic.lr_static=0.01",
         "synthetic.labels=learned",
     ),
 }

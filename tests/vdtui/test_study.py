@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from engine.errors import UsageError
 from engine.events import ResultReady, RunCompleted
 from tests.engine.export.made_up import MadeUpRuns, begun, result
 from vdtui.cli.study import app
@@ -47,3 +48,14 @@ def test_a_grid_without_seeds_has_one_table(runs: Path) -> None:
     words = ["grid", "--preset", "demo", "--vary", "run.seed=0", "--vary", "dynamic.steps=10,20"]
     answer = CliRunner().invoke(app, [*words, "--runs-dir", str(runs)], catch_exceptions=False)
     assert answer.exit_code == 0 and "over run seeds" not in answer.stdout and "method" not in answer.stdout
+
+
+def test_a_cell_by_an_earlier_revision_of_the_method_is_no_cell(runs: Path) -> None:
+    """Two methods would stand in one table under one name, and their difference would be read as that of the steps."""
+    meta = runs / "studies/grid/seed-1_steps-10/meta.json"
+    known = json.loads(meta.read_text(encoding="utf-8"))
+    meta.write_text(json.dumps({name: value for name, value in known.items() if name != "revisions"}))
+    words = ["grid", "--preset", "demo", "--vary", "run.seed=0,1,2", "--vary", "dynamic.steps=10,20"]
+    answer = CliRunner().invoke(app, [*words, "--runs-dir", str(runs)])
+    assert isinstance(answer.exception, UsageError) and "seed-1_steps-10" in answer.exception.problem
+    assert "earlier vdtui" in answer.exception.problem and "--name" in answer.exception.hint

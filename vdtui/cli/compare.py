@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json
+from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json, printable_lines
 
 if TYPE_CHECKING:
     from engine.runs.comparison import Group, Source
@@ -151,9 +151,12 @@ def _as_text(groups: Sequence[Group]) -> Iterator[tuple[list[str], list[list[str
     for group in groups:
         title = "\n".join([heading(group), *remarks(group, groups[0])])
         for sheet in sheets(group):
-            rows = [[cell.translate(ASCII) for cell in row] for _, row in sheet.rows]
-            above = (sheet.above or title).translate(ASCII)
-            yield sheet.columns, rows, above, [line.translate(ASCII) for line in sheet.below]
+            rows = [[_shown(cell) for cell in row] for _, row in sheet.rows]
+            yield sheet.columns, rows, _shown(sheet.above or title), [_shown(line) for line in sheet.below]
+
+
+def _shown(text: str) -> str:
+    return printable_lines(text.translate(ASCII))
 
 
 def _right() -> tuple[str, ...]:

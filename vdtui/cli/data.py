@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import human_bytes, note, print_json
+from vdtui.cli.options import human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
     from engine.data.sheet import Strip
@@ -56,7 +56,7 @@ def data(
         elif as_json:
             print_json(_describe(store))
         else:
-            typer.echo(_text(_describe(store)))
+            say(_text(_describe(store)))
         if preview is not None:
             from engine.data.sheet import save_preview
 
@@ -140,7 +140,7 @@ def _verify(file: Path, as_json: bool) -> None:
             "Copy it again from where it is whole, or make it anew with `vdtui prepare`.",
         )
     if not as_json:
-        typer.echo(f"{file} is as it was written.")
+        say(f"{file} is as it was written.")
 
 
 def _damage(damage: Damage) -> str:

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from vdtui.cli.options import Changes, Data, Detach, Device, Plain, Processes, RunsDir, note, on_a_terminal, with_run
+from vdtui.cli.options import (
+    Changes,
+    Data,
+    Detach,
+    Device,
+    Plain,
+    Processes,
+    RunsDir,
+    note,
+    on_a_terminal,
+    say,
+    with_run,
+)
 
 
 def distill(
@@ -72,7 +84,7 @@ def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -
     run = find_run(folder, name)
     if detach:
         note(f"The run {name} goes on by itself: vdtui monitor {name}")
-        typer.echo(name)
+        say(name)
         raise typer.Exit(0)
     if plain or not on_a_terminal():
         from vdtui.cli.follow import follow

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json
+from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
     from engine.export.output import Exported
@@ -84,7 +84,7 @@ def export(
         print_json(document)
         return
     files = f"{len(exported.files)} files" if len(exported.files) > 1 else "1 file"
-    typer.echo(f"{exported.output}: {files}, {human_bytes(exported.nbytes)}")
+    say(f"{exported.output}: {files}, {human_bytes(exported.nbytes)}")
 
 
 def _write(

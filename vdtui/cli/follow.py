@@ -8,8 +8,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import typer
-
 from engine.events import STAGES
 from engine.runs import ENDED, EventTail, RunDirectory, RunState
 from vdtui.cli.options import human_time, note, percent, printable
@@ -122,7 +120,7 @@ def _close(run: RunDirectory) -> int:
         note(f"Stopped, state saved. Go on with: vdtui resume {run.name}")
         return 130
     problem, hint = state.problem or _crash(run)
-    typer.echo(f"error: {printable(problem)}\nhint: {printable(hint)}", err=True)
+    note(f"error: {printable(problem)}\nhint: {printable(hint)}")
     return 1
 
 

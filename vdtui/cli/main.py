@@ -25,7 +25,7 @@ from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.monitor import monitor, open_dashboard
-from vdtui.cli.options import printable
+from vdtui.cli.options import note, printable
 from vdtui.cli.plan import plan
 from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
@@ -122,9 +122,9 @@ def main() -> None:
 
 
 def _refuse(problem: str, hint: str, code: int, details: str = "") -> NoReturn:
-    typer.echo(f"error: {_line(problem)}\nhint: {_line(hint)}", err=True)
-    for line in details.splitlines():
-        typer.echo(printable(line), err=True)
+    note(f"error: {_line(problem)}\nhint: {_line(hint)}")
+    if details:
+        note(details)
     sys.exit(code)
 
 

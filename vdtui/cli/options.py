@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,12 +44,19 @@ def print_json(document: Any) -> None:
     """Print ``document`` on stdout; NaN becomes null."""
     from engine.runs.files import finite
 
-    typer.echo(json.dumps(finite(document), ensure_ascii=False, indent=1))
+    text = json.dumps(finite(document), ensure_ascii=False, indent=1)
+    # JSON escapes the other control characters by itself; these can be in its texts only.
+    typer.echo(re.sub("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04x}", text))
 
 
 def note(text: str) -> None:
-    """A line on stderr: stdout is for results."""
-    typer.echo(text, err=True)
+    """Lines on stderr: stdout is for results."""
+    typer.echo(printable_lines(text), err=True)
+
+
+def say(text: str) -> None:
+    """Lines of a result on stdout."""
+    typer.echo(printable_lines(text))
 
 
 def warn(text: str) -> None:
@@ -78,17 +86,18 @@ def asked(question: str) -> bool:
 def print_table(
     columns: list[str], rows: list[list[str]], title: str | None = None, right: tuple[int, ...] = ()
 ) -> None:
-    """A table on stdout, as wide as it needs to be when stdout is not a terminal. Cells are literal text."""
+    """A table on stdout, as wide as it needs to be when stdout is not a terminal. Its texts are literal, no markup."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", show_header=any(columns))
+    heading = None if title is None else Text(printable_lines(title), "table.title")
+    table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", show_header=any(columns))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+        table.add_column(Text(printable(column)), justify="right" if number in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable_lines(cell)) for cell in row))
     console = Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
     console.print(table)
 
@@ -108,8 +117,21 @@ def human_time(seconds: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without control characters: names in it may come from data."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """``text`` on one line, with what no terminal shows escaped as Python does: names in it may come from data.
+
+    An escape sequence in a name could set the terminal's title or clear its screen, and half a character cannot be
+    written at all.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def printable_lines(text: str) -> str:
+    """``text`` with its line ends, and each line printable."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def percent(value: float | None) -> str:

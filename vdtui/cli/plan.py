@@ -17,6 +17,7 @@ from vdtui.cli.options import (
     print_json,
     print_table,
     printable,
+    say,
     with_run,
 )
 
@@ -61,8 +62,8 @@ def plan(
     rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in found.parts]
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(found.seconds)]], right=(2,))
     share = f", {100 * found.stored_bytes / found.data_bytes:.1f} % of the training clips" if found.data_bytes else ""
-    typer.echo(f"Stores: {found.stored_values:,} values, {human_bytes(found.stored_bytes)} in float32{share}.")
-    typer.echo(f"Needs: about {human_bytes(found.memory_bytes)} of memory on {found.device}.")
+    say(f"Stores: {found.stored_values:,} values, {human_bytes(found.stored_bytes)} in float32{share}.")
+    say(f"Needs: about {human_bytes(found.memory_bytes)} of memory on {found.device}.")
     note(f"Measured in {human_time(found.rehearsed_seconds)}.")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cores import usable_cores
-from vdtui.cli.options import human_bytes
+from vdtui.cli.options import human_bytes, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +129,7 @@ def prepare(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo("Interrupted; run the same command again to go on where it stopped.", err=True)
+        note("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
     if as_json:
         _print_json(summary)
@@ -151,7 +151,7 @@ def _say_what_comes(listing: Listing, output: Path, sampling: Sampling) -> None:
     else:
         size = f"{clips:,} clips of {shape}: {human_bytes(clips * 3 * sampling.frames * sampling.size**2)}"
     counts = f"{len(listing.videos):,} videos of {len(listing.classes)} classes"
-    typer.echo(f"{one_line(listing.dataset)}: {counts}; {size} in {one_line(output)}", err=True)
+    note(f"{one_line(listing.dataset)}: {counts}; {size} in {one_line(output)}")
 
 
 def _layout(name: str) -> Layout:
@@ -224,7 +224,7 @@ def _plain_progress() -> Progress:
         elif now - last >= PLAIN_SECONDS:
             last = now
             rate = (done - first) / (now - started)
-            typer.echo(f"{done} of {total} videos, {rate:.1f}/s, {(total - done) / rate:.0f} s left", err=True)
+            note(f"{done} of {total} videos, {rate:.1f}/s, {(total - done) / rate:.0f} s left")
 
     return show
 
@@ -258,4 +258,4 @@ def _print_summary(summary: PrepareSummary) -> None:
         lines += [f"  {one_line(name)}: {reason}" for name, reason in summary.skipped[:SHOWN_SKIPPED]]
         lines += ["  ..."] if len(summary.skipped) > SHOWN_SKIPPED else []
     for line in (*lines, *(one_line(text) for text in summary.notes)):
-        typer.echo(line, err=True)
+        note(line)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.options import RunsDir, human_bytes, note, print_json
+from vdtui.cli.options import RunsDir, human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
     from engine.runs.comparison import Source
@@ -70,7 +70,7 @@ def report(
             return
         with unwritable(output):
             write_text(output, text)
-    typer.echo(f"{output}: {human_bytes(output.stat().st_size)}")
+    say(f"{output}: {human_bytes(output.stat().st_size)}")
 
 
 def _write_page(sources: Sequence[Source], output: Path) -> None:

@@ -26,9 +26,13 @@ def runs(runs_dir: RunsDir = None, json: Json = False) -> None:
     print_table(
         ["run", "state", "preset", "stage", "progress", "best on val"], [_row(one) for one in found], right=(4, 5)
     )
+    for one in found:
+        if one["damaged"]:
+            note(f"{one['name']} is damaged: {one['problem']}")
 
 
 def _row(one: dict[str, Any]) -> list[str]:
     progress = f"{one['step']}/{one['total']}" if one["total"] else ""
     best = one["best"]["accuracy"] if one["best"] else None
-    return [one["name"], one["state"], one["preset"], one["stage"], progress, percent(best)]
+    state = f"{one['state']}, damaged" if one["damaged"] else one["state"]
+    return [one["name"], state, one["preset"], one["stage"], progress, percent(best)]

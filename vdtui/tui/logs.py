@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
 from engine.runs import EventTail, RunState
+from engine.runs.files import GREATEST, parse_record
 from engine.runs.state import FIGURE_POINTS
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class QuickState(RunState):
         try:
             super().add(record)
         except (AttributeError, ArithmeticError, LookupError):
+            self.damaged += 1
             return
         curve = self.losses.pop(self.stage, None) if self.losses else None
         if curve is not None:
@@ -125,8 +127,15 @@ class QuickState(RunState):
         """Fold whole lines in, each with its end."""
         for lines in _alike(block):
             if not (lines.startswith(_STEP) and count(lines, b"\n") > FEW and self._add_steps(lines)):
-                for record in decoded(lines):
-                    self.add(record)
+                for line in lines.split(b"\n")[:-1]:
+                    self._add_line(line)
+
+    def _add_line(self, line: bytes) -> None:
+        record = parse_record(line)
+        if record is None:
+            self.damaged += 1
+        elif "schema" not in record:
+            self.add(record)
 
     def _add_steps(self, lines: bytes) -> bool:
         """Fold steps in, all at once; False, with nothing done, unless they are all of one stage, as workers write."""
@@ -180,11 +189,8 @@ def _alike(block: bytes) -> Iterator[bytes]:
 def decoded(lines: bytes) -> Iterator[dict[str, Any]]:
     """The records in ``lines``; what is none (a damaged disk, the log's head) is passed over."""
     for line in lines.split(b"\n"):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and "schema" not in record:
+        record = parse_record(line)
+        if record is not None and "schema" not in record:
             yield record
 
 
@@ -221,9 +227,11 @@ def _points(lines: bytes, last: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]
     if len(pairs) != count(lines, b"\n"):
         return None
     try:
-        steps, losses = (json.loads(b"[" + b",".join(texts) + b"]") for texts in zip(*pairs, strict=True))
-        return np.array(steps, np.int64), np.array(losses, np.float64)  # null becomes NaN
-    except (ValueError, TypeError, OverflowError):
+        steps, texts = (json.loads(b"[" + b",".join(texts) + b"]") for texts in zip(*pairs, strict=True))
+        losses = np.array(texts, np.float64)  # null becomes NaN, and what cannot be shown is as null
+        losses[~(np.abs(losses) < GREATEST)] = np.nan
+        return np.array(steps, np.int64), losses
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 

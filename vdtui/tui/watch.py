@@ -175,6 +175,7 @@ class RunWatcher:
         self._status_trouble: tuple[str, str] | None = None
         self._preset: dict[str, Any] = {}
         self._meta: dict[str, Any] = {}
+        self._meta_damaged = False
         self._want = "run"
         self._last_state = ""
         self._figure_curves: dict[str, dict[str, Loss]] = {}
@@ -216,7 +217,7 @@ class RunWatcher:
             self._preset = preset_values(run)
         if self._changed(run.meta_file):
             changed = True
-            self._meta = run.meta()
+            self._meta, self._meta_damaged = run.meta(), run.meta_is_damaged()
         if self._changed(run.control_file):
             changed = True
             self._want = run.control().want
@@ -232,22 +233,23 @@ class RunWatcher:
             )
         if self._status_trouble or self._status is None:
             return "damaged", self._status_trouble
-        return actual_state(self._status), self._log.trouble
+        trouble = self._log.trouble or self.run.damage(self._log.state.damaged, self._meta_damaged)
+        return actual_state(self._status), trouble
 
     def _snapshot(self, state: str, trouble: tuple[str, str] | None) -> RunSnapshot:
         folded = self._log.state
         seed = folded.seed if folded.started is not None else self._meta.get("seed")
-        kind = table(self._preset, "synthetic").get("kind")
+        kind = text_of(table(self._preset, "synthetic"), "kind")
         return RunSnapshot(
             name=self.run.name,
             path=self.run.path,
             state=state,
             want=self._want,
             trouble=trouble,
-            title=str(self._preset.get("title", "")),
-            kind=str(kind or ""),
+            title=text_of(self._preset, "title"),
+            kind=kind,
             seed=seed if isinstance(seed, int) else None,
-            device=folded.device or str(table(self._preset, "run").get("device", "")),
+            device=folded.device or text_of(table(self._preset, "run"), "device"),
             stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(self._preset),
             stage=folded.stage,
             losses={stage: curve.loss for stage, curve in folded.long.items()},
@@ -264,7 +266,7 @@ class RunWatcher:
             stored_bytes=stored_bytes(self.run, folded, kind),
             reading=self._log.fraction if self._log.behind else None,
             figure_curves=self._figure_arrays(),
-            published=str(self._preset.get("published") or ""),
+            published=text_of(self._preset, "published"),
             data_bytes=whole(self._meta.get("data_bytes")),
             classes=names(self._meta.get("classes")),
         )
@@ -408,7 +410,7 @@ class _Entry:
         return RunRow(
             path=self._run.path,
             state=state,
-            title=str(self._preset.get("title", "")),
+            title=text_of(self._preset, "title"),
             stage=status.stage,
             step=status.step,
             total=status.total,
@@ -433,6 +435,12 @@ def table(values: dict[str, Any], name: str) -> dict[str, Any]:
     """The table ``name`` of a preset, or an empty one."""
     found = values.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def text_of(values: dict[str, Any], name: str) -> str:
+    """The text ``name`` in a table, or none; a preset of a damaged disk may have a number there that fills a screen."""
+    found = values.get(name)
+    return found if isinstance(found, str) else ""
 
 
 def stages_ahead(preset: dict[str, Any]) -> tuple[Stage, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from engine.config import load_preset, to_toml
+from engine.config import load_preset, revisions, to_toml
 from engine.events import BestChanged, Evaluated, Event, ResultReady, RunFailed, RunStarted, StageStarted, Step
 from engine.models.hallucinator import Hallucinator
 from engine.runs import EventLog, RunDirectory, create_run
@@ -71,8 +71,14 @@ class MadeUpRuns:
         self, name: str, state: str, events: Sequence[Event], synthetic: StaticDynamic | None, **changes: Any
     ) -> RunDirectory:
         """A run in ``state`` with a log of ``events``, ``synthetic`` as its best set, and ``changes`` of its preset."""
-        meta = {"seed": 7, "device": "cpu", "command": ["vdtui", "distill"], "versions": {"torch": SCRIPT}}
+        meta: dict[str, Any] = {
+            "seed": 7,
+            "device": "cpu",
+            "command": ["vdtui", "distill"],
+            "versions": {"torch": SCRIPT},
+        }
         preset = load_preset(_no_preset(self._folder), {"title": SCRIPT, **changes})
+        meta["revisions"] = revisions(preset)
         run = create_run(self._folder, name, "run", to_toml(preset), meta)
         log = EventLog(run.events_file)
         for event in events:
