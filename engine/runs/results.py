@@ -65,8 +65,7 @@ def results_in(path: Path) -> list[Result]:
 def is_result(document: Any) -> bool:
     """Whether a document has what every result has (docs/formats.md, "A result"): what it is of, and its accuracies.
 
-    Accuracies are fractions in [0, 1]. Where it has a deviation and the seconds that it took, these are numbers that can
-    be.
+    Accuracies are fractions in [0, 1]; a deviation and seconds, where there are any, are numbers that can be.
     """
     if not isinstance(document, dict) or not isinstance(document.get("what"), str):
         return False
