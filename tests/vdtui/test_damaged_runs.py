@@ -22,6 +22,7 @@ from tests.vdtui.test_cli import typed
 from vdtui.cli.compare import compare
 from vdtui.cli.runs import runs
 from vdtui.cli.show import show
+from vdtui.tui.watch import RunsWatcher, RunWatcher
 
 RESULT = {
     "what": "pixels",
@@ -143,6 +144,8 @@ def shown_everywhere(folder: Path) -> None:
         for out, err in (listed, single, compared):
             assert "\x1b" not in out + err
             assert not as_json or not out or json.loads(out)
+    assert {row.name for row in (RunsWatcher(folder / "runs").poll() or pytest.fail("nothing")).rows} == {"good", "bad"}
+    assert RunWatcher(RunDirectory(folder / "runs" / "bad")).poll() is not None
 
 
 SMALL = settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])  # each is small already
