@@ -11,12 +11,23 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import StopRequested, VdtuiError
-from engine.events import CheckpointSaved, Continued, Event, Paused, RunCompleted, RunFailed, RunStopped, to_record
-from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
+from engine.events import (
+    CheckpointSaved,
+    Continued,
+    Event,
+    Note,
+    Paused,
+    RunCompleted,
+    RunFailed,
+    RunStopped,
+    to_record,
+)
+from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing
@@ -45,6 +56,7 @@ class RunSession:
         self._earlier_seconds = 0.0
         self._checked = 0.0
         self._order = 0
+        self._damaged: list[Path] = []
         self._served: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -170,6 +182,9 @@ class RunSession:
         self._log.sync()
         document = {**checkpoint.document, "seconds": round(self.seconds, 3)}
         self._order += 1
+        for path in self._damaged:  # or they would count among those that are kept, and the whole one would go
+            path.unlink(missing_ok=True)
+        self._damaged = []
         save_checkpoint(self.run.checkpoints, self._order, dataclasses.replace(checkpoint, document=document))
         self.emit(CheckpointSaved(checkpoint.stage, checkpoint.step))
 
@@ -177,7 +192,10 @@ class RunSession:
         """The newest checkpoint, or None at the beginning of a run."""
         files = checkpoint_files(self.run.checkpoints)
         self._order = int(files[-1].name[:8]) if files else 0
-        checkpoint = load_checkpoint(self.run.checkpoints)
+        checkpoint, self._damaged = load_newest(self.run.checkpoints)
+        if self._damaged:
+            names = ", ".join(path.name for path in self._damaged)
+            self.emit(Note("warning", f"Damaged, and passed over for an earlier checkpoint: {names}."))
         if checkpoint is not None:
             self._earlier_seconds = float(checkpoint.document.get("seconds", 0.0))
         return checkpoint

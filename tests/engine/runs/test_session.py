@@ -259,6 +259,23 @@ def test_a_checkpoint_after_a_damaged_one_counts(run: RunDirectory) -> None:
         assert again is not None and again.step == 7
 
 
+def test_a_damaged_checkpoint_takes_no_place_of_the_two_that_are_kept(run: RunDirectory) -> None:
+    """The disk that damaged one damages another: there must be a whole one behind it; and the user is told."""
+    with RunSession(run) as session:
+        save(session, 1)
+        save(session, 2)
+    damaged = max(run.checkpoints.iterdir())
+    damaged.write_bytes(b"")
+    with RunSession(run) as session:
+        session.load_checkpoint()
+        save(session, 7)
+    assert [line.level for line in run.folded().log if damaged.name in line.text] == ["warning"]
+    max(run.checkpoints.iterdir()).write_bytes(b"")
+    with RunSession(run) as session:
+        found = session.load_checkpoint()
+        assert found is not None and found.step == 1
+
+
 def test_the_event_comes_after_the_file(run: RunDirectory) -> None:
     """Whoever reads that a checkpoint was saved may rely on it."""
     seen: list[bool] = []
