@@ -107,9 +107,14 @@ class RunSession:
         """The state as last said."""
         return self._status.state
 
-    def complete(self) -> None:
-        """Everything is done; what reads the run from here on (its own report first) sees it completed."""
-        self.emit(RunCompleted(round(self.seconds, 3)))
+    def complete(self, last: Callable[[RunCompleted], None]) -> None:
+        """Everything is done, after ``last`` has written the report of a run that ends so.
+
+        Whoever sees a run completed finds its report there; killed in ``last``, the run can be resumed to write it.
+        """
+        ending = RunCompleted(round(self.seconds, 3))
+        last(ending)
+        self.emit(ending)
         self._say(state="completed")
 
     @property
@@ -236,7 +241,7 @@ class FollowerSession(RunSession):
     def check(self, serve: Callable[[str], None] | None = None) -> None:
         """The leader tells at step boundaries."""
 
-    def complete(self) -> None:
+    def complete(self, last: Callable[[RunCompleted], None]) -> None:
         """The leader says it."""
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
