@@ -89,8 +89,7 @@ def distill(session: RunSession, preset: Preset) -> None:
         if group.leads:
             final_table(work)
     if group.leads:
-        session.complete()
-        write_html(session.run, session.run.report)
+        session.complete(lambda ending: write_html(session.run, session.run.report, ending))
 
 
 def refuse_outdated(checkpoint: Checkpoint, preset: Preset) -> None:

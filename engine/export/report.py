@@ -8,12 +8,13 @@ that comes from a data set, a preset or a name is escaped. Reading a run never c
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import DataError
-from engine.events import STAGES
+from engine.events import STAGES, RunCompleted, to_record
 from engine.export import wording
 from engine.export.names import shown
 from engine.export.output import unwritable
@@ -47,19 +48,20 @@ def write_json(run: RunDirectory, output: Path) -> None:
         files.write_json(output, document)
 
 
-def write_html(run: RunDirectory, output: Path) -> None:
+def write_html(run: RunDirectory, output: Path, ending: RunCompleted | None = None) -> None:
     """Write the report of ``run`` as one HTML page to ``output``, replacing it. Raises RunError, StorageError.
 
-    The same run gives the same bytes.
+    The same run gives the same bytes. ``ending`` is how it ends, where the run does not say so before its report is
+    there.
     """
-    page = html(run)
+    page = html(run, ending)
     with unwritable(output):
         files.write_text(output, page)
 
 
-def html(run: RunDirectory) -> str:
+def html(run: RunDirectory, ending: RunCompleted | None = None) -> str:
     """The report of ``run`` as one HTML page. Raises RunError if the run directory is damaged."""
-    document, loaded = _read(run)
+    document, loaded = _read(run, ending)
     return page("report.html.j2", _view(document, loaded, run))
 
 
@@ -77,8 +79,11 @@ def page(template: str, view: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(**view)
 
 
-def _read(run: RunDirectory) -> tuple[dict[str, Any], LoadedSet | None]:
+def _read(run: RunDirectory, ending: RunCompleted | None = None) -> tuple[dict[str, Any], LoadedSet | None]:
     state, preset, folded, meta = run.state(), run.preset_values(), run.folded(), run.meta()
+    if ending is not None:
+        state = "completed"
+        folded.add(to_record(ending, time.time()))
     loaded, problem = _set(run)
     warnings = [line.text for line in folded.log if line.level == "warning"][-MOST_WARNINGS:]
     results = results_of(run, folded, warnings.append)

@@ -1,24 +1,31 @@
 """Checkpoints: numpy arrays and a small JSON document in one safetensors file, complete or absent.
 
 Random generators need not be stored: every random draw of a run comes from a generator that is derived from the
-seed, a name and a step (``engine.seeds``), so the step is the state. Nothing is unpickled.
+seed, a name and a step (``engine.seeds``), so the step is the state. Nothing is unpickled. A flipped bit would be
+learned from without a word, so a checksum of everything is in the file, and is compared before anything is used.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
+from engine.events import STAGES
 from engine.runs.files import storage_errors, write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
 KEPT = 2
+METADATA = ("stage", "step", "document")
+"""What every checkpoint says beside its arrays; ``check`` is missing where an earlier version wrote it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +46,7 @@ def save_checkpoint(folder: Path, order: int, checkpoint: Checkpoint) -> Path:
     metadata = {"stage": checkpoint.stage, "step": str(checkpoint.step), "document": json.dumps(checkpoint.document)}
     # The library stores the memory behind an array: of a view, that is not what the view shows.
     arrays = {name: array.copy(order="C") for name, array in checkpoint.arrays.items()}
+    metadata["check"] = _check(metadata, arrays)
     write_bytes(path, save(arrays, metadata))
     with storage_errors(folder):
         for old in checkpoint_files(folder)[:-KEPT]:
@@ -50,33 +58,87 @@ def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.glob("*.safetensors") if re.match(r"\d{8}-", path.name))
+    named = (path for path in folder.glob("*.safetensors") if re.match(r"[0-9]{8}-", path.name))
+    return sorted(path for path in named if path.is_file())
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest readable checkpoint, or None if there is none yet.
+    """The newest whole checkpoint, or None if there is none yet; raises RunError if all are damaged."""
+    return load_newest(folder)[0]
 
-    A damaged newest one (a disk that lied about a flush) falls back to the one before; RunError if all are damaged.
+
+def load_newest(folder: Path) -> tuple[Checkpoint | None, list[Path]]:
+    """The newest whole checkpoint, or None if there is none yet, and the damaged ones that are newer.
+
+    A disk that lied about a flush costs the newest one, not the run. Raises RunError if all are damaged.
     """
     files = checkpoint_files(folder)
-    for path in reversed(files):
+    for number, path in reversed([*enumerate(files)]):
         try:
-            return _read(path)
-        except (OSError, ValueError, KeyError, _safetensor_error()):
+            return _read(path), files[number + 1 :]
+        except (*_DAMAGE, _safetensor_error()):
             continue
     if files:
         problem = f"None of the {len(files)} checkpoints in {folder} can be read."
         raise RunError(problem, "Remove that folder to begin the run anew, or restore it from a backup.")
-    return None
+    return None, []
+
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of reading a file that holds something else; a lack of memory is no reason to call it damaged."""
 
 
 def _read(path: Path) -> Checkpoint:
+    """The checkpoint in ``path``; raises one of ``_DAMAGE``, or the library's own error, if it is not whole."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
+        metadata = dict(file.metadata() or {})
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    return Checkpoint(metadata["stage"], int(metadata["step"]), arrays, json.loads(metadata["document"]))
+    check = metadata.pop("check", None)
+    if metadata.keys() != {*METADATA}:
+        raise ValueError("not the metadata of a checkpoint")  # a damaged "check" is not an earlier version
+    if check not in (None, _check(metadata, arrays)):
+        raise ValueError("the checksum is another")
+    document = json.loads(metadata["document"])
+    stage, step = metadata["stage"], int(metadata["step"])
+    if stage not in STAGES or step < 0 or not _is_document(document):
+        raise ValueError("not the state of a run")
+    return Checkpoint(stage, step, arrays, document)
+
+
+def _check(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """Of every text of ``metadata`` and of name, type, shape and values of the contiguous ``arrays``; hexadecimal."""
+    import numpy as np
+
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {[*array.shape]}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _is_document(document: Any) -> bool:
+    return isinstance(document, dict) and all(_FITS[name](document[name]) for name in _FITS.keys() & document.keys())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_FITS = {
+    "data": lambda value: isinstance(value, str),
+    "seconds": _is_number,
+    "revisions": lambda value: isinstance(value, dict),
+    "best_step": _is_whole,
+    "best_accuracy": lambda value: value is None or _is_number(value),
+    "evaluated": _is_whole,
+}
+"""What the keys of a document must be, where they are: who goes on from one relies on it."""
 
 
 def _safetensor_error() -> type[Exception]:

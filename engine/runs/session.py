@@ -11,12 +11,23 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import StopRequested, VdtuiError
-from engine.events import CheckpointSaved, Continued, Event, Paused, RunCompleted, RunFailed, RunStopped, to_record
-from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, save_checkpoint
+from engine.events import (
+    CheckpointSaved,
+    Continued,
+    Event,
+    Note,
+    Paused,
+    RunCompleted,
+    RunFailed,
+    RunStopped,
+    to_record,
+)
+from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing
@@ -45,6 +56,7 @@ class RunSession:
         self._earlier_seconds = 0.0
         self._checked = 0.0
         self._order = 0
+        self._damaged: list[Path] = []
         self._served: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -95,9 +107,14 @@ class RunSession:
         """The state as last said."""
         return self._status.state
 
-    def complete(self) -> None:
-        """Everything is done; what reads the run from here on (its own report first) sees it completed."""
-        self.emit(RunCompleted(round(self.seconds, 3)))
+    def complete(self, last: Callable[[RunCompleted], None]) -> None:
+        """Everything is done, after ``last`` has written the report of a run that ends so.
+
+        Whoever sees a run completed finds its report there; killed in ``last``, the run can be resumed to write it.
+        """
+        ending = RunCompleted(round(self.seconds, 3))
+        last(ending)
+        self.emit(ending)
         self._say(state="completed")
 
     @property
@@ -170,6 +187,9 @@ class RunSession:
         self._log.sync()
         document = {**checkpoint.document, "seconds": round(self.seconds, 3)}
         self._order += 1
+        for path in self._damaged:  # or they would count among those that are kept, and the whole one would go
+            path.unlink(missing_ok=True)
+        self._damaged = []
         save_checkpoint(self.run.checkpoints, self._order, dataclasses.replace(checkpoint, document=document))
         self.emit(CheckpointSaved(checkpoint.stage, checkpoint.step))
 
@@ -177,7 +197,10 @@ class RunSession:
         """The newest checkpoint, or None at the beginning of a run."""
         files = checkpoint_files(self.run.checkpoints)
         self._order = int(files[-1].name[:8]) if files else 0
-        checkpoint = load_checkpoint(self.run.checkpoints)
+        checkpoint, self._damaged = load_newest(self.run.checkpoints)
+        if self._damaged:
+            names = ", ".join(path.name for path in self._damaged)
+            self.emit(Note("warning", f"Damaged, and passed over for an earlier checkpoint: {names}."))
         if checkpoint is not None:
             self._earlier_seconds = float(checkpoint.document.get("seconds", 0.0))
         return checkpoint
@@ -218,7 +241,7 @@ class FollowerSession(RunSession):
     def check(self, serve: Callable[[str], None] | None = None) -> None:
         """The leader tells at step boundaries."""
 
-    def complete(self) -> None:
+    def complete(self, last: Callable[[RunCompleted], None]) -> None:
         """The leader says it."""
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:

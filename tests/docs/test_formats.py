@@ -297,7 +297,11 @@ def test_checkpoints_hold_what_the_page_says(run: RunDirectory) -> None:
         number, stage, step = path.stem.split("-")
         with safe_open(path, "numpy") as file:
             said, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        assert set(said) == {"stage", "step", "document"} and (said["stage"], said["step"]) == (stage, step)
+        assert set(said) == {"stage", "step", "document", "check"} and (said["stage"], said["step"]) == (stage, step)
+        check = hashlib.sha256(json.dumps(sorted([key, said[key]] for key in said if key != "check")).encode())
+        for name in sorted(arrays):
+            check.update(f"{name} {arrays[name].dtype} {[*arrays[name].shape]}".encode() + arrays[name].tobytes())
+        assert said["check"] == check.hexdigest()
         assert len(number) == 8 and set(json.loads(said["document"])) == set(column("Checkpoints"))
         own = {name for name in arrays if not name.startswith(("optimiser.", "objective."))}
         assert own == {names(row[1])[0] for row in table("Set file") if row[0] == "`static-dynamic`"}

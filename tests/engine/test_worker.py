@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import load_preset
+from engine.export.report import html
 from engine.new import new_run
 from engine.runs import EventTail, RunDirectory
 from engine.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -95,6 +97,27 @@ def test_killed_in_every_stage_it_ends_with_the_same_bytes(clips, reference, tmp
     same_sets(run, reference)
 
 
+KILLED_IN_THE_REPORT = """
+import os, signal, sys
+from engine import worker
+from engine.export import report
+report._view = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(worker.main())
+"""
+
+
+def test_killed_while_it_writes_its_report_it_can_go_on_and_has_one(reference, tmp_path):
+    """A run that is complete without its report would never get one: there is nothing to resume."""
+    run = RunDirectory(tmp_path / "reported")
+    shutil.copytree(reference.path, run.path)
+    run.report.unlink()
+    command = [sys.executable, "-c", KILLED_IN_THE_REPORT, str(run.path)]
+    assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    assert run.state() == "crashed" and not run.report.exists()
+    assert start(run).wait(timeout=120) == 0, run.engine_log.read_text()
+    assert run.state() == "completed" and run.report.exists()
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(clips, reference, tmp_path):
     """Moments that nobody thought of: in an import, in a write, between two events."""
     run, rng = quick_run(clips, tmp_path, "random"), random.Random(time.time())
@@ -145,6 +168,9 @@ def test_a_finished_run_has_everything_that_was_promised(reference):
     assert state.losses["static"].steps == state.losses["dynamic"].steps == [1, 2, 3, 4]
     page = reference.report.read_text()
     assert "still &lt;b&gt;" in page and "still <b>" not in page
+    assert page == html(reference)  # though it was written before the run said that it was completed
+    completed = next(r for r in EventTail(reference.events_file).read() if r["event"] == "run_completed")
+    assert reference.report.stat().st_mtime <= completed["time"] + 0.001
     assert not list(reference.path.rglob("*.tmp*"))
     assert len(list(reference.checkpoints.iterdir())) == 2
 

@@ -11,6 +11,7 @@ from typing import Any
 from engine.events import STAGES
 from engine.runs import ENDED, EventTail, RunDirectory, RunState
 from vdtui.cli.options import human_time, note, percent, printable
+from vdtui.cli.outputs import unheard
 from vdtui.cli.results import print_results, where_to_find
 from vdtui.launch import last_words
 
@@ -32,13 +33,17 @@ def follow(run: RunDirectory, since: int = 0) -> int:
 
 
 def watch(run: RunDirectory) -> int:
-    """Print what happens in ``run`` until it ends, as ``follow`` does, but without touching it: Ctrl+C only leaves."""
+    """Print what happens in ``run`` until it ends, as ``follow`` does, but without touching it.
+
+    Ctrl+C only leaves, and so does whoever reads the lines.
+    """
     try:
-        _print_until_ended(run, 0, leave=lambda: False)
+        if _print_until_ended(run, 0, leave=unheard):
+            return _close(run)
     except KeyboardInterrupt:
-        note(f"The run {run.name} goes on.")
-        return 0
-    return _close(run)
+        pass
+    note(f"The run {run.name} goes on.")
+    return 0
 
 
 def _print_until_ended(run: RunDirectory, since: int, leave: Callable[[], bool]) -> bool:

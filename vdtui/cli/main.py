@@ -6,7 +6,6 @@ Commands import what they need when they run, so that `vdtui --help` starts at o
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -26,6 +25,7 @@ from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.monitor import monitor, open_dashboard
 from vdtui.cli.options import note, printable
+from vdtui.cli.outputs import open_outputs
 from vdtui.cli.plan import plan
 from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
@@ -100,6 +100,7 @@ def root(
 
 def main() -> None:
     """The console script's entry point."""
+    open_outputs()
     try:
         with memory_errors():
             code = app(standalone_mode=False)
@@ -108,9 +109,6 @@ def main() -> None:
         _refuse(error.problem, error.hint, error.exit_code, error.details)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `vdtui runs | head` is not an error
-        sys.exit(0)
     except OSError as error:
         _refuse(str(error), "Check the path, its permissions and the disk.", 1)
     except Exception as error:

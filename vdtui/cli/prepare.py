@@ -151,7 +151,7 @@ def _say_what_comes(listing: Listing, output: Path, sampling: Sampling) -> None:
     else:
         size = f"{clips:,} clips of {shape}: {human_bytes(clips * 3 * sampling.frames * sampling.size**2)}"
     counts = f"{len(listing.videos):,} videos of {len(listing.classes)} classes"
-    note(f"{one_line(listing.dataset)}: {counts}; {size} in {one_line(output)}")
+    note(f"{one_line(listing.dataset)}: {counts}; {size}, to be written to {one_line(output)}")
 
 
 def _layout(name: str) -> Layout:

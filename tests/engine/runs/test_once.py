@@ -105,7 +105,7 @@ def test_stopping_while_it_is_served_stops(run: RunDirectory) -> None:
         run.request_once("checkpoint")
         with pytest.raises(StopRequested):
             session.check(serve)
-        session.complete()
+        session.complete(lambda ending: None)
 
 
 # --- figures over steps ----------------------------------------------------------------------------------------------

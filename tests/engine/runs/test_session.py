@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -157,9 +158,9 @@ def test_ctrl_c_is_a_stop(run: RunDirectory) -> None:
 
 
 def test_a_run_that_ends_well(run: RunDirectory) -> None:
-    """Completed, also already for the report that is written just before the end."""
+    """Completed, also already for the listeners that come just before the end."""
     with RunSession(run) as session:
-        session.complete()
+        session.complete(lambda ending: None)
         assert run.status().state == "completed"
     assert run.state() == "completed" and names(run) == ["run_completed"]
 
@@ -216,8 +217,22 @@ def test_listeners_hear_what_the_log_says(run: RunDirectory) -> None:
     heard: list[Event] = []
     with RunSession(run, heard.append) as session:
         session.emit(Note("info", "a"))
-        session.complete()
+        session.complete(lambda ending: None)
     assert [event.kind for event in heard] == names(run)
+
+
+def test_a_run_is_completed_when_its_report_is_there(run: RunDirectory) -> None:
+    """A script that waits for the state, or for the event, and then takes the report."""
+    seen: list[tuple[str, list[str], float]] = []
+    with pytest.raises(OSError), RunSession(run) as session:
+        session.complete(lambda ending: seen.append((run.state(), names(run), ending.seconds)) or os.stat("/gone"))
+    assert seen[0][:2] == ("running", [])
+    assert run.state() == "failed" and names(run) == ["run_failed"]
+    with RunSession(run) as session:
+        session.complete(lambda ending: seen.append((run.state(), names(run), ending.seconds)))
+    assert seen[1][:2] == ("running", ["run_failed"])
+    completed = EventTail(run.events_file).read()[-1]
+    assert run.state() == "completed" and (completed["event"], completed["seconds"]) == ("run_completed", seen[1][2])
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
@@ -257,6 +272,23 @@ def test_a_checkpoint_after_a_damaged_one_counts(run: RunDirectory) -> None:
         save(session, 7)
         again = session.load_checkpoint()
         assert again is not None and again.step == 7
+
+
+def test_a_damaged_checkpoint_takes_no_place_of_the_two_that_are_kept(run: RunDirectory) -> None:
+    """The disk that damaged one damages another: there must be a whole one behind it; and the user is told."""
+    with RunSession(run) as session:
+        save(session, 1)
+        save(session, 2)
+    damaged = max(run.checkpoints.iterdir())
+    damaged.write_bytes(b"")
+    with RunSession(run) as session:
+        session.load_checkpoint()
+        save(session, 7)
+    assert [line.level for line in run.folded().log if damaged.name in line.text] == ["warning"]
+    max(run.checkpoints.iterdir()).write_bytes(b"")
+    with RunSession(run) as session:
+        found = session.load_checkpoint()
+        assert found is not None and found.step == 1
 
 
 def test_the_event_comes_after_the_file(run: RunDirectory) -> None:

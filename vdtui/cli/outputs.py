@@ -1,0 +1,54 @@
+"""Standard streams that nobody reads, or that are closed: the work goes on, and what is said goes nowhere.
+
+`vdtui prepare ... 2>&1 | head -1` closes the pipe after a line. Were that an error, the work would be left half done;
+were it passed over command by command, one of them would forget.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+
+def open_outputs() -> None:
+    """Make the three standard streams such that using them never fails for want of somebody at the other end."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by `>&-`; the lowest free number is its own, which the next file would get
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+        elif mode == "w" and stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _patient(stream))
+
+
+def unheard() -> bool:
+    """Whether whoever read stdout or stderr has gone, as far as it was noticed by writing to them."""
+    return _Patient.unheard
+
+
+class _Patient(io.FileIO):
+    """A stream that leads nowhere from the moment when its reader is gone."""
+
+    unheard = False
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            _Patient.unheard = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return memoryview(content).nbytes
+
+
+def _patient(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Patient(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
