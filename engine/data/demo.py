@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from engine.data.layouts import list_videos
 from engine.data.prepare import Check, Progress, prepare
 from engine.data.sampling import Sampling
 from engine.errors import UsageError
-from engine.runs.files import storage_errors
+from engine.runs.files import draft, storage_errors, sweep, unlinked
 
 SHAPES = ("disc", "square")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -113,14 +112,11 @@ def make_demo(
     """
     if folder.exists():
         raise UsageError(f"{folder} exists already.", "Remove it, or choose another folder.")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    with storage_errors(folder):
-        try:
-            _write_videos(temporary, seed, {"train": train_per_class, "test": test_per_class}, progress, check)
-            temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    sweep(folder.parent)
+    with storage_errors(folder), draft(folder.parent) as apart:
+        made = apart / "videos"
+        _write_videos(made, seed, {"train": train_per_class, "test": test_per_class}, progress, check)
+        made.rename(folder)
     return folder
 
 
@@ -165,7 +161,7 @@ def prepare_demo(folder: Path, seed: int = 0, progress: Progress | None = None, 
         return clips
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".demo.lock").open("ab") as lock:
+        with open(folder / ".demo.lock", "ab", opener=unlinked) as lock:
             _wait_for(lock.fileno(), check or _nothing)
             if not clips.exists():
                 _make_clips(clips, seed, progress, check)

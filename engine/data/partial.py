@@ -31,7 +31,7 @@ from engine.data.decode import SkippedVideo
 from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
-from engine.runs.files import read_json, write_json
+from engine.runs.files import read_json, sweep, unlinked, write_json
 
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 2.0
@@ -91,12 +91,13 @@ class PartialClips:
         """``clip_shape`` is (T, H, W, 3)."""
         self.clip_shape = clip_shape
         self._raw_path, self._log_path = folder / "clips.raw", folder / "videos.jsonl"
+        sweep(folder)
         if read_json(folder / "header.json") != header:
             for path in (self._raw_path, self._log_path):
                 path.unlink(missing_ok=True)
             write_json(folder / "header.json", header)
-        self._raw = self._raw_path.open("ab", buffering=0)
-        self._log = self._log_path.open("ab", buffering=0)
+        self._raw = open(self._raw_path, "ab", buffering=0, opener=unlinked)  # noqa: SIM115 - see close
+        self._log = open(self._log_path, "ab", buffering=0, opener=unlinked)  # noqa: SIM115
         self.records = self._recover()
         self._pending: list[str] = []
         self._pending_bytes = 0
@@ -195,11 +196,11 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def _try_lock(folder: Path) -> IO[bytes] | None:
     """The locked file, or None if another process finished and removed the folder just now."""
-    if folder.exists() and not folder.is_dir():
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{folder} is in the way; it is not the folder of an unfinished prepare.", "Move it away.")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = (folder / "lock").open("ab")
+        lock = open(folder / "lock", "ab", opener=unlinked)  # noqa: SIM115 - held by ``exclusive``
     except FileNotFoundError:
         return None
     try:

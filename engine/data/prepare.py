@@ -385,6 +385,7 @@ def _assemble(work: _Work, path: Path, compression: str | None, check: Check) ->
     """Write the HDF5 file; returns mean and std of the training clips."""
     clips = work.partial.clips()
     per_clip = 4 * work.sampling.frames + 64
+    path.unlink(missing_ok=True)  # of an interrupted prepare; or a link
     _reserve(path, clips.nbytes + 2**20 + len(clips) * per_clip + len(work.used) * METADATA_BYTES)
     mean, std = work.statistics()
     with _hdf5(path) as file:
@@ -404,7 +405,7 @@ def _reserve(path: Path, nbytes: int) -> None:
     """Run into a full disk or a quota here, as an OSError: HDF5 leaves half-closed files and crashes at exit."""
     if hasattr(os, "posix_fallocate"):
         try:
-            with path.open("wb") as file:
+            with path.open("xb") as file:
                 os.posix_fallocate(file.fileno(), 0, nbytes)
         except OSError:
             path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ import torch
 
 from engine.errors import StorageError
 from engine.export.output import Exported, refuse_existing, unwritable, write_file
-from engine.runs.files import replacing
+from engine.runs.files import replacing, sweep
 from engine.synthetic import LoadedSet, SyntheticSet, check_precision
 
 FORMAT = "vdtui.composed"
@@ -52,6 +52,7 @@ def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overw
     refuse_existing(output, overwrite)
     synthetic = loaded.synthetic
     number = len(synthetic.spec.classes) * synthetic.clips_per_class
+    sweep(output.parent)
     with unwritable(output), replacing(output) as path:
         done = 0
         with h5py.File(path, "w", libver=("v108", "v110")) as file:  # older ones limit attributes to 64 KiB

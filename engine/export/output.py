@@ -1,7 +1,7 @@
 """Where an export goes: nothing that exists is overwritten unasked, and what appears is complete.
 
-A file is written beside its place and renamed. A folder is made under a temporary name with an ``index.json`` that
-lists its files, and renamed when it is complete. Because of that list, ``--overwrite`` can tell a folder that an
+Files and folders are made in a draft (``engine.runs.files``) and renamed when they are complete; a folder has an
+``index.json`` that lists its files. Because of that list, ``--overwrite`` can tell a folder that an
 earlier export made from one with somebody's own files in it, which it never removes.
 """
 
@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.errors import StorageError, UsageError
-from engine.runs.files import read_json, storage_errors, write_bytes, write_json
+from engine.runs.files import draft, read_json, storage_errors, sweep, write_bytes, write_json
 
 INDEX = "index.json"
 INDEX_FORMAT = "vdtui.export"
@@ -48,6 +47,7 @@ def write_file(output: Path, content: bytes, overwrite: bool) -> None:
     """Write ``content`` to ``output``, complete or not at all. Raises UsageError if it exists, StorageError."""
     refuse_existing(output, overwrite)
     with unwritable(output):
+        sweep(output.parent)
         write_bytes(output, content)
 
 
@@ -64,34 +64,28 @@ def write_folder(
     """
     refuse_folder(output, overwrite)
     target = output.resolve()
-    draft = target.with_name(f".vdtui-export-{os.getpid()}.tmp")
-    with unwritable(output):
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            names = []
-            for relative, content in contents():
-                write_bytes(draft / relative, content)
-                names.append(str(relative))
-            write_json(draft / INDEX, {"format": INDEX_FORMAT, "version": 1, **about, "files": names})
-            _swap(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    sweep(target.parent)
+    with unwritable(output), draft(target.parent) as folder:
+        made, names = folder / "new", []
+        for relative, content in contents():
+            write_bytes(made / relative, content)
+            names.append(str(relative))
+        write_json(made / INDEX, {"format": INDEX_FORMAT, "version": 1, **about, "files": names})
+        _swap(made, target)
     return tuple(output / name for name in [*names, INDEX])
 
 
-def _swap(draft: Path, target: Path) -> None:
-    """Put ``draft`` in the place of ``target``, which is absent, empty, or an earlier export."""
-    old = target.with_name(draft.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
+def _swap(made: Path, target: Path) -> None:
+    """Put ``made`` in the place of ``target``, which is absent, empty, or an earlier export and goes to its draft."""
+    old = made.with_name("old")
     if target.exists():
         os.replace(target, old)
     try:
-        os.replace(draft, target)
+        os.replace(made, target)
     except BaseException:
         if old.exists():
             os.replace(old, target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_folder(output: Path, overwrite: bool) -> None:

@@ -42,7 +42,7 @@ from engine.errors import DataError, DivergedError
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
-from engine.runs.files import read_json, replacing, storage_errors, write_json
+from engine.runs.files import read_json, replacing, storage_errors, sweep, unlinked, write_json
 from engine.seeds import derive, generator
 
 FORMAT, VERSION = "vdtui.experts", 1
@@ -392,6 +392,7 @@ class Training:
         parameters = FlatParameters(self.new_network(0))
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
         if not (self.folder / "index.json").exists() and not any(self.folder.glob("*.npy")):
             write_json(self.folder / "index.json", _index(self.made_from, parameters))
         _check_index(self.folder, self.made_from, parameters)
@@ -403,7 +404,7 @@ class Training:
     def _train_unless_held(self, number: int) -> bool:
         """Whether the expert is finished now; not so if another process is at it."""
         path = self.folder / f"{number:03d}.partial"
-        with storage_errors(path), path.open("ab") as file:
+        with storage_errors(path), open(path, "ab", opener=unlinked) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shutil
 import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError, UsageError
-from engine.runs.files import read_json, storage_errors, write_json, write_text
+from engine.runs.files import draft, read_json, storage_errors, sweep, write_json, write_text
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
 from engine.runs.status import Control, Lock, Status, actual_state, request, request_once
@@ -184,27 +183,24 @@ def create_run(folder: Path, name: str | None, stem: str, preset_toml: str, meta
     The directory appears under its name only when it is complete.
     """
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".new-{os.getpid()}-{time.monotonic_ns()}"
-        draft.mkdir()
-        try:
-            write_text(draft / "preset.toml", preset_toml)
-            write_json(draft / "meta.json", meta)
-            Control().save(draft / "control.json")
-            Status(state="queued", heartbeat=time.time(), accuracies=()).save(draft / "status.json")
-            return RunDirectory(_claim(folder, draft, name, stem))
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        sweep(folder)
+        with draft(folder) as apart:
+            made = apart / "run"
+            write_text(made / "preset.toml", preset_toml)
+            write_json(made / "meta.json", meta)
+            Control().save(made / "control.json")
+            Status(state="queued", heartbeat=time.time(), accuracies=()).save(made / "status.json")
+            return RunDirectory(_claim(folder, made, name, stem))
 
 
-def _claim(folder: Path, draft: Path, name: str | None, stem: str) -> Path:
+def _claim(folder: Path, made: Path, name: str | None, stem: str) -> Path:
     number = 1
     while True:
         wanted = check_name(name if name is not None else stem if number == 1 else f"{stem}-{number}")
         target = folder / wanted
         try:
             target.mkdir()  # claims the name; renaming over an empty folder is atomic
-            draft.replace(target)
+            made.replace(target)
             return target
         except OSError as error:
             if not target.exists():

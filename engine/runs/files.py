@@ -2,23 +2,37 @@
 
 A reader in another process (the dashboard, `vdtui show`) or after a kill -9 must never see half a file. Every
 file of a run goes through here; the event log, which is appended to, has its own rule in ``log.py``.
+
+What is not complete lies in a draft: a folder beside its place, with a name that nobody can know before, which nobody
+else can enter. A link that somebody planted there could send the file elsewhere otherwise. The name also tells whose
+draft it is, so that what a kill leaves can be swept by a later process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
 import math
 import os
 import re
-import threading
+import shutil
+import socket
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StorageError
 from engine.textfiles import MOST_NESTED, read_text, too_deep
+
+DRAFT = re.compile(r"\.vdtui-(?P<pid>[0-9]{1,10})-(?P<where>[0-9a-f]{8})-\w{8}\.tmp")
+"""Names of drafts."""
+STALE_SECONDS = 24 * 3600.0
+"""A draft of another machine, whose processes cannot be asked for, is left over when it is older."""
 
 
 @contextlib.contextmanager
@@ -37,21 +51,98 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success flush it to the disk and rename it over ``path``.
+    """Yield a path in a draft; on success flush it to the disk and rename it over ``path``.
 
-    The temporary name keeps the suffix, since some encoders choose a container by it. On failure it is removed.
+    The name is the same, since some encoders choose a container by the suffix. On failure it is removed.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp{path.suffix}")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with storage_errors(path), draft(path.parent) as folder:
+        temporary = folder / path.name
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def draft(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in ``parent`` (made if absent), for what gets its place when it is complete; then remove it.
+
+    It is for this user alone; what is made inside has the usual permissions, and keeps them when it is renamed.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(".tmp", f".vdtui-{os.getpid()}-{_here()}-", parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(*folders: Path) -> None:
+    """Remove the drafts in ``folders`` that killed processes of this user have left, and nothing else.
+
+    A draft made here is left over if its process is gone, one from elsewhere if nothing in it is younger than
+    ``STALE_SECONDS``. What cannot be looked at or removed stays.
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in [*entries]:
+                if _is_left_over(entry):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_left_over(entry: os.DirEntry[str]) -> bool:
+    named = DRAFT.fullmatch(entry.name)
+    try:
+        if (
+            not named
+            or not entry.is_dir(follow_symlinks=False)
+            or entry.stat(follow_symlinks=False).st_uid != os.getuid()
+        ):
+            return False
+        if named["where"] == _here():
+            return not _lives(int(named["pid"]))
+        return time.time() - max(os.lstat(path).st_mtime for path in _all_in(entry.path)) > STALE_SECONDS
+    except OSError:  # it went meanwhile
+        return False
+
+
+def _all_in(folder: str) -> Iterator[str]:
+    yield folder
+    for parent, folders, files in os.walk(folder):
+        yield from (os.path.join(parent, name) for name in (*folders, *files))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@functools.cache
+def _here() -> str:
+    """8 hexadecimal digits for where a process number means what it means here: this host, boot and container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def unlinked(path: str, flags: int) -> int:
+    """An ``opener`` for ``open``: for files whose name can be foreseen, and is not followed if it is a link.
+
+    Raises StorageError if it is one.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            problem = f"{path} is a link, and would be written where it leads."
+            raise StorageError(problem, "Nothing was written. Remove the link, and find out who made it.") from error
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

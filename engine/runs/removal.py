@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.errors import RunError, UsageError
 from engine.runs.directory import RunDirectory, find_run
-from engine.runs.files import storage_errors
+from engine.runs.files import DRAFT, storage_errors
 from engine.runs.log import is_event_log
 from engine.runs.status import ALIVE
 
@@ -23,7 +23,7 @@ BEGUN_WITH = frozenset({"preset.toml", "meta.json", "control.json", "status.json
 FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html"}
 FOLDERS = frozenset({"checkpoints", "synthetic", "previews", "evaluations"})
 _HALF_WRITTEN = re.compile(r"\.[\w-]+\.\d+-\d+\.tmp(\.\w+)?")
-"""What a kill -9 leaves of a file that was being replaced (``files.replacing``)."""
+"""What a kill -9 left of a file that was being replaced by an earlier version; now it is a draft."""
 _NAMED = 5
 
 
@@ -110,7 +110,7 @@ def _check_is_all_ours(run: RunDirectory) -> None:
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
     if entry.is_dir():
-        return entry.name in FOLDERS
+        return entry.name in FOLDERS or (DRAFT.fullmatch(entry.name) is not None and not entry.is_symlink())
     return entry.name in FILES or _HALF_WRITTEN.fullmatch(entry.name) is not None
 
 

@@ -29,6 +29,7 @@ from engine.events import (
 )
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
+from engine.runs.files import sweep
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing
 from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Control, Status, current_process
@@ -63,6 +64,8 @@ class RunSession:
         self._lock.acquire()
         self._began = time.monotonic()
         try:
+            run = self.run
+            sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations)
             self._log = EventLog(self.run.events_file)
             self._standing = Standing.of_log(self.run.events_file)
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more

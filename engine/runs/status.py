@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import RunError
-from engine.runs.files import read_json, storage_errors, write_json
+from engine.runs.files import read_json, storage_errors, unlinked, write_json
 from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
@@ -231,7 +231,7 @@ class Lock:
     def acquire(self) -> None:
         """Take the lock; raises RunError if another worker holds it."""
         with storage_errors(self._path):
-            file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - held until release
+            file = open(self._path, "a+", encoding="utf-8", opener=unlinked)  # noqa: SIM115 - held until release
         try:
             _flock_soon(file)
         except OSError as error:

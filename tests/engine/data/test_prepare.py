@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -389,6 +390,28 @@ def test_killed_while_assembling(source: Path, tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "c.h5").exists()
     assert make(source, tmp_path / "c.h5").resumed_videos == 10
     assert list(tmp_path.iterdir()) == [tmp_path / "c.h5"]
+
+
+def test_a_partial_that_is_a_link_is_not_followed(source: Path, tmp_path: Path) -> None:
+    """Its name can be foreseen: whoever may write there could have the clips put, and files removed, elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "clips.raw").write_bytes(b"precious")
+    (tmp_path / "c.h5.partial").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="in the way"):
+        make(source, tmp_path / "c.h5")
+    assert [path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()] == [b"precious"]
+
+
+@pytest.mark.parametrize("name", ["lock", "clips.raw", "videos.jsonl", "header.json", "assembled.h5"])
+def test_links_inside_a_partial_are_not_followed(source: Path, tmp_path: Path, name: str) -> None:
+    """A folder that somebody made ready for us: the file that the link leads to stays as it is."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "c.h5.partial").mkdir()
+    (tmp_path / "c.h5.partial" / name).symlink_to(tmp_path / "precious")
+    with contextlib.suppress(StorageError):
+        make(source, tmp_path / "c.h5")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert (tmp_path / "c.h5").exists() == (name != "lock")  # what is worked with is removed first, but for the lock
 
 
 def test_second_prepare_is_refused(source: Path, tmp_path: Path) -> None:

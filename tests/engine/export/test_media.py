@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,6 +173,31 @@ def test_overwrite_leaves_nothing_of_the_earlier_export(tmp_path: Path) -> None:
     export_gif(make_set(("kept", "new"), size=8), tmp_path / "clips", overwrite=True)
     assert {path.name for path in (tmp_path / "clips").iterdir()} == {"kept", "new", "index.json"}
     assert {path.name for path in tmp_path.iterdir()} == {"clips"}
+
+
+@pytest.mark.parametrize("name", ["clips", "all.gif"])
+def test_links_that_somebody_planted_send_nothing_elsewhere(
+    small_set: StaticDynamic, name: str, tmp_path: Path
+) -> None:
+    """In a folder for all, such as one for results: the name of a draft could be foreseen from the process's number."""
+    elsewhere, home = tmp_path / "elsewhere", tmp_path / "home"
+    elsewhere.mkdir()
+    home.mkdir()
+    for planted in (f".vdtui-export-{os.getpid()}.tmp", f".all.{os.getpid()}-{threading.get_ident()}.tmp.gif"):
+        (home / planted).symlink_to(elsewhere / ("" if planted.endswith(".tmp") else "file"))
+    export_gif(small_set, home / name)
+    assert (home / name).exists() and not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("name", ["clips", "all.gif"])
+def test_what_a_killed_export_left_goes_with_the_next_one(small_set: StaticDynamic, name: str, tmp_path: Path) -> None:
+    """And nothing else that lies there."""
+    left, other = (tmp_path / f".vdtui-{2**22 + 1}-00000000-{end}.tmp" for end in ("abcdefgh", "notours"))
+    for folder in (left, other):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    export_gif(small_set, tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {name, other.name}
 
 
 @pytest.mark.parametrize("name", ["clips", "all.gif"])

@@ -23,7 +23,7 @@ from torch import nn
 from engine.config import Preset
 from engine.config.schema import ExpertsTable
 from engine.data.batches import RealClips
-from engine.errors import DataError, DivergedError, StopRequested
+from engine.errors import DataError, DivergedError, StopRequested, StorageError
 from engine.matching import experts
 from engine.matching.experts import (
     FlatParameters,
@@ -289,6 +289,16 @@ def test_epochs_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     told: list[str] = []
     make(tmp_path, progress=lambda done, total, what: told.append(what)).run()
     assert told[0] == "expert 1 of 2, epoch 3 of 3"
+
+
+def test_a_partial_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Its name can be foreseen, and folders of runs are shared: the file that it leads to would be written over."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "experts").mkdir()
+    (tmp_path / "experts" / "000.partial").symlink_to(tmp_path / "precious")
+    with pytest.raises(StorageError, match="link"):
+        make(tmp_path / "experts").run()
+    assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
 def tear_file(folder: Path) -> None:

@@ -155,9 +155,9 @@ def test_listing_shows_runs_and_only_runs(tmp_path: Path) -> None:
     damaged = make(tmp_path, "damaged")
     damaged.status_file.unlink()
     os.utime(damaged.preset_file, (2, 2))
-    for name in (".data", ".new-1-2", "notes"):
+    for name in (".data", ".vdtui-1-00000000-abcdefgh.tmp", "notes"):
         (tmp_path / name).mkdir()
-    (tmp_path / ".new-1-2" / "preset.toml").write_text("")
+    (tmp_path / ".vdtui-1-00000000-abcdefgh.tmp" / "preset.toml").write_text("")
     (tmp_path / "a-file").write_text("")
     assert [run.name for run in list_runs(tmp_path)] == ["earlier", "damaged", "later"]
     assert list_runs(tmp_path / "gone") == [] and later.state() == "queued"

@@ -156,9 +156,11 @@ def test_what_a_kill_left_half_written_is_no_reason_to_keep_a_run(tmp_path: Path
     """Runs whose worker was killed are those that one removes."""
     run = begun(tmp_path)
     with replacing(run.status_file) as temporary:
-        left = temporary.name
+        left = temporary.relative_to(run.path)
         temporary.write_text("{}")
+    (run.path / left).parent.mkdir()
     (run.path / left).write_text("{")
+    (run.path / ".status.12-34.tmp.json").write_text("{")  # of an earlier version
     remove_run(run)
     assert not run.path.exists()
 

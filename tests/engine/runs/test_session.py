@@ -235,6 +235,16 @@ def test_a_run_is_completed_when_its_report_is_there(run: RunDirectory) -> None:
     assert run.state() == "completed" and (completed["event"], completed["seconds"]) == ("run_completed", seen[1][2])
 
 
+def test_what_a_killed_worker_left_goes_with_the_next_one(run: RunDirectory) -> None:
+    """A run that is killed again and again would fill the disk."""
+    for folder in (run.path, run.checkpoints):
+        left = folder / f".vdtui-{2**22 + 1}-00000000-abcdefgh.tmp"
+        left.mkdir(parents=True)
+        os.utime(left, (0, 0))
+    with RunSession(run):
+        assert not [path for path in run.path.rglob(".vdtui-*") if path.stat().st_mtime < 1]
+
+
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
