@@ -23,7 +23,7 @@ from engine import load_preset, load_synthetic
 from engine.events import Event, Step
 from engine.new import new_run
 
-SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)
+SHOWN = (1, 2, 3, 5, 8, 10, 20, 50, 100, 200)
 
 
 def main() -> None:
