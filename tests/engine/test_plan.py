@@ -225,4 +225,4 @@ def test_what_a_run_warns_of_first_is_told_once(capsys: pytest.CaptureFixture[st
         tell(StageStarted("evaluate", 0, 1))
         tell(Note("warning", "networks did not learn"))
     said = capsys.readouterr().err
-    assert said.count("warning: few clips of ?[1m") == 1 and "did not learn" not in said and "2 classes" not in said
+    assert said.count("warning: few clips of \\x1b[1m") == 1 and "did not learn" not in said and "2 classes" not in said
