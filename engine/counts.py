@@ -25,7 +25,7 @@ def inner_trainings(table: StaticTable) -> int:
     return table.steps - table.steps // table.outer_loops if table.objective == "dc" else 0
 
 
-def start_clips(preset: Preset) -> int:
+def clips_to_start_from(preset: Preset) -> int:
     """How many real clips of each class the memories start from; 0 where they start from noise, or nothing is learned.
 
     Static and dynamic memory start from the same clips, as far as both go.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from engine.config import Preset, outdated
+from engine.config import Preset, earlier, outdated
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError, RunError
@@ -95,7 +95,7 @@ def distill(session: RunSession, preset: Preset) -> None:
 def refuse_outdated(checkpoint: Checkpoint, preset: Preset) -> None:
     """Raise RunError if what stage 2 has learned so far was learned by an earlier revision of the method."""
     if parts := outdated(checkpoint.document.get("revisions"), preset):
-        problem = f"This run began with an earlier vdtui, in which {' and '.join(parts)} meant something else."
+        problem = f"This run began with {earlier(parts)}."
         raise RunError(problem, "Start it anew from the preset.toml in its folder: vdtui distill --preset FILE.toml")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.counts import candidates, start_clips, table_rows
+from engine.counts import candidates, clips_to_start_from, table_rows
 from engine.data.batches import RealClips
 from engine.data.check import needed_path, open_checked
 from engine.data.demo import prepare_demo
@@ -158,8 +158,9 @@ def scarce_clips(preset: Preset, train: RealClips) -> list[str]:
     """What to warn of where classes of ``train`` have fewer clips than ``preset`` wants of each."""
     kind, ipc = preset.synthetic.kind, preset.synthetic.ipc
     said = []
-    if few := train.fewer(start_clips(preset)):
-        asked = f"the memories start from {start_clips(preset)} real clips of each class"
+    wanted = clips_to_start_from(preset)
+    if few := train.fewer(wanted):
+        asked = f"the memories start from {wanted} real clips of each class"
         again = "clips are taken again, and memories that start alike may stay alike"
         said.append(f"{asked}, but of training clips {_counted(few)}; {again}")
     if kind != "full" and (text := scarce_coreset(train, ipc)):

@@ -27,6 +27,11 @@ def revisions(preset: Preset) -> dict[str, int]:
     return embedding | ({"whitening": WHITENING} if table.optimiser == "whitened-adam" else {})
 
 
+def earlier(parts: list[str]) -> str:
+    """What a message says of work that is by other revisions of ``parts``."""
+    return f"an earlier vdtui, in which {' and '.join(parts)} meant something else"
+
+
 def outdated(known: Any, preset: Preset) -> list[str]:
     """The parts that were others when ``known`` was written: revisions by name, or None before there were any."""
     before = known if isinstance(known, dict) else {}

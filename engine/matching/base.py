@@ -8,7 +8,7 @@ and one line in ``matching/__init__.py``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,18 @@ def parts(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """``items`` in consecutive parts of at most ``size``."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def linear_parts(value: torch.Tensor, terms: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Parts whose sum is ``value``, a scalar, and whose gradients are those of ``terms``.
+
+    For a loss that ties all of its clips together: its derivative by what a pass computes is known beforehand, and a
+    term is the pass's result times that, linear in it, so that the gradient is exact by the chain rule. What a term
+    itself amounts to means nothing and is taken off. The first part has the value, the others are 0.
+    """
+    for term in terms:
+        yield term - term.detach() + value
+        value = torch.zeros_like(value)
 
 
 def in_rounds(available: int, size: int, step: int, seed: int, name: str) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from engine.config import Preset
 from engine.errors import DivergedError
 from engine.matching.bank import Schedule, TargetBank
-from engine.matching.base import Objective, Setting, class_means, class_sums, in_rounds, parts
+from engine.matching.base import Objective, Setting, class_means, class_sums, in_rounds, linear_parts, parts
 from engine.models.base import Network
 from engine.models.precision import seeded
 from engine.seeds import derive, generator
@@ -145,8 +145,7 @@ class DistributionMatching(Objective):
         """|m - target|^2 of one class, whose clips go through the network ``at_once`` at a time; ``target`` (D).
 
         m is the mean of n embeddings psi_s, so the gradient is sum_s <2 (m - target) / n, d psi_s>. m is computed
-        without activations first; then each pass is linear in its embeddings, with these coefficients. The first part
-        has the value, the others are 0.
+        without activations first; then each pass is linear in its embeddings, with these coefficients.
         """
         passes = list(zip(labels.split(self._at_once), choice.split(self._at_once), strict=True))
         seeds = [derive(self._setting.seed, "dm-pass", step, int(labels[0]), k) for k in range(len(passes))]
@@ -159,11 +158,8 @@ class DistributionMatching(Objective):
         with torch.no_grad():
             total = torch.stack([embed(k).sum(0) for k in range(len(passes))]).sum(0)
         difference = total / len(labels) - target
-        value = difference.square().sum()
-        for k in range(len(passes)):
-            linear = (embed(k) @ (2 / len(labels) * difference)).sum()
-            yield linear - linear.detach() + value
-            value = torch.zeros_like(value)
+        terms = ((embed(k) @ (2 / len(labels) * difference)).sum() for k in range(len(passes)))
+        yield from linear_parts(difference.square().sum(), terms)
 
     @torch.no_grad()
     def _real_means(self, network: Network, wanted: Sequence[int], step: int) -> torch.Tensor:

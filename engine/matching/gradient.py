@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.config import Preset
-from engine.matching.base import Objective, Setting
+from engine.matching.base import Objective, Setting, linear_parts
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 
@@ -78,7 +78,7 @@ class GradientMatching(Objective):
         """D(G, target), G being the gradient of a class's images; in parts, one per pass, if they take several.
 
         G = sum_p g_p over the passes p, so dD = sum_p <dD/dG, d g_p>. G and dD/dG are computed without the graphs of
-        any g_p first; then each pass is linear in its g_p. The first part has the value, the others are 0.
+        any g_p first; then each pass is linear in its g_p.
         """
         passes = list(self._passes(synthetic, step, [label]))
 
@@ -93,12 +93,12 @@ class GradientMatching(Objective):
         whole = _sums(gradients(k, create_graph=False) for k in range(len(passes)))
         value = gradient_distance(tuple(gradient.requires_grad_() for gradient in whole), target)
         along = torch.autograd.grad(value, whole)
-        value = value.detach()
-        for k in range(len(passes)):
+
+        def term(k: int) -> torch.Tensor:
             products = zip(gradients(k, create_graph=True), along, strict=True)
-            linear = torch.stack([(gradient * by).sum() for gradient, by in products]).sum()
-            yield linear - linear.detach() + value
-            value = torch.zeros_like(value)
+            return torch.stack([(gradient * by).sum() for gradient, by in products]).sum()
+
+        yield from linear_parts(value.detach(), map(term, range(len(passes))))
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:
         """Train the network on the images, unless it has had its last step."""

@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.config import Preset
 from engine.errors import DataError, DivergedError
-from engine.matching.base import Objective, Setting, in_rounds, parts
+from engine.matching.base import Objective, Setting, in_rounds, linear_parts, parts
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.seeds import derive, generator
@@ -102,13 +102,14 @@ class KernelRegression(Objective):
         value = fit.loss if self._setting.group.leads else torch.zeros_like(fit.loss)
         sizes = [len(labels) for labels, _ in passes]
         coefficients = list(zip(fit.to_phi.split(sizes), fit.to_y.split(sizes), strict=True))
-        for k in self._setting.group.share(range(len(passes))):
+
+        def term(k: int) -> torch.Tensor:
             to_phi, to_y = coefficients[k]
             drawn = synthetic.made_of(*passes[k])
             linear = (to_phi * self._setting.embed(network, drawn.clips)).sum()
-            linear = linear + (to_y * self._labels(drawn)).sum()
-            yield linear - linear.detach() + value
-            value = torch.zeros_like(value)
+            return linear + (to_y * self._labels(drawn)).sum()
+
+        yield from linear_parts(value, map(term, self._setting.group.share(range(len(passes)))))
 
     def figures(self) -> dict[str, float]:
         """Of the last step: the network's age in updates, and the labels' mean margin, at most 1/C, if learned."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
 from engine.events import STAGES
-from engine.runs.files import storage_errors, write_bytes
+from engine.runs.files import is_number, storage_errors, write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,20 +121,16 @@ def _is_document(document: Any) -> bool:
     return isinstance(document, dict) and all(_FITS[name](document[name]) for name in _FITS.keys() & document.keys())
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 _FITS = {
     "data": lambda value: isinstance(value, str),
-    "seconds": _is_number,
+    "seconds": is_number,
     "revisions": lambda value: isinstance(value, dict),
     "best_step": _is_whole,
-    "best_accuracy": lambda value: value is None or _is_number(value),
+    "best_accuracy": lambda value: value is None or is_number(value),
     "evaluated": _is_whole,
 }
 """What the keys of a document must be, where they are: who goes on from one relies on it."""

@@ -161,6 +161,11 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def is_number(value: Any) -> bool:
+    """Whether ``value`` of a JSON document is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def finite(document: Any) -> Any:
     """``document`` with every non-finite float replaced by None, since JSON has no word for them."""
     if isinstance(document, float):

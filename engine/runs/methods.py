@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.runs.differences import Difference, Sample, difference
-from engine.runs.results import CEILING, Result, is_number, is_real, network_seeds
+from engine.runs.files import is_number
+from engine.runs.results import CEILING, Result, is_real, network_seeds
 
 UNSAID = ("title", "description", "published")
 """Keys of a preset that compute nothing."""

@@ -9,14 +9,13 @@ Nothing here needs torch.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError
 from engine.runs.directory import RunDirectory
-from engine.runs.files import read_json
+from engine.runs.files import is_number, read_json
 from engine.runs.spread import MEASURE, with_spreads
 from engine.runs.state import LAST_TIME, RunState
 
@@ -129,11 +128,6 @@ def identity(result: Result) -> str:
     seeds = top1.get("seeds") if isinstance(top1, dict) else None
     parts = [result.get(key) for key in ("what", "ipc", "storage", "precision", "bytes", "step")]
     return json.dumps([parts, conditions(result), seeds], sort_keys=True, default=str)
-
-
-def is_number(value: Any) -> bool:
-    """Whether ``value`` of a JSON document is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_fraction(value: Any) -> bool:

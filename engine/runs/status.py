@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import math
 import os
 import socket
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import RunError
-from engine.runs.files import read_json, storage_errors, unlinked, write_json
+from engine.runs.files import is_number, read_json, storage_errors, unlinked, write_json
 from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
@@ -84,8 +83,7 @@ class Status:
 
 
 def _number(value: Any) -> float | None:
-    right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if right else None
+    return float(value) if is_number(value) else None
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:

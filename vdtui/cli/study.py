@@ -244,13 +244,12 @@ def _study(
 
 def _refuse_outdated(study: Study) -> None:
     """A cell that an earlier revision of the method has run is no cell of this study."""
-    from engine.config import outdated, read_preset
+    from engine.config import earlier, outdated, read_preset
     from engine.errors import UsageError
 
     for run in map(study.run_of, study.cells):
         if run.preset_file.is_file() and (parts := outdated(run.meta().get("revisions"), read_preset(run.preset_file))):
-            what = " and ".join(parts)
-            problem = f"The run {run.name} is of an earlier vdtui, in which {what} meant something else."
+            problem = f"The run {run.name} is of {earlier(parts)}."
             raise UsageError(problem, f"Give this study another name (--name), or remove {run.path}.")
 
 
