@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import ClassVar
@@ -69,9 +70,9 @@ class Coreset(Pixels):
 
     kind: ClassVar[str] = "coreset"
 
-    @property
+    @functools.cached_property
     def distinct(self) -> tuple[int, ...]:
-        """How many clips each class has before they come again."""
+        """How many clips each class has before they come again; clips are compared once, since real ones stay."""
         return tuple(_period(own) for own in self.pixels)
 
     def nbytes(self, precision: str = "uint8") -> int:

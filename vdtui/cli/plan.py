@@ -16,7 +16,6 @@ from vdtui.cli.options import (
     note,
     print_json,
     print_table,
-    printable,
     say,
     with_run,
 )
@@ -82,6 +81,6 @@ def _teller() -> Callable[[Event], None]:
         # Later ones are of the rehearsal: its networks are trained too briefly to learn anything.
         elif isinstance(event, Note) and event.level == "warning" and stage == "prepare" and event.text not in told:
             told.add(event.text)
-            note(f"  warning: {printable(event.text)}")
+            note(f"  warning: {event.text}")
 
     return tell
