@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engine.config import Preset
 from engine.events import Event
-from engine.new import new_run
 from engine.runs import RunDirectory
+from engine.runs.new import new_run
 
 
 def run_distillation(
@@ -33,7 +33,7 @@ def run_distillation(
 
 def resume_distillation(run: RunDirectory, *, on_event: Callable[[Event], None] | None = None) -> RunDirectory:
     """Go on with ``run`` in this process, as ``run_distillation`` does."""
-    from engine.worker import work
+    from engine.distilling.process import carry_out
 
-    work(run, *([on_event] if on_event is not None else []))
+    carry_out(run, *([on_event] if on_event is not None else []))
     return run

@@ -238,7 +238,7 @@ def _mtt_step(device: torch.device, precision: torch.dtype, repeats: int) -> Mea
 def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
     """An evaluation of EVALUATED epochs beside the loop that one would write first, once for each network.
 
-    The processes that train (``engine.evaluation.parallel``) are started before, as in a run of many evaluations.
+    The processes that train (``engine.evaluation.trainers``) are started before, as in a run of many evaluations.
     """
     spec = _spec(CLASSES)
     test = RealClips(_Clips(4, CLASSES), spec, device)  # type: ignore[arg-type]

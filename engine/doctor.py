@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.cores import usable_cores
 from engine.errors import VdtuiError
+from engine.machine.cores import usable_cores
 from engine.version import VERSION
 
 OK, LIMITED, BROKEN = "ok", "limited", "broken"

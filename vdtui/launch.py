@@ -11,10 +11,10 @@ from pathlib import Path
 
 from engine import version
 from engine.errors import VdtuiError
+from engine.files import storage_errors
+from engine.machine.torchrun import without_torchrun
 from engine.runs import RunDirectory
-from engine.runs.files import storage_errors
 from engine.runs.status import queued_again
-from engine.torchrun import without_torchrun
 
 WORKER_ENVIRONMENT = {
     # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.

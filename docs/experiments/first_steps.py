@@ -21,7 +21,7 @@ from cells import to_the_table
 
 from engine import load_preset, load_synthetic
 from engine.events import Event, Step
-from engine.new import new_run
+from engine.runs.new import new_run
 
 SHOWN = (1, 2, 3, 5, 8, 10, 20, 50, 100, 200)
 

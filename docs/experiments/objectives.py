@@ -27,8 +27,8 @@ from cells import Record, answered, spread, to_the_table
 from engine import load_preset
 from engine.api import resume_distillation
 from engine.config import Preset
-from engine.evaluate import evaluate, find_source
-from engine.new import new_run
+from engine.evaluation.evaluate import evaluate, find_source
+from engine.runs.new import new_run
 from engine.synthetic import load_set
 
 ONE_PAIR = ("synthetic.statics_per_instance=1", "synthetic.dynamics_per_instance=1")

@@ -24,9 +24,9 @@ from torch.nn import functional
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
+from engine.distilling.optimisers import Whitening
 from engine.matching import DistributionMatching, GradientMatching, KernelRegression, Setting, TrajectoryMatching
 from engine.models import ConvNet3D, Hallucinator, Network, image_model, video_model
-from engine.optimisers import Whitening
 from engine.synthetic import Pixels, StaticDynamic, StaticImages, SyntheticSet
 
 CPU = torch.device("cpu")

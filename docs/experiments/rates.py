@@ -29,7 +29,7 @@ from cells import Record, answered, to_the_table
 from engine import load_preset
 from engine.config import Preset
 from engine.events import Evaluated, Event, Step
-from engine.new import new_run
+from engine.runs.new import new_run
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
+from engine.evaluation.judge import train_and_val
 from engine.events import BestChanged, Evaluated, Event, Step
 from engine.matching import DistributionMatching, Setting
 from engine.matching.bank import Schedule, TargetBank
@@ -42,7 +43,6 @@ from engine.models import choose_device, choose_precision, video_model
 from engine.models.precision import deterministic
 from engine.seeds import derive
 from engine.synthetic import SyntheticSet
-from engine.work import train_and_val
 
 
 def main() -> None:

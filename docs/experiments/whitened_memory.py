@@ -10,7 +10,7 @@ import resource
 
 import torch
 
-from engine.optimisers import WhitenedAdam, Whitening
+from engine.distilling.optimisers import WhitenedAdam, Whitening
 
 SHAPE = (16, 3, 112, 112)
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.config.schema import Preset
 from engine.errors import PresetError
-from engine.textfiles import UnfitFileError, read_text, too_deep
+from engine.files import UnfitFileError, read_text, too_deep
 
 _PUBLISHED = "-published"
 """What the names of published settings end with."""
@@ -109,14 +109,14 @@ def to_toml(preset: Preset, published: Preset | None = None) -> str:
     return "\n".join(_table_lines(preset.tables(), theirs, "")).lstrip("\n") + "\n"
 
 
-def _table_lines(table: dict[str, Any], theirs: dict[str, Any] | None, prefix: str) -> Iterator[str]:
+def _table_lines(section: dict[str, Any], theirs: dict[str, Any] | None, prefix: str) -> Iterator[str]:
     """The lines of a table, its own values before the tables in it."""
-    for key, value in table.items():
+    for key, value in section.items():
         if not isinstance(value, dict):
             other = value if theirs is None or not prefix else theirs.get(key)
             remark = "" if other == value else f"  # ours; published: {'unset' if other is None else _toml(other)}"
             yield f"{key} = {_toml(value)}{remark}"
-    for name, inner in table.items():
+    for name, inner in section.items():
         if isinstance(inner, dict):
             yield from ("", f"[{prefix}{name}]")
             yield from _table_lines(inner, None if theirs is None else theirs.get(name, {}), f"{prefix}{name}.")
@@ -293,12 +293,12 @@ def _set(tables: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     if len(sections) > MOST_PARTS:
         raise PresetError(f"--set {_short(key)}: unknown key.", "`vdtui presets default` shows all keys.")
-    table = tables
-    for section in sections:
-        if not isinstance(table.get(section, {}), dict):
-            raise PresetError(f"--set {key}: {section} is not a section.", _suggest(key))
-        table[section] = table = dict(table.get(section, {}))
-    table[last] = value
+    inside = tables
+    for name in sections:
+        if not isinstance(inside.get(name, {}), dict):
+            raise PresetError(f"--set {key}: {name} is not a section.", _suggest(key))
+        inside[name] = inside = dict(inside.get(name, {}))
+    inside[last] = value
 
 
 def keys(model: type[BaseModel] = Preset, prefix: str = "") -> list[str]:

@@ -22,9 +22,9 @@ def revisions(preset: Preset) -> dict[str, int]:
     """The revisions of those parts of stage 2 that ``preset`` uses, by their name."""
     if "dynamic" not in preset.stages:
         return {}
-    table = preset.dynamic
-    embedding = {"embedding": EMBEDDING} if table.objective in ("dm", "frepo") else {}
-    return embedding | ({"whitening": WHITENING} if table.optimiser == "whitened-adam" else {})
+    section = preset.dynamic
+    embedding = {"embedding": EMBEDDING} if section.objective in ("dm", "frepo") else {}
+    return embedding | ({"whitening": WHITENING} if section.optimiser == "whitened-adam" else {})
 
 
 def earlier(parts: list[str]) -> str:

@@ -31,11 +31,11 @@ WITH_BUFFERS = ("r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t")
 """Networks whose state is more than their weights, which trajectories cannot follow."""
 
 
-class _Table(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class DatasetTable(_Table):
+class DatasetSection(_Section):
     """Where the clips come from. A clips file given with ``--data`` must fit what is said here."""
 
     layout: str | None = Field(
@@ -53,7 +53,7 @@ class DatasetTable(_Table):
     )
 
 
-class SyntheticTable(_Table):
+class SyntheticSection(_Section):
     """What is learned, and so what is stored."""
 
     kind: Literal["static-dynamic", "pixels", "static-only", "coreset", "full"] = Field(
@@ -83,7 +83,7 @@ class SyntheticTable(_Table):
     )
 
 
-class StaticTable(_Table):
+class StaticSection(_Section):
     """Stage 1: still images as static memory."""
 
     objective: Literal["dc", "dm"] = Field(
@@ -102,7 +102,7 @@ class StaticTable(_Table):
     checkpoint_every: Every = Field(50, description="steps between two checkpoints")
 
 
-class DmTable(_Table):
+class DmSection(_Section):
     """DM, distribution matching (Zhao and Bilen 2023), in stage 2."""
 
     target: Literal["batch", "bank"] = Field(
@@ -118,7 +118,7 @@ class DmTable(_Table):
     )
 
 
-class MttTable(_Table):
+class MttSection(_Section):
     """MTT, trajectory matching (Cazenavette et al. 2022)."""
 
     syn_steps: Few = Field(10, description="student steps on the synthetic clips that are differentiated through")
@@ -140,7 +140,7 @@ class MttTable(_Table):
     )
 
 
-class FrepoTable(_Table):
+class FrepoSection(_Section):
     """FRePo, kernel ridge regression on a pool of networks (Zhou et al. 2022)."""
 
     pool: Networks = Field(10, description="networks in the pool")
@@ -151,7 +151,7 @@ class FrepoTable(_Table):
     lr_labels: Rate = Field(1e-3, description="learning rate of learned labels")
 
 
-class DynamicTable(_Table):
+class DynamicSection(_Section):
     """Stage 2: dynamic memory and hallucinator (or the pixels of whole clips)."""
 
     objective: Literal["dm", "mtt", "frepo"] = Field(
@@ -180,12 +180,12 @@ class DynamicTable(_Table):
     )
     eval_every: Every = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Every = Field(50, description="steps between two checkpoints")
-    dm: DmTable = DmTable()
-    mtt: MttTable = MttTable()
-    frepo: FrepoTable = FrepoTable()
+    dm: DmSection = DmSection()
+    mtt: MttSection = MttSection()
+    frepo: FrepoSection = FrepoSection()
 
 
-class SelectionTable(_Table):
+class SelectionSection(_Section):
     """How the real clips of a coreset are chosen (synthetic.kind = coreset)."""
 
     method: Literal["random", "herding", "k-center"] = Field(
@@ -198,7 +198,7 @@ class SelectionTable(_Table):
     batch: Count = Field(16, description="clips per step of that training")
 
 
-class ExpertsTable(_Table):
+class ExpertsSection(_Section):
     """The experts of MTT: networks trained on all real clips, whose weights are kept after every epoch."""
 
     number: Networks = Field(30, description="experts to train; all of them are used")
@@ -214,7 +214,7 @@ class ExpertsTable(_Table):
     stored: Literal["float16", "float32"] = Field("float16", description="precision of the stored weights")
 
 
-class EvaluationTable(_Table):
+class EvaluationSection(_Section):
     """How a synthetic set is judged: networks trained on it from scratch."""
 
     protocol: Literal["strict", "strict-strong", "strict-teacher", "vdsd"] = Field(
@@ -260,7 +260,7 @@ class EvaluationTable(_Table):
     selection_repeats: Networks = Field(3, description="network seeds of every evaluation during the run")
 
 
-class RunTable(_Table):
+class RunSection(_Section):
     """Where and with which seed it runs."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the one seed that every random draw comes from")
@@ -272,47 +272,46 @@ class RunTable(_Table):
     )
 
 
-class Preset(_Table):
+class Preset(_Section):
     """A whole preset, resolved. ``published`` is the paper's number, if there is one, unchecked."""
 
     title: str = ""
     description: str = ""
     published: str | None = None
-    dataset: DatasetTable = DatasetTable()
-    synthetic: SyntheticTable = SyntheticTable()
-    static: StaticTable = StaticTable()
-    dynamic: DynamicTable = DynamicTable()
-    experts: ExpertsTable = ExpertsTable()
-    selection: SelectionTable = SelectionTable()
-    evaluation: EvaluationTable = EvaluationTable()
-    run: RunTable = RunTable()
+    dataset: DatasetSection = DatasetSection()
+    synthetic: SyntheticSection = SyntheticSection()
+    static: StaticSection = StaticSection()
+    dynamic: DynamicSection = DynamicSection()
+    experts: ExpertsSection = ExpertsSection()
+    selection: SelectionSection = SelectionSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    run: RunSection = RunSection()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        table, synthetic = self.dynamic, self.synthetic
-        if table.lr_dynamic == 0 and table.lr_hallucinator == 0 and table.steps > 0:
+        section, synthetic = self.dynamic, self.synthetic
+        if section.lr_dynamic == 0 and section.lr_hallucinator == 0 and section.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
-        if (number := 1 + -(-table.steps // table.eval_every)) > MOST_EVALUATIONS:
-            every = (
-                f"dynamic.eval_every = {table.eval_every} makes {number} evaluations of dynamic.steps = {table.steps}"
-            )
+        if (number := 1 + -(-section.steps // section.eval_every)) > MOST_EVALUATIONS:
+            steps = f"of dynamic.steps = {section.steps}"
+            every = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
             raise ValueError(f"{every}, and {MOST_EVALUATIONS} are the most")
         if wrong := _impossible_memories(synthetic):
             raise ValueError(wrong)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
-        if synthetic.labels == "learned" and table.objective != "frepo":
+        if synthetic.labels == "learned" and section.objective != "frepo":
             raise ValueError("synthetic.labels = learned needs dynamic.objective = frepo, which learns them")
-        if self.evaluation.use_learned_lr and table.objective != "mtt":
+        if self.evaluation.use_learned_lr and section.objective != "mtt":
             raise ValueError("evaluation.use_learned_lr needs dynamic.objective = mtt, which learns it")
         if self.evaluation.protocol == "strict-teacher" and self.evaluation.labels == "own":
             raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
-        if table.objective == "mtt" and self.evaluation.models[0] in WITH_BUFFERS:
+        if section.objective == "mtt" and self.evaluation.models[0] in WITH_BUFFERS:
             model = self.evaluation.models[0]
             raise ValueError(
                 f"dynamic.objective = mtt cannot follow {model}, whose state is more than weights; name another first"
             )
-        if table.embedding == "pooled" and self.evaluation.models[0] != "convnet3d":
+        if section.embedding == "pooled" and self.evaluation.models[0] != "convnet3d":
             model = self.evaluation.models[0]
             raise ValueError(f"dynamic.embedding = pooled is convnet3d's; {model} has one embedding")
         if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
@@ -343,18 +342,18 @@ class Preset(_Table):
         return self.model_dump(exclude_none=True)
 
 
-def _impossible_memories(table: SyntheticTable) -> str:
+def _impossible_memories(section: SyntheticSection) -> str:
     """Why there can be no such memories, or ""."""
-    kind = table.kind
-    if table.statics_per_instance == 0 and kind == "static-only":
+    kind = section.kind
+    if section.statics_per_instance == 0 and kind == "static-only":
         return "synthetic.kind = static-only has nothing but still images, and synthetic.statics_per_instance is 0"
-    if kind != "static-dynamic" and table.dynamic_size is not None:
+    if kind != "static-dynamic" and section.dynamic_size is not None:
         return f"synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = {kind} has not"
-    if kind == "static-only" and (table.n_syn is not None or table.labels == "learned"):
-        which = "synthetic.labels = learned" if table.n_syn is None else "synthetic.n_syn"
+    if kind == "static-only" and (section.n_syn is not None or section.labels == "learned"):
+        which = "synthetic.labels = learned" if section.n_syn is None else "synthetic.n_syn"
         return f"{which} needs stage 2, which synthetic.kind = static-only has not"
-    if table.hallucinator == "per-class" and table.hallucinators > 1:
+    if section.hallucinator == "per-class" and section.hallucinators > 1:
         return "synthetic.hallucinator = per-class gives each class one, so synthetic.hallucinators must be 1"
-    if table.hallucinator == "per-class" and kind in ("pixels", "static-only"):
+    if section.hallucinator == "per-class" and kind in ("pixels", "static-only"):
         return f"synthetic.hallucinator needs a dynamic memory, which synthetic.kind = {kind} has not"
     return ""

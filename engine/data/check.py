@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.config import Preset
-from engine.config.schema import DatasetTable
+from engine.config.schema import DatasetSection
 from engine.data.recipe import default_file, prepare_command, where_from
 from engine.data.store import ClipStore
 from engine.errors import DataError, PresetError
@@ -51,7 +51,7 @@ def open_checked(path: Path, preset: Preset) -> ClipStore:
     return store
 
 
-def _check(store: ClipStore, path: Path, wanted: DatasetTable) -> None:
+def _check(store: ClipStore, path: Path, wanted: DatasetSection) -> None:
     for name, value, found in (
         ("frames", wanted.frames, store.frames),
         ("size", wanted.size, store.height),

@@ -24,7 +24,7 @@ from engine.data.layouts import list_videos
 from engine.data.prepare import Check, Progress, prepare
 from engine.data.sampling import Sampling
 from engine.errors import UsageError
-from engine.runs.files import draft, storage_errors, sweep, unlinked
+from engine.files import draft, storage_errors, sweep, unlinked
 
 SHAPES = ("disc", "square")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}

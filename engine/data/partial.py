@@ -31,7 +31,7 @@ from engine.data.decode import SkippedVideo
 from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
-from engine.runs.files import read_json, sweep, unlinked, write_json
+from engine.files import read_json, sweep, unlinked, write_json
 
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 2.0

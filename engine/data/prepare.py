@@ -28,14 +28,15 @@ import numpy as np
 
 from engine.data.decode import SkippedVideo
 from engine.data.digest import Digest, Task, digest
-from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key, one_line
+from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key
 from engine.data.partial import PartialClips, Records, exclusive, remove
 from engine.data.pool import Workers
 from engine.data.sampling import Sampling
 from engine.data.store import FORMAT, VERSION
 from engine.data.verify import content_checksum
 from engine.errors import DataError, StorageError, UsageError
-from engine.runs.files import storage_errors
+from engine.files import storage_errors
+from engine.text import one_line
 from engine.version import VERSION as TOOL_VERSION
 
 COMPRESSIONS = (None, "gzip", "lzf")

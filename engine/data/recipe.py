@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.config.schema import DatasetTable
+from engine.config.schema import DatasetSection
 from engine.data.layouts import LAYOUTS, Layout
 from engine.data.sampling import Placement, Resize, Sampling, Spacing, Where
 from engine.errors import UsageError
@@ -68,14 +68,14 @@ def default_output(dataset: str, official_split: int | None) -> Path:
     return Path(f"{dataset.replace('/', '-')}{split}.h5")
 
 
-def default_file(wanted: DatasetTable) -> Path | None:
+def default_file(wanted: DatasetSection) -> Path | None:
     """The clips file that a preset's data set has if `prepare` was run in this folder; None if it names no data set."""
     if wanted.layout is None or wanted.layout == DEMO:
         return None
     return default_output(wanted.layout, wanted.split)
 
 
-def prepare_command(wanted: DatasetTable) -> str:
+def prepare_command(wanted: DatasetSection) -> str:
     """The command that makes the clips file which ``wanted`` asks for."""
     layout = LAYOUTS.get(wanted.layout or "")
     if layout is None:
@@ -83,7 +83,7 @@ def prepare_command(wanted: DatasetTable) -> str:
     return " ".join([f"vdtui prepare {layout.name} --source DIR", *_options(wanted, layout)])
 
 
-def _options(wanted: DatasetTable, layout: Layout) -> Iterator[str]:
+def _options(wanted: DatasetSection, layout: Layout) -> Iterator[str]:
     """The options in which ``wanted`` differs from what `prepare` does by itself."""
     for name, value, default in (
         ("split", wanted.split, 1),
@@ -97,7 +97,7 @@ def _options(wanted: DatasetTable, layout: Layout) -> Iterator[str]:
         yield f"--interval {wanted.interval}"
 
 
-def where_from(wanted: DatasetTable) -> str | None:
+def where_from(wanted: DatasetSection) -> str | None:
     """A sentence that says where the data set comes from, if it has a home."""
     layout = LAYOUTS.get(wanted.layout or "")
     return None if layout is None or layout.home is None else f"{layout.title} is at {layout.home}"

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.data.layouts.base import one_line
 from engine.data.store import ClipStore
 from engine.errors import DataError, UsageError
-from engine.runs.files import replacing
+from engine.files import replacing
+from engine.text import one_line
 
 MOST_PIXELS = 60_000_000
 MARGIN, GAP, CAPTION = 8, 4, 16

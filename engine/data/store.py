@@ -29,9 +29,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from engine.data.layouts.base import SPLITS, one_line
+from engine.data.layouts.base import SPLITS
 from engine.data.sources import recording
 from engine.errors import DataError
+from engine.text import one_line
 
 FORMAT, VERSION = "vdtui.clips", 1
 REPREPARE = "Make it anew with `vdtui prepare`."

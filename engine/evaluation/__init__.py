@@ -1,8 +1,8 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
-from engine.evaluation.parallel import Going, Request, Trainers
 from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed, protocol_named
 from engine.evaluation.results import Subject, caution, mean_std, result
+from engine.evaluation.trainers import QueueState, Request, Trainers
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
 from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
 
@@ -10,9 +10,9 @@ __all__ = [
     "FRAMES",
     "PROTOCOLS",
     "STRICT",
-    "Going",
     "Outcome",
     "Protocol",
+    "QueueState",
     "Recipe",
     "Request",
     "Subject",

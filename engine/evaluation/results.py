@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from engine.evaluation.protocols import STRICT, Protocol, Recipe
-from engine.evaluation.training import TrainingData
+from engine.evaluation.subjects import Subject
 from engine.evaluation.trials import Trial
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """What a row of a table is about: what networks are trained on, and what it takes to store that."""
-
-    what: str
-    data: Callable[[int], TrainingData]
-    """The clips that network k is trained on; random clips are drawn anew for each."""
-    ipc: int | None
-    nbytes: int
-    stored_values: int
-    precision: str
-    selected_on: str = "none"
-    step: int | None = None
-    step_size: float | None = None
-    """The learning rate that was learned with the set."""
-    drawn: bool = False
-    """Whether each network gets another draw."""
-    storage: str | None = None
-    """How it is stored where that is not plain numbers, such as ``h264-23``."""
-    distinct_clips: int | None = None
-    """Of real clips: how many there are, where classes with too few show theirs again."""
 
 
 def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[float, float | None]:

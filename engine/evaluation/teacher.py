@@ -17,9 +17,9 @@ from safetensors.torch import load, save
 from engine.data.batches import RealClips
 from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import train_network
+from engine.files import write_bytes
 from engine.models.base import Network
 from engine.models.registry import video_model
-from engine.runs.files import write_bytes
 from engine.seeds import derive
 
 

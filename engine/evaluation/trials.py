@@ -19,7 +19,7 @@ from torch import nn
 from engine.data.batches import RealClips
 from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, fit
-from engine.runs.files import read_json, write_json
+from engine.files import read_json, write_json
 from engine.seeds import derive
 
 

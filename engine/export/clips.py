@@ -19,7 +19,7 @@ import torch
 
 from engine.errors import StorageError
 from engine.export.output import Exported, refuse_existing, unwritable, write_file
-from engine.runs.files import replacing, sweep
+from engine.files import replacing, sweep
 from engine.synthetic import LoadedSet, SyntheticSet, check_precision
 
 FORMAT = "vdtui.composed"

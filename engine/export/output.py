@@ -1,6 +1,6 @@
 """Where an export goes: nothing that exists is overwritten unasked, and what appears is complete.
 
-Files and folders are made in a draft (``engine.runs.files``) and renamed when they are complete; a folder has an
+Files and folders are made in a draft (``engine.files``) and renamed when they are complete; a folder has an
 ``index.json`` that lists its files. Because of that list, ``--overwrite`` can tell a folder that an
 earlier export made from one with somebody's own files in it, which it never removes.
 """
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.errors import StorageError, UsageError
-from engine.runs.files import draft, read_json, storage_errors, sweep, write_bytes, write_json
+from engine.files import draft, read_json, storage_errors, sweep, write_bytes, write_json
 
 INDEX = "index.json"
 INDEX_FORMAT = "vdtui.export"

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import files
 from engine.errors import DataError
 from engine.events import STAGES, RunCompleted, to_record
 from engine.export import wording
 from engine.export.names import shown
 from engine.export.output import unwritable
 from engine.export.tables import heading, remarks, stored_as
-from engine.runs import RunDirectory, RunState, files
+from engine.runs import RunDirectory, RunState
 from engine.runs.comparison import Group, Row
 from engine.runs.results import conditions, key_of, results_of
 

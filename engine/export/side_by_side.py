@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine import files
 from engine.export import wording
 from engine.export.names import shown
 from engine.export.output import unwritable
 from engine.export.overlay import curves_of, overlay_svg
 from engine.export.report import page, report_data
 from engine.export.tables import as_document, heading, remarks, sheets
-from engine.runs import files
 from engine.runs.comparison import Group, Source, compare
 
 FORMAT, VERSION = "vdtui.reports", 1

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from engine.export.names import shown
-from engine.runs.files import replacing
+from engine.files import replacing
 from engine.runs.study import own_result
 
 ORDERS = {"as-is": "o", "shuffled": "s", "reversed": "^", "frozen": "D"}

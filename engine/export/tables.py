@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.export import wording
+from engine.files import finite
 from engine.runs.comparison import Group, Row
 from engine.runs.differences import Difference, Sample
-from engine.runs.files import finite
 from engine.runs.methods import Method
 from engine.runs.results import Result
 from engine.version import VERSION as TOOL_VERSION

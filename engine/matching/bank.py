@@ -52,8 +52,8 @@ class Schedule:
     @classmethod
     def of(cls, preset: Preset) -> Self:
         """The one that stage 2 of ``preset`` goes by, and that its plan counts."""
-        table = preset.dynamic.dm
-        return cls(stage_seed(preset.run.seed, "dynamic"), table.bank, table.renew_every)
+        section = preset.dynamic.dm
+        return cls(stage_seed(preset.run.seed, "dynamic"), section.bank, section.renew_every)
 
     def first(self, step: int) -> int:
         """The oldest member's number at ``step``; also how many were dropped before."""

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from engine.data.batches import RealClips
+from engine.machine.process_group import ALONE, Group
 from engine.models.base import Network
 from engine.models.precision import autocast
-from engine.parallel import ALONE, Group
 from engine.seeds import generator
 from engine.synthetic.base import SyntheticSet
 

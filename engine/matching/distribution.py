@@ -62,11 +62,11 @@ class DistributionMatching(Objective):
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 2."""
-        table = preset.dynamic.dm
+        section = preset.dynamic.dm
         bank = None
-        if table.target == "bank":
-            bank = TargetBank(setting, Schedule.of(preset), table.bank_clips)
-        return cls(setting, preset.dynamic.batch_real, bank=bank, classes_per_step=table.classes_per_step)
+        if section.target == "bank":
+            bank = TargetBank(setting, Schedule.of(preset), section.bank_clips)
+        return cls(setting, preset.dynamic.batch_real, bank=bank, classes_per_step=section.classes_per_step)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per group of classes whose synthetic clips fit into one pass, or per pass of a larger class."""

@@ -35,15 +35,15 @@ import torch
 from torch import nn
 
 from engine.config import Preset
-from engine.config.schema import ExpertsTable
+from engine.config.schema import ExpertsSection
 from engine.data.batches import RealClips
-from engine.data.layouts.base import one_line
 from engine.errors import DataError, DivergedError
+from engine.files import read_json, replacing, storage_errors, sweep, unlinked, write_json
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
-from engine.runs.files import read_json, replacing, storage_errors, sweep, unlinked, write_json
 from engine.seeds import derive, generator
+from engine.text import one_line
 
 FORMAT, VERSION = "vdtui.experts", 1
 WAIT_SECONDS = 0.2
@@ -95,7 +95,7 @@ def open_or_train(
 
 def _made_from(preset: Preset, real: RealClips, fingerprint: str, precision: torch.dtype) -> dict[str, Any]:
     """All that decides an expert of a given number, as JSON gives it back."""
-    table, spec = preset.experts, real.spec
+    section, spec = preset.experts, real.spec
     # The fingerprint is of the whole file; which of its clips are held out of training is decided by the run.
     chosen = hashlib.sha256(real.view.labels.astype("<i8").tobytes() + real.view.video.astype("<i8").tobytes())
     return {
@@ -107,13 +107,13 @@ def _made_from(preset: Preset, real: RealClips, fingerprint: str, precision: tor
         "shape": [spec.frames, spec.height, spec.width],
         "mean": list(spec.mean),
         "std": list(spec.std),
-        "epochs": _epochs(table, preset.expert_snapshots),
+        "epochs": _epochs(section, preset.expert_snapshots),
         "snapshots": preset.expert_snapshots,
-        "lr": table.lr,
-        "momentum": table.momentum,
-        "weight_decay": table.weight_decay,
-        "batch": batch_of(table, len(real)),
-        "stored": table.stored,
+        "lr": section.lr,
+        "momentum": section.momentum,
+        "weight_decay": section.weight_decay,
+        "batch": batch_of(section, len(real)),
+        "stored": section.stored,
         "precision": str(precision).removeprefix("torch."),
         "seed": preset.run.seed,
     }
@@ -123,18 +123,18 @@ def _digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _epochs(table: ExpertsTable, snapshots: int) -> int:
-    return snapshots - 1 if table.epochs is None else table.epochs
+def _epochs(section: ExpertsSection, snapshots: int) -> int:
+    return snapshots - 1 if section.epochs is None else section.epochs
 
 
-def batch_of(table: ExpertsTable, clips: int) -> int:
+def batch_of(section: ExpertsSection, clips: int) -> int:
     """Real clips per training step of an expert, of ``clips`` in all.
 
     The published 256 make 14 to 37 steps of an epoch of the data sets that they were published for. Of some hundred
     clips they would make one or two, in which nothing is learned that a student could follow; so unless the preset says
     otherwise an epoch has 16 steps, or more where those would take over 256 clips.
     """
-    return table.batch or min(256, max(16, -(-clips // 16)))
+    return section.batch or min(256, max(16, -(-clips // 16)))
 
 
 # --- weights as one vector -------------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ class Training:
     new_network: Callable[[int], Network]
     real: RealClips
     test: RealClips | None
-    table: ExpertsTable
+    section: ExpertsSection
     snapshots: int
     """Weights that are kept: the first ones, and those after epochs 1 to ``snapshots`` - 1."""
     seed: int
@@ -370,7 +370,7 @@ class Training:
     @property
     def epochs(self) -> int:
         """How long each is trained."""
-        return _epochs(self.table, self.snapshots)
+        return _epochs(self.section, self.snapshots)
 
     def run(self) -> None:
         """Train what nobody else is training, then wait for what others are."""
@@ -386,7 +386,7 @@ class Training:
                 time.sleep(WAIT_SECONDS)
 
     def _missing(self) -> list[int]:
-        return [number for number in range(self.table.number) if finished(self.folder, number) is None]
+        return [number for number in range(self.section.number) if finished(self.folder, number) is None]
 
     def _claim_folder(self) -> None:
         parameters = FlatParameters(self.new_network(0))
@@ -398,8 +398,8 @@ class Training:
         _check_index(self.folder, self.made_from, parameters)
 
     def _tell(self, what: str, here: int = 0) -> None:
-        done = self.table.number - len(self._missing())
-        self.progress(done * self.epochs + here, self.table.number * self.epochs, what)
+        done = self.section.number - len(self._missing())
+        self.progress(done * self.epochs + here, self.section.number * self.epochs, what)
 
     def _train_unless_held(self, number: int) -> bool:
         """Whether the expert is finished now; not so if another process is at it."""
@@ -421,13 +421,16 @@ class Training:
         network = self.new_network(number)
         parameters = FlatParameters(network)
         optimiser = torch.optim.SGD(
-            network.parameters(), self.table.lr, momentum=self.table.momentum, weight_decay=self.table.weight_decay
+            network.parameters(),
+            self.section.lr,
+            momentum=self.section.momentum,
+            weight_decay=self.section.weight_decay,
         )
-        layout = _layout(parameters.size, self.snapshots, self.table.stored)
+        layout = _layout(parameters.size, self.snapshots, self.section.stored)
         unfinished = _Unfinished(self.folder / f"{number:03d}.training.npz", file, layout, parameters)
         done = unfinished.resume(network, optimiser)
         for epoch in range(done, self.epochs):
-            what = f"expert {number + 1} of {self.table.number}, epoch {epoch + 1} of {self.epochs}"
+            what = f"expert {number + 1} of {self.section.number}, epoch {epoch + 1} of {self.epochs}"
             self._tell(what, epoch)
             self._epoch(network, optimiser, number, epoch)
             if not unfinished.keep(network, optimiser, epoch + 1):
@@ -441,7 +444,7 @@ class Training:
         network.train()
         order = torch.randperm(len(self.real), generator=generator(self.seed, "order", number, epoch))
         with seeded(derive(self.seed, "dropout", number, epoch), self.real.device):
-            for chosen in order.split(batch_of(self.table, len(self.real))):
+            for chosen in order.split(batch_of(self.section, len(self.real))):
                 optimiser.zero_grad()
                 for indices in chosen.split(self.at_once):
                     self.check()
@@ -457,7 +460,7 @@ class Training:
 
     def _finish(self, number: int, network: Network, finite: bool) -> None:
         """Write the record, and then let the file have its name, by which the expert is finished."""
-        self._tell(f"expert {number + 1} of {self.table.number}: testing", self.epochs)
+        self._tell(f"expert {number + 1} of {self.section.number}: testing", self.epochs)
         on_train = self._accuracy(network, self.real) if finite else None
         on_test = self._accuracy(network, self.test) if finite and self.test is not None else None
         failed = on_train is not None and on_train <= chance(self.real.labels)

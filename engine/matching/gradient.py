@@ -49,8 +49,8 @@ class GradientMatching(Objective):
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 1."""
-        table = preset.static
-        return cls(setting, table.batch_real, table.outer_loops, table.inner_loops, table.lr_network)
+        section = preset.static
+        return cls(setting, section.batch_real, section.outer_loops, section.inner_loops, section.lr_network)
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per class of this process's share, or per pass of a class with more images than a pass takes."""

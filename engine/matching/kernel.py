@@ -72,14 +72,14 @@ class KernelRegression(Objective):
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 2."""
-        table = preset.dynamic.frepo
+        section = preset.dynamic.frepo
         return cls(
             setting,
-            pool=table.pool,
-            online_updates=table.online_updates,
-            lr_network=table.lr_network,
-            batch_real=table.batch_real,
-            ridge=table.ridge,
+            pool=section.pool,
+            online_updates=section.online_updates,
+            lr_network=section.lr_network,
+            batch_real=section.batch_real,
+            ridge=section.ridge,
         )
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:

@@ -89,18 +89,18 @@ class TrajectoryMatching(Objective):
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 2."""
-        table = preset.dynamic.mtt
+        section = preset.dynamic.mtt
         return cls(
             setting,
-            syn_steps=table.syn_steps,
-            expert_epochs=table.expert_epochs,
-            max_start_epoch=table.max_start_epoch,
-            batch=table.batch,
-            step_size=table.step_size,
-            lr_step_size=table.lr_step_size,
-            momentum_step_size=table.momentum_step_size,
-            experts_per_step=table.experts_per_step,
-            unroll=table.unroll,
+            syn_steps=section.syn_steps,
+            expert_epochs=section.expert_epochs,
+            max_start_epoch=section.max_start_epoch,
+            batch=section.batch,
+            step_size=section.step_size,
+            lr_step_size=section.lr_step_size,
+            momentum_step_size=section.momentum_step_size,
+            experts_per_step=section.experts_per_step,
+            unroll=section.unroll,
         )
 
     def begin(self, synthetic: SyntheticSet) -> list[str]:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import torch
 
-from engine.data.layouts.base import one_line
 from engine.errors import UsageError
 from engine.models.base import Network, VideoNetwork
 from engine.models.convnet import ConvNet
@@ -16,6 +15,7 @@ from engine.models.convnet3d import ConvNet3D
 from engine.models.framewise import ConvNetGRU, ConvNetLSTM, ConvNetMean, ConvNetMLP, ConvNetRNN
 from engine.models.precision import seeded
 from engine.models.torchvision_video import MC3D18, R3D18, R2Plus1D18, Swin3DTiny
+from engine.text import one_line
 
 VIDEO_MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "convnet3d": ConvNet3D,

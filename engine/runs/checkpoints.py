@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
 from engine.events import STAGES
-from engine.runs.files import is_number, storage_errors, write_bytes
+from engine.files import is_number, storage_errors, write_bytes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError, UsageError
-from engine.runs.files import draft, read_json, storage_errors, sweep, write_json, write_text
+from engine.files import draft, read_json, read_text, storage_errors, sweep, too_deep, write_json, write_text
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
 from engine.runs.status import Control, Lock, Status, actual_state, request, request_once
-from engine.textfiles import read_text, too_deep
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.errors import RunError
 from engine.events import SCHEMA, SCHEMA_VERSION, Event, to_record
-from engine.runs.files import finite, parse_record, storage_errors
+from engine.files import finite, parse_record, storage_errors
 
 
 class EventLog:

@@ -15,8 +15,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.files import is_number
 from engine.runs.differences import Difference, Sample, difference
-from engine.runs.files import is_number
 from engine.runs.results import CEILING, Result, is_real, network_seeds
 
 UNSAID = ("title", "description", "published")

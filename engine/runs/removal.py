@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 
 from engine.errors import RunError, UsageError
+from engine.files import DRAFT, storage_errors
 from engine.runs.directory import RunDirectory, find_run
-from engine.runs.files import DRAFT, storage_errors
 from engine.runs.log import is_event_log
 from engine.runs.status import ALIVE
 

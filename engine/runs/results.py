@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError
+from engine.files import is_number, read_json
 from engine.runs.directory import RunDirectory
-from engine.runs.files import is_number, read_json
 from engine.runs.spread import MEASURE, with_spreads
 from engine.runs.state import LAST_TIME, RunState
 

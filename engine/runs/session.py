@@ -27,9 +27,9 @@ from engine.events import (
     RunStopped,
     to_record,
 )
+from engine.files import sweep
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
-from engine.runs.files import sweep
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing
 from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Control, Status, current_process
@@ -222,7 +222,7 @@ class RunSession:
 
 
 class FollowerSession(RunSession):
-    """The session of a process that helps the one which owns the run (``engine.parallel``): it says nothing."""
+    """The session of a process that helps the one which owns the run: it says nothing."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from engine.runs.files import parse_record
+from engine.files import parse_record
 from engine.runs.state import RunState
 
 POINTS = 24

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import RunError
-from engine.runs.files import is_number, read_json, storage_errors, unlinked, write_json
+from engine.files import is_number, read_json, storage_errors, unlinked, write_json
 from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")

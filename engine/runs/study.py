@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import PresetError, UsageError
+from engine.files import read_json, write_json
 from engine.runs import RunDirectory
 from engine.runs.differences import Difference, Sample, difference
-from engine.runs.files import read_json, write_json
 from engine.runs.log import EventTail
 from engine.runs.results import Result, key_of, results_of
 

@@ -24,15 +24,15 @@ from PIL import features
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from engine.cores import usable_cores
 from engine.data.batches import RealClips
-from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError, UsageError
+from engine.machine.cores import usable_cores
 from engine.synthetic import files
 from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
 from engine.synthetic.codecs import H264, Codec, parse_codec
 from engine.synthetic.pixels import MOST_REPEATS, Coreset, stored_of
+from engine.text import one_line
 
 FORMAT, VERSION = "vdtui.compressed", 1
 _MOST_SIDE = 1 << 13

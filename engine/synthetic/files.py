@@ -18,16 +18,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from engine.data.layouts.base import one_line
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError
+from engine.files import write_bytes
 from engine.models.hallucinator import Hallucinator
-from engine.runs.files import write_bytes
 from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
 from engine.synthetic.pixels import MOST_REPEATS, Coreset, Pixels, stored_of
 from engine.synthetic.static_dynamic import StaticDynamic
 from engine.synthetic.still import StaticImages, StillVideo
 from engine.synthetic.temporal import Temporal
+from engine.text import one_line
 
 FORMAT, VERSION = "vdtui.synthetic", 1
 _MOST_FRAMES = 1 << 16

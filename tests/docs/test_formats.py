@@ -24,7 +24,7 @@ from engine.data import prepare
 from engine.data.store import ClipStore
 from engine.data.verify import verify
 from engine.errors import StopRequested
-from engine.evaluate import Questions, evaluate, find_source
+from engine.evaluation.evaluate import Questions, evaluate, find_source
 from engine.events import SCHEMA, SCHEMA_VERSION, STAGES, Event
 from engine.export.clips import export_h5, export_pt
 from engine.export.media import export_folders

@@ -14,14 +14,14 @@ from engine.config import Preset, load_preset, preset_names
 from engine.config.size import stored_values
 from engine.data.batches import RealClips
 from engine.data.recipe import OFFICIAL_CLASSES
-from engine.distill import dynamic_optimiser, stage_network, start_clips, start_set, start_static
+from engine.distilling.opening import Work
+from engine.distilling.stages import dynamic_optimiser, stage_network, start_clips, start_set, start_static
+from engine.evaluation.judge import Judge, recipe_of
 from engine.evaluation.training import fit
-from engine.judge import Judge, recipe_of
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
 from engine.matching.experts import open_or_train
 from engine.models import image_model
 from engine.synthetic import StaticDynamic, StaticImages, StillVideo, residual_dynamic
-from engine.work import Work
 from tests.tiny import FakeView, make_pixels, make_real, make_spec
 
 CPU = torch.device("cpu")

@@ -18,9 +18,9 @@ import pytest
 
 from engine.config import load_preset
 from engine.export.report import html
-from engine.new import new_run
 from engine.runs import EventTail, RunDirectory
 from engine.runs.checkpoints import load_checkpoint, save_checkpoint
+from engine.runs.new import new_run
 from engine.synthetic import load_set
 from tests.tiny_run import QUICK, make_clips
 

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from engine.errors import DataError, UsageError, VdtuiError
 from engine.events import Evaluated, ResultReady, RunCompleted, StageFinished
 from engine.export.overlay import LINES, curves_of, overlay_svg
+from engine.files import write_json
 from engine.runs.comparison import compare as grouped
 from engine.runs.comparison import read_sources
-from engine.runs.files import write_json
 from tests.engine.export.made_up import MadeUpRuns, begun, result
 from vdtui.cli.compare import compare, print_groups
 from vdtui.cli.report import report

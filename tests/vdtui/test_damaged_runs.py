@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from engine.config import load_preset, to_toml
 from engine.errors import VdtuiError
+from engine.files import parse_record, read_json
 from engine.runs import EventTail, RunDirectory, Status, create_run, fold
-from engine.runs.files import parse_record, read_json
 from tests.vdtui.test_cli import typed
 from vdtui.cli.compare import compare
 from vdtui.cli.runs import runs

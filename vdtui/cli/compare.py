@@ -184,7 +184,7 @@ def _aligned(groups: Sequence[Group]) -> str:
 def _write(output: Path, groups: Sequence[Group], form: CompareFormat) -> None:
     from engine.export.output import unwritable
     from engine.export.tables import render
-    from engine.runs.files import write_text
+    from engine.files import write_text
 
     text = _aligned(groups) if form is CompareFormat.TEXT else render(groups, form.value)
     with unwritable(output):
@@ -195,7 +195,7 @@ def _write(output: Path, groups: Sequence[Group], form: CompareFormat) -> None:
 def _plot(output: Path, sources: Sequence[Source]) -> None:
     from engine.export.output import unwritable
     from engine.export.overlay import curves_of, overlay_png
-    from engine.runs.files import write_bytes
+    from engine.files import write_bytes
 
     picture = overlay_png(curves_of(sources))
     if picture is None:

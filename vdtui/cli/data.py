@@ -103,7 +103,7 @@ def _print_strip(console: Any, strip: Strip, columns: int) -> None:
     from rich.style import Style
     from rich.text import Text
 
-    from engine.data.layouts.base import one_line
+    from engine.text import one_line
 
     height, width = strip.pixels.shape[:2]
     wide = columns * (width // height)
@@ -198,7 +198,7 @@ def _describe(store: ClipStore) -> dict[str, Any]:
 
 
 def _text(description: dict[str, Any]) -> str:
-    from engine.data.layouts.base import one_line
+    from engine.text import one_line
 
     splits, classes = description["splits"], description["classes"]
     official = f", official split {description['split']}" if description["split"] else ""

@@ -67,7 +67,7 @@ def start(
 
     from engine.config import load_preset
     from engine.data.check import check_data
-    from engine.new import new_run, with_data
+    from engine.runs.new import new_run, with_data
     from vdtui.launch import launch
 
     chosen = with_data(load_preset(preset, with_run(changes, seed, device)), data)

@@ -81,8 +81,8 @@ def evaluate(
     overrides += [f"evaluation.models={_toml_list(model)}"] if model else []
     overrides += [f"evaluation.repeats={repeats}"] if repeats is not None else []
     overrides += [f"evaluation.epochs={epochs}"] if epochs is not None else []
-    from engine import evaluate as engine  # torch comes with it
     from engine.evaluation import FRAMES
+    from engine.evaluation import evaluate as engine  # torch comes with it
 
     if frames not in FRAMES:
         raise UsageError(f"--frames {frames} is none of {', '.join(FRAMES)}.", "Choose one of them.")
@@ -101,7 +101,7 @@ def evaluate(
         note("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
     if output is not None:
-        from engine.runs.files import write_json
+        from engine.files import write_json
 
         write_json(output, {"results": results})
         note(f"Results: {output}")

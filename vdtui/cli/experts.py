@@ -48,15 +48,15 @@ def experts(
     from engine.config import load_preset
     from engine.data.check import check_data
     from engine.errors import PresetError
-    from engine.new import with_data
     from engine.runs import runs_folder
+    from engine.runs.new import with_data
 
     chosen = with_data(load_preset(preset, with_run(set_, seed, device)), data)
     if "experts" not in chosen.stages:
         problem = f"The preset {chosen.title or preset} matches no trajectories, so it needs no experts."
         raise PresetError(problem, "Choose one that ends in -mtt, or add --set dynamic.objective=mtt.")
     check_data(chosen)
-    from engine.distill import train_experts
+    from engine.distilling.stages import train_experts
 
     try:
         trajectories, warnings = train_experts(chosen, runs_folder(runs_dir), _progress(), lambda: None)

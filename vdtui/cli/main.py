@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from engine.errors import VdtuiError
-from engine.memory import memory_errors
+from engine.machine.out_of_memory import memory_errors
 from engine.version import VERSION
 from vdtui.cli.bench import bench
 from vdtui.cli.compare import compare

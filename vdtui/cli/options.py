@@ -42,7 +42,7 @@ def with_run(changes: list[str] | None, seed: int | None, device: str | None) ->
 
 def print_json(document: Any) -> None:
     """Print ``document`` on stdout; NaN becomes null."""
-    from engine.runs.files import finite
+    from engine.files import finite
 
     text = json.dumps(finite(document), ensure_ascii=False, indent=1)
     # JSON escapes the other control characters by itself; these can be in its texts only.

@@ -47,12 +47,12 @@ def plan(
 
     from engine.config import load_preset
     from engine.data.check import check_data
-    from engine.new import with_data
+    from engine.runs.new import with_data
 
     chosen = with_data(load_preset(preset, with_run(set_, None, device)), data)
     check_data(chosen)
     note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
-    from engine.plan import plan as rehearse
+    from engine.distilling.plan import plan as rehearse
 
     found = rehearse(chosen, _teller())
     if json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cores import usable_cores
+from engine.machine.cores import usable_cores
 from vdtui.cli.options import human_bytes, note
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def prepare(
 
 def _say_what_comes(listing: Listing, output: Path, sampling: Sampling) -> None:
     """The cost before it is paid; sliding windows cannot be counted before videos are opened."""
-    from engine.data.layouts.base import one_line
+    from engine.text import one_line
 
     if len(listing.videos) < ANNOUNCED_VIDEOS:
         return  # a matter of seconds
@@ -236,7 +236,7 @@ def _print_json(summary: PrepareSummary) -> None:
 
 
 def _print_summary(summary: PrepareSummary) -> None:
-    from engine.data.layouts.base import one_line
+    from engine.text import one_line
 
     counts = ", ".join(
         f"{split} {summary.videos[split]} videos ({clips} clips)" for split, clips in summary.clips.items()

@@ -45,9 +45,9 @@ def report(
     """
     from engine.errors import UsageError
     from engine.export.output import refuse_existing, unwritable
+    from engine.files import write_text
     from engine.runs import find_run, runs_folder
     from engine.runs.comparison import read_sources
-    from engine.runs.files import write_text
 
     folder = runs_folder(runs_dir)
     to_stdout = str(output) == "-"
@@ -102,8 +102,8 @@ def _text(sources: Sequence[Source], form: ReportFormat) -> str:
 
     from engine.errors import UsageError
     from engine.export.tables import render
+    from engine.files import finite
     from engine.runs.comparison import compare
-    from engine.runs.files import finite
 
     if form is ReportFormat.JSON:
         return json.dumps(finite(_document(sources)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

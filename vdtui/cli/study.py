@@ -125,8 +125,8 @@ def bytes_(
     Example: vdtui study bytes miniucf101-ipc1 miniucf101-ipc1-pixels-dm --clips 1,2,5
     """
     from engine.export.study import draw_bytes
+    from engine.files import write_json
     from engine.runs import runs_folder
-    from engine.runs.files import write_json
 
     folder = runs_folder(runs_dir)
     changes = list(set_ or [])
@@ -162,8 +162,8 @@ def _points(
     folder: Path, runs: list[str], changes: list[str], clips: list[int], real: list[str], storage: list[str] | None
 ) -> Iterator[dict[str, Any]]:
     """The rows of the study as they are measured: every run's set as stored, and real clips beside the first."""
-    from engine import evaluate as engine
     from engine.config import read_preset
+    from engine.evaluation import evaluate as engine
     from engine.runs import find_run
     from engine.runs.study import brief
 
@@ -209,7 +209,7 @@ def _preset(name: str, changes: list[str] | None, data: Path | None) -> tuple[An
     from engine.config import load_preset
     from engine.data.check import check_data, needed_path
     from engine.data.store import ClipStore
-    from engine.new import with_data
+    from engine.runs.new import with_data
 
     chosen = with_data(load_preset(name, list(changes or [])), data)
     check_data(chosen)
@@ -320,7 +320,7 @@ def _begin(study: Study, cell: Any) -> Any:
     import sys
 
     from engine.config import load_preset
-    from engine.new import new_run
+    from engine.runs.new import new_run
     from vdtui.launch import launch
 
     run = study.run_of(cell)
@@ -332,9 +332,9 @@ def _begin(study: Study, cell: Any) -> Any:
 
 def _evaluate(study: Study, order: str) -> None:
     """Networks trained on each cell's set with its frames in another order."""
-    from engine import evaluate as engine
     from engine.errors import UsageError
     from engine.evaluation import FRAMES
+    from engine.evaluation import evaluate as engine
 
     if order not in FRAMES:
         raise UsageError(f"--frames {order} is none of {', '.join(FRAMES)}.", "Choose among them, or none.")
@@ -354,7 +354,7 @@ def _evaluate(study: Study, order: str) -> None:
 
 def _tell(study: Study, orders: list[str], json: bool) -> None:
     from engine.export.study import draw
-    from engine.runs.files import write_json
+    from engine.files import write_json
     from engine.runs.study import over_seeds, own_result, rows
 
     found = rows(study)

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
+from engine.config.counts import candidates, table_rows
 from engine.config.load import shortened, validate
 from engine.config.size import stored_values
-from engine.counts import candidates, table_rows
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.errors import PresetError
 

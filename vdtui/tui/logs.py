@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
+from engine.files import GREATEST, parse_record
 from engine.runs import EventTail, RunState
-from engine.runs.files import GREATEST, parse_record
 from engine.runs.state import FIGURE_POINTS
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.data.layouts import folders, hmdb51, kinetics400, ssv2, table, ucf101
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, VideoEntry, one_line
+from engine.data.layouts.base import Layout, LayoutOptions, Listing, VideoEntry
 from engine.data.layouts.expected import WrongSourceError
 from engine.data.layouts.official import SPLITS_EACH
 from engine.errors import DataError, UsageError
+from engine.text import one_line
 
 __all__ = ["LAYOUTS", "Layout", "LayoutOptions", "Listing", "VideoEntry", "list_videos"]
 

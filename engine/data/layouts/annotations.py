@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.data.layouts.base import natural_key, one_line
+from engine.data.layouts.base import natural_key
 from engine.data.layouts.scan import OUTSIDE, Scan, Source, scan
 from engine.errors import DataError, UsageError
+from engine.text import one_line
 
 LARGEST_BYTES = 2**29
 """The largest official one, Kinetics' training list, is some 20 MB; reading a film as text would fill the memory."""

@@ -7,13 +7,13 @@ own prepare.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.text import readable
 
 SPLITS = ("train", "val", "test")
 
@@ -127,11 +127,6 @@ def _part_key(part: str) -> tuple[int, int, str]:
     return 1, 0, part.casefold()
 
 
-def readable(name: str | Path) -> str:
-    """``name`` as valid UTF-8: bytes of a file name that are not become U+FFFD, since HDF5 and JSON refuse them."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
 def distinct(names: Sequence[str]) -> list[str]:
     """A :func:`readable` spelling for each of ``names``; those that would look the same are numbered.
 
@@ -154,10 +149,3 @@ def distinct(names: Sequence[str]) -> list[str]:
             result[index] = numbered
         seen.add(spelling)
     return result
-
-
-def one_line(text: str | Path) -> str:
-    """``text`` for a message: no line breaks, no escape sequences that a terminal would obey."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in readable(text)
-    )

@@ -11,7 +11,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.layouts.base import VideoEntry, distinct, readable
+from engine.data.layouts.base import VideoEntry, distinct
+from engine.text import readable
 
 PRECEDENCE = ("test", "val", "train")
 """A video that several splits claim belongs to the first of these: nothing that is tested on may be trained on."""

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
 
-from engine.data.layouts.base import natural_key, one_line
+from engine.data.layouts.base import natural_key
 from engine.data.layouts.scan import OUTSIDE, Place, Scan, Source, split_suffix
 from engine.errors import DataError
+from engine.text import one_line
 
 ARCHIVES = frozenset({".rar", ".zip", ".tar", ".tgz", ".gz", ".7z"})
 

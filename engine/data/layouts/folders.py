@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, distinct, natural_key, one_line, readable
+from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, distinct, natural_key
 from engine.data.layouts.claims import Claim, entries, settle
 from engine.data.layouts.expected import explain_absence, link_notes, open_source, peek, wrong_source
 from engine.data.layouts.holdout import hold_out
 from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Contents, Place, Scan, Source, frame_files, split_suffix
 from engine.errors import DataError, UsageError
+from engine.text import one_line, readable
 
 __all__ = ["DEMO", "LAYOUT", "frame_files", "list_demo_videos", "list_videos"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.layouts.annotations import SPLIT_NAMES, AnnotationFile, annotation_files
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key, one_line
+from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key
 from engine.data.layouts.expected import beginning, counted, open_source, peek
 from engine.data.layouts.official import (
     Disk,
@@ -27,6 +27,7 @@ from engine.data.layouts.official import (
 )
 from engine.data.layouts.scan import scan
 from engine.errors import DataError
+from engine.text import one_line
 
 NAME = "kinetics400"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.layouts.annotations import AnnotationFile, annotation_files, clean_text, first_named
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, one_line
+from engine.data.layouts.base import Layout, LayoutOptions, Listing
 from engine.data.layouts.expected import open_source, peek
 from engine.data.layouts.official import (
     Disk,
@@ -25,6 +25,7 @@ from engine.data.layouts.official import (
 )
 from engine.data.layouts.scan import Scan, Source, scan
 from engine.errors import DataError
+from engine.text import one_line
 
 NAME = "ssv2"
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.layouts.annotations import SPLIT_NAMES, AnnotationFile, clean_text, parse_json
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, distinct, natural_key, one_line, readable
+from engine.data.layouts.base import Layout, LayoutOptions, Listing, distinct, natural_key
 from engine.data.layouts.claims import Claim, entries, settle
 from engine.data.layouts.expected import beginning, open_source, wrong_source
 from engine.data.layouts.holdout import hold_out
 from engine.data.layouts.scan import Source, split_suffix
 from engine.errors import DataError, UsageError
+from engine.text import one_line, readable
 
 NAME = "table"
 

@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from engine.data.layouts.annotations import AnnotationFile, annotation_files, first_named
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key, one_line
+from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key
 from engine.data.layouts.expected import open_source, peek
 from engine.data.layouts.official import Disk, Split, Wanted, bare, match, missing_lists, official_listing
 from engine.data.layouts.scan import scan
 from engine.errors import DataError
+from engine.text import one_line
 
 UCF101, MINIUCF = "ucf101", "miniucf101"
 

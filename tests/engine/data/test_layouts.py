@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from engine.data.decode import DecodedVideo, read_video
 from engine.data.layouts import LAYOUTS, LayoutOptions, Listing, VideoEntry, list_videos
-from engine.data.layouts.base import distinct, natural_key, one_line, readable
+from engine.data.layouts.base import distinct, natural_key
 from engine.data.layouts.folders import frame_files
 from engine.data.layouts.holdout import hold_out
 from engine.data.sampling import Sampling
 from engine.errors import DataError, UsageError
+from engine.text import one_line, readable
 from tests.layouts import MAKERS, Write, frame_folder, make_folders, make_hmdb51, make_ucf101, real_video, touch
 from tests.videos import ramp_numbers
 

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from engine.config.schema import EvaluationTable
+from engine.config.schema import EvaluationSection
 from engine.data.batches import RealClips
 from engine.evaluation import PROTOCOLS, Protocol, Recipe, evaluate_network, mean_std, protocol_named, train_network
 from engine.evaluation.augmentation import RATIO, SCALE, crop_and_flip, crop_box, reorder
+from engine.evaluation.judge import recipe_of
 from engine.evaluation.protocols import IMAGENET_MEAN, IMAGENET_STD, as_seen
 from engine.evaluation.teacher import Teacher
 from engine.evaluation.training import centred, fit, random_passes
-from engine.judge import recipe_of
 from engine.models import Network
 from engine.models.registry import VIDEO_MODELS
 from engine.synthetic import Pixels
@@ -264,10 +264,10 @@ def test_one_clip_a_video_is_a_deviation() -> None:
 def test_a_protocol_has_its_own_rate_unless_the_preset_has_one() -> None:
     """0.01 is published; by it a ConvNet3D often diverges on a few clips, and every set looks as bad as any other."""
     for name, rate in {"strict": 0.003, "strict-strong": 3e-4, "strict-teacher": 3e-4, "vdsd": 0.01}.items():
-        assert recipe_of(EvaluationTable(protocol=name), "linear", torch.float32, None).lr == rate
-        assert recipe_of(EvaluationTable(protocol=name, lr=0.2), "linear", torch.float32, None).lr == 0.2
-    assert recipe_of(EvaluationTable(protocol="vdsd", labels="own"), "linear", torch.float32, None).lr == 1e-4
-    learned = EvaluationTable(lr=0.2, use_learned_lr=True)
+        assert recipe_of(EvaluationSection(protocol=name), "linear", torch.float32, None).lr == rate
+        assert recipe_of(EvaluationSection(protocol=name, lr=0.2), "linear", torch.float32, None).lr == 0.2
+    assert recipe_of(EvaluationSection(protocol="vdsd", labels="own"), "linear", torch.float32, None).lr == 1e-4
+    learned = EvaluationSection(lr=0.2, use_learned_lr=True)
     mine, rival = (recipe_of(learned, "linear", torch.float32, step_size) for step_size in (0.07, None))
     assert (mine.lr, mine.learned_lr, rival.lr, rival.learned_lr) == (0.07, True, 0.2, False)
 

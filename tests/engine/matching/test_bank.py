@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.errors import DivergedError
+from engine.machine.process_group import Group
 from engine.matching import DistributionMatching, Setting
 from engine.matching.bank import Schedule, TargetBank
 from engine.models import Network, video_model
-from engine.parallel import Group
 from engine.seeds import stage_seed
 from engine.synthetic import StaticDynamic
 from tests.engine.matching.test_distribution import (

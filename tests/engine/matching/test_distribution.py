@@ -11,10 +11,10 @@ import torch
 from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.errors import DivergedError
+from engine.machine.process_group import ALONE, Group
 from engine.matching import DistributionMatching, Setting
 from engine.matching.bank import Schedule, TargetBank
 from engine.models import Network
-from engine.parallel import ALONE, Group
 from engine.seeds import generator
 from engine.synthetic import Pixels, StaticDynamic, StaticImages
 from tests.tiny import compose_by_hand, conv3d_by_hand, make_real, make_spec, make_static_dynamic, normalised

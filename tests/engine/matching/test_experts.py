@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from engine.config import Preset
-from engine.config.schema import ExpertsTable
+from engine.config.schema import ExpertsSection
 from engine.data.batches import RealClips
 from engine.errors import DataError, DivergedError, StopRequested, StorageError
 from engine.matching import experts
@@ -100,7 +100,7 @@ def make(
     seed: int = 0,
     **table: Any,
 ) -> Training:
-    recipe = ExpertsTable(**({"number": 2, "lr": 0.1, "momentum": 0.9, "batch": 4} | table))
+    recipe = ExpertsSection(**({"number": 2, "lr": 0.1, "momentum": 0.9, "batch": 4} | table))
     origin = {"data": "abc", "snapshots": snapshots, "stored": recipe.stored} | (made_from or {})
     return Training(
         folder,
@@ -119,7 +119,7 @@ def make(
 
 
 def opened(training: Training, number: int | None = None) -> Trajectories:
-    wanted = training.table.number if number is None else number
+    wanted = training.section.number if number is None else number
     return Trajectories.open(training.folder, training.made_from, TinyNetwork(0), wanted, CPU)
 
 
@@ -186,7 +186,7 @@ def test_the_weights_after_every_epoch_are_those_of_training_by_hand(tmp_path: P
 )
 def test_an_epoch_of_small_data_has_steps_too(clips: int, given: int, batch: int) -> None:
     """The published batch of 256 makes one step of an epoch of 200 clips: nothing that a student could follow."""
-    assert batch_of(ExpertsTable(batch=given), clips) == batch
+    assert batch_of(ExpertsSection(batch=given), clips) == batch
 
 
 def test_an_epoch_takes_every_clip_once_in_an_order_of_its_own(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.errors import DataError, DivergedError
+from engine.machine.process_group import Group
 from engine.matching.base import Setting
 from engine.matching.kernel import (
     KernelRegression,
@@ -28,7 +29,6 @@ from engine.matching.kernel import (
     start_labels,
 )
 from engine.models import Network, video_model
-from engine.parallel import Group
 from engine.seeds import generator
 from engine.synthetic import Pixels, StaticDynamic, StaticImages
 from engine.synthetic.base import SyntheticSet

@@ -15,11 +15,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from engine.config import Preset
 from engine.errors import DivergedError
+from engine.machine.process_group import Group
 from engine.matching.base import Setting
 from engine.matching.experts import FlatParameters, Trajectories
 from engine.matching.trajectory import UNROLLS, Student, TrajectoryMatching, _stepped, affordable, kept_bytes
 from engine.models import Network, video_model
-from engine.parallel import Group
 from engine.seeds import generator
 from engine.synthetic import Pixels, StaticImages, Temporal
 from engine.synthetic.base import SyntheticSet

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.schema import EvaluationTable
+from engine.config.schema import EvaluationSection
 from engine.errors import DataError, UsageError
 from engine.models import VIDEO_MODELS, check_model, seeded, video_model
 from engine.models.base import VideoNetwork
@@ -70,7 +70,7 @@ def refused(name: str, frames: int, size: int) -> bool:
 
 def test_a_preset_can_name_each_of_them() -> None:
     """One that the schema does not know cannot be asked for; one that only the schema knows ends in a traceback."""
-    (names, _) = get_args(EvaluationTable.model_fields["models"].annotation)
+    (names, _) = get_args(EvaluationSection.model_fields["models"].annotation)
     assert set(get_args(names)) == set(VIDEO_MODELS)
 
 

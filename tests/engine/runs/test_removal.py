@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RunError, UsageError
+from engine.files import replacing
 from engine.runs import EventLog, RunDirectory, Status, create_run, remove_run
-from engine.runs.files import replacing
 from engine.runs.removal import find_removals
 from engine.runs.status import current_process
 

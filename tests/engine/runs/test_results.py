@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine.errors import DataError
+from engine.files import write_json
 from engine.runs import RunDirectory, RunState
-from engine.runs.files import write_json
 from engine.runs.results import conditions, is_result, key_of, measures, results_in, results_of
 
 RECIPE = {"epochs": 500, "lr": 0.01, "labels": "hard"}

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import RunError
-from engine.runs.files import write_json
+from engine.files import write_json
 from engine.runs.status import (
     ALIVE,
     ENDED,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from engine.evaluation.subjects import full_data, of_set
 from engine.selection import coreset, select_coreset
 from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet, Temporal
-from engine.table import full_data, of_set
 from tests.tiny import make_real, make_spec, make_static_dynamic
 
 SPEC = make_spec("abc", frames=3, height=4, width=5)

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from engine.data.spec import ClipSpec
+from engine.distilling.previews import save_preview
 from engine.export.media import export_gif, export_mp4, export_png
 from engine.export.tensors import export_safetensors
 from engine.models.hallucinator import Hallucinator
-from engine.previews import save_preview
 from engine.synthetic import LoadedSet, Pixels, Provenance, StaticDynamic, StillVideo, SyntheticSet, Temporal, load_set
 from tests.tiny import enlarge_by_hand
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.events import Evaluated, ResultReady, StageFinished, StageStarted
-from engine.runs.files import write_json
+from engine.files import write_json
 from vdtui.tui.app import VdtuiApp
 from vdtui.tui.screens.run import RunScreen, accuracy_points, chosen_by, published_top1, references
 from vdtui.tui.watch import RunWatcher

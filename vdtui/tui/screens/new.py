@@ -22,7 +22,7 @@ from textual.widgets import Button, Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config import Preset, is_published, load_preset, preset_names
-from engine.config.schema import DatasetTable
+from engine.config.schema import DatasetSection
 from engine.data.recipe import DEMO, default_file, prepare_command, where_from
 from engine.errors import DataError, PresetError, VdtuiError
 from engine.runs import RunDirectory
@@ -224,7 +224,7 @@ def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
     return text
 
 
-def _shape(table: DatasetTable) -> str:
+def _shape(table: DatasetSection) -> str:
     if table.frames is None or table.size is None:
         return "as in the clips file"
     return f"{table.frames} frames of {table.size} x {table.size}"
@@ -501,7 +501,7 @@ class NewRunScreen(Screen[None]):
         self._list_files()
         self._show()
 
-    def _table(self) -> DatasetTable:
+    def _table(self) -> DatasetSection:
         return (self.preset or self.form.base).dataset.model_copy(update={"path": None})
 
     def _list_files(self) -> None:
@@ -649,7 +649,7 @@ def _describe(found: dict[str, Any]) -> str:
 
 def start(form: Form, preset: Preset, folder: Path, name: str) -> RunDirectory:
     """Check the data, make the run and start its worker; raises VdtuiError. Takes a moment: call it in a thread."""
-    from engine.new import new_run
+    from engine.runs.new import new_run
     from vdtui.launch import launch
 
     path = preset.dataset.path

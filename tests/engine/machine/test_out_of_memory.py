@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.errors import MemoryShortError
-from engine.memory import memory_errors
+from engine.machine.out_of_memory import memory_errors
 
 
 @pytest.mark.parametrize(

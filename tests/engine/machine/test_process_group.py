@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from engine.config import load_preset
-from engine.new import new_run, with_data
-from engine.parallel import Group
+from engine.distilling.process import carry_out
+from engine.machine.process_group import Group
 from engine.runs import RunDirectory
+from engine.runs.new import new_run, with_data
 from engine.synthetic import load_synthetic
-from engine.worker import work
 from tests.tiny import ROOT
 from tests.tiny_run import QUICK, make_clips
 
@@ -72,7 +72,7 @@ def torchrun(run: RunDirectory, processes: int = 2) -> subprocess.Popen[str]:
 def test_two_processes_make_the_memories_of_one(tmp_path: Path, clips: Path, method: str) -> None:
     """More GPUs must give the same result sooner, not another result."""
     alone, together = (queued(tmp_path, clips, name, method) for name in ("alone", "together"))
-    work(alone)
+    carry_out(alone)
     process = torchrun(together)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

@@ -5,24 +5,24 @@ The run, its plan and the form in which it is set up must agree; the form starts
 
 from __future__ import annotations
 
-from engine.config.schema import DynamicTable, Preset, StaticTable
+from engine.config.schema import DynamicSection, Preset, StaticSection
 
 
-def is_candidate(table: DynamicTable, step: int) -> bool:
+def is_candidate(section: DynamicSection, step: int) -> bool:
     """Whether ``step`` is one among which the iteration is chosen: 0, every ``eval_every``, and the last."""
-    return step == table.steps or (0 <= step < table.steps and step % table.eval_every == 0)
+    return step == section.steps or (0 <= step < section.steps and step % section.eval_every == 0)
 
 
-def candidates(table: DynamicTable, after: int = -1) -> int:
+def candidates(section: DynamicSection, after: int = -1) -> int:
     """How many of these steps are later than ``after``, which is a step, or -1 for all of them."""
-    if after >= table.steps:
+    if after >= section.steps:
         return 0
-    return (table.steps - 1) // table.eval_every - after // table.eval_every + 1
+    return (section.steps - 1) // section.eval_every - after // section.eval_every + 1
 
 
-def inner_trainings(table: StaticTable) -> int:
+def inner_trainings(section: StaticSection) -> int:
     """After how many steps of stage 1 gradient matching trains its network: all but the last of each network."""
-    return table.steps - table.steps // table.outer_loops if table.objective == "dc" else 0
+    return section.steps - section.steps // section.outer_loops if section.objective == "dc" else 0
 
 
 def clips_to_start_from(preset: Preset) -> int:
@@ -30,10 +30,10 @@ def clips_to_start_from(preset: Preset) -> int:
 
     Static and dynamic memory start from the same clips, as far as both go.
     """
-    table, kind = preset.synthetic, preset.synthetic.kind
-    static = 0 if preset.static.init == "noise" or kind == "pixels" else table.ipc * table.statics_per_instance
-    per_instance = {"pixels": 1, "static-dynamic": table.dynamics_per_instance}.get(kind, 0)
-    dynamic = 0 if preset.dynamic.init == "noise" else table.ipc * per_instance
+    section, kind = preset.synthetic, preset.synthetic.kind
+    static = 0 if preset.static.init == "noise" or kind == "pixels" else section.ipc * section.statics_per_instance
+    per_instance = {"pixels": 1, "static-dynamic": section.dynamics_per_instance}.get(kind, 0)
+    dynamic = 0 if preset.dynamic.init == "noise" else section.ipc * per_instance
     return 0 if kind in ("coreset", "full") else max(static, dynamic)
 
 

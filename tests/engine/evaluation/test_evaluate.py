@@ -12,17 +12,17 @@ import torch
 from engine.api import run_distillation
 from engine.config import load_preset
 from engine.data.store import ClipStore
+from engine.distilling.opening import scarce_clips
 from engine.errors import DataError, PresetError, UsageError
-from engine.evaluate import Questions, evaluate, find_source
 from engine.evaluation import trials
+from engine.evaluation.evaluate import Questions, evaluate, find_source
+from engine.files import read_json
 from engine.models import video_model
 from engine.runs import RunDirectory
-from engine.runs.files import read_json
 from engine.runs.results import results_of
 from engine.seeds import derive
 from engine.synthetic import Coreset, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
 from engine.synthetic.compressed import encode_set
-from engine.work import scarce_clips
 from tests.tiny import make_real, make_spec
 from tests.tiny_run import QUICK, make_clips
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import engine.optimisers
-from engine.optimisers import FLOOR, WhitenedAdam, Whitening
+import engine.distilling.optimisers
+from engine.distilling.optimisers import FLOOR, WhitenedAdam, Whitening
 
 DIMS = (-4, -2, -1)
 
@@ -51,7 +51,7 @@ def test_the_step_is_adams_on_the_whitened_memory_at_the_length_of_adams(
 
     Whatever number of memories is whitened at once.
     """
-    monkeypatch.setattr(engine.optimisers, "BLOCK", block)
+    monkeypatch.setattr(engine.distilling.optimisers, "BLOCK", block)
     batch = data((4, 3, 1, 4, 6))
     matrix = dense(batch)
     target = np.random.default_rng(1).normal(size=(6, 72))

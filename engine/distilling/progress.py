@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from engine.evaluation import Going
+from engine.evaluation.trainers import QueueState, networks_text
 from engine.events import Progress
 from engine.runs.session import RunSession
 
@@ -110,7 +110,7 @@ class TablePace:
         self._began = self._told = time.monotonic()
         self._percent = -1
 
-    def watch(self, going: Going) -> None:
+    def watch(self, going: QueueState) -> None:
         """The networks are trained so far: stops the run if that is asked for, tells the progress."""
         self._session.check()
         if not going.now:
@@ -127,14 +127,3 @@ class TablePace:
         trained = going.networks - going.known
         left = round((networks - going.networks) * (now - self._began) / trained, 1) if trained > 0 else None
         self._session.emit(Progress(self._stage, going.now[0][0], networks, 0.0, what, left))
-
-
-def networks_text(going: Going, titles: Sequence[str], repeats: int) -> str:
-    """Which networks are trained now, as ``random: networks 1, 2 of 3``; a network's row is its place / ``repeats``."""
-    rows: dict[int, list[int]] = {}
-    for place, _ in going.now:
-        rows.setdefault(place // repeats, []).append(place % repeats + 1)
-    return "; ".join(
-        f"{titles[row]}: network{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {repeats}"
-        for row, numbers in rows.items()
-    )

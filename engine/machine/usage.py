@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from engine.cores import usable_cores
+from engine.machine.cores import usable_cores
 
 SECONDS_BETWEEN = 1.0
 

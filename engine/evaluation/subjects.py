@@ -1,112 +1,46 @@
-"""The final table of a run: what networks learn from its set, and from its rivals, on the test split.
-
-Random real clips of the same number stand in every table: a set that does not beat them has distilled nothing.
-"""
+"""What rows of a table are about: a set, or real clips beside it, as networks are trained on them."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable
 
 import torch
 
 from engine.data.batches import RealClips
-from engine.evaluation import Recipe, Request, Subject, Trainers, Trial, TrialCache, result
-from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
+from engine.evaluation.training import TrainingData
 from engine.models import Network
-from engine.pace import TablePace
-from engine.runs.files import write_json
 from engine.seeds import generator
 from engine.selection import coreset, select_coreset
-from engine.synthetic import Coreset, LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
+from engine.synthetic import Coreset, LoadedSet, StaticDynamic, StillVideo, SyntheticSet
 from engine.synthetic.compressed import Storage, Stored, compressed_clips, encode_set
-from engine.work import Work
+from engine.text import one_line
 
-
-def final_table(work: Work) -> None:
-    """Train and test the networks of every row, under every model of the preset."""
-    session, evaluation = work.session, work.preset.evaluation
-    rows = [_Row.of(work, subject, model) for model in evaluation.models for subject in subjects(work)]
-    total = len(rows) * evaluation.repeats
-    began = time.monotonic()
-    session.emit(StageStarted("evaluate", 0, total))
-    titles = [_titled(row.subject, row.model, evaluation.models) for row in rows]
-    pace = TablePace(session, "evaluate", titles, evaluation.repeats)
-    done = 0
-    with Trainers(work.device) as trainers:
-        asked = (request for row in rows for request in row.requests(work))
-        trained = trainers.trials(asked, work.judge.at_once("final"), pace.watch)
-        for row in rows:
-            trials: list[Trial] = []
-            for trial in itertools.islice(trained, evaluation.repeats):
-                trials.append(trial)
-                done += 1
-                session.emit(Progress("evaluate", done, total, 0.0, ""))
-                what, step = row.subject.what, row.subject.step or 0
-                session.emit(NetworkTrained(what, step, "test", trial.seed, trial.outcome.top1, trial.seconds))
-            _report(work, row.subject, row.model, trials, row.recipe)
-    session.emit(StageFinished("evaluate", round(time.monotonic() - began, 3)))
+NAMED_CLASSES = 3
+"""As many classes with too few clips are named."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
-    subject: Subject
-    model: str
-    recipe: Recipe
+class Subject:
+    """What a row of a table is about: what networks are trained on, and what it takes to store that."""
 
-    @classmethod
-    def of(cls, work: Work, subject: Subject, model: str) -> _Row:
-        return cls(subject, model, work.judge.recipe(model, subject.step_size))
-
-    def requests(self, work: Work) -> Iterator[Request]:
-        name = f"{_stem(self.subject, self.model)}-test-{self.subject.step or 0:06d}"
-        cache = TrialCache(work.session.run.evaluations, name)
-        for k, seed in enumerate(work.judge.seeds("final", work.preset.evaluation.repeats)):
-            yield work.judge.request(partial(self.subject.data, k), work.test, self.recipe, seed, cache)
-
-
-def _report(work: Work, subject: Subject, model: str, trials: list[Trial], recipe: Recipe) -> None:
-    row = result(subject, trials, recipe, work.fingerprint, work.test.several_clips)
-    top1, step = row["top1"], subject.step or 0
-    values = tuple(top1["values"])
-    work.session.emit(Evaluated(subject.what, step, "test", top1["mean"], top1["std"], values, row["seconds"]))
-    work.session.emit(ResultReady(row))
-    if row["caution"]:
-        title = _titled(subject, model, work.preset.evaluation.models)
-        work.session.emit(Note("warning", f"{title}: {row['caution']}"))
-    write_json(work.session.run.evaluations / f"result-{_stem(subject, model)}.json", row)
-
-
-def _stem(subject: Subject, model: str) -> str:
-    return f"{subject.what}-{model}"
-
-
-def _titled(subject: Subject, model: str, models: tuple[str, ...]) -> str:
-    return subject.what if len(models) == 1 else f"{subject.what}, {model}"
-
-
-# --- rows ------------------------------------------------------------------------------------------------------------
-
-
-def subjects(work: Work) -> Iterator[Subject]:
-    """The rows of the final table: the run's own set, and its rivals of as many instances."""
-    table = work.preset.synthetic
-    if table.kind == "full":
-        yield full_data(work.train)
-        return
-    method = work.preset.selection.method if table.kind == "coreset" else "coreset"
-    random = random_clips(work.train, table.ipc, work.seed)
-    if method == "random":
-        yield random
-        return
-    chosen = load_set(work.session.run.best, work.device)
-    yield set_of_run(chosen, method)
-    yield random
-    if isinstance(chosen.synthetic, StaticDynamic) and chosen.synthetic.statics_per_instance:
-        yield still_video(chosen.synthetic)
+    what: str
+    data: Callable[[int], TrainingData]
+    """The clips that network k is trained on; random clips are drawn anew for each."""
+    ipc: int | None
+    nbytes: int
+    stored_values: int
+    precision: str
+    selected_on: str = "none"
+    step: int | None = None
+    step_size: float | None = None
+    """The learning rate that was learned with the set."""
+    drawn: bool = False
+    """Whether each network gets another draw."""
+    storage: str | None = None
+    """How it is stored where that is not plain numbers, such as ``h264-23``."""
+    distinct_clips: int | None = None
+    """Of real clips: how many there are, where classes with too few show theirs again."""
 
 
 def set_of_run(chosen: LoadedSet, method: str) -> Subject:
@@ -222,3 +156,21 @@ def compressed_real(
         drawn=network is None,
         distinct_clips=_distinct_clips(first),
     )
+
+
+def scarce_coreset(train: RealClips, ipc: int) -> str:
+    """What to warn of where a coreset of ``ipc`` clips per class wants more of ``train`` than there are; or ""."""
+    few = train.fewer(ipc)
+    again = "networks see these again in each epoch, and each is stored and counted once"
+    return (
+        f"{ipc} real clips of each class are wanted, but of training clips {counted_classes(few)}; {again}"
+        if few
+        else ""
+    )
+
+
+def counted_classes(few: dict[str, int]) -> str:
+    """``few``, number of training clips by class, in words; a handful of classes is named."""
+    named = [f"{one_line(name)[:40]} has {count}" for name, count in sorted(few.items(), key=lambda item: item[1])]
+    more = [f"and {len(named) - NAMED_CLASSES} more too few"] if len(named) > NAMED_CLASSES else []
+    return ", ".join([*named[:NAMED_CLASSES], *more])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.runs.files import replacing
+from engine.files import replacing
 from engine.synthetic import StaticDynamic, StaticImages, SyntheticSet
 
 SIDE = 64

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from engine import pace as module
+from engine.distilling import progress as module
+from engine.distilling.progress import TablePace
 from engine.errors import StopRequested
-from engine.evaluation import Going
+from engine.evaluation.trainers import QueueState, networks_text
 from engine.events import Progress
-from engine.pace import TablePace, networks_text
 
 
 class Session:
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_networks_are_named_by_their_rows() -> None:
     """Places of a table of two rows of three, in the order asked."""
-    going = Going(2, 0, ((2, 0.5), (3, 0.1), (5, 0.0)))
+    going = QueueState(2, 0, ((2, 0.5), (3, 0.1), (5, 0.0)))
     assert networks_text(going, ["a", "b"], 3) == "a: network 3 of 3; b: networks 1, 3 of 3"
 
 
@@ -47,14 +47,14 @@ def test_the_time_left_counts_all_networks_but_those_that_were_known(clock: list
     session = Session()
     pace = TablePace(cast(Any, session), "evaluate", ["a", "b"], 3)
     clock[0] += 40
-    pace.watch(Going(2, 1, ((2, 0.5), (3, 0.5))))
+    pace.watch(QueueState(2, 1, ((2, 0.5), (3, 0.5))))
     assert session.events == [Progress("evaluate", 2, 6, 0.0, "a: network 3 of 3; b: network 1 of 3, 50 %", 60.0)]
     clock[0] += 0.5
-    pace.watch(Going(2, 1, ((2, 0.7), (3, 0.7))))
+    pace.watch(QueueState(2, 1, ((2, 0.7), (3, 0.7))))
     assert len(session.events) == 1, "the log stays small"
     session.stop = True
     with pytest.raises(StopRequested):
-        pace.watch(Going(6, 1, ()))
+        pace.watch(QueueState(6, 1, ()))
 
 
 def test_an_evaluation_within_a_stage_leaves_the_stage_s_step(clock: list[float]) -> None:
@@ -62,5 +62,5 @@ def test_an_evaluation_within_a_stage_leaves_the_stage_s_step(clock: list[float]
     session = Session()
     pace = TablePace(cast(Any, session), "dynamic", ["evaluating step 40"], 2, step=40, total=400)
     clock[0] += 2
-    pace.watch(Going(0, 0, ((0, 0.25), (1, 0.35))))
+    pace.watch(QueueState(0, 0, ((0, 0.25), (1, 0.35))))
     assert session.events == [Progress("dynamic", 40, 400, 0.0, "evaluating step 40: networks 1, 2 of 2, 30 %")]

@@ -16,20 +16,28 @@ from typing import Any
 from engine.config import Preset, load_preset, read_preset
 from engine.config.load import override
 from engine.data.batches import RealClips
-from engine.data.layouts.base import one_line
+from engine.data.opening import open_data
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
-from engine.evaluation import Going, Recipe, Request, Subject, Trainers, TrialCache, result
-from engine.judge import Judge
+from engine.evaluation import QueueState, Recipe, Request, Subject, Trainers, TrialCache, result
+from engine.evaluation.judge import Judge, networks_folder, train_and_val
+from engine.evaluation.subjects import (
+    as_stored,
+    compressed_real,
+    full_data,
+    random_clips,
+    scarce_coreset,
+    set_of_run,
+    still_video,
+)
+from engine.evaluation.trainers import networks_text
+from engine.files import write_json
 from engine.models import check_model, choose_device, choose_precision
 from engine.models.precision import deterministic
-from engine.pace import networks_text
 from engine.runs import RunDirectory, find_run
-from engine.runs.files import write_json
 from engine.synthetic import LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
 from engine.synthetic.compressed import Storage
-from engine.table import as_stored, compressed_real, full_data, random_clips, set_of_run, still_video
-from engine.work import networks_folder, open_data, scarce_coreset, train_and_val
+from engine.text import one_line
 
 Progress = Callable[[int, int, str, float], None]
 """(networks that are done, all networks, what is trained now, and the part of the next network that is done).
@@ -95,8 +103,8 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
 def _on(preset: Preset, data: Path | None) -> Preset:
     if data is None:
         return preset
-    table = preset.dataset.model_copy(update={"path": str(data.resolve())})
-    return preset.model_copy(update={"dataset": table})
+    section = preset.dataset.model_copy(update={"path": str(data.resolve())})
+    return preset.model_copy(update={"dataset": section})
 
 
 def evaluate(
@@ -139,9 +147,9 @@ def _judged(
     runs: Path,
     progress: Progress | None,
 ) -> Iterator[dict[str, Any]]:
-    repeats = judge.table.repeats
+    repeats = judge.section.repeats
     rows = [
-        _Row.of(source, judge, subject, model, frames, runs) for model in judge.table.models for subject in subjects
+        _Row.of(source, judge, subject, model, frames, runs) for model in judge.section.models for subject in subjects
     ]
     with Trainers(judge.train.device) as trainers:
         asked = (request for row in rows for request in row.requests(judge, test))
@@ -171,12 +179,12 @@ class _Row:
         return cls(subject, recipe, TrialCache(_cache_folder(source, runs), name))
 
     def requests(self, judge: Judge, test: RealClips) -> Iterator[Request]:
-        for k, seed in enumerate(judge.seeds("final", judge.table.repeats)):
+        for k, seed in enumerate(judge.seeds("final", judge.section.repeats)):
             yield judge.request(partial(self.subject.data, k), test, self.recipe, seed, self.cache)
 
 
-def _watch(progress: Progress | None, titles: list[str], repeats: int) -> Callable[[Going], None]:
-    def told(going: Going) -> None:
+def _watch(progress: Progress | None, titles: list[str], repeats: int) -> Callable[[QueueState], None]:
+    def told(going: QueueState) -> None:
         if progress is not None and going.now:
             whole = int(going.networks)
             progress(whole, len(titles) * repeats, networks_text(going, titles, repeats), going.networks - whole)
@@ -190,7 +198,7 @@ def _cache_folder(source: Source, runs: Path) -> Path:
 
 def _subjects(source: Source, judge: Judge, asked: Questions, progress: Progress | None) -> Iterator[Subject]:
     own, loaded = _own(source, judge.train)
-    networks = judge.table.repeats
+    networks = judge.section.repeats
     ways = [Storage.parse(text) for text in asked.storage]
     if ways and loaded is None:
         raise UsageError("All of the data is not a set that could be stored.", "Leave --storage out, or name a set.")
@@ -242,7 +250,7 @@ def _rival(
             progress(0, 1, "first one by whose features clips are chosen", fraction)
 
     network = judge.feature_network(source.preset.selection, watch) if rival == "compressed-herding" else None
-    how, networks = Storage.parse(asked.rival_storage), judge.table.repeats
+    how, networks = Storage.parse(asked.rival_storage), judge.section.repeats
     return compressed_real(judge.train, own.nbytes, how, judge.seed, networks, network, judge.precision)
 
 

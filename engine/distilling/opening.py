@@ -14,26 +14,20 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.counts import candidates, clips_to_start_from, table_rows
+from engine.config.counts import candidates, clips_to_start_from, table_rows
 from engine.data.batches import RealClips
-from engine.data.check import needed_path, open_checked
-from engine.data.demo import prepare_demo
-from engine.data.layouts.base import one_line
+from engine.data.opening import open_data
 from engine.data.spec import ClipSpec
-from engine.data.store import ClipStore, SplitView
+from engine.data.store import ClipStore
+from engine.distilling.progress import UnitPace
 from engine.errors import StopRequested
-from engine.evaluation import PROTOCOLS
+from engine.evaluation.judge import Judge, networks_folder, train_and_val
+from engine.evaluation.subjects import counted_classes, scarce_coreset
 from engine.events import Note, StageFinished, StageStarted
-from engine.judge import Judge
+from engine.files import write_json
+from engine.machine.process_group import ALONE, Group
 from engine.models import check_model, choose_precision
-from engine.pace import UnitPace
-from engine.parallel import ALONE, Group
-from engine.runs.files import write_json
 from engine.runs.session import RunSession
-from engine.seeds import derive
-
-NAMED_CLASSES = 3
-"""As many classes with too few clips are named."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +117,6 @@ def prepare(session: RunSession, preset: Preset, device: torch.device, group: Gr
     return work
 
 
-def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitView]:
-    """What is learned from, and what the iteration is chosen on: the data's own split, or one held out of training.
-
-    A protocol that chooses on the test split holds nothing out.
-    """
-    whole = store.split("train")
-    if PROTOCOLS[preset.evaluation.protocol].selected_on == "test":
-        return whole.holdout(0.0, 0)
-    if "val" in store.splits and len(store.split("val")):
-        return whole, store.split("val")
-    return whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))
-
-
 def ahead(work: Work) -> str:
     """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
     preset, evaluation = work.preset, work.preset.evaluation
@@ -162,46 +143,15 @@ def scarce_clips(preset: Preset, train: RealClips) -> list[str]:
     if few := train.fewer(wanted):
         asked = f"the memories start from {wanted} real clips of each class"
         again = "clips are taken again, and memories that start alike may stay alike"
-        said.append(f"{asked}, but of training clips {_counted(few)}; {again}")
+        said.append(f"{asked}, but of training clips {counted_classes(few)}; {again}")
     if kind != "full" and (text := scarce_coreset(train, ipc)):
         said.append(text if kind == "coreset" else f"beside the set, {text}")
     return said
 
 
-def scarce_coreset(train: RealClips, ipc: int) -> str:
-    """What to warn of where a coreset of ``ipc`` clips per class wants more of ``train`` than there are; or ""."""
-    few = train.fewer(ipc)
-    again = "networks see these again in each epoch, and each is stored and counted once"
-    return f"{ipc} real clips of each class are wanted, but of training clips {_counted(few)}; {again}" if few else ""
-
-
-def _counted(few: dict[str, int]) -> str:
-    """``few``, number of training clips by class, in words; a handful of classes is named."""
-    named = [f"{one_line(name)[:40]} has {count}" for name, count in sorted(few.items(), key=lambda item: item[1])]
-    more = [f"and {len(named) - NAMED_CLASSES} more too few"] if len(named) > NAMED_CLASSES else []
-    return ", ".join([*named[:NAMED_CLASSES], *more])
-
-
 def experts_folder(runs: Path) -> Path:
     """Where the runs of the folder ``runs`` keep their experts, and share them."""
     return runs / ".data" / "experts"
-
-
-def networks_folder(runs: Path) -> Path:
-    """Where the runs of the folder ``runs`` keep networks that were trained on all of their data, and share them."""
-    return runs / ".data" / "networks"
-
-
-def open_data(
-    runs: Path, preset: Preset, progress: Callable[[int, int, str], None], check: Callable[[], None]
-) -> ClipStore:
-    """The clips file of the preset, checked against what the preset says of it; the demo's is made in ``runs``."""
-    table = preset.dataset
-    if table.path is None and table.layout == "demo":
-        path = prepare_demo(runs / ".data", 0, progress=progress, check=check)
-    else:
-        path = Path(needed_path(preset))
-    return open_checked(path, preset)
 
 
 def record_meta(work: Work, store: ClipStore) -> None:

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from engine.config import Preset
-from engine.config.schema import StaticTable
-from engine.counts import candidates, inner_trainings, table_rows
+from engine.config.counts import candidates, inner_trainings, table_rows
+from engine.config.schema import StaticSection
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
 from engine.matching.bank import Schedule
-from engine.new import new_run
+from engine.runs.new import new_run
 from engine.synthetic import load_set
 
 STEPS = 3
@@ -65,7 +65,7 @@ class Plan:
 def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) -> Plan:
     """Rehearse ``preset`` and tell what all of it will take; ``check`` gets every event, and may raise.
 
-    ``preset`` must have its data (``engine.new.with_data``). Takes a few steps of each stage, and networks of few
+    ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and networks of few
     epochs for every row of the final table. Raises VdtuiError for what would stop the run as well. A teacher
     (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one epoch.
     """
@@ -89,7 +89,7 @@ class _Rehearsal:
     """One short run of ``preset`` with networks of ``epochs``: what happened when."""
 
     def __init__(self, preset: Preset, epochs: int, folder: Path, check: Callable[[Event], None]) -> None:
-        from engine.worker import work
+        from engine.distilling.process import carry_out
 
         self.epochs = epochs
         self.device = ""
@@ -101,7 +101,7 @@ class _Rehearsal:
             check(event)
 
         run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
-        work(run, listen)
+        carry_out(run, listen)
         self.best = run.best
         self.data_bytes: int = run.meta().get("data_bytes", 0)
 
@@ -133,49 +133,49 @@ class _Rehearsal:
         usual = min(times[1:], default=times[0])
         return usual, max(0.0, times[0] - usual)
 
-    def static(self, table: StaticTable) -> float:
+    def static(self, section: StaticSection) -> float:
         """Seconds of all steps of stage 1, after some of which gradient matching trains its network."""
         times = self.step_seconds("static")
-        if table.steps <= STEPS:
+        if section.steps <= STEPS:
             return sum(times)  # that was all of it
-        if not _trains_between(table):
+        if not _trains_between(section):
             usual, once = self.steps("static")
-            return table.steps * usual + once
+            return section.steps * usual + once
         first, plain, trained = times  # of a network of two steps: one that it is trained after, one that it is not
         more = max(0.0, trained - plain)
-        return table.steps * plain + inner_trainings(table) * more + max(0.0, first - trained)
+        return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained)
 
 
 def _shortened(preset: Preset, epochs: int) -> Preset:
     """``preset`` with a few steps, and one of all that fills slowly."""
 
-    def table(name: str, **changes: Any) -> Any:
+    def section(name: str, **changes: Any) -> Any:
         return getattr(preset, name).model_copy(update=changes)
 
     dynamic = preset.dynamic
     shorter = {
-        "static": table("static", steps=min(STEPS, preset.static.steps), **_networks_of_two_steps(preset.static)),
-        "dynamic": table(
+        "static": section("static", steps=min(STEPS, preset.static.steps), **_networks_of_two_steps(preset.static)),
+        "dynamic": section(
             "dynamic",
             steps=min(STEPS, dynamic.steps),
             eval_every=STEPS,
             dm=dynamic.dm.model_copy(update={"bank": 1, "renew_every": 0}),
             mtt=dynamic.mtt.model_copy(update={"max_start_epoch": 1, "expert_epochs": 1}),
         ),
-        "experts": table("experts", number=1, epochs=1),
-        "selection": table("selection", epochs=1),
-        "evaluation": table("evaluation", epochs=epochs, teacher_epochs=1),
+        "experts": section("experts", number=1, epochs=1),
+        "selection": section("selection", epochs=1),
+        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1),
     }
     return preset.model_copy(update=shorter)
 
 
-def _trains_between(table: StaticTable) -> bool:
-    return table.objective == "dc" and table.outer_loops > 1
+def _trains_between(section: StaticSection) -> bool:
+    return section.objective == "dc" and section.outer_loops > 1
 
 
-def _networks_of_two_steps(table: StaticTable) -> dict[str, int]:
+def _networks_of_two_steps(section: StaticSection) -> dict[str, int]:
     """Of three steps the second is then without training, and the third with it; the published network has ten."""
-    return {"outer_loops": 2} if _trains_between(table) and table.steps > STEPS else {}
+    return {"outer_loops": 2} if _trains_between(section) and section.steps > STEPS else {}
 
 
 def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
@@ -206,11 +206,11 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
 
 def _fills(preset: Preset) -> int:
     """How many networks a bank of targets meets in a run: a pure function of steps and seed."""
-    table = preset.dynamic
-    if table.objective != "dm" or table.dm.target != "bank":
+    section = preset.dynamic
+    if section.objective != "dm" or section.dm.target != "bank":
         return 0
     schedule = Schedule.of(preset)
-    return len({schedule.number(step) for step in range(table.steps)})
+    return len({schedule.number(step) for step in range(section.steps)})
 
 
 def _at(epochs: int, known: list[tuple[int, float]]) -> float:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-import engine.plan
-import engine.worker
+import engine.distilling.plan
+import engine.distilling.process
 from engine.config import Preset, load_preset
-from engine.counts import candidates, inner_trainings, is_candidate
+from engine.config.counts import candidates, inner_trainings, is_candidate
 from engine.data.store import ClipStore
+from engine.distilling.plan import plan
 from engine.events import (
     Evaluated,
     Event,
@@ -25,9 +26,8 @@ from engine.events import (
     Step,
 )
 from engine.matching.bank import Schedule
-from engine.new import new_run
-from engine.plan import plan
 from engine.runs import RunDirectory
+from engine.runs.new import new_run
 from tests.tiny_run import QUICK, make_clips
 
 
@@ -95,7 +95,7 @@ def test_the_time_of_a_run_whose_costs_are_known(
     )
     assert preset.dynamic.dm.target == "bank"
     monkeypatch.setattr(engine.worker, "work", machine.work)
-    monkeypatch.setattr(engine.plan.time, "monotonic", lambda: machine.now)
+    monkeypatch.setattr(engine.distilling.plan.time, "monotonic", lambda: machine.now)
     found = plan(preset)
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in machine.course(preset)))
     assert found.device == "cpu" and found.memory_bytes > 10**7
@@ -170,7 +170,7 @@ def test_what_is_counted_is_what_happens(clips: Path, tmp_path: Path, name: str)
     """A plan that counts other steps, networks, epochs or fills of the bank than the run makes is of another run."""
     preset = load_preset("default", [*TINY, *RUNS[name], f"dataset.path={clips}", "run.seed=5"])
     heard: list[Event] = []
-    engine.worker.work(new_run(preset, None, tmp_path, name, "", ["test"]), heard.append)
+    engine.distilling.process.carry_out(new_run(preset, None, tmp_path, name, "", ["test"]), heard.append)
     found = {(part.stage, part.what): part.number for part in plan(preset).parts}
     assert found.pop(("prepare", "data opened, or made")) == 1
     assert {key: number for key, number in found.items() if number} == happened(heard)
@@ -191,26 +191,26 @@ def test_other_seeds_meet_other_networks(clips: Path) -> None:
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 100])
 def test_candidates_counted_are_those_that_are_met(steps: int, every: int) -> None:
     """The plan, the form and the time left count by a formula what the run meets step by step."""
-    table = load_preset("default", [f"dynamic.steps={steps}", f"dynamic.eval_every={every}"]).dynamic
+    section = load_preset("default", [f"dynamic.steps={steps}", f"dynamic.eval_every={every}"]).dynamic
     met = [step for step in range(steps + 1) if step % every == 0 or step == steps]
-    assert [step for step in range(-3, steps + 3) if is_candidate(table, step)] == met
+    assert [step for step in range(-3, steps + 3) if is_candidate(section, step)] == met
     for after in range(-1, steps + 2):
-        assert candidates(table, after) == sum(step > after for step in met)
+        assert candidates(section, after) == sum(step > after for step in met)
 
 
 def test_candidates_of_millions_of_steps_take_no_time() -> None:
     """Each boundary asked whether its step was one, and made all of them anew."""
-    table = load_preset("default", ["dynamic.steps=10_000_000", "dynamic.eval_every=2_000"]).dynamic
-    assert candidates(table) == 5_001 and is_candidate(table, 9_998_000) and not is_candidate(table, 9_999_999)
+    section = load_preset("default", ["dynamic.steps=10_000_000", "dynamic.eval_every=2_000"]).dynamic
+    assert candidates(section) == 5_001 and is_candidate(section, 9_998_000) and not is_candidate(section, 9_999_999)
 
 
 @pytest.mark.parametrize(("objective", "steps", "outer"), [("dc", 7, 3), ("dc", 4, 1), ("dc", 0, 5), ("dm", 7, 3)])
 def test_inner_trainings(objective: str, steps: int, outer: int) -> None:
     """All steps but the last of each network are followed by its training."""
-    table = load_preset("default", [f"static.objective={objective}", f"static.steps={steps}"])
-    table = table.static.model_copy(update={"outer_loops": outer})
+    section = load_preset("default", [f"static.objective={objective}", f"static.steps={steps}"])
+    section = section.static.model_copy(update={"outer_loops": outer})
     followed = [step for step in range(steps) if objective == "dc" and (step + 1) % outer]
-    assert inner_trainings(table) == len(followed)
+    assert inner_trainings(section) == len(followed)
 
 
 def test_what_a_run_warns_of_first_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

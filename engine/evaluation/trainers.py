@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -42,8 +42,8 @@ from engine.errors import RunError, VdtuiError
 from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import TrainingData
 from engine.evaluation.trials import Trial, TrialCache, run_trial, train_trial, trial_key
-from engine.memory import memory_errors
-from engine.torchrun import started_by_torchrun
+from engine.machine.out_of_memory import memory_errors
+from engine.machine.torchrun import started_by_torchrun
 
 POLL_SECONDS = 0.2
 START_SECONDS = 600.0
@@ -52,7 +52,7 @@ END_SECONDS = 10.0
 PROGRAM = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from engine.evaluation.parallel import serve
+from engine.evaluation.trainers import serve
 serve(int(sys.argv[2]), int(sys.argv[3]))
 """
 ONE_AT_A_TIME = (
@@ -74,7 +74,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Going:
+class QueueState:
     """How far the networks that were asked for are."""
 
     finished: int
@@ -89,7 +89,7 @@ class Going:
         return self.finished + sum(part for _, part in self.now)
 
 
-Watch = Callable[[Going], None]
+Watch = Callable[[QueueState], None]
 Data = TypeVar("Data", bound=TrainingData)
 
 
@@ -189,7 +189,7 @@ class _Here:
 
     def _told(self, part: float) -> None:
         self.trained = True
-        self._watch(Going(self._place, self._known, ((self._place, part),)))
+        self._watch(QueueState(self._place, self._known, ((self._place, part),)))
 
 
 # --- the parent's side -----------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ class _Queue:
             yield self._done.pop(self._answered - 1)
 
     def tell(self) -> None:
-        self._watch(Going(self._finished, self._known, tuple(sorted(self.going.items()))))
+        self._watch(QueueState(self._finished, self._known, tuple(sorted(self.going.items()))))
 
 
 def _light(data: Data) -> Data:
@@ -416,3 +416,14 @@ def _answer(connection: Connection, message: bytes) -> tuple[str, Any]:
         return "failed", error
     except Exception:
         return "failed", traceback.format_exc()
+
+
+def networks_text(going: QueueState, titles: Sequence[str], repeats: int) -> str:
+    """Which networks are trained now, as ``random: networks 1, 2 of 3``; a network's row is its place / ``repeats``."""
+    rows: dict[int, list[int]] = {}
+    for place, _ in going.now:
+        rows.setdefault(place // repeats, []).append(place % repeats + 1)
+    return "; ".join(
+        f"{titles[row]}: network{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {repeats}"
+        for row, numbers in rows.items()
+    )

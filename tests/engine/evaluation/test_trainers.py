@@ -21,8 +21,9 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.errors import DataError, RunError
-from engine.evaluation import Going, Recipe, Request, Trainers, TrainingData, TrialCache, parallel, run_trial
-from engine.evaluation.parallel import shares
+from engine.evaluation import QueueState, Recipe, Request, Trainers, TrainingData, TrialCache, run_trial
+from engine.evaluation import trainers as module
+from engine.evaluation.trainers import shares
 from engine.models.convnet3d import ConvNet3D
 from engine.models.registry import VIDEO_MODELS
 from tests.tiny import ROOT, FakeView, make_pixels, make_spec, make_static_dynamic, wait_until
@@ -119,12 +120,12 @@ def test_a_network_is_the_same_to_the_bit_wherever_it_is_trained(
 ) -> None:
     """Three networks in two processes of one thread, one of them on real clips from their file, beside the same three
     one after the other. What is pressed in the terminal meanwhile is the parent's to answer, not the processes'."""
-    told: list[Going] = []
+    told: list[QueueState] = []
     with ClipStore.open(make_clips(tmp_path)) as store, Trainers(CPU) as trainers:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         real = RealClips(store.split("train"), spec, CPU).keep_on_device()
 
-        def watch(going: Going) -> None:
+        def watch(going: QueueState) -> None:
             if not told:
                 for pid in children(trainers):
                     os.kill(pid, signal.SIGINT)
@@ -146,7 +147,7 @@ def test_a_network_is_the_same_to_the_bit_wherever_it_is_trained(
         assert done == sorted(done) and done[-1] == 3 and max(len(going.now) for going in told) == 2
         assert real.resident is not None, "the parent's own clips stay where they were"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parallel, "_Process", lambda: pytest.fail("a process for what is known"))
+            patch.setattr(module, "_Process", lambda: pytest.fail("a process for what is known"))
             torch.set_num_threads(2)
             assert list(trainers.trials(requests(tmp_path / "a"), 3)) == at_once
 
@@ -164,14 +165,14 @@ def test_what_is_known_changes_nothing_for_the_rest(
         (tmp_path / f"left/x-{seed}.json").write_bytes((tmp_path / f"whole/x-{seed}.json").read_bytes())
     torch.set_num_threads(2)
     here, _ = prints()
-    told: list[Going] = []
+    told: list[QueueState] = []
     with Trainers(CPU) as trainers:
         found = [
             trial.seed for trial in trainers.trials([request(s, tmp_path / "left") for s in (1, 2, 3)], 3, told.append)
         ]
     folders = [folder for folder in (tmp_path / "fingerprints").iterdir() if folder.name != str(os.getpid())]
     (there,) = (file.name for folder in folders for file in folder.iterdir())
-    assert found == [1, 2, 3] and there in here and told[-1] == Going(3, 2, ())
+    assert found == [1, 2, 3] and there in here and told[-1] == QueueState(3, 2, ())
 
 
 @pytest.mark.parametrize("reason", ["torchrun", "cuda", "one network", "one core"])
@@ -179,26 +180,26 @@ def test_elsewhere_networks_are_trained_here(
     reason: str, prints: Callable[[], tuple[set[str], set[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two networks on one GPU would fight for its memory, and torchrun has shared the cores already."""
-    monkeypatch.setattr(parallel, "_Process", lambda: pytest.fail("a process"))
+    monkeypatch.setattr(module, "_Process", lambda: pytest.fail("a process"))
     if reason == "torchrun":
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     if reason == "one core":
         torch.set_num_threads(1)
-    told: list[Going] = []
+    told: list[QueueState] = []
     trainers = Trainers(torch.device("cuda") if reason == "cuda" else CPU)
     quick = dataclasses.replace(RECIPE, epochs=1)
     requests = [request(seed, tmp_path, recipe=quick) for seed in (1, 2)]
     found = list(trainers.trials(requests, 1 if reason == "one network" else 2, told.append))
     assert [trial.seed for trial in found] == [1, 2] and len(prints()[0]) == 2
-    assert told[0] == Going(0, 0, ((0, 0.0),)) and told[-1] == Going(1, 0, ((1, 1.0),))
+    assert told[0] == QueueState(0, 0, ((0, 0.0),)) and told[-1] == QueueState(1, 0, ((1, 1.0),))
     told.clear()
     assert list(
         trainers.trials(
             [*requests, request(3, tmp_path, recipe=quick)], 1 if reason == "one network" else 2, told.append
         )
     )
-    assert told[0] == Going(2, 2, ((2, 0.0),))
+    assert told[0] == QueueState(2, 2, ((2, 0.0),))
 
 
 # --- the end of processes --------------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def test_processes_end_with_what_asked_for_them(tmp_path: Path) -> None:
     """A stopped run must not go on computing, and an error in a process is told as if it were one's own."""
     endless = Recipe("convnet3d", 10**6, 0.01, 0.9, 5e-4, 4)
 
-    def stop(going: Going) -> None:
+    def stop(going: QueueState) -> None:
         if going.now[0][1] > 0 or began:
             raise _Stopped
         began.append(True)
@@ -228,7 +229,7 @@ def test_processes_end_with_what_asked_for_them(tmp_path: Path) -> None:
         assert trainers._processes == []
         killed: list[int] = []
 
-        def kill(going: Going) -> None:
+        def kill(going: QueueState) -> None:
             for pid in children(trainers):
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
@@ -247,11 +248,11 @@ def test_a_process_that_cannot_be_started_is_said_in_plain_words(
     with Trainers(CPU) as trainers, pytest.raises(RunError, match="cannot be started: No such file"):
         list(trainers.trials([request(1, tmp_path)], 2))
     monkeypatch.undo()
-    monkeypatch.setattr(parallel, "PROGRAM", "import sys; sys.exit(3)")
+    monkeypatch.setattr(module, "PROGRAM", "import sys; sys.exit(3)")
     with Trainers(CPU) as trainers, pytest.raises(RunError, match="ended with code 3"):
         list(trainers.trials([request(1, tmp_path)], 2))
-    monkeypatch.setattr(parallel, "PROGRAM", "import time; time.sleep(60)")
-    monkeypatch.setattr(parallel, "START_SECONDS", 0.3)
+    monkeypatch.setattr(module, "PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(module, "START_SECONDS", 0.3)
     with Trainers(CPU) as trainers:
         with pytest.raises(RunError, match="did not begin"):
             list(trainers.trials([request(1, tmp_path)], 2))

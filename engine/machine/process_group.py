@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from engine.errors import RunError
-from engine.torchrun import started_by_torchrun
+from engine.machine.torchrun import started_by_torchrun
 
 PATIENCE = timedelta(days=7)
 """The others wait for the leader while it evaluates, or while the run is paused over a weekend."""

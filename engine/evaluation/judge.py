@@ -12,8 +12,10 @@ from pathlib import Path
 
 import torch
 
-from engine.config.schema import EvaluationTable, SelectionTable
+from engine.config import Preset
+from engine.config.schema import EvaluationSection, SelectionSection
 from engine.data.batches import RealClips
+from engine.data.store import ClipStore, SplitView
 from engine.evaluation import (
     PROTOCOLS,
     STRICT,
@@ -36,7 +38,7 @@ TEACHER_BATCH = 16
 class Judge:
     """How sets are judged in a run, or by `vdtui evaluate`."""
 
-    table: EvaluationTable
+    section: EvaluationSection
     train: RealClips
     """All that may be learned from: what a teacher is trained on."""
     seed: int
@@ -47,7 +49,7 @@ class Judge:
     @property
     def protocol(self) -> Protocol:
         """The protocol of the preset."""
-        return protocol_named(self.table.protocol, self.table.labels)
+        return protocol_named(self.section.protocol, self.section.labels)
 
     def seeds(self, purpose: str, number: int) -> list[int]:
         """Seeds of ``number`` networks that choose the iteration (``selection``), or of the ``final`` table.
@@ -59,16 +61,16 @@ class Judge:
         return [network_seed(self.seed, purpose, k) for k in range(number)]
 
     def at_once(self, purpose: str) -> int:
-        """How many networks of ``purpose`` share the cores: what their bits depend on (``engine.evaluation.parallel``).
+        """How many networks of ``purpose`` share the cores: what their bits depend on (``engine.evaluation.trainers``).
 
         Networks that both choose and are reported are trained in one and the same way for both.
         """
-        numbers = {"selection": self.table.selection_repeats, "final": self.table.repeats}
+        numbers = {"selection": self.section.selection_repeats, "final": self.section.repeats}
         return max(numbers.values()) if self.protocol.selected_on == "test" else numbers[purpose]
 
     def recipe(self, model: str, step_size: float | None = None) -> Recipe:
         """How networks are trained, at the learned ``step_size`` where the preset wants that."""
-        recipe = recipe_of(self.table, model, self.precision, step_size)
+        recipe = recipe_of(self.section, model, self.precision, step_size)
         if not self.protocol.teacher:
             return recipe
         return dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
@@ -82,41 +84,59 @@ class Judge:
         )
 
     def feature_network(
-        self, selection: SelectionTable, watch: Callable[[float], None] = lambda fraction: None
+        self, selection: SelectionSection, watch: Callable[[float], None] = lambda fraction: None
     ) -> Network:
         """The network whose features clips are chosen by; a trained one is kept, and shared by the runs of a folder."""
-        model, spec = self.table.models[0], self.train.spec
+        model, spec = self.section.models[0], self.train.spec
         if selection.features == "seeded":
             seed = derive(self.seed, "features")
             return video_model(model, len(spec.classes), spec.frames, spec.height, seed, self.train.device)
-        strict = self.table.model_copy(update={"protocol": STRICT.name, "batch": selection.batch})
+        strict = self.section.model_copy(update={"protocol": STRICT.name, "batch": selection.batch})
         recipe = recipe_of(strict, model, self.precision, None)
         return Teacher(self.folder, self.train, recipe, selection.epochs, self.seed).network(watch)
 
     def _teacher(self, recipe: Recipe) -> Teacher:
-        return Teacher(self.folder, self.train, *teaching(self.table, recipe), self.seed)
+        return Teacher(self.folder, self.train, *teaching(self.section, recipe), self.seed)
 
 
-def recipe_of(table: EvaluationTable, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
+def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
     """The recipe of a preset's table; ``step_size`` is the rate that was learned with the set, if one was."""
-    protocol = protocol_named(table.protocol, table.labels)
-    rate = protocol.lr if table.lr is None else table.lr
-    learned = step_size if table.use_learned_lr else None
+    protocol = protocol_named(section.protocol, section.labels)
+    rate = protocol.lr if section.lr is None else section.lr
+    learned = step_size if section.use_learned_lr else None
     return Recipe(
         model,
-        table.epochs,
+        section.epochs,
         rate if learned is None else learned,
-        table.momentum,
-        table.weight_decay,
-        table.batch,
+        section.momentum,
+        section.weight_decay,
+        section.batch,
         precision,
         protocol,
-        table.labels,
+        section.labels,
         learned_lr=learned is not None,
     )
 
 
-def teaching(table: EvaluationTable, recipe: Recipe) -> tuple[Recipe, int]:
+def teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:
     """Recipe and epochs of the teacher of pupils of ``recipe``: it has seen crops and flips, since its pupils do."""
     strong = PROTOCOLS["strict-strong"]
-    return dataclasses.replace(recipe, protocol=strong, lr=strong.lr, batch=TEACHER_BATCH), table.teacher_epochs
+    return dataclasses.replace(recipe, protocol=strong, lr=strong.lr, batch=TEACHER_BATCH), section.teacher_epochs
+
+
+def networks_folder(runs: Path) -> Path:
+    """Where the runs of the folder ``runs`` keep networks that were trained on all of their data, and share them."""
+    return runs / ".data" / "networks"
+
+
+def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitView]:
+    """What is learned from, and what the iteration is chosen on: the data's own split, or one held out of training.
+
+    A protocol that chooses on the test split holds nothing out.
+    """
+    whole = store.split("train")
+    if PROTOCOLS[preset.evaluation.protocol].selected_on == "test":
+        return whole.holdout(0.0, 0)
+    if "val" in store.splits and len(store.split("val")):
+        return whole, store.split("val")
+    return whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import gauge as module
-from engine.gauge import Gauge
+from engine.machine import usage as module
+from engine.machine.usage import Gauge
 
 CPU = torch.device("cpu")
 

@@ -19,20 +19,24 @@ import torch
 
 from engine.config import Preset, earlier, outdated
 from engine.data.batches import RealClips
+from engine.data.opening import open_data
 from engine.data.spec import ClipSpec
+from engine.distilling.final_table import final_table
+from engine.distilling.learning import BestIteration, Learning
+from engine.distilling.opening import Work, experts_folder, prepare
+from engine.distilling.optimisers import dynamic_optimiser
+from engine.distilling.previews import save_preview
+from engine.distilling.progress import NetworkPace, UnitPace
 from engine.errors import DataError, PresetError, RunError
+from engine.evaluation.judge import train_and_val
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
-from engine.learning import Learning, Selection
+from engine.machine.process_group import joined, local_device
 from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
 from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
 from engine.models.precision import deterministic
-from engine.optimisers import dynamic_optimiser
-from engine.pace import NetworkPace, UnitPace
-from engine.parallel import joined, local_device
-from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import RunSession
 from engine.seeds import derive, generator, stage_seed
@@ -51,15 +55,13 @@ from engine.synthetic import (
     save_synthetic,
     still_of,
 )
-from engine.table import final_table
-from engine.work import Work, experts_folder, open_data, prepare, train_and_val
 
 
 def distill(session: RunSession, preset: Preset) -> None:
     """Run ``preset`` from its last checkpoint, or from the beginning, to its report.
 
-    Of several processes (``engine.parallel``) all learn, and the leader does the rest. Raises StopRequested when the
-    run is asked to stop (its state is saved), and VdtuiError for what a user can mend.
+    Of several processes (``engine.machine.process_group``) all learn, and the leader does the rest. Raises
+    StopRequested when the run is asked to stop (its state is saved), and VdtuiError for what a user can mend.
     """
     checkpoint = session.load_checkpoint()
     device = choose_device(local_device(preset.run.device))
@@ -152,7 +154,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     """
     if resume is None and newest is not None:
         return torch.from_numpy(newest.arrays["static"]).to(work.device)
-    table = work.preset.static
+    section = work.preset.static
     static = start_static(work) if resume is None else torch.from_numpy(resume.arrays["static"]).to(work.device)
     images = StaticImages(work.spec, static.requires_grad_())
     setting = Setting(
@@ -164,9 +166,9 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
         work.precision,
         group=work.group,
     )
-    objective = IMAGE_OBJECTIVES[table.objective](work.preset, setting)
-    optimiser = torch.optim.SGD([{"params": [static], "lr": table.lr}], momentum=table.momentum)
-    Learning(work, "static", images, objective, optimiser, table.steps, table.checkpoint_every).run(resume)
+    objective = IMAGE_OBJECTIVES[section.objective](work.preset, setting)
+    optimiser = torch.optim.SGD([{"params": [static], "lr": section.lr}], momentum=section.momentum)
+    Learning(work, "static", images, objective, optimiser, section.steps, section.checkpoint_every).run(resume)
     return static.detach()
 
 
@@ -196,8 +198,8 @@ def start_clips(work: Work, per_class: int) -> Iterator[torch.Tensor]:
 
 def start_static(work: Work) -> torch.Tensor:
     """The static memory before its first step."""
-    table = work.preset.synthetic
-    shape = (len(work.spec.classes), table.ipc * table.statics_per_instance, 3, work.spec.height, work.spec.width)
+    section = work.preset.synthetic
+    shape = (len(work.spec.classes), section.ipc * section.statics_per_instance, 3, work.spec.height, work.spec.width)
     if work.preset.static.init == "noise":
         return torch.randn(shape, generator=generator(work.seed, "static-noise")).to(work.device)
     median = work.preset.static.init == "median"
@@ -211,16 +213,16 @@ def start_static(work: Work) -> torch.Tensor:
 
 def choose_coreset(work: Work) -> None:
     """The real clips of a coreset, by the features of a network that is trained on all training clips, or seeded."""
-    session, table = work.session, work.preset.selection
+    session, section = work.session, work.preset.selection
     began = time.monotonic()
     session.emit(StageStarted("select", 0, 1))
     network = None
-    if table.method != "random":
-        what = f"training the network whose features clips are chosen by, {table.epochs} epochs"
+    if section.method != "random":
+        what = f"training the network whose features clips are chosen by, {section.epochs} epochs"
         pace = NetworkPace(session, "select", what, step=0, total=1, networks=1, trained=0, seconds=0.0)
-        network = work.judge.feature_network(table, pace.watch)
+        network = work.judge.feature_network(section, pace.watch)
     chosen = select_coreset(
-        work.train, table.method, work.preset.synthetic.ipc, work.seed, network, work.precision, check=session.check
+        work.train, section.method, work.preset.synthetic.ipc, work.seed, network, work.precision, check=session.check
     )
     clips = coreset(work.train, chosen)
     if work.group.leads:
@@ -240,7 +242,7 @@ def learn_dynamic(
     work: Work, static: torch.Tensor | None, trajectories: Trajectories | None, resume: Checkpoint | None
 ) -> None:
     """Stage 2: dynamic memory and hallucinator (or pixels), by the preset's objective; keeps the best iteration."""
-    table = work.preset.dynamic
+    section = work.preset.dynamic
     synthetic = start_set(work, static)
     if resume is not None:
         for name, tensor in synthetic.tensors().items():
@@ -252,23 +254,23 @@ def learn_dynamic(
         lambda number: stage_network(work, number),
         stage_seed(work.seed, "dynamic"),
         work.precision,
-        table.embedding,
+        section.embedding,
         work.group,
         trajectories,
     )
-    objective = CLIP_OBJECTIVES[table.objective](work.preset, setting)
+    objective = CLIP_OBJECTIVES[section.objective](work.preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
-    selection = Selection(work, synthetic, objective, resume)
+    selection = BestIteration(work, synthetic, objective, resume)
     learning = Learning(
         work,
         "dynamic",
         synthetic,
         objective,
         optimiser,
-        table.steps,
-        table.checkpoint_every,
+        section.steps,
+        section.checkpoint_every,
         selection,
-        cosine=table.schedule == "cosine",
+        cosine=section.schedule == "cosine",
     )
     learning.run(resume)
 
@@ -281,29 +283,29 @@ def stage_network(work: Work, number: int) -> Network:
 
 def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
     """The synthetic set before the first step of stage 2."""
-    table, spec = work.preset.synthetic, work.spec
+    section, spec = work.preset.synthetic, work.spec
     temporal = None
-    if table.n_syn is not None:
-        temporal = Temporal(spec.frames, table.n_syn, table.segments, table.interpolation)
-    learn_labels = table.labels == "learned"
-    labels = start_labels(len(spec.classes), table.ipc).to(work.device) if learn_labels else None
-    if table.kind == "pixels":
+    if section.n_syn is not None:
+        temporal = Temporal(spec.frames, section.n_syn, section.segments, section.interpolation)
+    learn_labels = section.labels == "learned"
+    labels = start_labels(len(spec.classes), section.ipc).to(work.device) if learn_labels else None
+    if section.kind == "pixels":
         return Pixels(
             spec, start_pixels(work, temporal), temporal=temporal, soft_labels=labels, learn_labels=learn_labels
         )
     if static is None:  # clips without still images
         static = torch.zeros(len(spec.classes), 0, 3, spec.height, spec.width, device=work.device)
     elif work.preset.dynamic.init == "residual":
-        static = of_one_luminance(static, table.ipc, spec.std)
+        static = of_one_luminance(static, section.ipc, spec.std)
     return StaticDynamic(
         spec,
-        table.ipc,
+        section.ipc,
         static,
         start_dynamic(work, static, temporal),
         start_hallucinator(work),
         temporal=temporal,
         train_static=work.preset.dynamic.train_static and static.shape[1] > 0,
-        per_class=table.hallucinator == "per-class",
+        per_class=section.hallucinator == "per-class",
         soft_labels=labels,
         learn_labels=learn_labels,
     )
@@ -322,8 +324,8 @@ def start_pixels(work: Work, temporal: Temporal | None) -> torch.Tensor:
 
 def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -> torch.Tensor:
     """Dynamic memory (C, dpc, stored, 1, h, w) before its first step: noise, or what real clips add to ``static``."""
-    spec, table = work.spec, work.preset.synthetic
-    number, side = table.ipc * table.dynamics_per_instance, table.dynamic_size
+    spec, section = work.spec, work.preset.synthetic
+    number, side = section.ipc * section.dynamics_per_instance, section.dynamic_size
     if side is not None and side > spec.height:
         problem = f"synthetic.dynamic_size = {side} is more than the clips' {spec.height} pixels."
         raise PresetError(problem, f"Set it to {spec.height} or less, or leave it out.")
@@ -332,14 +334,14 @@ def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -
         shape = (len(spec.classes), number, stored, 1, side or spec.height, side or spec.width)
         return torch.randn(shape, generator=generator(work.seed, "dynamic-noise")).to(work.device)
     starts = zip(start_clips(work, number), static, strict=True)
-    fulls = (residual_dynamic(own[None], still[None], table.ipc, spec.std) for own, still in starts)
+    fulls = (residual_dynamic(own[None], still[None], section.ipc, spec.std) for own, still in starts)
     return torch.cat([fit_dynamic(full, temporal, side) for full in fulls]).contiguous()
 
 
 def start_hallucinator(work: Work) -> Hallucinator:
     """The hallucinators before their first step: torch's usual random weights, or the identity."""
-    table = work.preset.synthetic
-    number = len(work.spec.classes) if table.hallucinator == "per-class" else table.hallucinators
+    section = work.preset.synthetic
+    number = len(work.spec.classes) if section.hallucinator == "per-class" else section.hallucinators
     if work.preset.dynamic.init == "noise":
         with seeded(derive(work.seed, "hallucinator"), torch.device("cpu")):
             return Hallucinator(number).to(work.device)

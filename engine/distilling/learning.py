@@ -13,22 +13,22 @@ import numpy as np
 import torch
 
 from engine.config import revisions
-from engine.counts import candidates, is_candidate
+from engine.config.counts import candidates, is_candidate
+from engine.distilling.opening import Work
+from engine.distilling.previews import save_preview
+from engine.distilling.progress import StepPace, TablePace
 from engine.errors import DivergedError, StopRequested
 from engine.evaluation import Trainers, TrialCache, caution, mean_std
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
-from engine.gauge import Gauge
+from engine.machine.usage import Gauge
 from engine.matching import Objective
-from engine.pace import StepPace, TablePace
-from engine.previews import save_preview
 from engine.runs.checkpoints import Checkpoint
 from engine.synthetic import Provenance, SyntheticSet, save_synthetic
-from engine.work import Work
 
 PREVIEWS_PER_STAGE = 12
 
 
-class Selection:
+class BestIteration:
     """Which iteration is kept: the one whose networks are best on the validation split; step 0 is a candidate too.
 
     The kept set is written to ``synthetic/best.safetensors`` at once. Without a validation split the last one is kept.
@@ -130,7 +130,7 @@ class Learning:
     optimiser: torch.optim.Optimizer
     steps: int
     checkpoint_every: int
-    selection: Selection | None = None
+    selection: BestIteration | None = None
     cosine: bool = False
     """Whether learning rates fall to zero along half a cosine over the steps."""
 

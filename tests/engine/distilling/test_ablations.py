@@ -10,12 +10,12 @@ import torch
 from engine.api import resume_distillation, run_distillation
 from engine.config import Preset, load_preset
 from engine.errors import UsageError
-from engine.evaluate import Questions, evaluate, find_source
+from engine.evaluation.evaluate import Questions, evaluate, find_source
 from engine.events import Event, NetworkTrained, Step
-from engine.new import new_run
 from engine.runs import RunDirectory
 from engine.runs.checkpoints import load_checkpoint
 from engine.runs.comparison import compare, read_sources
+from engine.runs.new import new_run
 from engine.synthetic import load_set
 from tests.tiny_run import QUICK, make_clips
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.parallel import ALONE, joined, local_device
-from engine.torchrun import leads, started_by_torchrun, without_torchrun
+from engine.machine.process_group import ALONE, joined, local_device
+from engine.machine.torchrun import leads, started_by_torchrun, without_torchrun
 
 CLUSTER = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555"}
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
+from engine.distilling.opening import Work
 from engine.matching import Objective
 from engine.seeds import generator
 from engine.synthetic import Pixels, StaticDynamic, SyntheticSet, fit_dynamic, residual_dynamic, still_of
-from engine.work import Work
 
 FLOOR = 1e-3
 """Least power of a frequency, as part of the mean power: nothing is out of reach."""
@@ -40,27 +40,27 @@ MEASURED = 256
 
 def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective) -> torch.optim.Optimizer:
     """The preset's optimiser over all that stage 2 learns, each kind at its own rate."""
-    table = work.preset.dynamic
+    section = work.preset.dynamic
     kinds = {
-        "dynamic": table.lr_dynamic,
-        "pixels": table.lr_dynamic,
-        "static": table.lr_static,
-        "hallucinator": table.lr_hallucinator,
-        "soft_labels": table.frepo.lr_labels,
+        "dynamic": section.lr_dynamic,
+        "pixels": section.lr_dynamic,
+        "static": section.lr_static,
+        "hallucinator": section.lr_hallucinator,
+        "soft_labels": section.frepo.lr_labels,
     }
     rates = {name: kinds[name.partition(".")[0]] for name in synthetic.parameters()} | objective.rates()
     learned = synthetic.parameters() | objective.parameters()
     groups = [{"params": [tensor], "lr": rates[name], "full_lr": rates[name]} for name, tensor in learned.items()]
-    if table.optimiser == "whitened-adam":
+    if section.optimiser == "whitened-adam":
         return WhitenedAdam(
             [
                 group | {"whitening": whitening(work, synthetic, name)}
                 for name, group in zip(learned, groups, strict=True)
             ]
         )
-    if table.optimiser == "adam":
+    if section.optimiser == "adam":
         return torch.optim.Adam(groups)
-    momenta = dict.fromkeys(learned, table.momentum) | objective.momenta()
+    momenta = dict.fromkeys(learned, section.momentum) | objective.momenta()
     return torch.optim.SGD([group | {"momentum": momenta[name]} for name, group in zip(learned, groups, strict=True)])
 
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import StorageError
-from engine.runs.files import DRAFT, draft, finite, read_json, replacing, sweep, write_bytes, write_json, write_text
+from engine.files import DRAFT, draft, finite, read_json, replacing, sweep, write_bytes, write_json, write_text
 from engine.runs.status import Lock
 from tests.tiny import ROOT
 
@@ -103,7 +103,7 @@ def test_other_errors_of_the_system_are_not_dressed_up(tmp_path: Path, monkeypat
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from engine.runs.files import draft, replacing
+from engine.files import draft, replacing
 with draft(Path(sys.argv[1])) as folder, replacing(Path(sys.argv[1]) / "a.txt") as temporary:
     temporary.write_text("half")
     (folder / "new").mkdir()

@@ -1,0 +1,43 @@
+"""One run in this process: its session around its stages, and the signals that stop it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from engine.events import Event
+from engine.machine.out_of_memory import memory_errors
+from engine.machine.torchrun import leads
+from engine.runs import RunDirectory
+from engine.runs.session import FollowerSession, RunSession
+
+
+def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool = False) -> str:
+    """Carry ``run`` from where it is to its end, and return the state it ended in (``completed`` or ``stopped``).
+
+    Raises VdtuiError after it is recorded in the run. With ``signals``, SIGTERM and SIGINT stop it.
+    """
+    session = RunSession(run, *listeners) if leads() else FollowerSession(run)
+    with session:
+        if signals:
+            _stop_on_signals(session)
+        from engine.config import read_preset
+
+        preset = read_preset(run.preset_file)
+        # torch comes with it: seconds, in which the run is already seen to live
+        from engine.distilling.stages import distill
+
+        with memory_errors():
+            distill(session, preset)
+    return run.state()
+
+
+def _stop_on_signals(session: RunSession) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        session.stop(f"received {signal.Signals(number).name}")
+
+    answer = stop if leads() else signal.SIG_IGN  # torchrun sends signals to all; the leader answers for them
+    signal.signal(signal.SIGTERM, answer)
+    signal.signal(signal.SIGINT, answer)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to stop

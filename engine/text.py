@@ -1,0 +1,18 @@
+"""Names and texts that come from outside, made fit to be shown: on one line, without what a terminal would obey."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def readable(name: str | Path) -> str:
+    """``name`` as valid UTF-8: bytes of a file name that are not become U+FFFD, since HDF5 and JSON refuse them."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def one_line(text: str | Path) -> str:
+    """``text`` for a message: no line breaks, no escape sequences that a terminal would obey."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in readable(text)
+    )
