@@ -12,14 +12,33 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 SCHEMA = "vdtui.events"
 SCHEMA_VERSION = 1
 
-STAGES = ("prepare", "experts", "static", "dynamic", "select", "evaluate")
+Stage = Literal["prepare", "experts", "static", "dynamic", "select", "evaluate"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 """The stages of a run in their order, of which each has some: one with plain pixels has no ``static``, only trajectory
 matching ``experts``, and a coreset has ``select`` in place of what is learned."""
+Split = Literal["val", "test"]
+"""The clips that a network is tested on."""
+Level = Literal["info", "warning"]
+RowName = Literal[
+    "static-dynamic",
+    "pixels",
+    "static-only",
+    "coreset",
+    "random",
+    "herding",
+    "k-center",
+    "full",
+    "compressed-random",
+    "compressed-herding",
+]
+"""The subjects of a table's rows: the kinds of sets, the methods that choose a coreset, and the rivals."""
+Occasion = Literal["synthetic", "now"]
+"""Evaluations while a set is learned: ``synthetic`` to choose the iteration, ``now`` because somebody asked."""
 
 
 @dataclasses.dataclass(frozen=True)

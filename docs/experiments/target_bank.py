@@ -35,7 +35,7 @@ from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
-from engine.evaluation.judge import train_and_val
+from engine.evaluation.parts import train_and_val
 from engine.events import BestChanged, Evaluated, Event, Step
 from engine.matching import DistributionMatching, Setting
 from engine.matching.bank import Schedule, TargetBank

@@ -1,12 +1,12 @@
-"""What every stage of a run works with: the data in three parts, normalisation, device, precision.
+"""The beginning of a run: its data are opened, what is used is recorded, and the user is told what is ahead.
 
-Opening the data, checking it against the preset and holding a validation split out of training happens here, once.
+``Work`` is the outcome, which every stage gets.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,23 +16,23 @@ import torch
 from engine.config import Preset
 from engine.config.counts import candidates, clips_to_start_from, table_rows
 from engine.data.batches import RealClips
-from engine.data.opening import open_data
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.distilling.progress import UnitPace
 from engine.errors import StopRequested
-from engine.evaluation.judge import Judge, networks_folder, train_and_val
+from engine.evaluation.judge import Judge, networks_folder
+from engine.evaluation.parts import open_parts
 from engine.evaluation.subjects import counted_classes, scarce_coreset
-from engine.events import Note, StageFinished, StageStarted
+from engine.events import Note, Split, StageFinished, StageStarted
 from engine.files import write_json
 from engine.machine.process_group import ALONE, Group
-from engine.models import check_model, choose_precision
+from engine.models import choose_precision
 from engine.runs.session import RunSession
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every stage needs: the run, its preset, the data in three parts, and where to compute."""
+    """The surroundings of every stage: the run, its preset, the data in three parts, and where to compute."""
 
     session: RunSession
     preset: Preset
@@ -47,9 +47,9 @@ class Work:
     group: Group = ALONE
 
     def check(self, serve: Callable[[str], None] | None = None) -> None:
-        """At a step boundary: wait while paused; raise StopRequested, in every process, when the run shall stop.
+        """Wait while paused; raise StopRequested, in every process, when the run shall stop. At a step boundary.
 
-        ``serve`` does what is asked for once, in the leader: see ``RunSession.check``.
+        ``serve`` carries out what was asked for once, in the leader: see ``RunSession.check``.
         """
         try:
             self.session.check(serve)
@@ -65,7 +65,7 @@ class Work:
         return self.preset.run.seed
 
     @property
-    def choosing(self) -> tuple[RealClips, str] | None:
+    def choosing(self) -> tuple[RealClips, Split] | None:
         """The clips on which the iteration is chosen, and the name of their split; None: the last one is taken."""
         if self.judge.protocol.selected_on == "test":
             return self.test, "test"
@@ -75,59 +75,61 @@ class Work:
 def prepare(session: RunSession, preset: Preset, device: torch.device, group: Group = ALONE) -> Work:
     """Open the clips, or make the demo's, hold a validation split out of training, and record what is used."""
     began = time.monotonic()
+    runs = session.run.path.parent
     session.emit(StageStarted("prepare", 0, 1))
-    pace = UnitPace(session, "prepare")
-    store = open_data(session.run.path.parent, preset, pace.update, session.check)
-    spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
-    for model in preset.evaluation.models:
-        check_model(model, spec.frames, spec.height)
-    train, val = train_and_val(store, preset)
-    test = store.split("test")
+    parts = open_parts(runs, preset, device, UnitPace(session, "prepare").update, session.check)
     precision = choose_precision(preset.run.precision, device)
-    real_train = RealClips(train, spec, device).keep_on_device()
-    networks = networks_folder(session.run.path.parent)
     work = Work(
-        session,
-        preset,
-        spec,
-        store.fingerprint,
-        real_train,
-        RealClips(val, spec, device).keep_on_device() if len(val) else None,
-        RealClips(test, spec, device).keep_on_device(),
-        device,
-        precision,
-        Judge(preset.evaluation, real_train, preset.run.seed, precision, networks),
-        group,
+        session=session,
+        preset=preset,
+        spec=parts.spec,
+        fingerprint=parts.store.fingerprint,
+        train=parts.train,
+        val=parts.val,
+        test=parts.test,
+        device=device,
+        precision=precision,
+        judge=Judge(preset.evaluation, parts.train, preset.run.seed, precision, networks_folder(runs)),
+        group=group,
     )
     if group.leads:
-        record_meta(work, store)
-    counts = f"{len(spec.classes)} classes, {len(train)} training, {len(val)} validation, {len(test)} test clips"
-    session.emit(
-        Note("info", f"{counts} of {spec.frames} x {spec.height} x {spec.width}; networks in {_name(precision)}")
-    )
-    session.emit(Note("info", ahead(work)))
-    for text in scarce_clips(preset, real_train):
-        session.emit(Note("warning", text))
-    if work.judge.protocol.selected_on == "test":
-        text = f"protocol {work.judge.protocol.name}, as published: the best iteration is chosen on the test split"
-        session.emit(Note("warning", f"{text}, which flatters the number"))
-    elif work.val is None and "dynamic" in preset.stages:
-        session.emit(Note("warning", "no validation split: the last iteration is taken, not the best one"))
+        record_meta(work, parts.store)
+    for note in notes_before(work):
+        session.emit(note)
     session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
     return work
 
 
-def ahead(work: Work) -> str:
-    """What the run will cost, in units that do not depend on the machine; the pace of each is told as it goes."""
-    preset, evaluation = work.preset, work.preset.evaluation
+def notes_before(work: Work) -> Iterator[Note]:
+    """Yield what a user should know before anything is learned: the data, the costs, and what may disappoint."""
+    preset, spec, protocol = work.preset, work.spec, work.judge.protocol
+    splits = f"{len(work.train)} training, {len(work.val or ())} validation, {len(work.test)} test clips"
+    shape = f"{spec.frames} x {spec.height} x {spec.width}"
+    yield Note("info", f"{len(spec.classes)} classes, {splits} of {shape}; networks in {_name(work.precision)}")
+    yield Note("info", costs_ahead(preset, len(spec.classes), chooses=work.choosing is not None))
+    for text in scarce_clips(preset, work.train):
+        yield Note("warning", text)
+    if protocol.selected_on == "test":
+        text = f"protocol {protocol.name}, as published: the best iteration is chosen on the test split"
+        yield Note("warning", f"{text}, which flatters the number")
+    elif work.val is None and "dynamic" in preset.stages:
+        yield Note("warning", "no validation split: the last iteration is taken, not the best one")
+
+
+def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
+    """Return what the run will cost in units that do not depend on the machine: experts, steps, networks, clips.
+
+    ``chooses`` says that there are clips to choose the iteration by.
+    """
+    evaluation = preset.evaluation
     models = "" if len(evaluation.models) == 1 else f"{len(evaluation.models)} models x "
     if "dynamic" not in preset.stages:
         return f"ahead: {models}{evaluation.repeats} networks for every row of the final table"
     experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
-    evaluations = candidates(preset.dynamic) if work.choosing is not None else 0
-    clips = evaluation.epochs * len(work.spec.classes) * preset.synthetic.ipc
+    evaluations = candidates(preset.dynamic) if chooses else 0
+    clips = evaluation.epochs * classes * preset.synthetic.ipc
     return (
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
         f"iteration, {models}{table_rows(preset)} x {evaluation.repeats} for the final table; each is trained on "
@@ -136,17 +138,17 @@ def ahead(work: Work) -> str:
 
 
 def scarce_clips(preset: Preset, train: RealClips) -> list[str]:
-    """What to warn of where classes of ``train`` have fewer clips than ``preset`` wants of each."""
+    """Return warnings of classes of ``train`` that have fewer clips than ``preset`` wants of each."""
     kind, ipc = preset.synthetic.kind, preset.synthetic.ipc
-    said = []
+    warnings = []
     wanted = clips_to_start_from(preset)
     if few := train.fewer(wanted):
-        asked = f"the memories start from {wanted} real clips of each class"
+        start = f"the memories start from {wanted} real clips of each class"
         again = "clips are taken again, and memories that start alike may stay alike"
-        said.append(f"{asked}, but of training clips {counted_classes(few)}; {again}")
+        warnings.append(f"{start}, but of training clips {counted_classes(few)}; {again}")
     if kind != "full" and (text := scarce_coreset(train, ipc)):
-        said.append(text if kind == "coreset" else f"beside the set, {text}")
-    return said
+        warnings.append(text if kind == "coreset" else f"beside the set, {text}")
+    return warnings
 
 
 def experts_folder(runs: Path) -> Path:

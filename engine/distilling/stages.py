@@ -18,9 +18,6 @@ from pathlib import Path
 import torch
 
 from engine.config import Preset, earlier, outdated
-from engine.data.batches import RealClips
-from engine.data.opening import open_data
-from engine.data.spec import ClipSpec
 from engine.distilling.final_table import final_table
 from engine.distilling.learning import BestIteration, Learning
 from engine.distilling.opening import Work, experts_folder, prepare
@@ -28,7 +25,7 @@ from engine.distilling.optimisers import dynamic_optimiser
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import NetworkPace, UnitPace
 from engine.errors import DataError, PresetError, RunError
-from engine.evaluation.judge import train_and_val
+from engine.evaluation.parts import open_parts
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.machine.process_group import joined, local_device
@@ -135,12 +132,10 @@ def train_experts(
     """The experts that a run of ``preset`` in the folder ``runs`` will need, and what a user should be warned of."""
     device = choose_device(preset.run.device)
     precision = choose_precision(preset.run.precision, device)
-    with deterministic(), open_data(runs, preset, progress, check) as store:
-        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
-        train, val = (RealClips(view, spec, device) for view in train_and_val(store, preset))
-        held_out = val if len(val) else None
+    with deterministic(), open_parts(runs, preset, device, progress, check) as parts:
+        fingerprint = parts.store.fingerprint
         return open_or_train(
-            experts_folder(runs), preset, train, held_out, store.fingerprint, precision, progress, check
+            experts_folder(runs), preset, parts.train, parts.val, fingerprint, precision, progress, check
         )
 
 

@@ -16,11 +16,11 @@ from typing import Any
 from engine.config import Preset, load_preset, read_preset
 from engine.config.load import override
 from engine.data.batches import RealClips
-from engine.data.opening import open_data
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
 from engine.evaluation import QueueState, Recipe, Request, Subject, Trainers, TrialCache, result
-from engine.evaluation.judge import Judge, networks_folder, train_and_val
+from engine.evaluation.judge import Judge, networks_folder
+from engine.evaluation.parts import open_parts
 from engine.evaluation.subjects import (
     as_stored,
     compressed_real,
@@ -32,7 +32,7 @@ from engine.evaluation.subjects import (
 )
 from engine.evaluation.trainers import networks_text
 from engine.files import write_json
-from engine.models import check_model, choose_device, choose_precision
+from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
 from engine.synthetic import LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
@@ -123,18 +123,14 @@ def evaluate(
     preset = source.preset
     device = choose_device(preset.run.device)
     precision = choose_precision(preset.run.precision, device)
-    with deterministic(), open_data(runs, preset, lambda *_: None, lambda: None) as store:
-        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
-        for model in preset.evaluation.models:
-            check_model(model, spec.frames, spec.height)
-        train = RealClips(train_and_val(store, preset)[0], spec, device).keep_on_device()
-        test = RealClips(store.split("test"), spec, device).keep_on_device()
+    with deterministic(), open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts:
+        train, test = parts.train, parts.test
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
         subjects = list(_subjects(source, judge, asked, progress))
         drawn = sorted({row.ipc for row in subjects if row.what == "random" and row.ipc is not None})
         for text in filter(None, (scarce_coreset(train, number) for number in drawn)):
             warn(text)
-        yield from _judged(source, judge, test, subjects, store.fingerprint, asked.frames, runs, progress)
+        yield from _judged(source, judge, test, subjects, parts.store.fingerprint, asked.frames, runs, progress)
 
 
 def _judged(

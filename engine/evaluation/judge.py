@@ -12,10 +12,8 @@ from pathlib import Path
 
 import torch
 
-from engine.config import Preset
 from engine.config.schema import EvaluationSection, SelectionSection
 from engine.data.batches import RealClips
-from engine.data.store import ClipStore, SplitView
 from engine.evaluation import (
     PROTOCOLS,
     STRICT,
@@ -127,16 +125,3 @@ def teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:
 def networks_folder(runs: Path) -> Path:
     """Where the runs of the folder ``runs`` keep networks that were trained on all of their data, and share them."""
     return runs / ".data" / "networks"
-
-
-def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitView]:
-    """What is learned from, and what the iteration is chosen on: the data's own split, or one held out of training.
-
-    A protocol that chooses on the test split holds nothing out.
-    """
-    whole = store.split("train")
-    if PROTOCOLS[preset.evaluation.protocol].selected_on == "test":
-        return whole.holdout(0.0, 0)
-    if "val" in store.splits and len(store.split("val")):
-        return whole, store.split("val")
-    return whole.holdout(preset.dataset.val_fraction, derive(preset.run.seed, "holdout"))

@@ -30,7 +30,9 @@ from typing import Any
 
 import torch
 
+from engine.config.choosing import split_of_choice
 from engine.data.spec import ClipSpec
+from engine.events import Split
 from engine.seeds import derive
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,7 +45,7 @@ class Protocol:
 
     name: str
     version: int
-    selected_on: str = "val"
+    selected_on: Split = "val"
     """The split on which the iteration is chosen."""
     population: bool = False
     """Whether the deviation over networks is that of a population, not that of a sample."""
@@ -87,7 +89,7 @@ PROTOCOLS = {
         Protocol(
             "vdsd",
             2,
-            selected_on="test",
+            selected_on=split_of_choice("vdsd"),
             population=True,
             imagenet=True,
             whole_batches=True,
@@ -109,7 +111,7 @@ STRICT = PROTOCOLS["strict"]
 VDSD_LABELS = Protocol(
     "vdsd",
     2,
-    selected_on="test",
+    selected_on=split_of_choice("vdsd"),
     population=True,
     imagenet=True,
     passes=1,

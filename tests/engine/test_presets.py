@@ -328,7 +328,7 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     preset = resolved(name)
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    work = made_work(preset, real, judge)
     static = first_static_step(work) if "static" in preset.stages else None
     if preset.synthetic.kind == "static-only":
         assert static is not None
@@ -373,7 +373,7 @@ def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, An
     preset = load_preset("default", overrides | rates)
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    work = made_work(preset, real, judge)
     synthetic = start_set(work, start_static(work) if "static" in preset.stages else None)
     objective = CLIP_OBJECTIVES["dm"](preset, Setting(real, lambda number: stage_network(work, number), 0))
     memories = {name: tensor for name, tensor in synthetic.parameters().items() if "hallucinator" not in name}
@@ -407,7 +407,7 @@ def test_memories_start_class_by_class(kind: str, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(real, "clips", counting)
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    work = made_work(preset, real, judge)
     synthetic = start_set(work, start_static(work) if kind == "static-dynamic" else None)
     assert read == ([[0], [1]] * 2 if kind == "static-dynamic" else [[0], [1]])
     if isinstance(synthetic, StaticDynamic):
@@ -423,7 +423,7 @@ def test_the_students_step_size_has_a_momentum_of_its_own(tmp_path: Path) -> Non
     preset = load_preset("miniucf101-ipc1-mtt-published", SMALL | {"dynamic.lr_dynamic": 0.5})
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    work = made_work(preset, real, judge)
     synthetic = start_set(work, start_static(work))
     ignore = lambda *_: None  # noqa: E731
     trajectories, _ = open_or_train(tmp_path, preset, real, None, "fingerprint", torch.float32, ignore, ignore)
@@ -463,7 +463,7 @@ def test_without_learned_labels_networks_fit_those_that_these_start_from(name: s
     preset = load_preset(name, SMALL | {"synthetic.labels": "hard"})
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    work = made_work(preset, real, judge)
     synthetic = start_set(work, start_static(work) if "static" in preset.stages else None)
     assert synthetic.soft_labels is None
     how = dataclasses.replace(judge.recipe("convnet3d"), epochs=1)
@@ -471,6 +471,21 @@ def test_without_learned_labels_networks_fit_those_that_these_start_from(name: s
     for data in (synthetic, RealClips(FakeView(make_pixels(4, SPEC), [0, 1, 0, 1]), SPEC, CPU)):  # type: ignore[arg-type]
         # Two classes: centred labels are +-1/2 over the root of 0.2, and their mean is zero.
         assert fit(data, how, 0).guess == pytest.approx(2 * 0.25 / 0.2 / scale)
+
+
+def made_work(preset: Preset, real: RealClips, judge: Judge) -> Work:
+    return Work(
+        session=cast(Any, None),
+        preset=preset,
+        spec=SPEC,
+        fingerprint="fingerprint",
+        train=real,
+        val=None,
+        test=real,
+        device=CPU,
+        precision=torch.float32,
+        judge=judge,
+    )
 
 
 def first_static_step(work: Work) -> torch.Tensor:
@@ -501,6 +516,6 @@ def test_what_will_be_stored_is_told_beforehand(overrides: dict[str, Any], tmp_p
     preset = load_preset("default", overrides)
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
-    work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
+    work = made_work(preset, real, judge)
     static = start_static(work) if "static" in preset.stages else None
     assert start_set(work, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)
