@@ -1,187 +1,118 @@
-"""The loop of both stages: steps of an optimiser, checkpoints, previews, and the choice of the best iteration."""
+"""The loop of both stages: steps of an optimiser on a synthetic set, with checkpoints, previews and a choice."""
 
 from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from engine.config import revisions
-from engine.config.counts import candidates, is_candidate
+from engine.distilling.choosing import Choice
 from engine.distilling.opening import Work
 from engine.distilling.previews import save_preview
-from engine.distilling.progress import StepPace, TablePace
+from engine.distilling.progress import StepPace
 from engine.errors import DivergedError, StopRequested
-from engine.evaluation import Trainers, TrialCache, caution, mean_std
-from engine.events import BestChanged, Evaluated, NetworkTrained, Note, PreviewSaved, StageFinished, StageStarted, Step
+from engine.events import Note, PreviewSaved, Stage, StageFinished, StageStarted, Step
 from engine.machine.usage import Gauge
 from engine.matching import Objective
 from engine.runs.checkpoints import Checkpoint
-from engine.synthetic import Provenance, SyntheticSet, save_synthetic
+from engine.runs.session import Session
+from engine.runs.status import Action
+from engine.synthetic import SyntheticSet
 
 PREVIEWS_PER_STAGE = 12
 
 
-class BestIteration:
-    """Which iteration is kept: the one whose networks are best on the validation split; step 0 is a candidate too.
+class StageCheckpoints:
+    """The checkpoints of one stage: it knows what the newest one says, and writes no second one that says the same.
 
-    The kept set is written to ``synthetic/best.safetensors`` at once. Without a validation split the last one is kept.
+    ``newest`` is the checkpoint that the stage goes on from, if it does.
     """
 
-    def __init__(self, work: Work, synthetic: SyntheticSet, objective: Objective, resume: Checkpoint | None) -> None:
-        document = resume.document if resume else {}
-        self._work = work
-        self._synthetic = synthetic
-        self._objective = objective
-        self.best_step: int = document.get("best_step", -1)
-        self.best_accuracy: float | None = document.get("best_accuracy")
-        self._evaluated: int = document.get("evaluated", -1)
-        self._seconds: list[float] = []
-        self.trainers = Trainers(work.device)
-        """Kept for all evaluations of the run; whoever asks for them closes it."""
+    def __init__(self, session: Session, newest: Checkpoint | None) -> None:
+        self._session = session
+        self._newest = None if newest is None else (newest.step, newest.document)
 
-    def due(self, step: int) -> bool:
-        """Whether ``step`` is to be evaluated, and is not yet."""
-        leads = self._work.group.leads
-        return leads and step > self._evaluated and is_candidate(self._work.preset.dynamic, step)
-
-    def seconds_left(self, step: int) -> float:
-        """What the evaluations after ``step`` will take, judging by those that were made."""
-        if self._work.choosing is None or not self._seconds:
-            return 0.0
-        return candidates(self._work.preset.dynamic, after=step) * mean_std(self._seconds)[0]
-
-    def document(self) -> dict[str, Any]:
-        """What a checkpoint must hold of it."""
-        return {"best_step": self.best_step, "best_accuracy": self.best_accuracy, "evaluated": self._evaluated}
-
-    def consider(self, step: int) -> None:
-        """Evaluate the set as it is at ``step``, and keep it if it is the best so far."""
-        work = self._work
-        accuracy = None
-        if work.choosing is not None:
-            accuracy = self._accuracy(step)
-        if accuracy is None or self.best_accuracy is None or accuracy > self.best_accuracy:
-            self.best_step, self.best_accuracy = step, accuracy
-            save_synthetic(work.session.run.best, self._synthetic, self.provenance(step, accuracy))
-            work.session.emit(BestChanged(step, accuracy))
-        self._evaluated = step
-
-    def look(self, step: int) -> None:
-        """Evaluate the set as it is at ``step`` because somebody asked, as ``now``: it is no candidate."""
-        self._accuracy(step, "now")
-
-    def provenance(self, step: int, accuracy: float | None) -> Provenance:
-        """What the file says of itself."""
-        protocol = self._work.preset.evaluation.protocol
-        selected_on = "none" if self._work.choosing is None else self._work.choosing[1]
-        title, seed = self._work.preset.title, self._work.seed
-        return Provenance(title, seed, step, protocol, selected_on, accuracy, self._step_size())
-
-    def _step_size(self) -> float | None:
-        learned = self._objective.parameters().get("step_size")
-        return None if learned is None else learned.item()
-
-    def _accuracy(self, step: int, name: str = "synthetic") -> float:
-        work, number = self._work, self._work.preset.evaluation.selection_repeats
-        assert work.choosing is not None
-        real, split = work.choosing
-        recipe = work.judge.recipe(work.preset.evaluation.models[0], self._step_size())
-        began = time.monotonic()
-        cache = TrialCache(work.session.run.evaluations, f"{name}-{split}-{step:06d}")
-        asked = (
-            work.judge.request(lambda: self._synthetic, real, recipe, seed, cache)
-            for seed in work.judge.seeds("selection", number)
-        )
-        title = [f"evaluating step {step}"]
-        pace = TablePace(work.session, "dynamic", title, number, step=step, total=work.preset.dynamic.steps)
-        trials, values = [], []
-        for trial in self.trainers.trials(asked, work.judge.at_once("selection"), pace.watch):
-            trials.append(trial)
-            values.append(trial.outcome.top1)
-            work.session.emit(NetworkTrained(name, step, split, trial.seed, trial.outcome.top1, trial.seconds))
-        if warning := caution(trials, recipe):
-            work.session.emit(Note("warning", f"step {step}: {warning}"))
-        mean, std = mean_std(values, work.judge.protocol)
-        seconds = time.monotonic() - began
-        if name == "synthetic":
-            self._seconds.append(seconds)
-        work.session.emit(Evaluated(name, step, split, mean, std, tuple(values), round(seconds, 3)))
-        return mean
+    def save(self, step: int, document: dict[str, Any], state: Callable[[], Checkpoint]) -> bool:
+        """Save ``state()``, of ``step`` and with ``document``; return whether it was new."""
+        if self._newest is not None:
+            known_step, known = self._newest
+            if step == known_step and document.items() <= known.items():
+                return False
+        self._session.save_checkpoint(state())
+        self._newest = step, document
+        return True
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Learning:
-    """The loop of both stages: steps of an optimiser on a synthetic set, with checkpoints, previews and a selection.
+    """The loop of both stages: steps of an optimiser on a synthetic set, with checkpoints, previews and a choice.
 
     At the boundary before step k, in this order: checkpoint, preview, evaluation, request to stop; then step k.
     """
 
     work: Work
-    stage: str
+    stage: Literal["static", "dynamic"]
     synthetic: SyntheticSet
     objective: Objective
     optimiser: torch.optim.Optimizer
     steps: int
     checkpoint_every: int
-    selection: BestIteration | None = None
+    choice: Choice
+    resume: Checkpoint | None
+    """The checkpoint to go on from, if there is one."""
     cosine: bool = False
     """Whether learning rates fall to zero along half a cosine over the steps."""
 
-    def run(self, resume: Checkpoint | None) -> None:
-        """All steps that are left."""
-        with nullcontext() if self.selection is None else self.selection.trainers:
-            self._run(resume)
+    def __post_init__(self) -> None:
+        self._checkpoints = StageCheckpoints(self.work.session, self.resume)
 
-    def _run(self, resume: Checkpoint | None) -> None:
+    def run(self) -> None:
+        """Take all steps that are left."""
         session = self.work.session
-        first = self._restore(resume)
+        first = self._restore()
         began = time.monotonic()
         session.emit(StageStarted(self.stage, first, self.steps))
         for text in self.objective.begin(self.synthetic):
             session.emit(Note("info", text))
         pace, gauge = StepPace(self.steps), Gauge(self.work.device)
-        for step in range(first, self.steps + 1):
-            if step % self.checkpoint_every == 0 or step == self.steps:
-                self._save(step, resume)
-            self._preview(step)
-            try:
-                if self.selection is not None and self.selection.due(step):
-                    self.selection.consider(step)
-                if step == self.steps:
-                    break
-                self.work.check(partial(self._serve, step, resume))
-            except StopRequested:
-                self._save(step, resume)
-                raise
-            started = time.monotonic()
-            loss, figures = self._step(step, resume)
-            later = self.selection.seconds_left(step) if self.selection else 0.0
-            rate, eta = pace.stepped(time.monotonic() - started, step + 1, later)
-            session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures | gauge.figures(), eta))
-        if self.selection is not None:
-            if self.work.group.leads:
-                save_synthetic(session.run.last, self.synthetic, self.selection.provenance(self.steps, None))
-            session.save_checkpoint(Checkpoint("evaluate", 0, self._arrays(), self._document()))
+        with self.choice:
+            for step in range(first, self.steps):
+                self._boundary(step)
+                started = time.monotonic()
+                loss, figures = self._step(step)
+                rate, eta = pace.stepped(time.monotonic() - started, step + 1, self.choice.seconds_left(step))
+                session.emit(Step(self.stage, step + 1, self.steps, loss, rate, figures | gauge.figures(), eta))
+            self._boundary(self.steps)
         session.emit(StageFinished(self.stage, round(time.monotonic() - began, 3)))
 
-    def _serve(self, step: int, resume: Checkpoint | None, what: str) -> None:
-        """Do what was asked for once. Nothing that is learned or chosen depends on whether it was."""
-        if what == "checkpoint":
-            self._save(step, resume)
-        elif self.selection is None or self.work.choosing is None:
-            why = "there is no validation split" if self.selection else "only the dynamic stage can be evaluated"
-            self.work.session.emit(Note("info", f"no evaluation at step {step}: {why}"))
-        else:
-            self.selection.look(step)
+    def _boundary(self, step: int) -> None:
+        """Save, show and judge the set as it is before ``step``, and answer what was asked; may raise StopRequested."""
+        if step % self.checkpoint_every == 0 or step == self.steps:
+            self._save(step)
+        self._preview(step)
+        try:
+            self.choice.consider(step)
+            if step < self.steps:
+                self.work.check(partial(self._serve, step))
+        except StopRequested:
+            self._save(step)
+            raise
 
-    def _step(self, step: int, resume: Checkpoint | None) -> tuple[float, dict[str, float]]:
+    def _serve(self, step: int, action: Action) -> None:
+        """Carry out ``action``, which was asked for once. Nothing that is learned or chosen depends on it."""
+        if action == "evaluate":
+            self.choice.look(step)
+        elif not self._save(step):
+            self.work.session.emit(Note("info", f"the newest checkpoint is of step {step} already"))
+
+    def _step(self, step: int) -> tuple[float, dict[str, float]]:
         self._set_rates(step)
         self.optimiser.zero_grad()
         total = torch.zeros((), device=self.work.device)
@@ -196,7 +127,7 @@ class Learning:
         figures = {_grad_name(name): _norm(tensor.grad) for name, tensor in learned.items()}
         bad = [name for name, value in figures.items() if not np.isfinite(value)]
         if not np.isfinite(total.item()) or bad:
-            self._save(step, resume)
+            self._save(step)
             what = "loss" if not bad else f"gradient of {bad[0].removeprefix('grad_')}"
             raise self._diverged(f"The {what} of stage {self.stage} is not finite at step {step}")
         self.optimiser.step()
@@ -235,26 +166,28 @@ class Learning:
             file = save_preview(self.work.session.run.previews, self.stage, step, self.synthetic)
             self.work.session.emit(PreviewSaved(self.stage, step, file))
 
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def state(self, stage: Stage, step: int) -> Checkpoint:
+        """Return a checkpoint of the present state, from which a run goes on at ``step`` of ``stage``."""
         arrays = {name: _array(tensor) for name, tensor in self.synthetic.tensors().items()}
         for name, tensor in self._learned().items():
             state = self.optimiser.state.get(tensor, {})
             arrays |= {f"optimiser.{name}/{key}": _array(value) for key, value in state.items() if value is not None}
-        return arrays | {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
+        arrays |= {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
+        return Checkpoint(stage, step, arrays, self._document())
 
     def _document(self) -> dict[str, Any]:
-        document: dict[str, Any] = {"data": self.work.fingerprint, "revisions": revisions(self.work.preset)}
-        return document | (self.selection.document() if self.selection is not None else {})
+        used = {"data": self.work.fingerprint, "revisions": revisions(self.work.preset)}
+        return used | self.choice.document()
 
-    def _save(self, step: int, resume: Checkpoint | None) -> None:
-        document = self._document()
-        if resume is not None and resume.step == step and document.items() <= resume.document.items():
-            return  # just loaded: nothing is new
-        self.work.session.save_checkpoint(Checkpoint(self.stage, step, self._arrays(), document))
+    def _save(self, step: int) -> bool:
+        """Save a checkpoint of ``step``; return whether it says something new."""
+        return self._checkpoints.save(step, self._document(), lambda: self.state(self.stage, step))
 
-    def _restore(self, resume: Checkpoint | None) -> int:
-        if resume is None:
+    def _restore(self) -> int:
+        """Put the optimiser and the objective in the state of ``resume``; return the step to begin with."""
+        if self.resume is None:
             return 0
+        resume = self.resume
         learned = self._learned()
         for name, array in resume.arrays.items():
             if name.startswith("optimiser."):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +27,14 @@ from engine.events import Note, Split, StageFinished, StageStarted
 from engine.files import write_json
 from engine.machine.process_group import ALONE, Group
 from engine.models import choose_precision
-from engine.runs.session import RunSession
+from engine.runs.session import Serve, Session
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """The surroundings of every stage: the run, its preset, the data in three parts, and where to compute."""
 
-    session: RunSession
+    session: Session
     preset: Preset
     spec: ClipSpec
     fingerprint: str
@@ -46,10 +46,10 @@ class Work:
     judge: Judge
     group: Group = ALONE
 
-    def check(self, serve: Callable[[str], None] | None = None) -> None:
+    def check(self, serve: Serve | None = None) -> None:
         """Wait while paused; raise StopRequested, in every process, when the run shall stop. At a step boundary.
 
-        ``serve`` carries out what was asked for once, in the leader: see ``RunSession.check``.
+        ``serve`` carries out what was asked for once, in the leader: see ``Session.check``.
         """
         try:
             self.session.check(serve)
@@ -72,7 +72,7 @@ class Work:
         return None if self.val is None else (self.val, "val")
 
 
-def prepare(session: RunSession, preset: Preset, device: torch.device, group: Group = ALONE) -> Work:
+def prepare(session: Session, preset: Preset, device: torch.device, group: Group = ALONE) -> Work:
     """Open the clips, or make the demo's, hold a validation split out of training, and record what is used."""
     began = time.monotonic()
     runs = session.run.path.parent

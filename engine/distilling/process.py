@@ -10,7 +10,7 @@ from engine.events import Event
 from engine.machine.out_of_memory import memory_errors
 from engine.machine.torchrun import leads
 from engine.runs import RunDirectory
-from engine.runs.session import FollowerSession, RunSession
+from engine.runs.session import FollowerSession, RunSession, Session
 
 
 def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool = False) -> str:
@@ -18,7 +18,7 @@ def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: b
 
     Raises VdtuiError after it is recorded in the run. With ``signals``, SIGTERM and SIGINT stop it.
     """
-    session = RunSession(run, *listeners) if leads() else FollowerSession(run)
+    session: Session = RunSession(run, *listeners) if leads() else FollowerSession(run)
     with session:
         if signals:
             _stop_on_signals(session)
@@ -33,11 +33,13 @@ def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: b
     return run.state()
 
 
-def _stop_on_signals(session: RunSession) -> None:
+def _stop_on_signals(session: Session) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
+        assert isinstance(session, RunSession)
         session.stop(f"received {signal.Signals(number).name}")
 
-    answer = stop if leads() else signal.SIG_IGN  # torchrun sends signals to all; the leader answers for them
-    signal.signal(signal.SIGTERM, answer)
-    signal.signal(signal.SIGINT, answer)
+    # torchrun sends signals to all of its processes; the leader answers for the others.
+    handler = stop if isinstance(session, RunSession) else signal.SIG_IGN
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to stop

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.evaluation.trainers import QueueState, networks_text
 from engine.events import Progress
-from engine.runs.session import RunSession
+from engine.runs.session import Session
 
 SECONDS_BETWEEN = 1.0
 SMOOTHING = 0.1
@@ -16,7 +16,7 @@ SMOOTHING = 0.1
 class UnitPace:
     """The pace of a stage that counts units, such as videos."""
 
-    def __init__(self, session: RunSession, stage: str) -> None:
+    def __init__(self, session: Session, stage: str) -> None:
         self._session = session
         self._stage = stage
         self._began = self._told = time.monotonic()
@@ -58,7 +58,7 @@ class NetworkPace:
 
     def __init__(
         self,
-        session: RunSession,
+        session: Session,
         stage: str,
         what: str,
         *,
@@ -97,7 +97,7 @@ class TablePace:
 
     def __init__(
         self,
-        session: RunSession,
+        session: Session,
         stage: str,
         titles: Sequence[str],
         repeats: int,

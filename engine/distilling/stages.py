@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from engine.config import Preset, earlier, outdated
+from engine.distilling.choosing import NoChoice, choice_of_iteration
 from engine.distilling.final_table import final_table
-from engine.distilling.learning import BestIteration, Learning
+from engine.distilling.learning import Learning
 from engine.distilling.opening import Work, experts_folder, prepare
 from engine.distilling.optimisers import dynamic_optimiser
 from engine.distilling.previews import save_preview
@@ -35,7 +36,7 @@ from engine.matching.kernel import start_labels
 from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
 from engine.models.precision import deterministic
 from engine.runs.checkpoints import Checkpoint
-from engine.runs.session import RunSession
+from engine.runs.session import Session
 from engine.seeds import derive, generator, stage_seed
 from engine.selection import coreset, select_coreset
 from engine.synthetic import (
@@ -54,7 +55,7 @@ from engine.synthetic import (
 )
 
 
-def distill(session: RunSession, preset: Preset) -> None:
+def distill(session: Session, preset: Preset) -> None:
     """Run ``preset`` from its last checkpoint, or from the beginning, to its report.
 
     Of several processes (``engine.machine.process_group``) all learn, and the leader does the rest. Raises
@@ -163,7 +164,17 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     )
     objective = IMAGE_OBJECTIVES[section.objective](work.preset, setting)
     optimiser = torch.optim.SGD([{"params": [static], "lr": section.lr}], momentum=section.momentum)
-    Learning(work, "static", images, objective, optimiser, section.steps, section.checkpoint_every).run(resume)
+    Learning(
+        work=work,
+        stage="static",
+        synthetic=images,
+        objective=objective,
+        optimiser=optimiser,
+        steps=section.steps,
+        checkpoint_every=section.checkpoint_every,
+        choice=NoChoice(work.session),
+        resume=resume,
+    ).run()
     return static.detach()
 
 
@@ -255,19 +266,23 @@ def learn_dynamic(
     )
     objective = CLIP_OBJECTIVES[section.objective](work.preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
-    selection = BestIteration(work, synthetic, objective, resume)
+    choice = choice_of_iteration(work, synthetic, objective, resume)
     learning = Learning(
-        work,
-        "dynamic",
-        synthetic,
-        objective,
-        optimiser,
-        section.steps,
-        section.checkpoint_every,
-        selection,
+        work=work,
+        stage="dynamic",
+        synthetic=synthetic,
+        objective=objective,
+        optimiser=optimiser,
+        steps=section.steps,
+        checkpoint_every=section.checkpoint_every,
+        choice=choice,
+        resume=resume,
         cosine=section.schedule == "cosine",
     )
-    learning.run(resume)
+    learning.run()
+    if work.group.leads:
+        save_synthetic(work.session.run.last, synthetic, choice.provenance(section.steps, None))
+    work.session.save_checkpoint(learning.state("evaluate", 0))
 
 
 def stage_network(work: Work, number: int) -> Network:

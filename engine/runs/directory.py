@@ -18,7 +18,7 @@ from engine.errors import RunError, UsageError
 from engine.files import draft, read_json, read_text, storage_errors, sweep, too_deep, write_json, write_text
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
-from engine.runs.status import Control, Lock, Status, actual_state, request, request_once
+from engine.runs.status import Action, Control, Lock, Status, Want, actual_state, request, request_once
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 
@@ -152,13 +152,13 @@ class RunDirectory:
         """The present request."""
         return Control.load(self.control_file)
 
-    def request(self, want: str) -> Control:
+    def request(self, want: Want) -> Control:
         """Ask the worker to ``run``, ``pause`` or ``stop``."""
         return request(self.control_file, want)
 
-    def request_once(self, what: str) -> Control:
+    def request_once(self, action: Action) -> Control:
         """Ask the worker to ``evaluate`` or to save a ``checkpoint`` at its next step, and to go on as before."""
-        return request_once(self.control_file, what)
+        return request_once(self.control_file, action)
 
     def lock(self) -> Lock:
         """The lock of this run, not yet taken."""

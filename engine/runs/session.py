@@ -1,8 +1,8 @@
 """A worker's hold on a run: lock, heartbeat, events, requests from outside, checkpoints.
 
-``distill`` sees the outside world only through this: it emits events, calls ``check`` at every boundary where it
-could stop, and saves checkpoints. Used by the worker process and, in the same way, by `engine.run_distillation`
-in a notebook.
+``distill`` sees the outside world only through a ``Session``: it emits events, calls ``check`` at every boundary where
+it could stop, and saves checkpoints. The process that owns the run has a ``RunSession``, in a worker as in a notebook;
+processes that help it have a ``FollowerSession``, which writes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from engine.errors import StopRequested, VdtuiError
 from engine.events import (
@@ -32,11 +32,42 @@ from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoin
 from engine.runs.directory import RunDirectory
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing
-from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Control, Status, current_process
+from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Action, Control, Status, Want, current_process
 
 POLL_SECONDS = 0.2
-WHILE_PAUSED = ("checkpoint",)
-"""What is done at once while the run is paused; an evaluation is work, and waits until the run goes on."""
+WHILE_PAUSED: tuple[Action, ...] = ("checkpoint",)
+"""Actions that are carried out while the run is paused; an evaluation is work, and waits until the run goes on."""
+Serve = Callable[[Action], None]
+"""Carries out an action that was asked for once."""
+
+
+class Session(Protocol):
+    """A process's view of the run that it works on, as a context manager."""
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run's directory."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool: ...
+
+    def emit(self, event: Event) -> None:
+        """Tell the world of ``event``."""
+
+    def check(self, serve: Serve | None = None) -> None:
+        """Wait while the run is paused; raise StopRequested when it shall stop. To be called at every boundary."""
+
+    def complete(self, last: Callable[[RunCompleted], None]) -> None:
+        """End a run that has done everything, after ``last`` has written its report."""
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save ``checkpoint``; after this returns, at most the work since then can be lost."""
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint, or None at the beginning of a run."""
 
 
 class RunSession:
@@ -58,7 +89,7 @@ class RunSession:
         self._checked = 0.0
         self._order = 0
         self._damaged: list[Path] = []
-        self._served: dict[str, int] = {}
+        self._served: dict[Action, int] = {}
 
     def __enter__(self) -> Self:
         self._lock.acquire()
@@ -69,7 +100,7 @@ class RunSession:
             self._log = EventLog(self.run.events_file)
             self._standing = Standing.of_log(self.run.events_file)
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more
-            self._say(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
+            self._write_status(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
         except BaseException:
             self._lock.release()
             raise
@@ -89,7 +120,7 @@ class RunSession:
                 self.emit(event)
             if self.run.control().want != "run":
                 self.run.request("run")  # the request is settled, so that the next worker does not obey it again
-            self._say(state=state)
+            self._write_status(state=state)
             self._log.close()
         finally:
             self._lock.release()
@@ -118,7 +149,7 @@ class RunSession:
         ending = RunCompleted(round(self.seconds, 3))
         last(ending)
         self.emit(ending)
-        self._say(state="completed")
+        self._write_status(state="completed")
 
     @property
     def seconds(self) -> float:
@@ -142,11 +173,11 @@ class RunSession:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""
         self._stop_reason = reason
 
-    def check(self, serve: Callable[[str], None] | None = None) -> None:
-        """Call at every boundary: waits while paused, raises StopRequested when the run shall stop.
+    def check(self, serve: Serve | None = None) -> None:
+        """Wait while the run is paused; raise StopRequested when it shall stop. To be called at every boundary.
 
-        ``serve`` is called with what is asked for once (``status.ONCE``), a checkpoint also while paused; where the
-        work cannot do that, it is not given, and the request waits. Costs one small file every ``POLL_SECONDS``,
+        ``serve`` is called with each action that was asked for once, a checkpoint also while paused; a boundary where
+        the work cannot serve leaves it out, and the request waits. Costs one small file every ``POLL_SECONDS``,
         nothing in between.
         """
         if self._stop_reason is None:
@@ -162,26 +193,26 @@ class RunSession:
             if want == "stop":
                 self._stop_reason = self._stop_reason or "asked to stop"
         if self._stop_reason is not None:
-            self._say(state="stopping")
+            self._write_status(state="stopping")
             raise StopRequested(self._stop_reason)
 
-    def _serve(self, control: Control, serve: Callable[[str], None] | None, kinds: tuple[str, ...] = ONCE) -> None:
+    def _serve(self, control: Control, serve: Serve | None, actions: tuple[Action, ...] = ONCE) -> None:
         if serve is None:
             return
-        for what in kinds:
-            number = control.once.get(what, 0)
-            if number not in (0, self._served.get(what, 0)) and self._stop_reason is None:
-                self._served[what] = number  # before it is done: asked again while it is done, it is done again
-                serve(what)
+        for action in actions:
+            number = control.once.get(action, 0)
+            if number not in (0, self._served.get(action, 0)) and self._stop_reason is None:
+                self._served[action] = number  # before it is done: asked again while it is done, it is done again
+                serve(action)
 
-    def _wait(self, serve: Callable[[str], None] | None) -> str:
+    def _wait(self, serve: Serve | None) -> Want:
         self.emit(Paused())
-        self._say(state="paused")
+        self._write_status(state="paused")
         while (control := self.run.control()).want == "pause" and self._stop_reason is None:
             self._serve(control, serve, WHILE_PAUSED)
             time.sleep(POLL_SECONDS)
         if self._stop_reason is None and control.want == "run":
-            self._say(state="running")
+            self._write_status(state="running")
             self.emit(Continued())
         return control.want
 
@@ -208,7 +239,7 @@ class RunSession:
             self._earlier_seconds = float(checkpoint.document.get("seconds", 0.0))
         return checkpoint
 
-    def _say(self, **changes: Any) -> None:
+    def _write_status(self, **changes: Any) -> None:
         with self._status_guard:
             self._status = dataclasses.replace(self._status, **{**changes, "heartbeat": time.time()})
             self._status.save(self.run.status_file)
@@ -216,18 +247,16 @@ class RunSession:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             try:
-                self._say()
+                self._write_status()
             except (OSError, VdtuiError):
                 continue  # a full disk must not kill the run through its heartbeat; the next write may succeed
 
 
-class FollowerSession(RunSession):
-    """The session of a process that helps the one which owns the run: it says nothing."""
+class FollowerSession:
+    """The session of a process that helps the one which owns the run; that one, the leader, does the telling."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
-        self._began = time.monotonic()
-        self._earlier_seconds = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -235,21 +264,21 @@ class FollowerSession(RunSession):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """The leader records how the run ends; a requested stop is swallowed."""
+        """Swallow a requested stop; the leader records how the run ends."""
         return isinstance(error, StopRequested)
 
     def emit(self, event: Event) -> None:
-        """The leader emits the same."""
+        """Leave it to the leader, which emits the same."""
 
-    def check(self, serve: Callable[[str], None] | None = None) -> None:
-        """The leader tells at step boundaries."""
+    def check(self, serve: Serve | None = None) -> None:
+        """Leave it to the leader, which tells the others at step boundaries (``Group.agree``)."""
 
     def complete(self, last: Callable[[RunCompleted], None]) -> None:
-        """The leader says it."""
+        """Leave it to the leader."""
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """The leader saves the same."""
+        """Leave it to the leader, which saves the same."""
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint, which the leader begins from too."""
+        """Return the newest checkpoint, which the leader begins from too."""
         return load_checkpoint(self.run.checkpoints)

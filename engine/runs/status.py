@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args
 
 from engine.errors import RunError
 from engine.files import is_number, read_json, storage_errors, unlinked, write_json
@@ -31,9 +31,11 @@ SILENT_SECONDS = 60.0
 QUEUE_SECONDS = 120.0
 """A queued run whose worker never came counts as crashed after this time."""
 
-WANTS = ("run", "pause", "stop")
-ONCE = ("evaluate", "checkpoint")
-"""What can be asked of a worker to be done once, at its next step; the run goes on as if nobody had asked."""
+Want = Literal["run", "pause", "stop"]
+WANTS: tuple[Want, ...] = get_args(Want)
+Action = Literal["evaluate", "checkpoint"]
+ONCE: tuple[Action, ...] = get_args(Action)
+"""The actions that a worker can be asked for once, at its next step; the run goes on as if nobody had asked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,15 +177,15 @@ def silence(status: Status, now: float | None = None) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-    """What someone wants of the worker: ``run``, ``pause`` or ``stop``; ``seq`` counts the requests.
+    """The newest request to the worker: ``run``, ``pause`` or ``stop``; ``seq`` counts the requests.
 
-    ``once`` has the number of the last request for each thing of ``ONCE``. Later requests carry it on: it is the worker
-    that knows what it has done, and a request may overwrite another before the worker has seen it.
+    ``once`` has the number of the last request for each action. Later requests carry it on: it is the worker that knows
+    what it has done, and a request may overwrite another before the worker has seen it.
     """
 
-    want: str = "run"
+    want: Want = "run"
     seq: int = 0
-    once: dict[str, int] = dataclasses.field(default_factory=dict)
+    once: dict[Action, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Control:
@@ -191,8 +193,8 @@ class Control:
         document = read_json(path) or {}
         want, seq = document.get("want"), document.get("seq")
         once = document.get("once")
-        asked = once.items() if isinstance(once, dict) else ()
-        known = {what: number for what, number in asked if what in ONCE and isinstance(number, int)}
+        numbers = once if isinstance(once, dict) else {}
+        known: dict[Action, int] = {action: numbers[action] for action in ONCE if isinstance(numbers.get(action), int)}
         return cls(want if want in WANTS else "run", seq if isinstance(seq, int) else 0, known)
 
     def save(self, path: Path) -> None:
@@ -200,21 +202,19 @@ class Control:
         write_json(path, {"want": self.want, "seq": self.seq} | ({"once": self.once} if self.once else {}))
 
 
-def request(path: Path, want: str) -> Control:
+def request(path: Path, want: Want) -> Control:
     """Write a new request to ``path`` and return it."""
-    assert want in WANTS, want
     present = Control.load(path)
     control = Control(want, present.seq + 1, present.once)
     control.save(path)
     return control
 
 
-def request_once(path: Path, what: str) -> Control:
-    """Ask in ``path`` for one thing of ``ONCE``, whatever else is wanted; returns the request."""
-    assert what in ONCE, what
+def request_once(path: Path, action: Action) -> Control:
+    """Ask in ``path`` for ``action`` once, whatever else is wanted; return the request."""
     present = Control.load(path)
     number = present.seq + 1
-    control = Control(present.want, number, present.once | {what: number})
+    control = Control(present.want, number, present.once | {action: number})
     control.save(path)
     return control
 

@@ -13,11 +13,12 @@ from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, asked,
 
 if TYPE_CHECKING:
     from engine.runs import RunDirectory
+    from engine.runs.status import Want
 
 POLL_SECONDS = 0.1
 
 
-def _asked(run: str, runs_dir: Path | None, want: str) -> RunDirectory:
+def _asked(run: str, runs_dir: Path | None, want: Want) -> RunDirectory:
     """The run ``run``, after it was asked to ``pause`` or ``stop``; raises RunError if it is not alive."""
     from engine.errors import RunError
     from engine.runs import ALIVE, find_run, runs_folder

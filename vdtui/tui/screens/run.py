@@ -21,6 +21,7 @@ from textual.widgets import Footer
 from engine.errors import VdtuiError
 from engine.runs import ENDED, RunDirectory
 from engine.runs.state import Accuracy
+from engine.runs.status import Action, Want
 from vdtui.tui import words
 from vdtui.tui.screens.dialogs import ConfirmStop
 from vdtui.tui.screens.live import LiveScreen
@@ -204,11 +205,11 @@ class RunScreen(LiveScreen):
         """Pause a run that runs; let one go on that is, or is about to be, paused."""
         if self._refused("paused"):
             return
-        want = "pause" if self._watcher.run.control().want == "run" else "run"
+        want: Want = "pause" if self._watcher.run.control().want == "run" else "run"
         said = "Pausing: it waits after the present step." if want == "pause" else "It goes on."
         self._request(want, said)
 
-    def action_once(self, what: str) -> None:
+    def action_once(self, what: Action) -> None:
         """Ask for an evaluation or a checkpoint now; the run goes on as if nobody had asked."""
         run = self.snapshot
         if self._refused({"evaluate": "evaluated", "checkpoint": "saved"}[what]) or run is None:
@@ -244,7 +245,7 @@ class RunScreen(LiveScreen):
             self.say("It is stopping already.", warn=True)
         return run.state in (*ENDED, "removed") or run.shown_state == "stopping"
 
-    def _request(self, want: str, said: str) -> None:
+    def _request(self, want: Want, said: str) -> None:
         self._try(lambda: self.run.request(want), said)
 
     def _try(self, request: Callable[[], object], said: str) -> None:

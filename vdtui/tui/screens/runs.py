@@ -20,6 +20,7 @@ from textual.widgets import DataTable, Footer, Input
 
 from engine.errors import VdtuiError
 from engine.runs import ENDED, RunDirectory, remove_run
+from engine.runs.status import Want
 from vdtui.tui import words
 from vdtui.tui.screens.dialogs import ConfirmRemove, ConfirmStop, ExportDialog, ExportWish
 from vdtui.tui.screens.live import LiveScreen
@@ -470,7 +471,7 @@ class RunsScreen(LiveScreen):
         row = self._chosen()
         if row is None or self._refused(row, "paused"):
             return
-        want = "pause" if RunDirectory(row.path).control().want == "run" else "run"
+        want: Want = "pause" if RunDirectory(row.path).control().want == "run" else "run"
         self._request(row, want, "pauses after its present step." if want == "pause" else "goes on.")
 
     def action_stop(self) -> None:
@@ -492,7 +493,7 @@ class RunsScreen(LiveScreen):
         self.say(f"{row.name} cannot be {what}: it is {row.state}.{again}", warn=True)
         return True
 
-    def _request(self, row: RunRow, want: str, said: str) -> None:
+    def _request(self, row: RunRow, want: Want, said: str) -> None:
         try:
             RunDirectory(row.path).request(want)
         except (VdtuiError, OSError) as error:
