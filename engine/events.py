@@ -24,19 +24,6 @@ matching ``experts``, and a coreset has ``select`` in place of what is learned."
 Split = Literal["val", "test"]
 """The clips that a network is tested on."""
 Level = Literal["info", "warning"]
-RowName = Literal[
-    "static-dynamic",
-    "pixels",
-    "static-only",
-    "coreset",
-    "random",
-    "herding",
-    "k-center",
-    "full",
-    "compressed-random",
-    "compressed-herding",
-]
-"""The subjects of a table's rows: the kinds of sets, the methods that choose a coreset, and the rivals."""
 Occasion = Literal["synthetic", "now"]
 """Evaluations while a set is learned: ``synthetic`` to choose the iteration, ``now`` because somebody asked."""
 
@@ -75,7 +62,7 @@ class StageStarted(Event):
     of all experts (experts), optimiser steps (static, dynamic), trained networks (evaluate).
     """
 
-    stage: str
+    stage: Stage
     step: int
     total: int
 
@@ -84,7 +71,7 @@ class StageStarted(Event):
 class StageFinished(Event):
     """A stage is complete; ``seconds`` counts this worker's part of it."""
 
-    stage: str
+    stage: Stage
     seconds: float
 
 
@@ -95,7 +82,7 @@ class Progress(Event):
     Stages 1 and 2 send it while they evaluate, with ``what`` saying so.
     """
 
-    stage: str
+    stage: Stage
     step: int
     total: int
     rate: float
@@ -112,7 +99,7 @@ class Step(Event):
     about once a second ``device_memory`` (bytes) and ``device_load`` (fraction).
     """
 
-    stage: str
+    stage: Stage
     step: int
     total: int
     loss: float
@@ -127,7 +114,7 @@ class NetworkTrained(Event):
 
     what: str
     step: int
-    split: str
+    split: Split
     seed: int
     accuracy: float
     seconds: float
@@ -143,7 +130,7 @@ class Evaluated(Event):
 
     what: str
     step: int
-    split: str
+    split: Split
     mean: float
     std: float | None
     values: tuple[float, ...]
@@ -169,7 +156,7 @@ class ResultReady(Event):
 class CheckpointSaved(Event):
     """The run can go on from here, whatever happens."""
 
-    stage: str
+    stage: Stage
     step: int
 
 
@@ -177,16 +164,16 @@ class CheckpointSaved(Event):
 class PreviewSaved(Event):
     """``previews/<file>`` shows the synthetic set as it was at this step."""
 
-    stage: str
+    stage: Stage
     step: int
     file: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Note(Event):
-    """A line for the log; ``level`` is ``info`` or ``warning``."""
+    """A line for the log."""
 
-    level: str
+    level: Level
     text: str
 
 

@@ -1,19 +1,19 @@
-"""The final table of a run: what networks learn from its set, and from its rivals, on the test split.
+"""The final table of a run: the accuracy of networks that learn from its set, or from a rival, on the test split.
 
 Random real clips of the same number stand in every table: a set that does not beat them has distilled nothing.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
-from functools import partial
+from typing import Any
 
 from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
-from engine.evaluation import Recipe, Request, Subject, Trainers, Trial, TrialCache, result
+from engine.evaluation import Subject, Trial, TrialCache
+from engine.evaluation.rows import Row, judged
 from engine.evaluation.subjects import full_data, random_clips, set_of_run, still_video
 from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
 from engine.files import write_json
@@ -23,63 +23,41 @@ from engine.synthetic import StaticDynamic, load_set
 def final_table(work: Work) -> None:
     """Train and test the networks of every row, under every model of the preset."""
     session, evaluation = work.session, work.preset.evaluation
-    rows = [_Row.of(work, subject, model) for model in evaluation.models for subject in subjects(work)]
-    total = len(rows) * evaluation.repeats
+    rows = [_row(work, subject, model) for model in evaluation.models for subject in subjects(work)]
+    total, done = len(rows) * evaluation.repeats, itertools.count(1)
     began = time.monotonic()
     session.emit(StageStarted("evaluate", 0, total))
-    titles = [_titled(row.subject, row.model, evaluation.models) for row in rows]
-    pace = TablePace(session, "evaluate", titles, evaluation.repeats)
-    done = 0
-    with Trainers(work.device) as trainers:
-        asked = (request for row in rows for request in row.requests(work))
-        trained = trainers.trials(asked, work.judge.at_once("final"), pace.watch)
-        for row in rows:
-            trials: list[Trial] = []
-            for trial in itertools.islice(trained, evaluation.repeats):
-                trials.append(trial)
-                done += 1
-                session.emit(Progress("evaluate", done, total, 0.0, ""))
-                what, step = row.subject.what, row.subject.step or 0
-                session.emit(NetworkTrained(what, step, "test", trial.seed, trial.outcome.top1, trial.seconds))
-            _report(work, row.subject, row.model, trials, row.recipe)
+    pace = TablePace(session, "evaluate", [_title(work, row) for row in rows], evaluation.repeats)
+
+    def finished(row: Row, trial: Trial) -> None:
+        session.emit(Progress("evaluate", next(done), total, 0.0, ""))
+        name, step = row.subject.what, row.subject.step or 0
+        session.emit(NetworkTrained(name, step, "test", trial.seed, trial.outcome.top1, trial.seconds))
+
+    for row, document in judged(rows, work.judge, work.test, work.fingerprint, pace.watch, finished):
+        _report(work, row, document)
     session.emit(StageFinished("evaluate", round(time.monotonic() - began, 3)))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    subject: Subject
-    model: str
-    recipe: Recipe
-
-    @classmethod
-    def of(cls, work: Work, subject: Subject, model: str) -> _Row:
-        return cls(subject, model, work.judge.recipe(model, subject.step_size))
-
-    def requests(self, work: Work) -> Iterator[Request]:
-        name = f"{_stem(self.subject, self.model)}-test-{self.subject.step or 0:06d}"
-        cache = TrialCache(work.session.run.evaluations, name)
-        for k, seed in enumerate(work.judge.seeds("final", work.preset.evaluation.repeats)):
-            yield work.judge.request(partial(self.subject.data, k), work.test, self.recipe, seed, cache)
+def _row(work: Work, subject: Subject, model: str) -> Row:
+    name = f"{subject.what}-{model}-test-{subject.step or 0:06d}"
+    cache = TrialCache(work.session.run.evaluations, name)
+    return Row(subject, work.judge.recipe(model, subject.step_size), cache)
 
 
-def _report(work: Work, subject: Subject, model: str, trials: list[Trial], recipe: Recipe) -> None:
-    row = result(subject, trials, recipe, work.fingerprint, work.test.several_clips)
-    top1, step = row["top1"], subject.step or 0
-    values = tuple(top1["values"])
-    work.session.emit(Evaluated(subject.what, step, "test", top1["mean"], top1["std"], values, row["seconds"]))
-    work.session.emit(ResultReady(row))
-    if row["caution"]:
-        title = _titled(subject, model, work.preset.evaluation.models)
-        work.session.emit(Note("warning", f"{title}: {row['caution']}"))
-    write_json(work.session.run.evaluations / f"result-{_stem(subject, model)}.json", row)
+def _report(work: Work, row: Row, document: dict[str, Any]) -> None:
+    session, subject, top1 = work.session, row.subject, document["top1"]
+    values, seconds = tuple(top1["values"]), document["seconds"]
+    session.emit(Evaluated(subject.what, subject.step or 0, "test", top1["mean"], top1["std"], values, seconds))
+    session.emit(ResultReady(document))
+    if document["caution"]:
+        session.emit(Note("warning", f"{_title(work, row)}: {document['caution']}"))
+    write_json(session.run.evaluations / f"result-{subject.what}-{row.recipe.model}.json", document)
 
 
-def _stem(subject: Subject, model: str) -> str:
-    return f"{subject.what}-{model}"
-
-
-def _titled(subject: Subject, model: str, models: tuple[str, ...]) -> str:
-    return subject.what if len(models) == 1 else f"{subject.what}, {model}"
+def _title(work: Work, row: Row) -> str:
+    name = row.subject.what
+    return name if len(work.preset.evaluation.models) == 1 else f"{name}, {row.recipe.model}"
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How fast a stage goes: rate and time left, told at most every second so that the log stays small."""
+"""The pace of a stage: rate and time left, told at most every second so that the log stays small."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from engine.evaluation.trainers import QueueState, networks_text
-from engine.events import Progress
+from engine.events import Progress, Stage
 from engine.runs.session import Session
 
 SECONDS_BETWEEN = 1.0
@@ -16,20 +16,20 @@ SMOOTHING = 0.1
 class UnitPace:
     """The pace of a stage that counts units, such as videos."""
 
-    def __init__(self, session: Session, stage: str) -> None:
+    def __init__(self, session: Session, stage: Stage) -> None:
         self._session = session
         self._stage = stage
-        self._began = self._told = time.monotonic()
+        self._began = self._last_told = time.monotonic()
 
-    def update(self, done: int, total: int, what: str) -> None:
-        """``done`` of ``total`` units are done, now at ``what``."""
+    def update(self, done: int, total: int, unit: str) -> None:
+        """Tell that ``done`` of ``total`` units are done, and that ``unit`` is worked on now."""
         now = time.monotonic()
-        if now - self._told < SECONDS_BETWEEN and done < total:
+        if now - self._last_told < SECONDS_BETWEEN and done < total:
             return
-        self._told = now
+        self._last_told = now
         rate = done / max(now - self._began, 1e-9)
         eta = round((total - done) / rate, 1) if rate > 0 else None
-        self._session.emit(Progress(self._stage, done, total, round(rate, 3), what, eta))
+        self._session.emit(Progress(self._stage, done, total, round(rate, 3), unit, eta))
 
 
 class StepPace:
@@ -40,9 +40,9 @@ class StepPace:
         self._seconds: float | None = None
 
     def stepped(self, seconds: float, step: int, later: float) -> tuple[float, float]:
-        """``step`` steps are done, the last in ``seconds``: (steps per second, seconds left).
+        """Return steps per second and seconds left, after ``step`` steps of which the last took ``seconds``.
 
-        ``later`` are seconds that evaluations will take beside.
+        ``later`` are the seconds that evaluations will take beside.
         """
         known = self._seconds
         self._seconds = seconds if known is None else known + SMOOTHING * (seconds - known)
@@ -51,7 +51,7 @@ class StepPace:
 
 
 class NetworkPace:
-    """The pace of training one network after the other within a stage.
+    """The pace of training one network after the other within a stage; ``work`` says what they are for.
 
     ``step`` and ``total`` are the stage's; ``trained`` networks took ``seconds``, ``networks`` are wanted.
     """
@@ -59,8 +59,8 @@ class NetworkPace:
     def __init__(
         self,
         session: Session,
-        stage: str,
-        what: str,
+        stage: Stage,
+        work: str,
         *,
         step: int,
         total: int,
@@ -69,36 +69,36 @@ class NetworkPace:
         seconds: float,
     ) -> None:
         self._session = session
-        self._stage, self._what, self._step, self._total = stage, what, step, total
+        self._stage, self._work, self._step, self._total = stage, work, step, total
         self._networks, self._trained, self._seconds = networks, trained, seconds
-        self._began = self._told = time.monotonic()
+        self._began = self._last_told = time.monotonic()
         self._percent = -1
 
     def watch(self, fraction: float) -> None:
-        """The present network is trained by ``fraction``: stops the run if that is asked for, tells the progress."""
+        """Tell that the present network is trained by ``fraction``; stop the run if that is asked for."""
         self._session.check()
         now, percent = time.monotonic(), int(100 * fraction)
-        if now - self._told < SECONDS_BETWEEN or percent == self._percent:
+        if now - self._last_told < SECONDS_BETWEEN or percent == self._percent:
             return  # at most a hundred lines a network: an evaluation may take hours
-        self._told, self._percent = now, percent
+        self._last_told, self._percent = now, percent
         done = self._trained + fraction
         eta = (self._networks - done) * (self._seconds + now - self._began) / done if done > 0 else None
-        what = f"{self._what}, {percent} %"
+        text = f"{self._work}, {percent} %"
         left = round(eta, 1) if eta is not None and self._stage == "evaluate" else None
-        self._session.emit(Progress(self._stage, self._step, self._total, 0.0, what, left))
+        self._session.emit(Progress(self._stage, self._step, self._total, 0.0, text, left))
 
 
 class TablePace:
     """The pace of the networks of a table, or of one evaluation within a stage; several may be trained at once.
 
-    ``titles`` are those of the rows, each of ``repeats`` networks. ``step`` and ``total`` are the stage's, and where
-    they are not given, a step is a network.
+    ``titles`` are those of the rows, each of ``repeats`` networks. ``step`` and ``total`` are the stage's; without them
+    a step is a network.
     """
 
     def __init__(
         self,
         session: Session,
-        stage: str,
+        stage: Stage,
         titles: Sequence[str],
         repeats: int,
         *,
@@ -107,23 +107,23 @@ class TablePace:
     ) -> None:
         self._session, self._stage, self._titles, self._repeats = session, stage, titles, repeats
         self._step, self._total = step, total
-        self._began = self._told = time.monotonic()
+        self._began = self._last_told = time.monotonic()
         self._percent = -1
 
-    def watch(self, going: QueueState) -> None:
-        """The networks are trained so far: stops the run if that is asked for, tells the progress."""
+    def watch(self, queue: QueueState) -> None:
+        """Tell how far the networks of ``queue`` are; stop the run if that is asked for."""
         self._session.check()
-        if not going.now:
+        if not queue.now:
             return
-        now, percent = time.monotonic(), int(100 * sum(part for _, part in going.now) / len(going.now))
-        if now - self._told < SECONDS_BETWEEN or percent == self._percent:
+        now, percent = time.monotonic(), int(100 * sum(part for _, part in queue.now) / len(queue.now))
+        if now - self._last_told < SECONDS_BETWEEN or percent == self._percent:
             return  # at most a hundred lines a network: an evaluation may take hours
-        self._told, self._percent = now, percent
-        what = f"{networks_text(going, self._titles, self._repeats)}, {percent} %"
+        self._last_told, self._percent = now, percent
+        text = f"{networks_text(queue, self._titles, self._repeats)}, {percent} %"
         networks = len(self._titles) * self._repeats
         if self._step is not None and self._total is not None:
-            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, what))
+            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, text))
             return
-        trained = going.networks - going.known
-        left = round((networks - going.networks) * (now - self._began) / trained, 1) if trained > 0 else None
-        self._session.emit(Progress(self._stage, going.now[0][0], networks, 0.0, what, left))
+        trained = queue.networks - queue.known
+        left = round((networks - queue.networks) * (now - self._began) / trained, 1) if trained > 0 else None
+        self._session.emit(Progress(self._stage, queue.now[0][0], networks, 0.0, text, left))

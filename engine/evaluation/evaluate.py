@@ -7,9 +7,7 @@ protocol, recipe, data and seeds, so that it can be told apart.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,10 @@ from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
-from engine.evaluation import QueueState, Recipe, Request, Subject, Trainers, TrialCache, result
+from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.judge import Judge, networks_folder
 from engine.evaluation.parts import open_parts
+from engine.evaluation.rows import Row, judged
 from engine.evaluation.subjects import (
     as_stored,
     compressed_real,
@@ -30,7 +29,7 @@ from engine.evaluation.subjects import (
     set_of_run,
     still_video,
 )
-from engine.evaluation.trainers import networks_text
+from engine.evaluation.trainers import Watch, networks_text
 from engine.files import write_json
 from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
@@ -39,8 +38,8 @@ from engine.synthetic import LoadedSet, StaticDynamic, StillVideo, SyntheticSet,
 from engine.synthetic.compressed import Storage
 from engine.text import one_line
 
-Progress = Callable[[int, int, str, float], None]
-"""(networks that are done, all networks, what is trained now, and the part of the next network that is done).
+Report = Callable[[int, int, str, float], None]
+"""Called with the networks that are done, all networks, what is trained now, and the done part of the next network.
 
 Where several are trained at once, halves of two count as one that is done."""
 
@@ -110,8 +109,8 @@ def _on(preset: Preset, data: Path | None) -> Preset:
 def evaluate(
     source: Source,
     runs: Path,
-    asked: Questions = Questions(),
-    progress: Progress | None = None,
+    questions: Questions = Questions(),
+    progress: Report | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Any]]:
     """Results (docs/formats.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
@@ -126,88 +125,60 @@ def evaluate(
     with deterministic(), open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts:
         train, test = parts.train, parts.test
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
-        subjects = list(_subjects(source, judge, asked, progress))
+        subjects = list(_subjects(source, judge, questions, progress))
         drawn = sorted({row.ipc for row in subjects if row.what == "random" and row.ipc is not None})
         for text in filter(None, (scarce_coreset(train, number) for number in drawn)):
             warn(text)
-        yield from _judged(source, judge, test, subjects, parts.store.fingerprint, asked.frames, runs, progress)
-
-
-def _judged(
-    source: Source,
-    judge: Judge,
-    test: RealClips,
-    subjects: list[Subject],
-    fingerprint: str,
-    frames: str,
-    runs: Path,
-    progress: Progress | None,
-) -> Iterator[dict[str, Any]]:
-    repeats = judge.section.repeats
-    rows = [
-        _Row.of(source, judge, subject, model, frames, runs) for model in judge.section.models for subject in subjects
-    ]
-    with Trainers(judge.train.device) as trainers:
-        asked = (request for row in rows for request in row.requests(judge, test))
-        watch = _watch(progress, [f"{row.subject.what}, {row.recipe.model}" for row in rows], repeats)
-        trained = trainers.trials(asked, judge.at_once("final"), watch)
-        for row in rows:
-            trials = list(itertools.islice(trained, repeats))
-            document = result(row.subject, trials, row.recipe, fingerprint, test.several_clips)
+        rows = [
+            _row(source, judge, subject, model, questions.frames, runs)
+            for model in judge.section.models
+            for subject in subjects
+        ]
+        watch = _watch(progress, [f"{row.subject.what}, {row.recipe.model}" for row in rows], judge.section.repeats)
+        for row, document in judged(rows, judge, test, parts.store.fingerprint, watch):
             document |= {"evaluated": True, "source": source.name}
             if source.run is not None:
-                name = f"evaluated-{row.cache.name}-{repeats}-{judge.seed}.json"
+                name = f"evaluated-{row.cache.name}-{judge.section.repeats}-{judge.seed}.json"
                 write_json(source.run.evaluations / name, document)
             yield document
 
 
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    subject: Subject
-    recipe: Recipe
-    cache: TrialCache
-
-    @classmethod
-    def of(cls, source: Source, judge: Judge, subject: Subject, model: str, frames: str, runs: Path) -> _Row:
-        recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
-        stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
-        name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
-        return cls(subject, recipe, TrialCache(_cache_folder(source, runs), name))
-
-    def requests(self, judge: Judge, test: RealClips) -> Iterator[Request]:
-        for k, seed in enumerate(judge.seeds("final", judge.section.repeats)):
-            yield judge.request(partial(self.subject.data, k), test, self.recipe, seed, self.cache)
+def _row(source: Source, judge: Judge, subject: Subject, model: str, frames: str, runs: Path) -> Row:
+    recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
+    stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
+    name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
+    return Row(subject, recipe, TrialCache(_cache_folder(source, runs), name))
 
 
-def _watch(progress: Progress | None, titles: list[str], repeats: int) -> Callable[[QueueState], None]:
-    def told(going: QueueState) -> None:
-        if progress is not None and going.now:
-            whole = int(going.networks)
-            progress(whole, len(titles) * repeats, networks_text(going, titles, repeats), going.networks - whole)
+def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
+    def watch(queue: QueueState) -> None:
+        if progress is not None and queue.now:
+            whole = int(queue.networks)
+            progress(whole, len(titles) * repeats, networks_text(queue, titles, repeats), queue.networks - whole)
 
-    return told
+    return watch
 
 
 def _cache_folder(source: Source, runs: Path) -> Path:
     return source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
 
 
-def _subjects(source: Source, judge: Judge, asked: Questions, progress: Progress | None) -> Iterator[Subject]:
+def _subjects(source: Source, judge: Judge, questions: Questions, progress: Report | None) -> Iterator[Subject]:
     own, loaded = _own(source, judge.train)
     networks = judge.section.repeats
-    ways = [Storage.parse(text) for text in asked.storage]
+    ways = [Storage.parse(text) for text in questions.storage]
     if ways and loaded is None:
         raise UsageError("All of the data is not a set that could be stored.", "Leave --storage out, or name a set.")
     yield from (as_stored(own, way, networks) for way in ways) if ways else [own]
-    for number, way in asked.real:
+    for number, way in questions.real:
         yield as_stored(random_clips(judge.train, number, judge.seed), Storage.parse(way), networks)
-    for rival in asked.rivals:
+    for rival in questions.rivals:
         if rival == "full":
             yield full_data(judge.train)
         elif loaded is None:
             raise UsageError(f"All of the data has no rival {rival}.", "Leave --rival out, or name a run or a set.")
         else:
-            yield _rival(rival, source, own, loaded.synthetic, judge, asked, progress)
+            yield _rival(rival, source, own, loaded.synthetic, judge, questions, progress)
 
 
 def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
@@ -229,8 +200,8 @@ def _rival(
     own: Subject,
     synthetic: SyntheticSet,
     judge: Judge,
-    asked: Questions,
-    progress: Progress | None,
+    questions: Questions,
+    progress: Report | None,
 ) -> Subject:
     if rival == "random":
         return random_clips(judge.train, synthetic.ipc, judge.seed)
@@ -246,7 +217,7 @@ def _rival(
             progress(0, 1, "first one by whose features clips are chosen", fraction)
 
     network = judge.feature_network(source.preset.selection, watch) if rival == "compressed-herding" else None
-    how, networks = Storage.parse(asked.rival_storage), judge.section.repeats
+    how, networks = Storage.parse(questions.rival_storage), judge.section.repeats
     return compressed_real(judge.train, own.nbytes, how, judge.seed, networks, network, judge.precision)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
-from engine.events import STAGES
+from engine.events import STAGES, Stage
 from engine.files import is_number, storage_errors, write_bytes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ METADATA = ("stage", "step", "document")
 class Checkpoint:
     """State of a run after ``step`` optimiser steps of ``stage``."""
 
-    stage: str
+    stage: Stage
     step: int
     arrays: dict[str, np.ndarray]
     document: dict[str, Any]
@@ -100,10 +100,10 @@ def _read(path: Path) -> Checkpoint:
     if check not in (None, _check(metadata, arrays)):
         raise ValueError("the checksum is another")
     document = json.loads(metadata["document"])
-    stage, step = metadata["stage"], int(metadata["step"])
-    if stage not in STAGES or step < 0 or not _is_document(document):
+    step = int(metadata["step"])
+    if step < 0 or not _is_document(document):
         raise ValueError("not the state of a run")
-    return Checkpoint(stage, step, arrays, document)
+    return Checkpoint(_stage(metadata["stage"]), step, arrays, document)
 
 
 def _check(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
@@ -115,6 +115,14 @@ def _check(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str
         digest.update(f"{name} {array.dtype} {[*array.shape]}".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _stage(name: str) -> Stage:
+    """Return ``name`` as a stage; raises ValueError if it is none."""
+    for stage in STAGES:
+        if stage == name:
+            return stage
+    raise ValueError("not a stage of a run")
 
 
 def _is_document(document: Any) -> bool:

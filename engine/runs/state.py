@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
-from engine.events import STAGES
+from engine.events import STAGES, Occasion
 from engine.runs.spread import spread, with_spreads
 
 LOG_LINES = 2000
@@ -131,9 +131,9 @@ class RunState:
         """The accuracy on the validation split by which the best step was chosen."""
         return self.best[1] if self.best else None
 
-    def accuracy_curve(self, what: str = "synthetic") -> list[Accuracy]:
-        """The evaluations of ``what`` by step, on the split that chooses the iteration."""
-        return [accuracy for accuracy in self.accuracies if accuracy.what == what]
+    def accuracy_curve(self, occasion: Occasion = "synthetic") -> list[Accuracy]:
+        """The evaluations of ``occasion`` by step, on the split that chooses the iteration."""
+        return [accuracy for accuracy in self.accuracies if accuracy.what == occasion]
 
     def add(self, record: dict[str, Any]) -> None:
         """Fold one record of the log in. Unknown events and records with missing fields change nothing."""
@@ -196,7 +196,7 @@ class RunState:
                 self.best = None
         if stage == "evaluate" and step <= 0:
             self.results = []
-            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.what in ("synthetic", "now")]
+            self.accuracies = [accuracy for accuracy in self.accuracies if accuracy.what in get_args(Occasion)]
 
     def _on_stage_finished(self, record: dict[str, Any], time: float) -> None:
         stage = self._stage(str(record["stage"]))

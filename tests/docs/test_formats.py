@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 import h5py
 import numpy as np
@@ -89,6 +89,10 @@ WORDS = {
     "NAME": "[^/]+",
 }
 """What stands for the words in capitals in names of a run's files."""
+
+
+def type_name(hint: Any) -> str:
+    return "text" if get_origin(hint) is Literal else TYPES[hint]
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -267,7 +271,7 @@ def test_the_table_of_events_is_that_of_the_engine() -> None:
     wanted: list[tuple[str, ...]] = []
     for cls in Event.__subclasses__():
         hints, fields = get_type_hints(cls), dataclasses.fields(cls)
-        wanted += [(cls.kind, field.name, TYPES[hints[field.name]]) for field in fields] or [(cls.kind, "")]
+        wanted += [(cls.kind, field.name, type_name(hints[field.name])) for field in fields] or [(cls.kind, "")]
     assert listed == wanted
     (first,) = (text for text in names(section("Events")) if "schema" in text)
     assert json.loads(first) == {"schema": SCHEMA, "version": SCHEMA_VERSION}
