@@ -251,8 +251,8 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
     seeds = itertools.count()
 
     def ours() -> None:
-        asked = (Request(lambda: synthetic, test, recipe, next(seeds), cache) for _ in range(NETWORKS))
-        list(trainers.trials(asked, NETWORKS))
+        requests = (Request(lambda: synthetic, test, recipe, next(seeds), cache) for _ in range(NETWORKS))
+        list(trainers.trials(requests, NETWORKS))
 
     def loop() -> None:
         network = ConvNet3D(CLASSES, FRAMES, SIZE).to(device)

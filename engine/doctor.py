@@ -106,13 +106,13 @@ def _device(name: str) -> Finding:
         return Finding("device", BROKEN, f"{device} computes rubbish", "Use --device cpu, and check the driver.")
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        said = f"{torch.cuda.get_device_name(device)}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {precision}"
-        return Finding("device", OK, said)
+        found = f"{torch.cuda.get_device_name(device)}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {precision}"
+        return Finding("device", OK, found)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    said = f"{device}, {usable_cores()} cores, {torch.get_num_threads()} threads, {memory:.0f} GB memory, {precision}"
+    found = f"{device}, {usable_cores()} cores, {torch.get_num_threads()} threads, {memory:.0f} GB memory, {precision}"
     advice = "Published schedules take days without a GPU; the demo takes minutes."
     return (
-        Finding("device", LIMITED, f"{said}; no GPU", advice) if device.type == "cpu" else Finding("device", OK, said)
+        Finding("device", LIMITED, f"{found}; no GPU", advice) if device.type == "cpu" else Finding("device", OK, found)
     )
 
 

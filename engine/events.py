@@ -37,10 +37,6 @@ class Event:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        _KINDS[cls.kind] = cls
-
-
-_KINDS: dict[str, type[Event]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,17 +209,3 @@ def to_record(event: Event, time: float) -> dict[str, Any]:
     """The JSON object of ``event`` in the log; ``time`` is Unix seconds."""
     fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     return {"event": event.kind, "time": round(time, 3), **fields}
-
-
-def from_record(record: dict[str, Any]) -> Event | None:
-    """The event of a JSON object, or None if this version does not know it or a field is missing."""
-    cls = _KINDS.get(str(record.get("event")))
-    if cls is None:
-        return None
-    values = {}
-    for field in dataclasses.fields(cls):
-        if field.name not in record:
-            return None
-        value = record[field.name]
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)

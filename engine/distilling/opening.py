@@ -93,20 +93,20 @@ def prepare(session: Session, preset: Preset, device: torch.device, group: Group
         group=group,
     )
     if group.leads:
-        record_meta(work, parts.store)
-    for note in notes_before(work):
+        _record_meta(work, parts.store)
+    for note in _notes_before(work):
         session.emit(note)
     session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
     return work
 
 
-def notes_before(work: Work) -> Iterator[Note]:
+def _notes_before(work: Work) -> Iterator[Note]:
     """Yield what a user should know before anything is learned: the data, the costs, and what may disappoint."""
     preset, spec, protocol = work.preset, work.spec, work.judge.protocol
     splits = f"{len(work.train)} training, {len(work.val or ())} validation, {len(work.test)} test clips"
     shape = f"{spec.frames} x {spec.height} x {spec.width}"
     yield Note("info", f"{len(spec.classes)} classes, {splits} of {shape}; networks in {_name(work.precision)}")
-    yield Note("info", costs_ahead(preset, len(spec.classes), chooses=work.choosing is not None))
+    yield Note("info", _costs_ahead(preset, len(spec.classes), chooses=work.choosing is not None))
     for text in scarce_clips(preset, work.train):
         yield Note("warning", text)
     if protocol.selected_on == "test":
@@ -116,7 +116,7 @@ def notes_before(work: Work) -> Iterator[Note]:
         yield Note("warning", "no validation split: the last iteration is taken, not the best one")
 
 
-def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
+def _costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     """Return what the run will cost in units that do not depend on the machine: experts, steps, networks, clips.
 
     ``chooses`` says that there are clips to choose the iteration by.
@@ -156,7 +156,7 @@ def experts_folder(runs: Path) -> Path:
     return runs / ".data" / "experts"
 
 
-def record_meta(work: Work, store: ClipStore) -> None:
+def _record_meta(work: Work, store: ClipStore) -> None:
     """Add to meta.json what is known only now: device, threads, data."""
     run = work.session.run
     meta = run.meta()

@@ -19,14 +19,14 @@ class UnitPace:
     def __init__(self, session: Session, stage: Stage) -> None:
         self._session = session
         self._stage = stage
-        self._began = self._last_told = time.monotonic()
+        self._began = self._last_time = time.monotonic()
 
     def update(self, done: int, total: int, unit: str) -> None:
         """Tell that ``done`` of ``total`` units are done, and that ``unit`` is worked on now."""
         now = time.monotonic()
-        if now - self._last_told < SECONDS_BETWEEN and done < total:
+        if now - self._last_time < SECONDS_BETWEEN and done < total:
             return
-        self._last_told = now
+        self._last_time = now
         rate = done / max(now - self._began, 1e-9)
         eta = round((total - done) / rate, 1) if rate > 0 else None
         self._session.emit(Progress(self._stage, done, total, round(rate, 3), unit, eta))
@@ -71,16 +71,16 @@ class NetworkPace:
         self._session = session
         self._stage, self._work, self._step, self._total = stage, work, step, total
         self._networks, self._trained, self._seconds = networks, trained, seconds
-        self._began = self._last_told = time.monotonic()
+        self._began = self._last_time = time.monotonic()
         self._percent = -1
 
     def watch(self, fraction: float) -> None:
         """Tell that the present network is trained by ``fraction``; stop the run if that is asked for."""
         self._session.check()
         now, percent = time.monotonic(), int(100 * fraction)
-        if now - self._last_told < SECONDS_BETWEEN or percent == self._percent:
+        if now - self._last_time < SECONDS_BETWEEN or percent == self._percent:
             return  # at most a hundred lines a network: an evaluation may take hours
-        self._last_told, self._percent = now, percent
+        self._last_time, self._percent = now, percent
         done = self._trained + fraction
         eta = (self._networks - done) * (self._seconds + now - self._began) / done if done > 0 else None
         text = f"{self._work}, {percent} %"
@@ -107,7 +107,7 @@ class TablePace:
     ) -> None:
         self._session, self._stage, self._titles, self._repeats = session, stage, titles, repeats
         self._step, self._total = step, total
-        self._began = self._last_told = time.monotonic()
+        self._began = self._last_time = time.monotonic()
         self._percent = -1
 
     def watch(self, queue: QueueState) -> None:
@@ -116,9 +116,9 @@ class TablePace:
         if not queue.now:
             return
         now, percent = time.monotonic(), int(100 * sum(part for _, part in queue.now) / len(queue.now))
-        if now - self._last_told < SECONDS_BETWEEN or percent == self._percent:
+        if now - self._last_time < SECONDS_BETWEEN or percent == self._percent:
             return  # at most a hundred lines a network: an evaluation may take hours
-        self._last_told, self._percent = now, percent
+        self._last_time, self._percent = now, percent
         text = f"{networks_text(queue, self._titles, self._repeats)}, {percent} %"
         networks = len(self._titles) * self._repeats
         if self._step is not None and self._total is not None:

@@ -1,6 +1,15 @@
 """Evaluation: training from scratch, metrics, protocols."""
 
-from engine.evaluation.protocols import FRAMES, PROTOCOLS, STRICT, Protocol, Recipe, network_seed, protocol_named
+from engine.evaluation.protocols import (
+    FRAMES,
+    PROTOCOLS,
+    STRICT,
+    Protocol,
+    Purpose,
+    Recipe,
+    network_seed,
+    protocol_named,
+)
 from engine.evaluation.results import Subject, caution, mean_std, result
 from engine.evaluation.trainers import QueueState, Request, Trainers
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
@@ -12,6 +21,7 @@ __all__ = [
     "STRICT",
     "Outcome",
     "Protocol",
+    "Purpose",
     "QueueState",
     "Recipe",
     "Request",

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from engine.evaluation.protocols import FrameOrder
+
 SCALE = (0.4, 1.0)
 """Part of the area that a crop keeps."""
 RATIO = (3 / 4, 4 / 3)
@@ -40,7 +42,7 @@ def crop_box(
     return int(down * (height - tall + 1)), int(right * (width - wide + 1)), tall, wide
 
 
-def reorder(clips: torch.Tensor, frames: str, rng: torch.Generator) -> torch.Tensor:
+def reorder(clips: torch.Tensor, frames: FrameOrder, rng: torch.Generator) -> torch.Tensor:
     """Clips (N, 3, T, H, W) with their frames ``as-is``, ``reversed``, ``frozen`` at a random one, or ``shuffled``."""
     if frames == "as-is":
         return clips
@@ -50,7 +52,6 @@ def reorder(clips: torch.Tensor, frames: str, rng: torch.Generator) -> torch.Ten
     elif frames == "frozen":
         order = torch.randint(length, (number, 1), generator=rng).expand(-1, length)
     else:
-        assert frames == "shuffled", frames
         order = torch.rand(number, length, generator=rng).argsort(1)
     index = order.to(clips.device).view(number, 1, length, 1, 1).expand_as(clips)
     return clips.gather(2, index).contiguous(memory_format=torch.channels_last_3d)

@@ -19,6 +19,7 @@ from engine.errors import DataError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.judge import Judge, networks_folder
 from engine.evaluation.parts import open_parts
+from engine.evaluation.protocols import FrameOrder
 from engine.evaluation.rows import Row, judged
 from engine.evaluation.subjects import (
     as_stored,
@@ -53,7 +54,7 @@ class Questions:
     """What is asked of a source beside its preset."""
 
     rivals: tuple[str, ...] = ()
-    frames: str = "as-is"
+    frames: FrameOrder = "as-is"
     """The order of frames while training."""
     storage: tuple[str, ...] = ()
     """Ways to store the set, each judged as it comes out of its file; none: as it is."""
@@ -143,7 +144,7 @@ def evaluate(
             yield document
 
 
-def _row(source: Source, judge: Judge, subject: Subject, model: str, frames: str, runs: Path) -> Row:
+def _row(source: Source, judge: Judge, subject: Subject, model: str, frames: FrameOrder, runs: Path) -> Row:
     recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
     stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
     name = f"{subject.what}{stored}-{model}-{recipe.digest()}"

@@ -18,6 +18,7 @@ from engine.evaluation import (
     PROTOCOLS,
     STRICT,
     Protocol,
+    Purpose,
     Recipe,
     Request,
     TrainingData,
@@ -49,7 +50,7 @@ class Judge:
         """The protocol of the preset."""
         return protocol_named(self.section.protocol, self.section.labels)
 
-    def seeds(self, purpose: str, number: int) -> list[int]:
+    def seeds(self, purpose: Purpose, number: int) -> list[int]:
         """Seeds of ``number`` networks that choose the iteration (``selection``), or of the ``final`` table.
 
         A protocol that chooses on the test split reports the very networks that it chose by.
@@ -58,12 +59,12 @@ class Judge:
             purpose = "selection"
         return [network_seed(self.seed, purpose, k) for k in range(number)]
 
-    def at_once(self, purpose: str) -> int:
+    def at_once(self, purpose: Purpose) -> int:
         """How many networks of ``purpose`` share the cores: what their bits depend on (``engine.evaluation.trainers``).
 
         Networks that both choose and are reported are trained in one and the same way for both.
         """
-        numbers = {"selection": self.section.selection_repeats, "final": self.section.repeats}
+        numbers: dict[Purpose, int] = {"selection": self.section.selection_repeats, "final": self.section.repeats}
         return max(numbers.values()) if self.protocol.selected_on == "test" else numbers[purpose]
 
     def recipe(self, model: str, step_size: float | None = None) -> Recipe:
@@ -94,7 +95,7 @@ class Judge:
         return Teacher(self.folder, self.train, recipe, selection.epochs, self.seed).network(watch)
 
     def _teacher(self, recipe: Recipe) -> Teacher:
-        return Teacher(self.folder, self.train, *teaching(self.section, recipe), self.seed)
+        return Teacher(self.folder, self.train, *_teaching(self.section, recipe), self.seed)
 
 
 def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
@@ -116,7 +117,7 @@ def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, st
     )
 
 
-def teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:
+def _teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:
     """Recipe and epochs of the teacher of pupils of ``recipe``: it has seen crops and flips, since its pupils do."""
     strong = PROTOCOLS["strict-strong"]
     return dataclasses.replace(recipe, protocol=strong, lr=strong.lr, batch=TEACHER_BATCH), section.teacher_epochs

@@ -26,7 +26,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -135,8 +135,9 @@ def protocol_named(name: str, labels: str) -> Protocol:
     return VDSD_LABELS if (name, labels) == (VDSD_LABELS.name, "own") else PROTOCOLS[name]
 
 
-FRAMES = ("as-is", "shuffled", "frozen", "reversed")
-"""What is done to the order of frames while training; other than the first, to ask whether time matters in a set."""
+FrameOrder = Literal["as-is", "shuffled", "frozen", "reversed"]
+FRAMES: tuple[FrameOrder, ...] = get_args(FrameOrder)
+"""Orders of frames while training; all but the first one ask whether time matters in a set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Recipe:
     protocol: Protocol = STRICT
     labels: str = "hard"
     """``hard``: the class; ``own``: the set's learned ones, by squared error (all others get centred one-hot ones)."""
-    frames: str = "as-is"
+    frames: FrameOrder = "as-is"
     teacher: str = ""
     """Fingerprint of the teacher where the protocol has one."""
     learned_lr: bool = False
@@ -225,7 +226,11 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def network_seed(seed: int, purpose: str, number: int) -> int:
+Purpose = Literal["selection", "final"]
+"""Networks that choose the iteration, and those of the final table."""
+
+
+def network_seed(seed: int, purpose: Purpose, number: int) -> int:
     """The seed of network ``number``; those that choose the iteration differ from those of the final table."""
     return derive(seed, f"network-{purpose}", number) % 2**31
 

@@ -29,7 +29,7 @@ def summary(values: list[float], seeds: list[int], protocol: Protocol) -> dict[s
     return {"mean": mean, "std": std, "values": values, "seeds": seeds}
 
 
-def unlearned(trials: Sequence[Trial]) -> int:
+def _unlearned(trials: Sequence[Trial]) -> int:
     """How many networks learned nothing: they diverged, or their training loss is within 5 % of that of a guess.
 
     An accuracy at chance says something of a set only if the networks have learned it.
@@ -44,7 +44,7 @@ def unlearned(trials: Sequence[Trial]) -> int:
 
 def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
     """What to say of networks that learned nothing, if there are any."""
-    number = unlearned(trials)
+    number = _unlearned(trials)
     if not number or len(trials[0].outcome.confusion) < 2:
         return None
     rate = f"try evaluation.lr below {recipe.lr:g}, or more evaluation.epochs than {recipe.epochs}"

@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -62,7 +62,7 @@ ONE_AT_A_TIME = (
 
 @dataclass(frozen=True)
 class Request:
-    """One network that is wanted. Clips and teacher are made when its turn comes, and only if it is not yet known."""
+    """One network that is wanted. Clips and teacher are made when its turn comes, unless its trial is known."""
 
     data: Callable[[], TrainingData]
     real: RealClips
@@ -70,22 +70,22 @@ class Request:
     seed: int
     cache: TrialCache
     teacher: Callable[[Callable[[float], None]], nn.Module] | None = None
-    """Gives the teacher; it is called with what wants to know the part of it that is trained."""
+    """Returns the teacher; its argument is called with the part of the teacher that is trained."""
 
 
 @dataclass(frozen=True)
 class QueueState:
-    """How far the networks that were asked for are."""
+    """The progress of the networks that were asked for."""
 
     finished: int
     known: int
-    """Those of the finished ones that were in the cache."""
+    """Finished ones that were in the cache."""
     now: tuple[tuple[int, float], ...]
-    """(place in the order asked, part that is done) of those that are being trained, in that order."""
+    """(place in the queue, part that is done) of those that are being trained, in the order of the queue."""
 
     @property
     def networks(self) -> float:
-        """How many networks are done, parts of them counted."""
+        """The number of networks that are done, parts of them counted."""
         return self.finished + sum(part for _, part in self.now)
 
 
@@ -94,9 +94,9 @@ Data = TypeVar("Data", bound=TrainingData)
 
 
 def shares(cores: int, networks: int) -> tuple[int, int]:
-    """Threads of each network, and processes, where ``networks`` are asked for at once.
+    """Return the threads of each network and the number of processes, for ``networks`` that are asked for at once.
 
-    One process has all cores: then, and only then, networks are trained in the process that asks.
+    With one process, which has all cores, networks are trained in the process that asks; with more, in others.
     """
     threads = max(1, cores // networks)
     return threads, min(networks, cores // threads)
@@ -118,11 +118,11 @@ class Trainers:
         self.close()
 
     def close(self) -> None:
-        """End all processes, whatever they are at."""
+        """End all processes, also those that train."""
         self._end(self._processes)
 
-    def trials(self, requests: Iterable[Request], networks: int, watch: Watch = lambda going: None) -> Iterator[Trial]:
-        """The trial of each request, in the order asked; ``networks``: how many a row of their table has.
+    def trials(self, requests: Iterable[Request], networks: int, watch: Watch = lambda state: None) -> Iterator[Trial]:
+        """Yield the trial of each request, in their order. A row of their table has ``networks``.
 
         ``watch`` is called several times a second and may raise: networks that are under way are then lost. Raises
         RunError if a process cannot be started or dies, and whatever training raises.
@@ -132,23 +132,24 @@ class Trainers:
             return _one_by_one(requests, watch)
         return self._at_once(_Queue(requests, threads, watch), processes)
 
-    def _at_once(self, asked: _Queue, processes: int) -> Iterator[Trial]:
+    def _at_once(self, queue: _Queue, processes: int) -> Iterator[Trial]:
         busy: dict[_Process, int] = {}
         try:
             while True:
-                while len(busy) < processes and (job := asked.next_job()) is not None:
+                while len(busy) < processes and (job := queue.next_job()) is not None:
                     process = self._idle(busy)
                     busy[process] = job[0]
                     process.give(job[1])
-                yield from asked.answers()
+                yield from queue.answers()
                 if not busy:
                     return
-                for process in _spoken(busy):
-                    if isinstance(said := process.hear(), Trial):
-                        asked.finish(busy.pop(process), said)
-                    elif said is not None:
-                        asked.going[busy[process]] = said
-                asked.tell()
+                for process in _readable(busy):
+                    answer = process.receive()
+                    if isinstance(answer, Trial):
+                        queue.finish(busy.pop(process), answer)
+                    elif answer is not None:
+                        queue.progress(busy[process], answer)
+                queue.report()
         finally:
             self._end(list(busy))
 
@@ -176,18 +177,20 @@ def _one_by_one(requests: Iterable[Request], watch: Watch) -> Iterator[Trial]:
 
 
 class _Here:
-    """One network that is trained in this process, or known."""
+    """One network that is trained in this process, or whose trial is known."""
 
     def __init__(self, place: int, known: int, watch: Watch) -> None:
         self._place, self._known, self._watch = place, known, watch
         self.trained = False
 
     def run(self, request: Request) -> Trial:
-        give = request.teacher
-        teacher = None if give is None else lambda: give(self._told)
-        return run_trial(request.data(), request.real, request.recipe, request.seed, request.cache, self._told, teacher)
+        make = request.teacher
+        teacher = None if make is None else lambda: make(self._report)
+        return run_trial(
+            request.data(), request.real, request.recipe, request.seed, request.cache, self._report, teacher
+        )
 
-    def _told(self, part: float) -> None:
+    def _report(self, part: float) -> None:
         self.trained = True
         self._watch(QueueState(self._place, self._known, ((self._place, part),)))
 
@@ -196,7 +199,7 @@ class _Here:
 
 
 class _Queue:
-    """What was asked for, in order: who is next, who is done, what can be handed on."""
+    """The requests in order: those to come, those under way, and finished ones that an earlier one holds up."""
 
     def __init__(self, requests: Iterable[Request], threads: int, watch: Watch) -> None:
         self._requests = enumerate(requests)
@@ -204,65 +207,70 @@ class _Queue:
         self._keys: dict[int, tuple[str, TrialCache]] = {}
         self._done: dict[int, Trial] = {}
         self._finished = self._known = self._answered = 0
-        self.going: dict[int, float] = {}
+        self._under_way: dict[int, float] = {}
 
     def next_job(self) -> tuple[int, bytes] | None:
-        """Place and message of the next network that is to be trained."""
+        """Return place and message of the next network that must be trained, or None if there is none."""
         for place, request in self._requests:
             data = request.data()
             key = trial_key(data, request.real, request.recipe, self._threads)
             known = request.cache.load(key, request.seed)
             if known is None:
                 self._keys[place] = key, request.cache
-                self.going[place] = 0.0
+                self._under_way[place] = 0.0
                 return place, self._message(place, request, data)
             self._done[place] = known
             self._finished += 1
             self._known += 1
-            self.tell()
+            self.report()
         return None
 
     def _message(self, place: int, request: Request, data: TrainingData) -> bytes:
         teacher = None
         if request.teacher is not None:
-            teacher = request.teacher(lambda part: self._teaching(place, part))
+            teacher = request.teacher(lambda part: self._teach(place, part))
         job = _Job(_light(data), _light(request.real), request.recipe, request.seed, teacher, self._threads)
         return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
 
-    def _teaching(self, place: int, part: float) -> None:
-        self.going[place] = part
-        self.tell()
+    def _teach(self, place: int, part: float) -> None:
+        self.progress(place, part)
+        self.report()
+
+    def progress(self, place: int, part: float) -> None:
+        """Note that ``part`` of the network at ``place`` is done."""
+        self._under_way[place] = part
 
     def finish(self, place: int, trial: Trial) -> None:
-        """A network is done: it is kept at once."""
+        """Keep the trial of the network at ``place`` at once."""
         key, cache = self._keys.pop(place)
         cache.save(key, trial)
-        del self.going[place]
+        del self._under_way[place]
         self._done[place] = trial
         self._finished += 1
 
     def answers(self) -> Iterator[Trial]:
-        """All that can be handed on in the order asked."""
+        """Yield the trials whose turn it is in the order of the requests."""
         while self._answered in self._done:
             self._answered += 1
             yield self._done.pop(self._answered - 1)
 
-    def tell(self) -> None:
-        self._watch(QueueState(self._finished, self._known, tuple(sorted(self.going.items()))))
+    def report(self) -> None:
+        """Call ``watch`` with the present state."""
+        self._watch(QueueState(self._finished, self._known, tuple(sorted(self._under_way.items()))))
 
 
 def _light(data: Data) -> Data:
-    """What crosses to a process: real clips without their pixels, which it reads from their file."""
+    """Return the data as they cross to a process: real clips without pixels, which it reads from their file."""
     return type(data)(data.view, data.spec, data.device) if isinstance(data, RealClips) else data
 
 
-def _spoken(busy: Iterable[_Process]) -> list[_Process]:
-    """Those that have something to say, or have died; after POLL_SECONDS at most."""
+def _readable(busy: Iterable[_Process]) -> list[_Process]:
+    """Return the processes that have sent something, or have died; after POLL_SECONDS at most."""
     by_connection = {process.connection: process for process in busy}
-    spoken = [by_connection[one] for one in wait(list(by_connection), POLL_SECONDS)]  # type: ignore[index]
-    for process in set(by_connection.values()).difference(spoken):
+    readable = [by_connection[one] for one in wait(list(by_connection), POLL_SECONDS)]  # type: ignore[index]
+    for process in set(by_connection.values()).difference(readable):
         process.check_start()
-    return spoken
+    return readable
 
 
 class _Process:
@@ -291,20 +299,23 @@ class _Process:
         self._message = b""
 
     def give(self, message: bytes) -> None:
-        """Have it train a network."""
+        """Send the process a network to train."""
         self._message = message
         self._send()
 
     def _send(self) -> None:
         if self._listens and self._message:
             message, self._message = self._message, b""
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: ``hear`` says so
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: ``receive`` says so
                 self.connection.send_bytes(message)
 
-    def hear(self) -> Trial | float | None:
-        """What it says: the part that is done, or the trial. Raises what training raised, and RunError if it died."""
+    def receive(self) -> Trial | float | None:
+        """Return the trial or the part that is done; None when the process begins to listen.
+
+        Raises what training raised, and RunError if the process died.
+        """
         try:
-            kind, said = self.connection.recv()
+            kind, content = self.connection.recv()
         except (EOFError, OSError):
             raise self._died() from None
         if kind == "listens":
@@ -312,8 +323,10 @@ class _Process:
             self._send()
             return None
         if kind == "failed":
-            raise said if isinstance(said, VdtuiError) else RuntimeError(f"in a process that trains networks:\n{said}")
-        return said  # type: ignore[no-any-return]
+            if isinstance(content, VdtuiError):
+                raise content
+            raise RuntimeError(f"in a process that trains networks:\n{content}")
+        return content  # type: ignore[no-any-return]
 
     def _died(self) -> RunError:
         try:
@@ -326,7 +339,7 @@ class _Process:
         return RunError(f"A process that trains networks {how}.", ONE_AT_A_TIME)
 
     def check_start(self) -> None:
-        """Raise RunError if it should have begun long ago."""
+        """Raise RunError if the process should have begun long ago."""
         if not self._listens and time.monotonic() - self._began > START_SECONDS:
             raise RunError(f"A process that trains networks did not begin in {START_SECONDS:g} s.", ONE_AT_A_TIME)
 
@@ -335,7 +348,7 @@ class _Process:
         self._popen.kill()
 
     def bury(self) -> None:
-        """Wait for its end, so that nothing is left of it."""
+        """Wait for the end of the process, so that nothing is left of it."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(END_SECONDS)
 
@@ -359,7 +372,7 @@ def _signals_held() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What crosses to a process: a network to train, and how this process computes."""
+    """A network for a process to train, and how this process computes; it crosses to the other."""
 
     data: TrainingData
     real: RealClips
@@ -377,9 +390,9 @@ class _Job:
 
 
 def serve(descriptor: int, parent: int) -> None:
-    """A process's whole life: train what comes through the connection ``descriptor`` until ``parent`` is gone."""
+    """Train the networks that come through the connection ``descriptor`` until ``parent`` is gone."""
     connection: Connection = Connection(descriptor)
-    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    messages: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, parent, messages), daemon=True).start()
     try:
         connection.send(("listens", None))
@@ -389,7 +402,7 @@ def serve(descriptor: int, parent: int) -> None:
         os._exit(1)  # the parent is gone
 
 
-def _receive(connection: Connection, parent: int, messages: queue.SimpleQueue[bytes]) -> None:
+def _receive(connection: Connection, parent: int, messages: SimpleQueue[bytes]) -> None:
     """Wait for messages in a thread of its own, so that the parent's end is noticed while a network is trained."""
     while os.getppid() == parent:
         try:
@@ -403,7 +416,7 @@ def _receive(connection: Connection, parent: int, messages: queue.SimpleQueue[by
 def _answer(connection: Connection, message: bytes) -> tuple[str, Any]:
     last = -1
 
-    def told(part: float) -> None:
+    def report(part: float) -> None:
         nonlocal last
         if int(100 * part) != last:  # a hundred lines a network: they must not fill the pipe of a paused parent
             last = int(100 * part)
@@ -411,17 +424,20 @@ def _answer(connection: Connection, message: bytes) -> tuple[str, Any]:
 
     try:
         with memory_errors():
-            return "trial", pickle.loads(message).run(told)
+            return "trial", pickle.loads(message).run(report)
     except VdtuiError as error:
         return "failed", error
     except Exception:
         return "failed", traceback.format_exc()
 
 
-def networks_text(going: QueueState, titles: Sequence[str], repeats: int) -> str:
-    """Which networks are trained now, as ``random: networks 1, 2 of 3``; a network's row is its place / ``repeats``."""
+def networks_text(queue: QueueState, titles: Sequence[str], repeats: int) -> str:
+    """Return the networks that are trained now as ``random: networks 1, 2 of 3``.
+
+    ``titles`` are those of the rows, each of ``repeats`` networks.
+    """
     rows: dict[int, list[int]] = {}
-    for place, _ in going.now:
+    for place, _ in queue.now:
         rows.setdefault(place // repeats, []).append(place % repeats + 1)
     return "; ".join(
         f"{titles[row]}: network{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {repeats}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from engine.errors import MemoryShortError
 
-_SAID = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
+_MESSAGES = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
 _WANTED = re.compile(r"(?:[Tt]ried|Unable) to allocate (\d[\d.]*) (\w+)")
 HINT = (
     "Free some and go on, or ask for less: synthetic.ipc, dynamic.batch_real, evaluation.batch and the clips' size "
@@ -25,13 +25,13 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or _SAID.search(str(error))):
+        if not (isinstance(error, MemoryError) or _MESSAGES.search(str(error))):
             raise
         raise MemoryShortError(f"Memory ran out{_wanted(str(error))}.", HINT) from error
 
 
-def _wanted(said: str) -> str:
-    found = _WANTED.search(said)
+def _wanted(message: str) -> str:
+    found = _WANTED.search(message)
     if found is None:
         return ""
     more = f"{int(found[1]) / 1e9:,.2f} GB" if found[2] == "bytes" else f"{found[1]} {found[2]}"

@@ -55,10 +55,10 @@ class Group:
         """The leader's ``value``, in every process."""
         if self.count == 1:
             return value
-        told = torch.tensor([int(value)], device=device)
+        answer = torch.tensor([int(value)], device=device)
         with _losses_named():
-            dist.broadcast(told, src=0, group=self.connection)
-            return bool(told.item())
+            dist.broadcast(answer, src=0, group=self.connection)
+            return bool(answer.item())
 
 
 ALONE = Group()

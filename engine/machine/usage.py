@@ -28,15 +28,15 @@ class Gauge:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._card = _Card(device) if device.type == "cuda" else None
-        self._told = self._wall = time.monotonic()
+        self._asked_at = self._wall = time.monotonic()
         self._busy = time.process_time()
 
     def figures(self) -> dict[str, float]:
         """What is known, or nothing if it was told less than a second ago."""
         now = time.monotonic()
-        if now - self._told < SECONDS_BETWEEN:
+        if now - self._asked_at < SECONDS_BETWEEN:
             return {}
-        self._told = now
+        self._asked_at = now
         found = {"device_memory": self._memory(), "device_load": self._load(now)}
         return {name: value for name, value in found.items() if value is not None}
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import PresetError, UsageError
+from engine.errors import UsageError
 from engine.files import read_json, write_json
 from engine.runs import RunDirectory
 from engine.runs.differences import Difference, Sample, difference
@@ -112,18 +112,6 @@ class Study:
     def run_of(self, cell: Cell) -> RunDirectory:
         """The run directory of ``cell``, which may not exist."""
         return RunDirectory(self.folder / cell.name)
-
-
-def read_study(folder: Path) -> Study:
-    """The study in ``folder``; raises UsageError if there is none."""
-    document = read_json(folder / "study.json")
-    if document is None or document.get("format") != FORMAT:
-        raise UsageError(f"There is no study in {folder}.", "Name a folder that `vdtui study` made.")
-    try:
-        cells = tuple(Cell(tuple(cell["values"].items())) for cell in document["cells"])
-        return Study(folder, document["kind"], document["preset"], tuple(document["common"]), cells)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PresetError(f"{folder / 'study.json'} is damaged.", "Remove it and start the study again.") from error
 
 
 def rows(study: Study) -> list[dict[str, Any]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import events
-from engine.events import Event, Note, from_record, to_record
+from engine.events import Event, Note, to_record
 from tests.tiny import PYTHON, ROOT
 
 CLASSES = Event.__subclasses__()
@@ -34,7 +34,11 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 def some_events(draw: st.DrawFn) -> Event:
     cls = draw(st.sampled_from(CLASSES))
     hints = get_type_hints(cls)
-    return cls(**{field.name: draw(VALUES[hints[field.name]]) for field in dataclasses.fields(cls)})
+    return cls(**{field.name: draw(values(hints[field.name])) for field in dataclasses.fields(cls)})
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(get_args(hint)) if get_origin(hint) is Literal else VALUES[hint]
 
 
 @given(some_events(), st.floats(0, 4e9))
@@ -43,8 +47,10 @@ def test_every_event_survives_the_log(event: Event, time: float) -> None:
     line = json.dumps(to_record(event, time), allow_nan=False)
     record = json.loads(line)
     assert "\n" not in line
-    assert from_record(record) == event
-    assert record["time"] == pytest.approx(time, abs=0.0006)
+    assert record.pop("event") == event.kind
+    assert record.pop("time") == pytest.approx(time, abs=0.0006)
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(event).items()}
+    assert record == fields
 
 
 def test_the_names_in_the_log_are_a_contract() -> None:
@@ -74,27 +80,6 @@ def test_no_field_hides_the_record_s_own() -> None:
     """A field called ``event`` or ``time`` would overwrite the name or the moment of its record."""
     for cls in CLASSES:
         assert not {"event", "time", "schema"} & {field.name for field in dataclasses.fields(cls)}
-
-
-@given(some_events())
-def test_a_newer_run_can_be_read(event: Event) -> None:
-    """Fields and events that a newer version adds must not blind an older dashboard."""
-    record = json.loads(json.dumps({**to_record(event, 1.0), "invented_later": {"a": 1}}))
-    assert from_record(record) == event
-    assert from_record({**record, "event": "invented_later"}) is None
-
-
-@pytest.mark.parametrize("record", [{}, {"event": None}, {"event": 3}, {"event": ["note"]}, {"event": "event"}])
-def test_records_of_nothing_known_give_nothing(record: dict[str, Any]) -> None:
-    """A damaged record must not end the view of the run."""
-    assert from_record(record) is None
-
-
-def test_a_record_without_a_field_gives_nothing() -> None:
-    """Half a note is none; guessing its level would be worse."""
-    record = to_record(Note("info", "hello"), 0.0)
-    del record["text"]
-    assert from_record(record) is None
 
 
 def test_events_cannot_be_changed_by_a_listener() -> None:

@@ -84,19 +84,20 @@ def evaluate(
     from engine.evaluation import FRAMES
     from engine.evaluation import evaluate as engine  # torch comes with it
 
-    if frames not in FRAMES:
+    order = next((known for known in FRAMES if known == frames), None)
+    if order is None:
         raise UsageError(f"--frames {frames} is none of {', '.join(FRAMES)}.", "Choose one of them.")
     rivals = [*(rival or []), *(["compressed-random", "compressed-herding"] if equal_bytes else [])]
     for name in rivals:
         if name not in engine.RIVALS:
             raise UsageError(f"--rival {name} is none of {', '.join(engine.RIVALS)}.", "Choose one of them.")
     folder = runs_folder(runs_dir)
-    asked = engine.Questions(tuple(dict.fromkeys(rivals)), frames, tuple(storage or ()), rival_storage=rival_storage)
+    questions = engine.Questions(tuple(dict.fromkeys(rivals)), order, tuple(storage or ()), rival_storage=rival_storage)
     found = [engine.find_source(name, folder, data, overrides) for name in sources]
     results: list[dict[str, Any]] = []
     try:
         for source in found:
-            results += engine.evaluate(source, folder, asked, _progress(), warn)
+            results += engine.evaluate(source, folder, questions, _progress(), warn)
     except KeyboardInterrupt:
         note("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None
