@@ -64,7 +64,7 @@ def _title(work: Work, row: Row) -> str:
 
 
 def subjects(work: Work) -> Iterator[Subject]:
-    """The rows of the final table: the run's own set, and its rivals of as many instances."""
+    """Yield the rows of the final table: the run's own set, and its rivals of as many instances."""
     section = work.preset.synthetic
     if section.kind == "full":
         yield full_data(work.train)

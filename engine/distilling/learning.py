@@ -68,7 +68,7 @@ class Learning:
     resume: Checkpoint | None
     """The checkpoint to go on from, if there is one."""
     cosine: bool = False
-    """Whether learning rates fall to zero along half a cosine over the steps."""
+    """True if learning rates fall to zero along half a cosine over the steps."""
 
     def __post_init__(self) -> None:
         self._checkpoints = StageCheckpoints(self.work.session, self.resume)
@@ -144,7 +144,10 @@ class Learning:
                 group["lr"] = group["full_lr"] * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def _ranges(self, step: int) -> dict[str, float]:
-        """Smallest and largest value of each memory. If one is not finite, the last checkpoint is the good state."""
+        """Return the smallest and the largest value of each memory.
+
+        Raises DivergedError if one is not finite; the last checkpoint is then the good state.
+        """
         ranges: dict[str, float] = {}
         for name, tensor in self._learned().items():
             low, high = (value.item() for value in tensor.detach().aminmax())

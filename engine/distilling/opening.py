@@ -152,12 +152,12 @@ def scarce_clips(preset: Preset, train: RealClips) -> list[str]:
 
 
 def experts_folder(runs: Path) -> Path:
-    """Where the runs of the folder ``runs`` keep their experts, and share them."""
+    """Return the folder in which the runs of the folder ``runs`` keep their experts, and share them."""
     return runs / ".data" / "experts"
 
 
 def _record_meta(work: Work, store: ClipStore) -> None:
-    """Add to meta.json what is known only now: device, threads, data."""
+    """Add device, threads and data to meta.json, which are known only now."""
     run = work.session.run
     meta = run.meta()
     threads = torch.get_num_threads()

@@ -39,7 +39,7 @@ MEASURED = 256
 
 
 def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective) -> torch.optim.Optimizer:
-    """The preset's optimiser over all that stage 2 learns, each kind at its own rate."""
+    """Return the preset's optimiser over all that stage 2 learns, each kind of tensor at its own rate."""
     section = work.preset.dynamic
     kinds = {
         "dynamic": section.lr_dynamic,
@@ -65,7 +65,7 @@ def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective)
 
 
 def whitening(work: Work, synthetic: SyntheticSet, name: str) -> Whitening | None:
-    """That of the memory ``name``, by what is stored of training clips in its stead; None for what is no memory."""
+    """Return the whitening of the memory ``name`` by the spectrum of training clips, or None if it is no memory."""
     forms = {"pixels": _as_pixels, "dynamic": _as_dynamic, "static": _as_static}
     if name not in forms:
         return None
@@ -75,14 +75,14 @@ def whitening(work: Work, synthetic: SyntheticSet, name: str) -> Whitening | Non
 
 
 def _as_pixels(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
-    """What `Pixels` store of clips (N, 1, 3, T, H, W): (N, stored, 3, H, W)."""
+    """Return clips (N, 1, 3, T, H, W) as `Pixels` store them: (N, stored, 3, H, W)."""
     assert isinstance(synthetic, Pixels)
     stored = clips.transpose(2, 3)
     return (stored if synthetic.temporal is None else synthetic.temporal.compress(stored, 2)).squeeze(1)
 
 
 def _as_dynamic(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
-    """What dynamic memories hold of clips (N, 1, 3, T, H, W) beside their median: (N, stored, 1, h, w)."""
+    """Return clips (N, 1, 3, T, H, W) less their medians, as dynamic memories hold them: (N, stored, 1, h, w)."""
     assert isinstance(synthetic, StaticDynamic)
     still = _as_static(clips, synthetic).unsqueeze(1)[:, : synthetic.statics_per_instance]
     full = residual_dynamic(clips, still, 1, synthetic.spec.std)
@@ -91,7 +91,7 @@ def _as_dynamic(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
 
 
 def _as_static(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
-    """The median over time of clips (N, 1, 3, T, H, W): (N, 3, H, W)."""
+    """Return the median over time of clips (N, 1, 3, T, H, W): (N, 3, H, W)."""
     return still_of(clips.squeeze(1), 2)
 
 
@@ -110,7 +110,7 @@ class Whitening:
 
     @classmethod
     def of(cls, batches: Iterable[torch.Tensor], dims: Sequence[int]) -> Whitening:
-        """That of the data ``batches`` (N, ...), whose shape but for N is that of a memory."""
+        """Return the whitening of data in ``batches`` (N, ...); each of the N has the shape of a memory."""
         total, number, last = torch.zeros(()), 0, 0
         for batch in batches:
             others = [axis for axis in range(-batch.dim(), 0) if axis not in dims]
@@ -120,14 +120,14 @@ class Whitening:
         return cls((total / max(1, number)).float(), dims, last)
 
     def __call__(self, memory: torch.Tensor) -> torch.Tensor:
-        """P ``memory`` (..., as the data)."""
+        """Return P ``memory``; the last axes of ``memory`` are those of the data."""
         sizes = [memory.shape[axis] for axis in self._dims]
         frequencies = torch.fft.rfftn(memory, dim=self._dims) * self.amplitude
         return torch.fft.irfftn(frequencies, s=sizes, dim=self._dims)
 
 
 def _mean(power: torch.Tensor, last: int) -> torch.Tensor:
-    """The mean over all frequencies, of which ``rfftn`` leaves out the mirror images of most along the last axis."""
+    """Return the mean over all frequencies, with the mirror images that ``rfftn`` leaves out along the last axis."""
     twice = torch.full((power.shape[-1],), 2.0, device=power.device)
     twice[0] = 1
     if last % 2 == 0:
@@ -152,7 +152,7 @@ class WhitenedAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step on everything that has a gradient."""
+        """Take one step on everything that has a gradient."""
         assert closure is None
         for group in self.param_groups:
             for tensor in group["params"]:
@@ -182,19 +182,19 @@ class WhitenedAdam(torch.optim.Optimizer):
 
 
 def _memories(tensor: torch.Tensor) -> torch.Tensor:
-    """A view of memories (C, number, ...) one after the other, (C * number, ...)."""
+    """Return a view of memories (C, number, ...) one after the other, (C * number, ...)."""
     return tensor.detach().view(-1, *tensor.shape[2:])
 
 
 def _length(memories: torch.Tensor) -> torch.Tensor:
-    """|m| of each of ``memories`` (n, ...), to be multiplied with them."""
+    """Return |m| of each of ``memories`` (n, ...), in a shape that multiplies them."""
     return memories.flatten(1).norm(dim=1).view(-1, *(1 for _ in memories.shape[1:]))
 
 
 def _adam(
     gradient: torch.Tensor, mean: torch.Tensor, square: torch.Tensor, count: int, group: dict[str, Any]
 ) -> torch.Tensor:
-    """Adam's move in units of the rate, by the moments ``mean`` and ``square``, which the gradient is added to."""
+    """Return Adam's move in units of the rate, and add the gradient to its moments ``mean`` and ``square``."""
     first, second = group["betas"]
     mean.lerp_(gradient, 1 - first)
     square.mul_(second).addcmul_(gradient, gradient, value=1 - second)

@@ -1,4 +1,4 @@
-"""What a run will take, before it is started: measured by rehearsing it here, with its own data.
+"""The plan of a run before it is started: its time and memory, measured by rehearsing it here with its own data.
 
 Operations could be counted and divided by a rate; but what a step costs depends on the machine, the number format, the
 decoder's page cache and the bank of targets. So the very preset is run twice in a temporary folder, with a few steps
@@ -30,7 +30,7 @@ from engine.synthetic import load_set
 STEPS = 3
 """Steps of each stage that are rehearsed: the first has what happens once."""
 EPOCHS = (1, 3)
-"""Of the networks in the two rehearsals."""
+"""Epochs of the networks in the two rehearsals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run stores, takes and needs. Bytes are of float32 memories, and of the clips learned from as uint8."""
+    """The storage, time and memory of a run. Bytes are of float32 memories, and of the clips learned from as uint8."""
 
     parts: tuple[Part, ...]
     stored_values: int
@@ -58,12 +58,12 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """The seconds of the whole run."""
         return sum(part.seconds for part in self.parts)
 
 
 def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) -> Plan:
-    """Rehearse ``preset`` and tell what all of it will take; ``check`` gets every event, and may raise.
+    """Rehearse ``preset`` and return the plan of all of it; ``check`` gets every event, and may raise.
 
     ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and networks of few
     epochs for every row of the final table. Raises VdtuiError for what would stop the run as well. A teacher
@@ -86,7 +86,7 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
 
 
 class _Rehearsal:
-    """One short run of ``preset`` with networks of ``epochs``: what happened when."""
+    """One short run of ``preset`` with networks of ``epochs``, and the times of its events."""
 
     def __init__(self, preset: Preset, epochs: int, folder: Path, check: Callable[[Event], None]) -> None:
         from engine.distilling.process import carry_out
@@ -106,16 +106,16 @@ class _Rehearsal:
         self.data_bytes: int = run.meta().get("data_bytes", 0)
 
     def stage(self, stage: str) -> float:
-        """Seconds of a stage."""
+        """Return the seconds of a stage."""
         return sum(one.seconds for _, one in self._happened if isinstance(one, StageFinished) and one.stage == stage)
 
     def selection(self) -> float:
-        """Seconds of one evaluation on the split that chooses the step; 0 if none does."""
+        """Return the seconds of one evaluation on the split that chooses the step; 0 if none does."""
         found = [one.seconds for _, one in self._happened if isinstance(one, Evaluated) and one.what == "synthetic"]
         return min(found, default=0.0)
 
     def step_seconds(self, stage: str) -> list[float]:
-        """Seconds of each step."""
+        """Return the seconds of each step."""
         times: list[float] = []
         last = 0.0
         for when, event in self._happened:
@@ -126,7 +126,7 @@ class _Rehearsal:
         return times
 
     def steps(self, stage: str) -> tuple[float, float]:
-        """Seconds of a usual step, and what the first takes beyond that."""
+        """Return the seconds of a usual step, and those that the first one takes beyond that."""
         times = self.step_seconds(stage)
         if not times:
             return 0.0, 0.0
@@ -134,7 +134,7 @@ class _Rehearsal:
         return usual, max(0.0, times[0] - usual)
 
     def static(self, section: StaticSection) -> float:
-        """Seconds of all steps of stage 1, after some of which gradient matching trains its network."""
+        """Return the seconds of all steps of stage 1, after some of which gradient matching trains its network."""
         times = self.step_seconds("static")
         if section.steps <= STEPS:
             return sum(times)  # that was all of it
@@ -147,7 +147,7 @@ class _Rehearsal:
 
 
 def _shortened(preset: Preset, epochs: int) -> Preset:
-    """``preset`` with a few steps, and one of all that fills slowly."""
+    """Return ``preset`` with a few steps, and with one of everything that fills slowly."""
 
     def section(name: str, **changes: Any) -> Any:
         return getattr(preset, name).model_copy(update=changes)
@@ -174,7 +174,10 @@ def _trains_between(section: StaticSection) -> bool:
 
 
 def _networks_of_two_steps(section: StaticSection) -> dict[str, int]:
-    """Of three steps the second is then without training, and the third with it; the published network has ten."""
+    """Return keys of the preset by which the second of three steps is without training, and the third with it.
+
+    Published networks have ten steps.
+    """
     return {"outer_loops": 2} if _trains_between(section) and section.steps > STEPS else {}
 
 
@@ -205,7 +208,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
 
 
 def _fills(preset: Preset) -> int:
-    """How many networks a bank of targets meets in a run: a pure function of steps and seed."""
+    """Return the number of networks that a bank of targets meets in a run: a pure function of steps and seed."""
     section = preset.dynamic
     if section.objective != "dm" or section.dm.target != "bank":
         return 0
@@ -214,7 +217,10 @@ def _fills(preset: Preset) -> int:
 
 
 def _at(epochs: int, known: list[tuple[int, float]]) -> float:
-    """The seconds of ``epochs`` on the line through what is known; an epoch costs no less than nothing."""
+    """Return the seconds of ``epochs`` on the line through ``known``: pairs of epochs and seconds.
+
+    An epoch costs no less than nothing.
+    """
     few, seconds = known[0]
     more, longer = known[-1]
     an_epoch = max(0.0, (longer - seconds) / (more - few)) if more > few else 0.0

@@ -103,7 +103,7 @@ def refuse_outdated(checkpoint: Checkpoint, preset: Preset) -> None:
 
 
 def expert_trajectories(work: Work) -> Trajectories:
-    """The experts of trajectory matching, trained now if they are not there; runs of one folder share them."""
+    """Open the experts of trajectory matching, or train those that are missing; runs of one folder share them."""
     session, preset = work.session, work.preset
     began = time.monotonic()
     session.emit(StageStarted("experts", 0, 1))
@@ -130,7 +130,7 @@ def expert_trajectories(work: Work) -> Trajectories:
 def train_experts(
     preset: Preset, runs: Path, progress: Callable[[int, int, str], None], check: Callable[[], None]
 ) -> tuple[Trajectories, list[str]]:
-    """The experts that a run of ``preset`` in the folder ``runs`` will need, and what a user should be warned of."""
+    """Train the experts that a run of ``preset`` in the folder ``runs`` will need; return them, and warnings."""
     device = choose_device(preset.run.device)
     precision = choose_precision(preset.run.precision, device)
     with deterministic(), open_parts(runs, preset, device, progress, check) as parts:
@@ -144,7 +144,7 @@ def train_experts(
 
 
 def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | None) -> torch.Tensor:
-    """Stage 1: the static memory (C, spc, 3, H, W), by gradient matching on single frames.
+    """Learn the static memory (C, spc, 3, H, W) by gradient matching on single frames: stage 1.
 
     A run that is beyond this stage has the memory in its newest checkpoint.
     """
@@ -179,7 +179,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
 
 
 def keep_still(work: Work, static: torch.Tensor) -> None:
-    """The set of a run that ends with stage 1 (static-only): its images as clips that do not move.
+    """Save the set of a run that ends with stage 1 (static-only): its images as clips that do not move.
 
     No iteration is chosen: the set is that of the last step, as it is the start of stage 2 where there is one.
     """
@@ -218,7 +218,7 @@ def start_static(work: Work) -> torch.Tensor:
 
 
 def choose_coreset(work: Work) -> None:
-    """The real clips of a coreset, by the features of a network that is trained on all training clips, or seeded."""
+    """Choose the real clips of a coreset, by the features of a trained or a seeded network."""
     session, section = work.session, work.preset.selection
     began = time.monotonic()
     session.emit(StageStarted("select", 0, 1))
@@ -247,7 +247,7 @@ def choose_coreset(work: Work) -> None:
 def learn_dynamic(
     work: Work, static: torch.Tensor | None, trajectories: Trajectories | None, resume: Checkpoint | None
 ) -> None:
-    """Stage 2: dynamic memory and hallucinator (or pixels), by the preset's objective; keeps the best iteration."""
+    """Learn dynamic memory and hallucinator (or pixels) by the preset's objective: stage 2. Keep the best iteration."""
     section = work.preset.dynamic
     synthetic = start_set(work, static)
     if resume is not None:
@@ -286,7 +286,7 @@ def learn_dynamic(
 
 
 def stage_network(work: Work, number: int) -> Network:
-    """A freshly initialised video network for the objective of stage 2."""
+    """Return a freshly initialised video network for the objective of stage 2."""
     spec, seed = work.spec, derive(work.seed, "dynamic-network", number)
     return video_model(work.preset.evaluation.models[0], len(spec.classes), spec.frames, spec.height, seed, work.device)
 
