@@ -1,4 +1,4 @@
-"""How fast the parts are on this device, each beside its floor, measured in one run.
+"""The speed of the parts on this device, each beside its floor, measured in one run.
 
 Absolute times say little on a shared machine; a ratio of two things timed in turn does. The floor of a network pass
 is its arithmetic at the rate of a large matrix product; the floor of a distillation step is the bare network passes
@@ -36,9 +36,9 @@ EVALUATED, NETWORKS = 4, 3
 BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
 LOOP_CLASSES, LOOP_BATCH_REAL = 10, 16
-"""Of the DM step that stands beside a plain loop."""
+"""Classes of the DM step that stands beside a plain loop, and real clips of each."""
 BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL = 10, 16, 64
-"""Of the target bank of `default`, and of plain DM as published."""
+"""Steps between two renewals of the target bank of `default`, its clips of each class, and those of plain DM."""
 SYN_STEPS = 10
 """Student steps of MTT, as published."""
 
@@ -55,12 +55,12 @@ class Measurement:
 
 
 def _spec(classes: int) -> ClipSpec:
-    """Classes named by their numbers, of clips of the size that is measured at."""
+    """Return a spec of classes named by their numbers, with clips of the size that is measured at."""
     return ClipSpec(tuple(map(str, range(classes))), FRAMES, SIZE, SIZE, (0.5,) * 3, (0.25,) * 3)
 
 
 class _Clips:
-    """Random clips in memory, with what ``RealClips`` asks of a split."""
+    """Random clips in memory, with the interface that ``RealClips`` needs of a split."""
 
     identity = "bench"
 
@@ -140,7 +140,7 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
 
 def _dm_loop(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """A DM step beside the one that one would write first: class by class, float32 clips, without channels last."""
+    """Measure a DM step beside a plain one: class by class, in float32, without channels last."""
     classes, batch_real = LOOP_CLASSES, LOOP_BATCH_REAL
     step, synthetic = _matching(device, precision, classes, batch_real)
     clips = torch.randn(classes, batch_real, 3, FRAMES, SIZE, SIZE, device=device)
@@ -161,7 +161,7 @@ def _dm_loop(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
 
 def _dm_bank(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """What the target bank of `default` costs between two renewals, beside as many plain DM steps."""
+    """Measure the target bank of `default` between two renewals, beside as many plain DM steps."""
     between, clips, batch_real = BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL
     plain, _ = _matching(device, precision, CLASSES, batch_real)
     # Two members do: how many there are decides which networks are met, not how often targets are computed.
@@ -183,7 +183,7 @@ def _matching(
     batch_real: int,
     bank: tuple[int, int, int] | None = None,
 ) -> tuple[Callable[[], None], StaticDynamic]:
-    """A DM step of a static-dynamic set, and the set; ``bank`` is its members, steps between renewals, and clips."""
+    """Return a DM step of a static-dynamic set, and the set; ``bank``: members, steps between renewals, clips."""
     spec = _spec(classes)
     real = RealClips(_Clips(max(4 * BATCH_REAL, batch_real), classes), spec, device)  # type: ignore[arg-type]
     static = torch.randn(classes, 2, 3, SIZE, SIZE, device=device)
@@ -206,7 +206,7 @@ def _matching(
 
 
 def _mtt_step(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """An MTT step of SYN_STEPS student steps, plain, beside the passes of as many steps with nothing between them."""
+    """Measure a plain MTT step of SYN_STEPS student steps, beside the bare passes of as many steps."""
     spec = _spec(CLASSES)
     pixels = Pixels(spec, torch.randn(CLASSES, 1, FRAMES, 3, SIZE, SIZE, device=device).requires_grad_())
     network = video_model("convnet3d", CLASSES, FRAMES, SIZE, 0, device).requires_grad_(False).train()
@@ -236,7 +236,7 @@ def _mtt_step(device: torch.device, precision: torch.dtype, repeats: int) -> Mea
 
 
 def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """An evaluation of EVALUATED epochs beside the loop that one would write first, once for each network.
+    """Measure an evaluation of EVALUATED epochs beside a plain loop, once for each network.
 
     The processes that train (``engine.evaluation.trainers``) are started before, as in a run of many evaluations.
     """

@@ -1,4 +1,4 @@
-"""Whether this machine can do what vdtui needs: each thing is tried here, none is believed of a version number.
+"""An examination of this machine: each thing that vdtui needs is tried, none is believed of a version number.
 
 A mismatched torch, a disk without locks or a decoder that was left out of a build would otherwise show hours later, in
 the middle of somebody's run.
@@ -39,13 +39,13 @@ NEEDED: tuple[str, ...] = (
     "pillow",
 )
 DECODERS = ("h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg")
-"""What videos of the benchmarks, and people's own, are in."""
+"""Codecs of the benchmarks' videos, and of people's own."""
 LEAST_FREE = 2 * 10**9
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was tried: ``state`` is ok, limited (works, with less) or broken; ``advice`` what to do then."""
+    """One thing that was tried: ``state`` is ok, limited (works, with less) or broken; ``advice`` is the remedy."""
 
     part: str
     state: str
@@ -148,7 +148,7 @@ def _decoding() -> Finding:
 
 
 def _encoding() -> Finding:
-    """A clip to H.264 and back, as exports and compressed storage do it."""
+    """Try a clip to H.264 and back, as exports and compressed storage do it."""
     import av
     import numpy as np
 
@@ -191,7 +191,7 @@ def _hdf5() -> Finding:
 
 
 def _folder(runs: Path) -> Finding:
-    """Room, the right to write, renaming and locks, in the nearest folder that exists."""
+    """Try room, the right to write, renaming and locks, in the nearest folder that exists."""
     elsewhere = "Choose another with --runs-dir or VDTUI_RUNS."
     place = next(path for path in (runs.resolve(), *runs.resolve().parents) if path.exists())
     if not place.is_dir():

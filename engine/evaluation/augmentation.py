@@ -1,4 +1,4 @@
-"""What is done to a batch of clips before a network sees it: random crops and flips, another order of frames."""
+"""Changes of a batch of clips before a network sees it: random crops and flips, another order of frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATIO = (3 / 4, 4 / 3)
 
 
 def crop_and_flip(clips: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Random resized crops (Szegedy et al. 2015), each flipped with probability 1/2, of clips (N, 3, T, H, W).
+    """Return random resized crops (Szegedy et al. 2015), each flipped with probability 1/2, of clips (N, 3, T, H, W).
 
     All frames of a clip are cropped and flipped alike; crops are scaled back bilinearly.
     """
@@ -34,7 +34,7 @@ def crop_and_flip(clips: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 def crop_box(
     height: int, width: int, area: float, ratio: float, down: float, right: float
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a crop from four draws in [0, 1): its area, its shape, and its place."""
+    """Return top, left, height and width of a crop by draws in [0, 1) for its area, its shape, and its place."""
     kept = SCALE[0] + area * (SCALE[1] - SCALE[0])
     shape = math.exp(math.log(RATIO[0]) + ratio * (math.log(RATIO[1]) - math.log(RATIO[0])))
     tall = min(height, max(1, round(math.sqrt(height * width * kept / shape))))
@@ -43,7 +43,7 @@ def crop_box(
 
 
 def reorder(clips: torch.Tensor, frames: FrameOrder, rng: torch.Generator) -> torch.Tensor:
-    """Clips (N, 3, T, H, W) with their frames ``as-is``, ``reversed``, ``frozen`` at a random one, or ``shuffled``."""
+    """Return clips (N, 3, T, H, W) with frames ``as-is``, ``reversed``, ``frozen`` at a random one, or ``shuffled``."""
     if frames == "as-is":
         return clips
     number, _, length = clips.shape[:3]

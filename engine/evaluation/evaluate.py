@@ -1,6 +1,6 @@
-"""Judging anything by itself: the set of a run, a set from a file, a coreset, or all of the data.
+"""Judging anything by itself, as `vdtui evaluate` does: the set of a run, a set from a file, or all of the data.
 
-What `vdtui evaluate` does. A finished run's own table stays what it is; what is measured here is added beside it, with
+A finished run's own table stays what it is; what is measured here is added beside it, with
 protocol, recipe, data and seeds, so that it can be told apart.
 """
 
@@ -45,13 +45,13 @@ Report = Callable[[int, int, str, float], None]
 Where several are trained at once, halves of two count as one that is done."""
 
 RIVALS = ("random", "static-only", "full", "compressed-random", "compressed-herding")
-"""What may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
+"""Rivals that may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
 RIVAL_STORAGE = "h264-28"
 
 
 @dataclasses.dataclass(frozen=True)
 class Questions:
-    """What is asked of a source beside its preset."""
+    """The questions to a source that its preset does not answer."""
 
     rivals: tuple[str, ...] = ()
     frames: FrameOrder = "as-is"
@@ -61,7 +61,7 @@ class Questions:
     real: tuple[tuple[int, str], ...] = ()
     """Random real clips beside it: how many per class, and how they are stored."""
     rival_storage: str = RIVAL_STORAGE
-    """How compressed rivals are stored."""
+    """The way in which compressed rivals are stored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Source:
 
 
 def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[str]) -> Source:
-    """What ``name`` is: a synthetic set's file, a clips file, or a run. Raises VdtuiError.
+    """Find the source ``name``: a synthetic set's file, a clips file, or a run. Raises VdtuiError.
 
     ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else.
     """
@@ -114,11 +114,11 @@ def evaluate(
     progress: Report | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Any]]:
-    """Results (docs/formats.md, "A result") of ``source`` and its rivals, model by model, as each is finished.
+    """Yield the results (docs/formats.md, "A result") of ``source`` and its rivals, model by model.
 
-    Networks that are done are kept in a folder, so the same call after an interruption goes on. ``warn`` gets what a
-    user should know before, as of classes with too few clips for a rival. Raises VdtuiError before anything is trained
-    if a model cannot take the clips, or the set is not one of these classes.
+    Networks that are done are kept in a folder, so the same call after an interruption goes on. Before
+    anything is trained, ``warn`` gets warnings, such as that of classes with too few clips for a rival, and VdtuiError
+    is raised if a model cannot take the clips, or the set is not one of these classes.
     """
     preset = source.preset
     device = choose_device(preset.run.device)
@@ -183,7 +183,7 @@ def _subjects(source: Source, judge: Judge, questions: Questions, progress: Repo
 
 
 def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
-    """The source itself, and its set if it has one."""
+    """Return the source itself as a subject, and its set if it has one."""
     if source.file is None:
         return full_data(train), None
     loaded = load_set(source.file, train.device)

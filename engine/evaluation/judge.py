@@ -35,15 +35,15 @@ TEACHER_BATCH = 16
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """How sets are judged in a run, or by `vdtui evaluate`."""
+    """The way in which a run, or `vdtui evaluate`, judges sets."""
 
     section: EvaluationSection
     train: RealClips
-    """All that may be learned from: what a teacher is trained on."""
+    """All clips that may be learned from; a teacher is trained on them."""
     seed: int
     precision: torch.dtype
     folder: Path
-    """Where teachers are kept."""
+    """The folder of trained teachers."""
 
     @property
     def protocol(self) -> Protocol:
@@ -51,7 +51,7 @@ class Judge:
         return protocol_named(self.section.protocol, self.section.labels)
 
     def seeds(self, purpose: Purpose, number: int) -> list[int]:
-        """Seeds of ``number`` networks that choose the iteration (``selection``), or of the ``final`` table.
+        """Return the seeds of ``number`` networks that choose the iteration (``selection``), or of the ``final`` table.
 
         A protocol that chooses on the test split reports the very networks that it chose by.
         """
@@ -60,7 +60,7 @@ class Judge:
         return [network_seed(self.seed, purpose, k) for k in range(number)]
 
     def at_once(self, purpose: Purpose) -> int:
-        """How many networks of ``purpose`` share the cores: what their bits depend on (``engine.evaluation.trainers``).
+        """Return the number of networks of ``purpose`` that share the cores; their bits depend on it (``trainers``).
 
         Networks that both choose and are reported are trained in one and the same way for both.
         """
@@ -68,7 +68,7 @@ class Judge:
         return max(numbers.values()) if self.protocol.selected_on == "test" else numbers[purpose]
 
     def recipe(self, model: str, step_size: float | None = None) -> Recipe:
-        """How networks are trained, at the learned ``step_size`` where the preset wants that."""
+        """Return the recipe of networks of ``model``, at the learned ``step_size`` where the preset wants that."""
         recipe = recipe_of(self.section, model, self.precision, step_size)
         if not self.protocol.teacher:
             return recipe
@@ -77,7 +77,7 @@ class Judge:
     def request(
         self, data: Callable[[], TrainingData], real: RealClips, recipe: Recipe, seed: int, cache: TrialCache
     ) -> Request:
-        """One network, to be trained on ``data`` and tested on ``real``, with a teacher where the protocol has one."""
+        """Return the request for one network, trained on ``data``, with a teacher if there is one, tested on ``real``."""
         return Request(
             data, real, recipe, seed, cache, self._teacher(recipe).network if self.protocol.teacher else None
         )
@@ -85,7 +85,7 @@ class Judge:
     def feature_network(
         self, selection: SelectionSection, watch: Callable[[float], None] = lambda fraction: None
     ) -> Network:
-        """The network whose features clips are chosen by; a trained one is kept, and shared by the runs of a folder."""
+        """Return the network whose features choose clips; a trained one is kept, and shared by the runs of a folder."""
         model, spec = self.section.models[0], self.train.spec
         if selection.features == "seeded":
             seed = derive(self.seed, "features")
@@ -99,7 +99,7 @@ class Judge:
 
 
 def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, step_size: float | None) -> Recipe:
-    """The recipe of a preset's table; ``step_size`` is the rate that was learned with the set, if one was."""
+    """Return the recipe of a preset's table; ``step_size`` is the rate that was learned with the set, if one was."""
     protocol = protocol_named(section.protocol, section.labels)
     rate = protocol.lr if section.lr is None else section.lr
     learned = step_size if section.use_learned_lr else None
@@ -118,11 +118,11 @@ def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, st
 
 
 def _teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:
-    """Recipe and epochs of the teacher of pupils of ``recipe``: it has seen crops and flips, since its pupils do."""
+    """Return recipe and epochs of the teacher of pupils of ``recipe``; it sees crops and flips, since its pupils do."""
     strong = PROTOCOLS["strict-strong"]
     return dataclasses.replace(recipe, protocol=strong, lr=strong.lr, batch=TEACHER_BATCH), section.teacher_epochs
 
 
 def networks_folder(runs: Path) -> Path:
-    """Where the runs of the folder ``runs`` keep networks that were trained on all of their data, and share them."""
+    """Return the folder in which the runs of ``runs`` share networks that were trained on all of their data."""
     return runs / ".data" / "networks"

@@ -41,40 +41,40 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One way of measuring. Fields that a preset sets (epochs, rate, batch) are in the ``Recipe``."""
+    """One way of measuring. Values that a preset sets (epochs, rate, batch) are in the ``Recipe``."""
 
     name: str
     version: int
     selected_on: Split = "val"
     """The split on which the iteration is chosen."""
     population: bool = False
-    """Whether the deviation over networks is that of a population, not that of a sample."""
+    """True if the deviation over networks is that of a population, not that of a sample."""
     whole_batches: bool = False
-    """Whether each whole batch is shifted and scaled to zero mean and unit variance, after ImageNet's normalisation."""
+    """True if each whole batch is shifted and scaled to zero mean and unit variance, after ImageNet's normalisation."""
     passes: int = 0
     """0: every test clip once, logits averaged per video; n: n passes of random clips and flips, each clip counts."""
     restart: bool = False
-    """Whether the optimiser is made anew half way, without its momentum."""
+    """True if the optimiser is made anew half way, without its momentum."""
     adamw: bool = False
-    """AdamW whose rate falls along half a cosine, in place of SGD whose rate is divided by 10 half way."""
+    """True for AdamW whose rate falls along half a cosine, in place of SGD whose rate is divided by 10 half way."""
     augment: bool = False
-    """Random resized crops and flips while training."""
+    """True if clips are randomly cropped, resized and flipped while training."""
     teacher: bool = False
-    """Whether the labels are the probabilities that a teacher gives to each clip as it is seen."""
+    """True if the labels are the probabilities that a teacher gives to each clip as it is seen."""
     lr: float = 0.003
     """The learning rate at the start, where the preset has none."""
     weight_decay: float | None = None
-    """Where the protocol fixes it; else it is the preset's."""
+    """The weight decay if the protocol fixes it; None: the preset's."""
     published: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    """The values of the recipe in the publication, where there are several by method; a result of others says so."""
+    """The published values of the recipe, several where they differ by method; a result of others says so."""
     imagenet: bool = False
-    """ImageNet's mean and deviation in place of the data's."""
+    """True for ImageNet's mean and deviation in place of the data's."""
     test_batch: int = 0
     """Test clips of one batch where ``passes`` are made: its size matters to ``whole_batches``."""
     warm_up: bool = False
-    """Whether AdamW's rate rises over the first tenth of the epochs, and its cosine ends at a hundredth of it."""
+    """True if AdamW's rate rises over the first tenth of the epochs, and its cosine ends at a hundredth of it."""
     mean_error: bool = False
-    """Whether the squared error to learned labels is averaged over classes, in place of summed."""
+    """True if the squared error to learned labels is averaged over classes, not summed."""
 
 
 _ADDED = ("imagenet", "test_batch", "warm_up", "mean_error")
@@ -131,7 +131,7 @@ told to, at a hundredth of the rate; that one is left out.)
 
 
 def protocol_named(name: str, labels: str) -> Protocol:
-    """The protocol ``name`` for networks that learn ``hard`` labels, or the set's ``own`` ones."""
+    """Return the protocol ``name`` for networks that learn ``hard`` labels, or the set's ``own`` ones."""
     return VDSD_LABELS if (name, labels) == (VDSD_LABELS.name, "own") else PROTOCOLS[name]
 
 
@@ -142,7 +142,7 @@ FRAMES: tuple[FrameOrder, ...] = get_args(FrameOrder)
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How one network is trained and tested: the protocol, and what a preset sets beside it."""
+    """The training and testing of one network: the protocol, and the values that a preset sets beside it."""
 
     model: str
     epochs: int
@@ -159,7 +159,7 @@ class Recipe:
     teacher: str = ""
     """Fingerprint of the teacher where the protocol has one."""
     learned_lr: bool = False
-    """Whether ``lr`` was learned with the set, as MTT does."""
+    """True if ``lr`` was learned with the set, as by MTT."""
 
     @property
     def decay(self) -> float:
@@ -167,7 +167,7 @@ class Recipe:
         return self.weight_decay if self.protocol.weight_decay is None else self.protocol.weight_decay
 
     def record(self) -> dict[str, Any]:
-        """What a result says of it; results of different records are not put into one column."""
+        """Return the recipe as a result states it; results of different records do not stand in one column."""
         protocol = self.protocol
         error = "mean squared error" if protocol.mean_error else "squared error, summed over classes"
         loss = {"loss": error} if self.labels == "own" else {}
@@ -187,7 +187,7 @@ class Recipe:
         } | loss
 
     def rate(self, epoch: int) -> float:
-        """The learning rate in ``epoch``, counted from 0."""
+        """Return the learning rate in ``epoch``, counted from 0."""
         if not self.protocol.adamw:
             return self.lr if epoch < self.half else self.lr / 10
         cosine = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
@@ -202,9 +202,9 @@ class Recipe:
         return (self.epochs + 1) // 2
 
     def deviations(self, several_clips: bool) -> list[str]:
-        """Where it differs from what its protocol was published with, as text.
+        """Return the differences from the values that the protocol was published with, as texts.
 
-        ``several_clips``: whether test videos have several clips, of which a protocol of random ones can draw.
+        ``several_clips`` says that test videos have several clips, of which a protocol of random ones can draw.
         """
         given = self.record()
         found = []
@@ -216,7 +216,7 @@ class Recipe:
         return found
 
     def digest(self) -> str:
-        """A fingerprint of all that makes a difference to a network."""
+        """Return a fingerprint of all that makes a difference to a network."""
         fixed = {
             field.name: value
             for field in dataclasses.fields(self.protocol)
@@ -231,12 +231,12 @@ Purpose = Literal["selection", "final"]
 
 
 def network_seed(seed: int, purpose: Purpose, number: int) -> int:
-    """The seed of network ``number``; those that choose the iteration differ from those of the final table."""
+    """Return the seed of network ``number``; those that choose the iteration differ from those of the final table."""
     return derive(seed, f"network-{purpose}", number) % 2**31
 
 
 def as_seen(clips: torch.Tensor, spec: ClipSpec, protocol: Protocol) -> torch.Tensor:
-    """A batch (N, 3, T, H, W) in the data's normalisation as the protocol shows it to networks."""
+    """Return a batch (N, 3, T, H, W), given in the data's normalisation, as the protocol shows it to networks."""
     if not protocol.imagenet:
         return clips
     shape = (3, 1, 1, 1)

@@ -13,7 +13,7 @@ from engine.evaluation.trials import Trial
 
 
 def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[float, float | None]:
-    """Mean, and sample (or population) standard deviation; a single value has no deviation: None.
+    """Return mean and sample (or population) standard deviation; that of a single value is None.
 
     Raises statistics.StatisticsError if there are no values.
     """
@@ -24,13 +24,13 @@ def mean_std(values: Sequence[float], protocol: Protocol = STRICT) -> tuple[floa
 
 
 def summary(values: list[float], seeds: list[int], protocol: Protocol) -> dict[str, Any]:
-    """``{mean, std, values, seeds}`` of a result; ``std`` is None where there is one value."""
+    """Return ``{mean, std, values, seeds}`` of a result; ``std`` is None where there is one value."""
     mean, std = mean_std(values, protocol)
     return {"mean": mean, "std": std, "values": values, "seeds": seeds}
 
 
 def _unlearned(trials: Sequence[Trial]) -> int:
-    """How many networks learned nothing: they diverged, or their training loss is within 5 % of that of a guess.
+    """Return how many networks learned nothing: they diverged, or their training loss is within 5 % of that of a guess.
 
     An accuracy at chance says something of a set only if the networks have learned it.
     """
@@ -43,7 +43,7 @@ def _unlearned(trials: Sequence[Trial]) -> int:
 
 
 def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
-    """What to say of networks that learned nothing, if there are any."""
+    """Return a warning of networks that learned nothing, or None if all have learned."""
     number = _unlearned(trials)
     if not number or len(trials[0].outcome.confusion) < 2:
         return None
@@ -54,9 +54,9 @@ def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
 def result(
     subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerprint: str, several_clips: bool
 ) -> dict[str, Any]:
-    """One result; accuracies are fractions, per-class ones are means over networks, confusion is summed over them.
+    """Return one result: accuracies are fractions, per-class ones means over networks, confusion summed over them.
 
-    ``several_clips``: whether videos of the test split have several clips.
+    ``several_clips`` says that videos of the test split have several clips.
     """
     protocol = recipe.protocol
     seeds = [trial.seed for trial in trials]

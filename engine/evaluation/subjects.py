@@ -1,4 +1,4 @@
-"""What rows of a table are about: a set, or real clips beside it, as networks are trained on them."""
+"""The subjects of rows of a table: a set, or real clips beside it, as networks are trained on them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from engine.synthetic.compressed import Storage, Stored, compressed_clips, encod
 from engine.text import one_line
 
 NAMED_CLASSES = 3
-"""As many classes with too few clips are named."""
+"""The number of classes with too few clips that are named."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What a row of a table is about: what networks are trained on, and what it takes to store that."""
+    """The subject of a row of a table: the clips that networks are trained on, and what it takes to store them."""
 
     what: str
     data: Callable[[int], TrainingData]
@@ -36,15 +36,15 @@ class Subject:
     step_size: float | None = None
     """The learning rate that was learned with the set."""
     drawn: bool = False
-    """Whether each network gets another draw."""
+    """True if each network gets another draw."""
     storage: str | None = None
-    """How it is stored where that is not plain numbers, such as ``h264-23``."""
+    """The codec where it is not stored as plain numbers, such as ``h264-23``."""
     distinct_clips: int | None = None
-    """Of real clips: how many there are, where classes with too few show theirs again."""
+    """The number of real clips, where classes with too few show theirs again."""
 
 
 def set_of_run(chosen: LoadedSet, method: str) -> Subject:
-    """The set that was learned, or the coreset that was chosen by ``method``, at the precision of its file."""
+    """Return the set that was learned, or the coreset that was chosen by ``method``, at the precision of its file."""
     origin = chosen.provenance
     if isinstance(chosen.synthetic, Coreset):
         return of_set(method, chosen.synthetic, chosen.precision)
@@ -57,7 +57,7 @@ def set_of_run(chosen: LoadedSet, method: str) -> Subject:
 
 
 def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
-    """A set that is the same for all networks."""
+    """Return the subject of a set that is the same for all networks."""
     return Subject(
         what,
         lambda k: synthetic,
@@ -70,7 +70,7 @@ def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
 
 
 def _distinct_clips(synthetic: SyntheticSet) -> int | None:
-    """How many clips a coreset has, if it has fewer than instances."""
+    """Return the number of clips of a coreset if it has fewer than instances, else None."""
     if not isinstance(synthetic, Coreset):
         return None
     number = sum(synthetic.distinct)
@@ -78,13 +78,13 @@ def _distinct_clips(synthetic: SyntheticSet) -> int | None:
 
 
 def still_video(synthetic: StaticDynamic) -> Subject:
-    """The static memory alone, as clips that do not move."""
+    """Return the static memory alone, as clips that do not move."""
     still = StillVideo(synthetic.spec, synthetic.ipc, synthetic.static)
     return of_set(still.kind, still, "float32")
 
 
 def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
-    """``ipc`` random real training clips per class, drawn anew for every network; a small class repeats its own."""
+    """Return ``ipc`` random training clips of each class, drawn anew for every network; a small class repeats clips."""
 
     def drawn(k: int) -> Coreset:
         return coreset(train, select_coreset(train, "random", ipc, seed, number=k))
@@ -93,14 +93,14 @@ def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
 
 
 def full_data(train: RealClips) -> Subject:
-    """All clips that may be learned from."""
+    """Return all clips that may be learned from."""
     spec = train.spec
     values = len(train) * spec.frames * spec.height * spec.width * 3
     return Subject("full", lambda k: train, None, values, values, "uint8")
 
 
 def as_stored(subject: Subject, how: Storage, networks: int) -> Subject:
-    """``subject`` as it comes out of a file that stores it as ``how``; its bytes are those of the (largest) file."""
+    """Return ``subject`` as it comes out of a file that stores it as ``how``; its bytes are the largest file's."""
 
     def encoded(k: int) -> Stored:
         synthetic = subject.data(k)
@@ -127,7 +127,7 @@ def compressed_real(
     network: Network | None,
     precision: torch.dtype,
 ) -> Subject:
-    """The honest rival: as many real clips of each class as ``budget`` bytes hold, stored as ``how``.
+    """Return the honest rival: as many real clips of each class as ``budget`` bytes hold, stored as ``how``.
 
     Random ones, drawn anew for each network, or with a ``network`` those that herding takes first by its features.
     Raises DataError if not one clip of each class fits.
@@ -159,7 +159,7 @@ def compressed_real(
 
 
 def scarce_coreset(train: RealClips, ipc: int) -> str:
-    """What to warn of where a coreset of ``ipc`` clips per class wants more of ``train`` than there are; or ""."""
+    """Return a warning if a coreset of ``ipc`` clips per class wants more of ``train`` than there are, else ""."""
     few = train.fewer(ipc)
     again = "networks see these again in each epoch, and each is stored and counted once"
     return (
@@ -170,7 +170,7 @@ def scarce_coreset(train: RealClips, ipc: int) -> str:
 
 
 def counted_classes(few: dict[str, int]) -> str:
-    """``few``, number of training clips by class, in words; a handful of classes is named."""
+    """Return ``few``, number of training clips by class, in words; NAMED_CLASSES of them are named."""
     named = [f"{one_line(name)[:40]} has {count}" for name, count in sorted(few.items(), key=lambda item: item[1])]
     more = [f"and {len(named) - NAMED_CLASSES} more too few"] if len(named) > NAMED_CLASSES else []
     return ", ".join([*named[:NAMED_CLASSES], *more])

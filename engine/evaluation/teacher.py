@@ -34,18 +34,18 @@ class Teacher:
         self._seed = derive(seed, "teacher") % 2**31
         self._recipe = dataclasses.replace(recipe, epochs=epochs, labels="hard", frames="as-is", teacher="")
         self.fingerprint = f"{train.digest()[:12]}-{self._recipe.digest()[:12]}-{self._seed}"
-        """Of its data, its recipe and its seed; a result names it."""
+        """The fingerprint of its data, recipe and seed, which a result names."""
         self._file = folder / f"{recipe.model}-{self.fingerprint}.safetensors"
         self._network: Network | None = None
 
     def network(self, watch: Callable[[float], None] = lambda fraction: None) -> Network:
-        """The trained network, in evaluation mode."""
+        """Return the trained network, in evaluation mode."""
         if self._network is None:
             self._network = self._stored() or self._trained(watch)
         return self._network
 
     def _stored(self) -> Network | None:
-        """The network from the disk, or None if it is not there, or damaged."""
+        """Return the network from the disk, or None if it is not there, or damaged."""
         spec = self._train.spec
         network = video_model(
             self._recipe.model, len(spec.classes), spec.frames, spec.height, self._seed, self._train.device

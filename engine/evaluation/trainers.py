@@ -47,7 +47,7 @@ from engine.machine.torchrun import started_by_torchrun
 
 POLL_SECONDS = 0.2
 START_SECONDS = 600.0
-"""How long a process may take to begin: torch is imported from a network's file system by many at once."""
+"""Seconds that a process may take to begin: many import torch at once, maybe from a network's file system."""
 END_SECONDS = 10.0
 PROGRAM = """
 import json, sys

@@ -19,12 +19,12 @@ from engine.seeds import derive, generator
 from engine.synthetic.base import Draw, SyntheticSet
 
 TrainingData = SyntheticSet | RealClips
-"""What a network can be trained on: a small set, or all real clips of a split."""
+"""Data that a network can be trained on: a small set, or all real clips of a split."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one trained network does on a split; fractions in [0, 1].
+    """The accuracies of one trained network on a split, as fractions in [0, 1].
 
     ``confusion[t][p]`` counts videos of class t that were taken for p; ``per_class`` is None where the split has no
     video of the class.
@@ -43,7 +43,7 @@ def train_network(
     watch: Callable[[float], None] = lambda fraction: None,
     teacher: nn.Module | None = None,
 ) -> Network:
-    """The network of ``fit``."""
+    """Return the network of ``fit``."""
     return fit(data, recipe, seed, watch, teacher).network
 
 
@@ -55,7 +55,7 @@ class Fit:
     loss: float
     """Mean training loss over the last epoch, NaN if it diverged."""
     guess: float
-    """That of the best answer which is the same for all clips: log C for classes, for learned labels their variance."""
+    """The loss of the best constant answer: log C for classes, for learned labels their variance."""
 
 
 def fit(
@@ -65,13 +65,11 @@ def fit(
     watch: Callable[[float], None] = lambda fraction: None,
     teacher: nn.Module | None = None,
 ) -> Fit:
-    """A network trained from scratch on ``data``.
-
-    The clips of a synthetic set are drawn anew for every epoch.
+    """Train a network from scratch on ``data``; the clips of a synthetic set are drawn anew for every epoch.
 
     The network's start, the draws, the order, the augmentation and the dropout come from ``seed``; the caller's random
     state is not touched. ``watch`` is called before every training step with the part that is done, and may raise.
-    ``teacher`` gives the labels where the protocol wants one's.
+    ``teacher`` gives the labels where the protocol has one.
     """
     spec, device, protocol = data.spec, data.device, recipe.protocol
     assert (teacher is not None) == protocol.teacher
@@ -114,14 +112,14 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def instances(data: TrainingData) -> int:
-    """What one epoch shows once: every instance of a synthetic set, or every real clip."""
+    """Return the number of clips of an epoch: instances of a synthetic set, or real clips."""
     return len(data) if isinstance(data, RealClips) else data.ipc * len(data.spec.classes)
 
 
 def one_pass(data: TrainingData, rng: torch.Generator, batch: int) -> Iterator[Draw]:
-    """One epoch in batches: every instance of a synthetic set, drawn anew, or every real clip; in a random order.
+    """Yield one epoch in batches: every instance of a synthetic set, drawn anew, or every real clip; in a random order.
 
-    What is shown is drawn for the whole epoch first; clips are made a batch at a time, so that memory is bounded by
+    Variants are drawn for the whole epoch first; clips are made a batch at a time, so that memory is bounded by
     the batch and not by the set.
     """
     if isinstance(data, RealClips):
@@ -137,7 +135,7 @@ def one_pass(data: TrainingData, rng: torch.Generator, batch: int) -> Iterator[D
 
 
 def _targets(drawn: Draw, clips: torch.Tensor, recipe: Recipe, teacher: nn.Module | None, classes: int) -> torch.Tensor:
-    """What a network shall say of ``clips``: classes (N), a teacher's probabilities or learned labels (N, C)."""
+    """Return the targets of ``clips``: classes (N), a teacher's probabilities or learned labels (N, C)."""
     if teacher is not None:
         with torch.no_grad(), autocast(clips.device, recipe.precision):
             return teacher(clips).float().softmax(1)
@@ -147,7 +145,7 @@ def _targets(drawn: Draw, clips: torch.Tensor, recipe: Recipe, teacher: nn.Modul
 
 
 def _loss(logits: torch.Tensor, targets: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """Cross-entropy, or to learned labels the squared error, summed over classes and averaged over clips.
+    """Return the cross-entropy, or the squared error to learned labels, summed over classes and averaged over clips.
 
     Averaged over classes, too, it would shrink as they grow in number while SGD's rate stays. A ConvNet3D told 51
     smooth random clips apart, one a class, by the sum after 10 passes in batches of 4, as by cross-entropy; by the mean
@@ -162,7 +160,7 @@ def _loss(logits: torch.Tensor, targets: torch.Tensor, recipe: Recipe) -> torch.
 
 
 def _guess(learned: Moments, recipe: Recipe, classes: int) -> float:
-    """The loss of the best answer that is the same for all clips."""
+    """Return the loss of the best answer that is the same for all clips."""
     if recipe.labels != "own":
         return math.log(classes)
     return learned.variance() / (classes if recipe.protocol.mean_error else 1)
@@ -176,19 +174,19 @@ class Moments:
         self._sum, self._squares = torch.zeros(()), torch.zeros(())
 
     def add(self, targets: torch.Tensor) -> None:
-        """One batch; nothing is read from the device."""
+        """Add one batch of targets; nothing is read from the device."""
         self._number += len(targets)
         self._sum = self._sum.to(targets) + targets.sum(0)
         self._squares = self._squares.to(targets) + targets.square().sum()
 
     def variance(self) -> float:
-        """Mean over the targets of |target - their mean|^2: what the best constant is off by."""
+        """Return the mean of |target - mean of all targets|^2: the squared error of the best constant."""
         mean = self._sum.double().cpu() / self._number
         return float(self._squares.double().cpu() / self._number - mean.square().sum())
 
 
 def centred(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Labels (N) as kernel regression starts from them: (one-hot - 1/C) / sqrt(C/10), (N, C) (Zhou et al. 2022)."""
+    """Return labels (N) as kernel regression starts from them: (one-hot - 1/C) / sqrt(C/10) (Zhou et al. 2022)."""
     return (nn.functional.one_hot(labels, classes).float() - 1 / classes) / math.sqrt(classes / 10)
 
 
@@ -203,7 +201,7 @@ def evaluate_network(
     protocol: Protocol = STRICT,
     seed: int = 0,
 ) -> Outcome:
-    """Test ``network`` on ``real`` as ``protocol`` does; at most ``size`` clips go through it at once.
+    """Test ``network`` on ``real`` by ``protocol``; at most ``size`` clips go through it at once.
 
     Either every clip once, logits averaged over the clips of a video, accuracies per video; or the protocol's passes of
     random clips and flips, drawn from ``seed``, each in the protocol's batches, accuracies per clip.
@@ -231,7 +229,7 @@ def _logits(network: nn.Module, clips: torch.Tensor, precision: torch.dtype) -> 
 
 
 def random_passes(real: RealClips, passes: int, batch: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of ``passes`` passes over the videos: a random clip of each, half of them flipped, and their labels."""
+    """Yield batches of ``passes`` passes over the videos: a random clip of each, half of them flipped, and labels."""
     video = torch.tensor(real.view.video)
     _, group = torch.unique(video, return_inverse=True)
     order = group.argsort(stable=True)
@@ -249,7 +247,7 @@ def random_passes(real: RealClips, passes: int, batch: int, seed: int) -> Iterat
 
 
 def outcome(logits: torch.Tensor, labels: torch.Tensor, video: torch.Tensor, classes: int) -> Outcome:
-    """Accuracies of clip logits (N, classes), averaged over the clips of each video. Videos have one label each."""
+    """Return the accuracies of clip logits (N, classes), averaged over the clips of each video, which has one label."""
     _, group = torch.unique(video, return_inverse=True)
     number = int(group.max()) + 1
     summed = torch.zeros(number, classes, dtype=torch.float64).index_add_(0, group, logits.double())

@@ -44,7 +44,7 @@ class TrialCache:
     name: str
 
     def load(self, key: str, seed: int) -> Trial | None:
-        """The trial of ``seed`` if it was finished on this very set."""
+        """Return the trial of ``seed`` if it was finished on the very set and recipe of ``key``, else None."""
         document = read_json(self._path(seed))
         if document is None or document.get("set") != key or document.get("seed") != seed:
             return None
@@ -90,7 +90,7 @@ def train_trial(
     watch: Callable[[float], None] = lambda fraction: None,
     teacher: nn.Module | None = None,
 ) -> Trial:
-    """Train one network on ``data`` and test it on ``real``, whatever is known of it already."""
+    """Train one network on ``data`` and test it on ``real``, even if its trial is known already."""
     began = time.monotonic()
     trained = fit(data, recipe, seed, watch, teacher)
     result = evaluate_network(
@@ -106,16 +106,16 @@ def train_trial(
 
 
 def trial_key(data: TrainingData, real: RealClips, recipe: Recipe, threads: int | None = None) -> str:
-    """Of all that a trial's outcome depends on beside its seed.
+    """Return a fingerprint of all that a trial's outcome depends on beside its seed.
 
-    On a CPU sums are cut into one part per thread, so that their number (None: those of this process) is part of it.
+    On a CPU sums are cut into one part per thread, so the number of threads (None: this process's) is part of it.
     """
     key = f"{digest(data)}-{digest(real)}-{recipe.digest()}"
     return f"{key}-{threads or torch.get_num_threads()}" if real.device.type == "cpu" else key
 
 
 def digest(data: TrainingData) -> str:
-    """A fingerprint of a set's bytes, or of which real clips of which file these are."""
+    """Return a fingerprint of a set's bytes, or of which real clips of which file these are."""
     if isinstance(data, RealClips):
         return data.digest()
     sha = hashlib.sha256(data.describe().encode())

@@ -29,7 +29,7 @@ def select_coreset(
     number: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Indices of the chosen clips, int64 (C, ipc), each class in the order of choice; one with fewer repeats its own.
+    """Return indices of the chosen clips, int64 (C, ipc), by order of choice; a class with fewer repeats its own.
 
     ``random`` draws from ``seed`` and ``number``, the number of the draw. The others look at what ``network`` embeds.
     Two clips of one video may both be chosen.

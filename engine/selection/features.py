@@ -1,4 +1,4 @@
-"""What clips are chosen by: what a network's classifier sees of each."""
+"""The features that clips are chosen by: what a network's classifier sees of each."""
 
 from __future__ import annotations
 
