@@ -206,6 +206,6 @@ class RunCompleted(Event):
 
 
 def to_record(event: Event, time: float) -> dict[str, Any]:
-    """The JSON object of ``event`` in the log; ``time`` is Unix seconds."""
+    """Return the JSON object of ``event`` in the log; ``time`` is Unix seconds."""
     fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     return {"event": event.kind, "time": round(time, 3), **fields}

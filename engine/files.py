@@ -131,7 +131,7 @@ def _lives(pid: int) -> bool:
 
 @functools.cache
 def _here() -> str:
-    """8 hexadecimal digits for where a process number means what it means here: this host, boot and container."""
+    """Return 8 hexadecimal digits of this host, boot and container, within which a process number has one meaning."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
@@ -139,9 +139,9 @@ def _here() -> str:
 
 
 def unlinked(path: str, flags: int) -> int:
-    """An ``opener`` for ``open``: for files whose name can be foreseen, and is not followed if it is a link.
+    """Open ``path`` as an ``opener`` of ``open`` does, for files whose name can be foreseen.
 
-    Raises StorageError if it is one.
+    Raises StorageError if it is a link, which is not followed.
     """
     try:
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -169,12 +169,12 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` of a JSON document is a finite number."""
+    """Return whether ``value`` of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def finite(document: Any) -> Any:
-    """``document`` with every non-finite float replaced by None, since JSON has no word for them."""
+    """Return ``document`` with every non-finite float replaced by None, since JSON has no word for them."""
     if isinstance(document, float):
         return document if document - document == 0 else None
     if isinstance(document, dict):
@@ -193,7 +193,7 @@ class UnfitFileError(ValueError):
 
 
 def read_text(path: Path, most: int = MOST) -> str:
-    """The text (UTF-8, with or without a byte order mark) of the regular file ``path`` of at most ``most`` bytes.
+    """Return the text (UTF-8, maybe with a byte order mark) of the regular file ``path`` of at most ``most`` bytes.
 
     Never waits. Raises OSError, UnicodeDecodeError, ValueError for a path with a null character, and UnfitFileError for
     what is no regular file or too long.
@@ -209,7 +209,7 @@ def read_text(path: Path, most: int = MOST) -> str:
 
 
 def too_deep(document: Any, most: int = MOST_NESTED) -> bool:
-    """Whether more than ``most`` dicts and lists lie in each other, where code that walks them would fail."""
+    """Return whether more than ``most`` dicts and lists lie in each other, where code that walks them would fail."""
     level = [document]
     for _ in range(most + 1):
         level = [inner for outer in level if isinstance(outer, (dict, list)) for inner in _inside(outer)]
@@ -224,15 +224,15 @@ def _inside(outer: dict[Any, Any] | list[Any]) -> list[Any]:
 
 
 GREATEST = 1e100
-"""Numbers of an event are smaller; what is not cannot be computed with, or fills a screen with digits."""
+"""Bound of the numbers of an event: greater ones cannot be computed with, or fill a screen with digits."""
 LONGEST = 1 << 28
 """Bytes of a file of results, which has a confusion matrix in each."""
 _SUSPECT = re.compile(r"\d{25}|[eE]\+?\d{3}|\\u[dD][89a-fA-F]|NaN|Infinity")
-"""What every text has that holds something that cannot be shown, but for nesting; others need no second look."""
+"""Characters in every text that holds something that cannot be shown, nesting aside; others need no second look."""
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in ``path``, or None if it is absent, unreadable, not an object, or cannot be shown.
+    """Return the JSON object in ``path``, or None if it is absent, unreadable, not an object, or cannot be shown.
 
     Half characters, numbers beyond floats and deep nesting cannot; a damaged disk or another program made them.
     """
@@ -244,7 +244,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in a line of an event log, or None if it is none or cannot be shown.
+    """Return the JSON object in a line of an event log, or None if it is none or cannot be shown.
 
     Numbers from ``GREATEST`` on are null, as those are that are not finite when they are written.
     """
@@ -256,7 +256,7 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
 
 
 def _parsed(text: str, careful: json.JSONDecoder) -> Any:
-    """``text`` as JSON, by ``careful`` where it may hold what cannot be shown; raises ValueError."""
+    """Parse ``text``, by ``careful`` where it may hold something that cannot be shown; raises ValueError."""
     suspect = _SUSPECT.search(text)
     try:
         document = careful.decode(text) if suspect else json.loads(text)
@@ -270,12 +270,12 @@ def _parsed(text: str, careful: json.JSONDecoder) -> Any:
 
 
 def _moderate(text: str) -> float | int | None:
-    """The number that ``text`` says, or None from ``GREATEST`` on."""
+    """Return the number that ``text`` says, or None from ``GREATEST`` on."""
     return _number(text) if abs(float(text)) < GREATEST else None
 
 
 def _finite(text: str) -> float | int:
-    """The number that ``text`` says; raises ValueError beyond floats."""
+    """Return the number that ``text`` says; raises ValueError beyond floats."""
     if not math.isfinite(float(text)):
         raise ValueError("a number beyond floats")
     return _number(text)

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def derive(seed: int, name: str, *numbers: int) -> int:
-    """A 63-bit seed that depends on all of its arguments."""
+    """Return a 63-bit seed that depends on all arguments."""
     text = "/".join([str(seed), name, *map(str, numbers)])
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "little") >> 1
 
 
 def stage_seed(seed: int, stage: str) -> int:
-    """The seed of all that the objective of ``stage`` draws in a run of ``seed``: also what its plan counts by."""
+    """Return the seed of all that the objective of ``stage`` draws in a run of ``seed``; its plan counts by it too."""
     return derive(seed, stage)
 
 
 def generator(seed: int, name: str, *numbers: int) -> torch.Generator:
-    """A torch generator on the CPU, seeded by ``derive``; draws are moved to the device, so devices agree on them."""
+    """Return a torch generator on the CPU, seeded by ``derive``; draws are moved to the device, so devices agree."""
     import torch
 
     return torch.Generator().manual_seed(derive(seed, name, *numbers))

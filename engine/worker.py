@@ -22,7 +22,7 @@ from engine.runs import RunDirectory
 
 
 def main() -> int:
-    """The process's entry point."""
+    """Work on the run that the command line names; return the exit code."""
     if len(sys.argv) != 2:
         print("usage: python -m engine.worker RUN_DIR", file=sys.stderr)  # noqa: T201
         return 2
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _ended(run: RunDirectory) -> bool:
-    """Whether the leader has ended the run in good order, now or within seconds."""
+    """Return whether the leader has ended the run in good order, now or within seconds."""
     for _ in range(50):
         if run.state() in ("completed", "stopped"):
             return True

@@ -1,4 +1,4 @@
-"""Running out of memory, which each library says in its own way, told as what a user can do about it.
+"""Errors of libraries that ran out of memory, each in its own words, as one error with a remedy.
 
 Needs no torch, so that the command line can tell it of anything.
 """

@@ -23,7 +23,7 @@ from engine.machine.torchrun import started_by_torchrun
 PATIENCE = timedelta(days=7)
 """The others wait for the leader while it evaluates, or while the run is paused over a weekend."""
 MEETING = timedelta(minutes=5)
-"""How long they wait for each other at the start."""
+"""The time that they wait for each other at the start."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this process owns the run directory."""
+        """True if this process owns the run directory."""
         return self.rank == 0
 
     def share(self, items: Iterable[int]) -> list[int]:
-        """The part of ``items`` that is this process's to compute: every ``count``-th, from its own rank."""
+        """Return the part of ``items`` that is this process's to compute: every ``count``-th, from its own rank."""
         return list(items)[self.rank :: self.count]
 
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -52,7 +52,7 @@ class Group:
                     dist.all_reduce(tensor, group=self.connection)
 
     def agree(self, value: bool, device: torch.device) -> bool:
-        """The leader's ``value``, in every process."""
+        """Return the leader's ``value``, in every process."""
         if self.count == 1:
             return value
         answer = torch.tensor([int(value)], device=device)
@@ -66,7 +66,7 @@ ALONE = Group()
 
 @contextmanager
 def _losses_named() -> Iterator[None]:
-    """A connection that broke, in the user's words."""
+    """Raise RunError, in the user's words, for a connection that breaks inside."""
     try:
         yield
     except RuntimeError as error:
@@ -77,7 +77,7 @@ def _losses_named() -> Iterator[None]:
 
 
 def local_device(name: str) -> str:
-    """The device of this process where a preset says ``name``: with several processes each takes its own."""
+    """Return the device of this process where a preset says ``name``; of several processes each takes its own."""
     local = os.environ.get("LOCAL_RANK")
     several = started_by_torchrun() and local is not None
     if several and name in ("auto", "cuda") and torch.cuda.is_available():
@@ -87,7 +87,7 @@ def local_device(name: str) -> str:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Group]:
-    """The group that torchrun started, or a group of one; NCCL between GPUs, gloo elsewhere."""
+    """Yield the group that torchrun started, or a group of one; NCCL between GPUs, gloo elsewhere."""
     if not started_by_torchrun():
         yield ALONE
         return

@@ -1,4 +1,4 @@
-"""What torchrun tells its processes, and nobody else: schedulers of clusters set some of the same variables.
+"""The variables that torchrun sets for its processes. Schedulers of clusters set some of them too.
 
 A process that believed WORLD_SIZE alone would wait for others that never come.
 """
@@ -16,21 +16,21 @@ _SET_BY_TORCHRUN = frozenset(
     }
 )
 _PREFIXES = ("TORCHELASTIC_", "PET_")
-"""Of its other variables, and of the defaults that it takes for its own options."""
+"""Prefixes of its other variables, and of the defaults that it takes for its own options."""
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
+    """Return whether this process is one of several that torchrun started."""
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def leads() -> bool:
-    """Whether this process owns the run; of several that torchrun started, the first one does."""
+    """Return whether this process owns the run; of several that torchrun started, the first one does."""
     return not started_by_torchrun() or os.environ.get("RANK") == "0"
 
 
 def without_torchrun(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` for a process that is to be one of its own, or to start torchrun itself."""
+    """Return ``environment`` for a process that is to be one of its own, or to start torchrun itself."""
     return {
         name: value
         for name, value in environment.items()

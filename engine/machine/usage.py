@@ -1,4 +1,4 @@
-"""How much of the device the run takes: memory and load, told with its figures at most once a second.
+"""The share of the device that the run takes: memory and load, told with its figures at most once a second.
 
 Without them the user cannot see from afar that a card is nearly full, or that it waits for the disk most of the time.
 """
@@ -18,7 +18,7 @@ SECONDS_BETWEEN = 1.0
 
 
 class Gauge:
-    """``figures`` since it was last asked: ``device_memory`` in bytes and ``device_load`` as a fraction of the device.
+    """A gauge of ``device_memory`` in bytes, and of ``device_load`` as a fraction of the device since it was last read.
 
     On CUDA the memory that torch has taken, and the share of the time in which the card computed (NVML), whoever's
     work that was; on the CPU the resident memory of this process, and its share of all cores that it may use. What
@@ -32,7 +32,7 @@ class Gauge:
         self._busy = time.process_time()
 
     def figures(self) -> dict[str, float]:
-        """What is known, or nothing if it was told less than a second ago."""
+        """Return the figures that are known, or nothing less than a second after the last ones."""
         now = time.monotonic()
         if now - self._asked_at < SECONDS_BETWEEN:
             return {}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEPT = 2
 METADATA = ("stage", "step", "document")
-"""What every checkpoint says beside its arrays; ``check`` is missing where an earlier version wrote it."""
+"""The metadata of every checkpoint; ``check`` is missing where an earlier version wrote it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def save_checkpoint(folder: Path, order: int, checkpoint: Checkpoint) -> Path:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The checkpoints in ``folder``, oldest first."""
+    """Return the checkpoints in ``folder``, oldest first."""
     if not folder.is_dir():
         return []
     named = (path for path in folder.glob("*.safetensors") if re.match(r"[0-9]{8}-", path.name))
@@ -62,12 +62,12 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint, or None if there is none yet; raises RunError if all are damaged."""
+    """Return the newest whole checkpoint, or None if there is none yet; raise RunError if all are damaged."""
     return load_newest(folder)[0]
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[Path]]:
-    """The newest whole checkpoint, or None if there is none yet, and the damaged ones that are newer.
+    """Return the newest whole checkpoint, or None if there is none yet, and the files of newer, damaged ones.
 
     A disk that lied about a flush costs the newest one, not the run. Raises RunError if all are damaged.
     """
@@ -84,11 +84,11 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[Path]]:
 
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What comes of reading a file that holds something else; a lack of memory is no reason to call it damaged."""
+"""Errors of reading a file that holds something else; a lack of memory is no reason to call it damaged."""
 
 
 def _read(path: Path) -> Checkpoint:
-    """The checkpoint in ``path``; raises one of ``_DAMAGE``, or the library's own error, if it is not whole."""
+    """Return the checkpoint in ``path``; raise one of ``_DAMAGE``, or the library's own error, if it is not whole."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -107,7 +107,7 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _check(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
-    """Of every text of ``metadata`` and of name, type, shape and values of the contiguous ``arrays``; hexadecimal."""
+    """Return a hexadecimal digest of ``metadata``, and of name, type, shape and values of the contiguous ``arrays``."""
     import numpy as np
 
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
@@ -141,7 +141,7 @@ _FITS = {
     "best_accuracy": lambda value: value is None or is_number(value),
     "evaluated": _is_whole,
 }
-"""What the keys of a document must be, where they are: who goes on from one relies on it."""
+"""Checks of the values of a document, for the keys that it has: a run that goes on from it relies on them."""
 
 
 def _safetensor_error() -> type[Exception]:

@@ -53,9 +53,9 @@ class Source:
 
 
 def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]) -> list[Source]:
-    """What ``names`` are: runs in ``folder``, paths of runs, or of JSON files with results. Each counts once.
+    """Return the sources ``names``: runs in ``folder``, or paths of runs or of JSON files with results; each once.
 
-    ``note`` is told, one line each, of what is left out. Raises UsageError for unknown runs (with the nearest name),
+    ``note`` gets a line for everything that is left out. Raises UsageError for unknown runs (with the nearest name),
     DataError for files without results, RunError for damaged runs.
     """
     found: dict[Path, tuple[str, RunDirectory | None]] = {}
@@ -81,7 +81,7 @@ def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]
 
 
 def _origin(run: RunDirectory, label: str, note: Callable[[str], None]) -> Origin | None:
-    """What the run was to do; a run without a readable preset is compared as a set, and is of no method."""
+    """Return the origin of a run; one without a readable preset is compared as a set, and is of no method."""
     try:
         return origin_of(run.preset_values())
     except RunError as error:
@@ -122,9 +122,9 @@ class Row:
     run: str
     result: Result
     seconds: float | None
-    """What it took to make the set; None for what is not made, such as random clips."""
+    """Seconds that it took to make the set; None if it is not made, such as random clips."""
     best: bool
-    """Whether no other row of the group, but all of the data, has a higher mean."""
+    """True if no other row of the group, but all of the data, has a higher mean."""
     over_random: Difference | None
     """To random real clips of as many instances under the same conditions (DD-Ranking: Li et al. 2024)."""
     over_best: Difference | None
@@ -144,7 +144,7 @@ class Group:
 
     @property
     def deviations(self) -> list[str]:
-        """Where the protocol's own values were changed, in text; each once."""
+        """The changes of the protocol's own values, in text; each once."""
         listed = [row.result.get("deviations") for row in self.rows]
         return list(dict.fromkeys(str(text) for texts in listed if isinstance(texts, list) for text in texts))
 

@@ -28,12 +28,12 @@ class Sample:
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """The mean of the values."""
         return statistics.fmean(self.values)
 
     @property
     def std(self) -> float | None:
-        """Their sample standard deviation; None of a single one."""
+        """The sample standard deviation of the values; None for a single one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def by_seed(self) -> dict[int, float]:
@@ -51,7 +51,7 @@ class Difference:
     test: str | None = None
     """``paired`` or ``welch``; None, like the interval, where a single value has no spread."""
     of: Literal["set", "method"] = "set"
-    """What is better or worse: ``set`` where the interval is over network seeds, ``method`` where over run seeds."""
+    """The thing that is better or worse: ``set`` for an interval over network seeds, ``method`` for run seeds."""
 
     @property
     def verdict(self) -> str:
@@ -71,7 +71,7 @@ class Difference:
 
 
 def difference(one: Sample, others: Sequence[Sample], of: Literal["set", "method"] = "set") -> Difference:
-    """By how much the mean of ``one`` is above the mean of the means of ``others``, with its 95 % interval.
+    """Return the mean of ``one`` less the mean of the means of ``others``, with its 95 % interval.
 
     Paired t where all have the same seeds; otherwise Welch's, with the degrees of freedom of Welch and Satterthwaite
     for this sum of means. No interval where any has a single value.

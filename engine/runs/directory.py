@@ -46,12 +46,12 @@ class RunDirectory:
 
     @property
     def meta_file(self) -> Path:
-        """Versions, device, command, data fingerprint, seed."""
+        """The file of versions, device, command, data fingerprint and seed."""
         return self.path / "meta.json"
 
     @property
     def status_file(self) -> Path:
-        """What the worker last said."""
+        """The status that the worker last wrote."""
         return self.path / "status.json"
 
     @property
@@ -61,7 +61,7 @@ class RunDirectory:
 
     @property
     def control_file(self) -> Path:
-        """What someone wants of the worker."""
+        """The newest request to the worker."""
         return self.path / "control.json"
 
     @property
@@ -71,7 +71,7 @@ class RunDirectory:
 
     @property
     def lock_file(self) -> Path:
-        """Held while a worker lives."""
+        """The file that a living worker locks."""
         return self.path / "lock"
 
     @property
@@ -105,7 +105,7 @@ class RunDirectory:
         return self.path / "report.html"
 
     def status(self) -> Status:
-        """What the worker last said; raises RunError if that is unreadable."""
+        """Return the status that the worker last wrote; raise RunError if it is unreadable."""
         return Status.load(self.status_file)
 
     def state(self) -> str:
@@ -137,11 +137,11 @@ class RunDirectory:
         return state
 
     def meta_is_damaged(self) -> bool:
-        """Whether meta.json is there and cannot be read."""
+        """Return whether meta.json is there and cannot be read."""
         return self.meta_file.exists() and read_json(self.meta_file) is None
 
     def damage(self, lines: int, meta: bool) -> tuple[str, str] | None:
-        """What is wrong and what to do if ``lines`` of the event log were left out, or meta.json is (``meta``)."""
+        """Return problem and hint if ``lines`` of the event log, or meta.json (``meta``), were left out, else None."""
         hint = "What is shown is the rest. A copy of the run from before, if there is one, has all of it."
         if lines:
             left_out = "1 line is" if lines == 1 else f"{lines} lines are"

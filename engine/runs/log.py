@@ -75,7 +75,7 @@ def cut_torn_line(path: Path) -> None:
 
 
 def is_event_log(path: Path) -> bool:
-    """Whether ``path`` begins as an event log does, of whatever version."""
+    """Return whether ``path`` begins as an event log of any version."""
     try:
         if not path.is_file():  # to open a named pipe would wait for its writer
             return False

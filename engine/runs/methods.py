@@ -27,7 +27,7 @@ LISTED = 4
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a run was to do: its resolved preset without the seed, as one text, and the seed."""
+    """The origin of a run: its resolved preset without the seed, as one text, and the seed."""
 
     preset: str
     seed: int
@@ -77,7 +77,7 @@ class Method:
     measures: dict[str, Sample]
     """By measure (``top1``, ``top5``): the mean over networks of each run seed."""
     best: bool = False
-    """Whether no other row of two seeds or more, but all of the data, has a higher mean."""
+    """True if no other row of two seeds or more, but all of the data, has a higher mean."""
     over_random: Difference | None = None
     """To random real clips of as many instances, of the same run seeds where those have them."""
     over_best: Difference | None = None
@@ -174,7 +174,7 @@ def _judged(rows: Sequence[Method]) -> tuple[Method, ...]:
 
 
 def _over_random(row: Method, rows: Sequence[Method]) -> Difference | None:
-    """To random clips as ``row`` is stored, else to plain ones; of random clips, and of all of the data, none."""
+    """Return the rows of random clips stored as ``row`` is, else of plain ones; none for real clips themselves."""
     if row.what in ("random", CEILING):
         return None
     rivals = [one for one in rows if one.what == "random" and one.ipc == row.ipc]
@@ -189,7 +189,7 @@ def _of_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:
 
 
 def common_name(runs: Sequence[str], others: set[str]) -> str:
-    """What the names of ``runs`` have in common, as ``demo-*``; themselves if that would fit one of ``others`` too."""
+    """Return the common beginning of the names of ``runs``, as ``demo-*``; all names if it fits one of ``others``."""
     if len(runs) == 1:
         return runs[0]
     head = _beginning(runs)

@@ -19,28 +19,28 @@ from engine.runs.log import is_event_log
 from engine.runs.status import ALIVE
 
 BEGUN_WITH = frozenset({"preset.toml", "meta.json", "control.json", "status.json"})
-"""What every run has from its first moment."""
+"""Files that every run has from its first moment."""
 FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html"}
 FOLDERS = frozenset({"checkpoints", "synthetic", "previews", "evaluations"})
 _HALF_WRITTEN = re.compile(r"\.[\w-]+\.\d+-\d+\.tmp(\.\w+)?")
-"""What a kill -9 left of a file that was being replaced by an earlier version; now it is a draft."""
+"""Remains of a file that an earlier version was replacing when it was killed; now these are drafts."""
 _NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Removal:
-    """What would go: the run, its ``state``, its size in ``nbytes``; of a linked run the link alone."""
+    """A removal to be confirmed: the run, its ``state``, its size in ``nbytes``; of a linked run, the link alone."""
 
     run: RunDirectory
     state: str
     """One of the eight states, or ``damaged``."""
     nbytes: int
     target: Path | None
-    """Where a linked run lies; that stays."""
+    """The place of a linked run, which stays."""
 
 
 def find_removals(folder: Path, names: list[str]) -> list[Removal]:
-    """What goes if the runs ``names`` (names in ``folder``, or paths) are removed, each once, in their order.
+    """Return the removals of the runs ``names`` (names in ``folder``, or paths), each once, in their order.
 
     Raises UsageError for a name that is none, RunError for what is no run or lives; then none of them may go.
     """
@@ -55,7 +55,7 @@ def find_removals(folder: Path, names: list[str]) -> list[Removal]:
 
 
 def removal_of(run: RunDirectory) -> Removal:
-    """What goes if ``run`` is removed; raises RunError if it is no run, holds foreign files, or is worked on."""
+    """Return the removal of ``run``; raise RunError if it is no run, holds foreign files, or is worked on."""
     linked = run.path.is_symlink()
     _check_is_run(run)
     if not linked:

@@ -62,7 +62,7 @@ def results_in(path: Path) -> list[Result]:
 
 
 def is_result(document: Any) -> bool:
-    """Whether a document has what every result has (docs/formats.md, "A result"): what it is of, and its accuracies.
+    """Return whether a document is a result (docs/formats.md, "A result"): it has a subject, and accuracies.
 
     Accuracies are fractions in [0, 1]; a deviation and seconds, where there are any, are numbers that can be.
     """
@@ -79,7 +79,7 @@ def is_result(document: Any) -> bool:
 
 
 def is_real(result: Result) -> bool:
-    """Whether ``result`` is of real clips that no run chose: random ones, all, or those that fit into some bytes."""
+    """Return whether ``result`` is of real clips that no run chose: random ones, all, or as many as fit some bytes."""
     return result["what"] in ("random", CEILING) or result["what"].startswith("compressed-")
 
 
@@ -92,7 +92,7 @@ def network_seeds(result: Result) -> tuple[Any, ...] | None:
 
 
 def conditions(result: Result) -> dict[str, Any]:
-    """How ``result`` was measured: all that must be equal for two results to stand in one column.
+    """Return the conditions of ``result``: all that must be equal for two results to stand in one column.
 
     ``measures`` are the accuracies that it has; ``std_kind`` tells which deviation they are given with.
     """
@@ -123,7 +123,7 @@ def key_of(result: Result) -> str:
 
 
 def identity(result: Result) -> str:
-    """What a result is of and how it was measured; two of the same identity are the same measurement."""
+    """Return subject and conditions of a result as one text; two of the same identity are the same measurement."""
     top1 = result.get("top1")
     seeds = top1.get("seeds") if isinstance(top1, dict) else None
     parts = [result.get(key) for key in ("what", "ipc", "storage", "precision", "bytes", "step")]
@@ -131,5 +131,5 @@ def identity(result: Result) -> str:
 
 
 def is_fraction(value: Any) -> bool:
-    """Whether ``value`` of a JSON document is a number in [0, 1]."""
+    """Return whether ``value`` of a JSON document is a number in [0, 1]."""
     return is_number(value) and 0 <= value <= 1

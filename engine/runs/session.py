@@ -55,7 +55,7 @@ class Session(Protocol):
     ) -> bool: ...
 
     def emit(self, event: Event) -> None:
-        """Tell the world of ``event``."""
+        """Record ``event``, for everybody who follows the run."""
 
     def check(self, serve: Serve | None = None) -> None:
         """Wait while the run is paused; raise StopRequested when it shall stop. To be called at every boundary."""
@@ -138,11 +138,11 @@ class RunSession:
 
     @property
     def state(self) -> str:
-        """The state as last said."""
+        """The state that was last written to status.json."""
         return self._status.state
 
     def complete(self, last: Callable[[RunCompleted], None]) -> None:
-        """Everything is done, after ``last`` has written the report of a run that ends so.
+        """Record the run as completed, after ``last`` has written its report.
 
         Whoever sees a run completed finds its report there; killed in ``last``, the run can be resumed to write it.
         """
@@ -153,7 +153,7 @@ class RunSession:
 
     @property
     def seconds(self) -> float:
-        """Working seconds of this run so far, over all its workers, as far as checkpoints tell."""
+        """The working seconds of this run so far, over all its workers, as far as checkpoints tell."""
         return self._earlier_seconds + time.monotonic() - self._began
 
     def emit(self, event: Event) -> None:
@@ -228,7 +228,7 @@ class RunSession:
         self.emit(CheckpointSaved(checkpoint.stage, checkpoint.step))
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint, or None at the beginning of a run."""
+        """Return the newest checkpoint, or None at the beginning of a run."""
         files = checkpoint_files(self.run.checkpoints)
         self._order = int(files[-1].name[:8]) if files else 0
         checkpoint, self._damaged = load_newest(self.run.checkpoints)

@@ -1,4 +1,4 @@
-"""How good a run is by now, in the few numbers that a list of runs shows: best accuracy, its course, bytes.
+"""The standing of a run: the few numbers that a list of runs shows, best accuracy, its course, and bytes.
 
 The worker keeps them in ``status.json``. If they stood in the event log alone, a table of hundreds of runs would have
 to read hundreds of long logs before its first number.
@@ -17,7 +17,7 @@ POINTS = 24
 """Accuracies that are kept of the whole course; a sparkline has no room for more."""
 TOLD_BY = ("stage_started", "evaluated", "best_changed", "result_ready")
 _MOST_LINES = (b'{"event":"step"', b'{"event":"progress"')
-"""How nearly all lines of a log begin; none of them is needed here, and not decoding them is what makes it quick."""
+"""Beginnings of nearly all lines of a log, of which none is needed here: not to decode them makes reading quick."""
 
 
 class Standing:
@@ -29,7 +29,7 @@ class Standing:
 
     @classmethod
     def of_log(cls, path: Path) -> Standing:
-        """What the log of earlier workers says; nothing if there is none. Lines that cannot be read are passed over."""
+        """Return the standing by the log of earlier workers, if there is one; unreadable lines are passed over."""
         standing = cls()
         try:
             with open(path, "rb") as file:
@@ -46,7 +46,7 @@ class Standing:
             self.add(record)
 
     def add(self, record: dict[str, Any]) -> bool:
-        """Fold one record of the log; whether it can have changed anything."""
+        """Fold one record of the log; return whether it can have changed anything."""
         if record.get("event") not in TOLD_BY:
             return False
         state = self._state

@@ -40,7 +40,7 @@ ONCE: tuple[Action, ...] = get_args(Action)
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """What the worker last said. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart.
+    """The status that a worker last wrote. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart.
 
     ``best`` (validation accuracy), ``accuracies`` (a short course of them) and ``stored_bytes`` are there for lists of
     runs. ``accuracies`` is None where an older version wrote the file: only the event log tells then.
@@ -98,13 +98,13 @@ def _count(value: Any) -> int | None:
 
 
 _LIMITS: dict[type, float] = {int: 1e15, float: LAST_TIME}
-"""What steps, process numbers and times stay below."""
+"""Upper bounds of steps, process numbers and times."""
 _STANDING: dict[str, Callable[[Any], Any]] = {"best": _number, "accuracies": _numbers, "stored_bytes": _count}
-"""How the figures for lists of runs are read; a wrong one is unknown, and no reason to call a run damaged."""
+"""Readers of the figures for lists of runs; a wrong one is unknown, and no reason to call a run damaged."""
 
 
 def queued_again(path: Path) -> Status:
-    """The status of a run that waits for a worker; what ``path`` says of how far and how good it is stays."""
+    """Return the status of a run that waits for a worker; progress and figures in the file ``path`` stay."""
     try:
         earlier = Status.load(path)
     except RunError:
@@ -134,7 +134,7 @@ def process_start(pid: int) -> str:
 
 
 def process_lives(status: Status) -> bool:
-    """Whether the worker that wrote ``status`` still exists on this host."""
+    """Return whether the worker that wrote ``status`` still exists on this host."""
     if status.pid <= 0:
         return False
     try:
@@ -269,7 +269,7 @@ class Lock:
 
 
 def _flock_soon(file: IO[str]) -> None:
-    """Lock ``file``; what holds it for a moment, as ``check_free`` does, is waited for. Raises OSError."""
+    """Lock ``file``, and wait for a process that holds it for a moment, as ``check_free`` does. Raises OSError."""
     for _ in range(10):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

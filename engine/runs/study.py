@@ -40,7 +40,7 @@ class Cell:
         return re.sub(r"[^\w.+=-]+", "-", "_".join(words)) or "as-is"
 
     def changes(self) -> list[str]:
-        """As overrides of the preset; a value of None leaves the preset's."""
+        """The values as overrides of the preset; None leaves the preset's."""
         return [f"{key}={_text(value)}" for key, value in self.values if value is not None]
 
 
@@ -136,9 +136,9 @@ class OverSeeds:
     """The cells of a grid that differ in their seed alone, as one row."""
 
     values: dict[str, Any]
-    """Of the varied keys but the seed."""
+    """Values of the varied keys but the seed."""
     runs: tuple[str, ...]
-    """Those that have a result."""
+    """Run seeds that have a result."""
     top1: Sample
     """By run seed, the mean over networks of the cell's own set."""
     over_first: Difference | None
@@ -181,7 +181,7 @@ def over_seeds(found: Sequence[dict[str, Any]]) -> list[OverSeeds]:
 
 
 def _results(by_seed: dict[int, dict[str, Any]]) -> dict[int, Result]:
-    """By run seed, the results of the own sets of those cells that have one."""
+    """Return the results of the cells' own sets by run seed, for those that have one."""
     return {seed: own for seed, row in by_seed.items() if (own := own_result(row)) is not None}
 
 
@@ -190,14 +190,14 @@ def _sample(results: dict[int, Result]) -> Sample:
 
 
 def _over_first(results: dict[int, Result], first: dict[int, Result]) -> Difference | None:
-    """Between cells that were measured under the same conditions, of which a teacher of the run's own seed is one."""
+    """Return the differences between cells of the same conditions, of which a teacher of the run's own seed is one."""
     mine, theirs = ({key_of(own) for own in one.values()} for one in (results, first))
     comparable = first and (mine <= theirs or theirs <= mine)
     return difference(_sample(results), [_sample(first)], "method") if comparable and results is not first else None
 
 
 def _seconds_per_step(run: RunDirectory) -> float | None:
-    """Of the last optimiser steps of stage 2, without evaluations."""
+    """Return the seconds per step of the last optimiser steps of stage 2, without evaluations."""
     rates = [
         record.get("rate")
         for record in EventTail(run.events_file).read()
