@@ -174,7 +174,7 @@ def _judged(rows: Sequence[Method]) -> tuple[Method, ...]:
 
 
 def _over_random(row: Method, rows: Sequence[Method]) -> Difference | None:
-    """Return the rows of random clips stored as ``row`` is, else of plain ones; none for real clips themselves."""
+    """Return the difference to random clips stored as ``row`` is, else to plain ones; None for real clips."""
     if row.what in ("random", CEILING):
         return None
     rivals = [one for one in rows if one.what == "random" and one.ipc == row.ipc]
@@ -189,7 +189,7 @@ def _of_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:
 
 
 def common_name(runs: Sequence[str], others: set[str]) -> str:
-    """Return the common beginning of the names of ``runs``, as ``demo-*``; all names if it fits one of ``others``."""
+    """Return what the names of ``runs`` share, as ``demo-*``, or the names if that would fit one of ``others`` too."""
     if len(runs) == 1:
         return runs[0]
     head = _beginning(runs)

@@ -23,7 +23,7 @@ BEGUN_WITH = frozenset({"preset.toml", "meta.json", "control.json", "status.json
 FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html"}
 FOLDERS = frozenset({"checkpoints", "synthetic", "previews", "evaluations"})
 _HALF_WRITTEN = re.compile(r"\.[\w-]+\.\d+-\d+\.tmp(\.\w+)?")
-"""Remains of a file that an earlier version was replacing when it was killed; now these are drafts."""
+"""Names of what an earlier version left of a file that it replaced when it was killed; now these are drafts."""
 _NAMED = 5
 
 

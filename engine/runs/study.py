@@ -190,7 +190,7 @@ def _sample(results: dict[int, Result]) -> Sample:
 
 
 def _over_first(results: dict[int, Result], first: dict[int, Result]) -> Difference | None:
-    """Return the differences between cells of the same conditions, of which a teacher of the run's own seed is one."""
+    """Return the difference to ``first``, or None under other conditions; a teacher of the run's own seed is one."""
     mine, theirs = ({key_of(own) for own in one.values()} for one in (results, first))
     comparable = first and (mine <= theirs or theirs <= mine)
     return difference(_sample(results), [_sample(first)], "method") if comparable and results is not first else None
