@@ -77,7 +77,7 @@ class Judge:
     def request(
         self, data: Callable[[], TrainingData], real: RealClips, recipe: Recipe, seed: int, cache: TrialCache
     ) -> Request:
-        """Return the request for one network that learns from ``data`` and is tested on ``real``, by a teacher if any."""
+        """Return the request for one network that learns from ``data``, by a teacher if any, for a test on ``real``."""
         return Request(
             data, real, recipe, seed, cache, self._teacher(recipe).network if self.protocol.teacher else None
         )
