@@ -128,8 +128,8 @@ class Learning:
         bad = [name for name, value in figures.items() if not np.isfinite(value)]
         if not np.isfinite(total.item()) or bad:
             self._save(step)
-            what = "loss" if not bad else f"gradient of {bad[0].removeprefix('grad_')}"
-            raise self._diverged(f"The {what} of stage {self.stage} is not finite at step {step}")
+            culprit = "loss" if not bad else f"gradient of {bad[0].removeprefix('grad_')}"
+            raise self._diverged(f"The {culprit} of stage {self.stage} is not finite at step {step}")
         self.optimiser.step()
         self.objective.after_step(self.synthetic, step)
         figures |= self._ranges(step) | self.objective.figures()
