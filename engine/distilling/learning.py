@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.config import revisions
 from engine.config.counts import candidates, is_candidate
+from engine.config.revisions import revisions
 from engine.distilling.opening import Work
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import StepPace, TablePace

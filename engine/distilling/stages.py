@@ -32,7 +32,7 @@ from engine.evaluation.judge import train_and_val
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.machine.process_group import joined, local_device
-from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
+from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
 from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
@@ -166,7 +166,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
         work.precision,
         group=work.group,
     )
-    objective = IMAGE_OBJECTIVES[section.objective](work.preset, setting)
+    objective = stills_objective(work.preset, setting)
     optimiser = torch.optim.SGD([{"params": [static], "lr": section.lr}], momentum=section.momentum)
     Learning(work, "static", images, objective, optimiser, section.steps, section.checkpoint_every).run(resume)
     return static.detach()
@@ -258,7 +258,7 @@ def learn_dynamic(
         work.group,
         trajectories,
     )
-    objective = CLIP_OBJECTIVES[section.objective](work.preset, setting)
+    objective = clips_objective(work.preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
     selection = BestIteration(work, synthetic, objective, resume)
     learning = Learning(

@@ -18,7 +18,7 @@ from engine.distilling.opening import Work
 from engine.distilling.stages import dynamic_optimiser, stage_network, start_clips, start_set, start_static
 from engine.evaluation.judge import Judge, recipe_of
 from engine.evaluation.training import fit
-from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
+from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import open_or_train
 from engine.models import image_model
 from engine.synthetic import StaticDynamic, StaticImages, StillVideo, residual_dynamic
@@ -344,7 +344,7 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     for parameter in synthetic.parameters().values():
         parameter.requires_grad_()
     setting = Setting(real, lambda number: stage_network(work, number), 0, trajectories=trajectories)
-    objective = CLIP_OBJECTIVES[preset.dynamic.objective](preset, setting)
+    objective = clips_objective(preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
     before = {key: tensor.clone() for key, tensor in synthetic.tensors().items()}
     for part in objective.losses(synthetic, 0):
@@ -375,7 +375,7 @@ def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, An
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = Work(cast(Any, None), preset, SPEC, "fingerprint", real, None, real, CPU, torch.float32, judge)
     synthetic = start_set(work, start_static(work) if "static" in preset.stages else None)
-    objective = CLIP_OBJECTIVES["dm"](preset, Setting(real, lambda number: stage_network(work, number), 0))
+    objective = clips_objective(preset, Setting(real, lambda number: stage_network(work, number), 0))
     memories = {name: tensor for name, tensor in synthetic.parameters().items() if "hallucinator" not in name}
     for tensor in synthetic.parameters().values():
         tensor.requires_grad_()
@@ -428,7 +428,7 @@ def test_the_students_step_size_has_a_momentum_of_its_own(tmp_path: Path) -> Non
     ignore = lambda *_: None  # noqa: E731
     trajectories, _ = open_or_train(tmp_path, preset, real, None, "fingerprint", torch.float32, ignore, ignore)
     setting = Setting(real, lambda number: stage_network(work, number), 0, trajectories=trajectories)
-    objective = CLIP_OBJECTIVES["mtt"](preset, setting)
+    objective = clips_objective(preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
     step_size, memory = objective.parameters()["step_size"], synthetic.parameters()["dynamic"]
     began, velocities = (step_size.item(), memory.flatten()[0].item()), [0.0, 0.0]
@@ -477,7 +477,7 @@ def first_static_step(work: Work) -> torch.Tensor:
     table, static = work.preset.static, start_static(work)
     images = StaticImages(SPEC, static.requires_grad_())
     setting = Setting(work.train, lambda number: image_model(2, 64, number, CPU), 0)
-    objective = IMAGE_OBJECTIVES[table.objective](work.preset, setting)
+    objective = stills_objective(work.preset, setting)
     for part in objective.losses(images, 0):
         part.backward()
     torch.optim.SGD([static], table.lr, momentum=table.momentum).step()
