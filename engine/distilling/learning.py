@@ -81,8 +81,8 @@ class BestIteration:
         """What the file says of itself."""
         protocol = self._work.preset.evaluation.protocol
         selected_on = "none" if self._work.choosing is None else self._work.choosing[1]
-        title, seed = self._work.preset.title, self._work.seed
-        return Provenance(title, seed, step, protocol, selected_on, accuracy, self._step_size())
+        title, seed, objective = self._work.preset.title, self._work.seed, self._work.preset.dynamic.objective
+        return Provenance(title, seed, step, protocol, selected_on, accuracy, self._step_size(), objective)
 
     def _step_size(self) -> float | None:
         learned = self._objective.parameters().get("step_size")

@@ -180,7 +180,13 @@ def keep_still(work: Work, static: torch.Tensor) -> None:
     session, preset = work.session, work.preset
     still = StillVideo(work.spec, preset.synthetic.ipc, static)
     if work.group.leads:
-        origin = Provenance(preset.title, work.seed, preset.static.steps, preset.evaluation.protocol)
+        origin = Provenance(
+            preset.title,
+            work.seed,
+            preset.static.steps,
+            preset.evaluation.protocol,
+            objective=preset.static.objective,
+        )
         for path in (session.run.best, session.run.last):
             save_synthetic(path, still, origin)
     session.save_checkpoint(Checkpoint("evaluate", 0, {"static": static.cpu().numpy()}, {"data": work.fingerprint}))

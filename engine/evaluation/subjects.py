@@ -41,6 +41,8 @@ class Subject:
     """How it is stored where that is not plain numbers, such as ``h264-23``."""
     distinct_clips: int | None = None
     """Of real clips: how many there are, where classes with too few show theirs again."""
+    objective: str | None = None
+    """By which the set was learned that this is, or is a part of; None of real clips, and of sets that say nothing."""
 
 
 def set_of_run(chosen: LoadedSet, method: str) -> Subject:
@@ -53,6 +55,7 @@ def set_of_run(chosen: LoadedSet, method: str) -> Subject:
         selected_on=origin.selected_on,
         step=origin.step,
         step_size=origin.step_size,
+        objective=origin.objective,
     )
 
 
@@ -77,10 +80,10 @@ def _distinct_clips(synthetic: SyntheticSet) -> int | None:
     return number if number < len(synthetic.spec.classes) * synthetic.ipc else None
 
 
-def still_video(synthetic: StaticDynamic) -> Subject:
-    """The static memory alone, as clips that do not move."""
+def still_video(synthetic: StaticDynamic, objective: str | None) -> Subject:
+    """The static memory alone of a set that was learned by ``objective``, as clips that do not move."""
     still = StillVideo(synthetic.spec, synthetic.ipc, synthetic.static)
-    return of_set(still.kind, still, "float32")
+    return dataclasses.replace(of_set(still.kind, still, "float32"), objective=objective)
 
 
 def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:

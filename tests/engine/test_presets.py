@@ -37,6 +37,8 @@ SMALL = {
     "run.device": "cpu",
 }
 METHODS = ("-dm", "-mtt", "-frepo", "-pixels-dm", "-pixels-mtt", "-pixels-frepo")
+UNPUBLISHED = ("-ncfm", "-pixels-ncfm")
+"""Of whose method nothing is published for video."""
 DATA = {
     "miniucf101": {"layout": "miniucf101", "frames": 16, "size": 112, "interval": 4, "split": 1},
     "ucf101": {"layout": "ucf101", "frames": 16, "size": 112, "interval": 4, "split": 1},
@@ -52,6 +54,7 @@ def test_all_presets_of_the_published_table_are_there() -> None:
     assert set(DATA) == {*OFFICIAL_CLASSES} - {"demo"}
     names = {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in METHODS}
     names |= {f"{name}-published" for name in names} | {f"{data}-ipc{ipc}" for data, ipc in CELLS}
+    names |= {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in UNPUBLISHED}
     assert set(preset_names()) == names | {f"ablation-{name}" for name in ABLATIONS} | {"default", "demo"}
 
 
@@ -248,6 +251,18 @@ def test_a_name_without_suffix_differs_in_what_is_ours_alone(data: str, ipc: int
     said = theirs.description.partition(";")[2]
     assert ("taken over from MiniUCF" in said) == (data != "miniucf101")
     assert "taken over from" in said or "as published" in said
+
+
+@pytest.mark.parametrize(("data", "ipc"), CELLS)
+@pytest.mark.parametrize("method", UNPUBLISHED)
+def test_ncfm_is_run_as_dm_is(data: str, ipc: int, method: str) -> None:
+    """Beside DM in a table it must differ in the objective alone: start, bank, optimiser, rates and steps are DM's."""
+    rival = flat(load_preset(f"{data}-ipc{ipc}{method.replace('ncfm', 'dm')}"))
+    bank = {f"dynamic.dm.{key}": flat(Preset())[f"dynamic.dm.{key}"] for key in BANK}
+    bank |= {f"dynamic.ncfm.{key}": value for key, value in BANK.items()}
+    unread = {MOMENTUM: 0.95} if method == "-pixels-ncfm" else {}
+    assert flat(load_preset(f"{data}-ipc{ipc}{method}")) == rival | bank | unread | {"dynamic.objective": "ncfm"}
+    assert load_preset(f"{data}-ipc{ipc}{method}").description.endswith(" with NCFM; rates ours.")
 
 
 @pytest.mark.parametrize(("data", "ipc"), CELLS)
