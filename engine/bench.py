@@ -22,10 +22,11 @@ from torch import nn
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.evaluation import Recipe, Request, Trainers, TrialCache
-from engine.matching import DistributionMatching, Setting
+from engine.matching import Setting
 from engine.matching.bank import Schedule, TargetBank
+from engine.matching.distribution import DistributionMatching
 from engine.matching.experts import FlatParameters
-from engine.matching.trajectory import UNROLLS, Student
+from engine.matching.unroll import UNROLLS, Student
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import ConvNet3D, forward_flops
 from engine.synthetic import Pixels, StaticDynamic

@@ -18,7 +18,7 @@ import torch
 
 from engine.data.spec import ClipSpec
 from engine.matching.experts import FlatParameters
-from engine.matching.trajectory import UNROLLS, Student
+from engine.matching.unroll import UNROLLS, Student
 from engine.models import video_model
 from engine.synthetic import Pixels
 

@@ -25,7 +25,11 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.distilling.optimisers import Whitening
-from engine.matching import DistributionMatching, GradientMatching, KernelRegression, Setting, TrajectoryMatching
+from engine.matching import Setting
+from engine.matching.distribution import DistributionMatching
+from engine.matching.gradient import GradientMatching
+from engine.matching.kernel import KernelRegression
+from engine.matching.trajectory import TrajectoryMatching
 from engine.models import ConvNet3D, Hallucinator, Network, image_model, video_model
 from engine.synthetic import Pixels, StaticDynamic, StaticImages, SyntheticSet
 

@@ -37,8 +37,9 @@ from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.evaluation.parts import train_and_val
 from engine.events import BestChanged, Evaluated, Event, Step
-from engine.matching import DistributionMatching, Setting
+from engine.matching import Setting
 from engine.matching.bank import Schedule, TargetBank
+from engine.matching.distribution import DistributionMatching
 from engine.models import choose_device, choose_precision, video_model
 from engine.models.precision import deterministic
 from engine.seeds import derive

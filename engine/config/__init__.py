@@ -1,8 +1,31 @@
-"""Presets: schema, loading, inheritance, overrides."""
+"""Presets: schema, loading, inheritance, overrides.
 
-from engine.config.load import is_published, keys, load_preset, preset_names, published_twin, read_preset, to_toml
-from engine.config.revisions import earlier, outdated, revisions
-from engine.config.schema import Preset
+Names are loaded when they are first used: the schema is built from the objectives' files, and these import
+``engine.config.fields`` from here, which must not build the schema in turn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.config.load import is_published, keys, load_preset, preset_names, published_twin, read_preset, to_toml
+    from engine.config.revisions import earlier, outdated
+    from engine.config.schema import Preset
+
+_HOMES = {
+    "Preset": "schema",
+    "earlier": "revisions",
+    "is_published": "load",
+    "keys": "load",
+    "load_preset": "load",
+    "outdated": "revisions",
+    "preset_names": "load",
+    "published_twin": "load",
+    "read_preset": "load",
+    "to_toml": "load",
+}
 
 __all__ = [
     "Preset",
@@ -14,6 +37,11 @@ __all__ = [
     "preset_names",
     "published_twin",
     "read_preset",
-    "revisions",
     "to_toml",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engine.config' has no attribute {name!r}")
+    return getattr(import_module(f"engine.config.{_HOMES[name]}"), name)

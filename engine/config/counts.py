@@ -5,6 +5,7 @@ The run, its plan and the form in which it is set up must agree; the form starts
 
 from __future__ import annotations
 
+from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
 
 
@@ -21,8 +22,8 @@ def candidates(section: DynamicSection, after: int = -1) -> int:
 
 
 def inner_trainings(section: StaticSection) -> int:
-    """After how many steps of stage 1 gradient matching trains its network: all but the last of each network."""
-    return section.steps - section.steps // section.outer_loops if section.objective == "dc" else 0
+    """After how many steps of stage 1 the objective trains its network: all but the last of each network."""
+    return section.steps - section.steps // named(section.objective).steps_per_network(section.settings)
 
 
 def clips_to_start_from(preset: Preset) -> int:

@@ -332,6 +332,10 @@ def _explained(error: ValidationError, label: str) -> PresetError:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return PresetError(f"{label}: {message}.", "Change one of these values.")
+    if first["type"] == "value_error":  # of a table, whose keys contradict each other
+        names = "|".join(_model_at(key).model_fields)
+        dotted = re.sub(rf"(?<![\w.])({names})\b", rf"{key}.\1", message)
+        return PresetError(f"{label}: {dotted}.", "Change one of these values.")
     given = _shown(first.get("input"))
     return PresetError(f"{label}: {key} = {given}: {message[:1].lower()}{message[1:]}.", _expectation(key))
 
@@ -346,12 +350,18 @@ def _shown(value: Any) -> str:
 
 
 def _expectation(key: str) -> str:
+    section, _, last = re.sub(r"(\.\d+)+$", "", key).rpartition(".")
+    fields = _model_at(section).model_fields
+    described = fields[last].description if last in fields else None
+    return f"{key} is: {described}." if described else "`vdtui presets default` shows all keys with their values."
+
+
+def _model_at(section: str) -> type[BaseModel]:
+    """The model of a dotted section, as far as there is one."""
     model: type[BaseModel] = Preset
-    *sections, last = [part for part in key.split(".") if not part.isdigit()]
-    for section in sections:
-        kind = model.model_fields[section].annotation if section in model.model_fields else None
+    for name in filter(None, section.split(".")):
+        kind = model.model_fields[name].annotation if name in model.model_fields else None
         if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             break
         model = kind
-    described = model.model_fields[last].description if last in model.model_fields else None
-    return f"{key} is: {described}." if described else "`vdtui presets default` shows all keys with their values."
+    return model

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.config.objectives import named
 from engine.config.schema import Preset
 
 EMBEDDING = 2
@@ -23,7 +24,7 @@ def revisions(preset: Preset) -> dict[str, int]:
     if "dynamic" not in preset.stages:
         return {}
     section = preset.dynamic
-    embedding = {"embedding": EMBEDDING} if section.objective in ("dm", "frepo") else {}
+    embedding = {"embedding": EMBEDDING} if named(section.objective).compares_embeddings else {}
     return embedding | ({"whitening": WHITENING} if section.optimiser == "whitened-adam" else {})
 
 

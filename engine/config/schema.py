@@ -1,41 +1,41 @@
 """The preset: one frozen, strict schema for everything that can be set.
 
-Validation sits with the type; a key that is not here is an error, and a key that is here is read by something.
-Units: steps are optimiser steps, sizes pixels, learning rates per optimiser step on normalised pixels.
+Validation sits with the type; a key that is not here is an error, and a key that is here is read by something. Names
+and tables of objectives come from the objectives themselves (``engine.config.objectives``).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, create_model, model_validator
 
-# No machine finishes, or holds, what is beyond these bounds: such a number is a slip of the keyboard.
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Steps = Annotated[int, Field(ge=0, le=10_000_000)]
-Every = Annotated[int, Field(ge=1, le=10_000_000)]
-"""Steps between two events."""
-Networks = Annotated[int, Field(ge=1, le=100_000)]
-Instances = Annotated[int, Field(ge=1, le=10_000_000)]
-Few = Annotated[int, Field(ge=1, le=10_000)]
-FewOrNone = Annotated[int, Field(ge=0, le=10_000)]
-Frames = Annotated[int, Field(ge=1, le=65_536)]
-Pixels = Annotated[int, Field(ge=1, le=8_192)]
+from engine.config.fields import (
+    Count,
+    Every,
+    Few,
+    FewOrNone,
+    Fraction,
+    Frames,
+    Instances,
+    Networks,
+    Pixels,
+    Rate,
+    Section,
+    Steps,
+)
+from engine.config.objectives import named, that, working_in
+
+S = TypeVar("S", bound=Section)
+T = TypeVar("T", bound="StageSection")
+
 MOST_EVALUATIONS = 10_000
 """During stage 2, each of which trains networks."""
-Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-
-
 WITH_BUFFERS = ("r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t")
 """Networks whose state is more than their weights, which trajectories cannot follow."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class DatasetSection(_Section):
+class DatasetSection(Section):
     """Where the clips come from. A clips file given with ``--data`` must fit what is said here."""
 
     layout: str | None = Field(
@@ -53,7 +53,7 @@ class DatasetSection(_Section):
     )
 
 
-class SyntheticSection(_Section):
+class SyntheticSection(Section):
     """What is learned, and so what is stored."""
 
     kind: Literal["static-dynamic", "pixels", "static-only", "coreset", "full"] = Field(
@@ -83,12 +83,38 @@ class SyntheticSection(_Section):
     )
 
 
-class StaticSection(_Section):
-    """Stage 1: still images as static memory."""
+class StageSection(Section):
+    """What the sections of both stages have: an objective, and its settings."""
 
-    objective: Literal["dc", "dm"] = Field(
-        "dc", description="dc: gradient matching (Zhao et al. 2021); dm: distribution matching (Zhao and Bilen 2023)"
-    )
+    stage: ClassVar[str]
+    objective: str
+
+    def table(self, name: str, kind: type[S]) -> S:
+        """The settings of the objective ``name`` in this stage, which are of the class ``kind``."""
+        found = self if self._inline(name) else getattr(self, name, Section())
+        assert isinstance(found, kind), f"{name} has no {kind.__name__} in stage {self.stage}"
+        return found
+
+    @property
+    def settings(self) -> Section:
+        """The settings of this section's objective; no keys where it has none."""
+        return self.table(self.objective, Section)
+
+    def with_settings(self, settings: Section) -> Self:
+        """A copy whose objective has ``settings``, which are of the class of its own."""
+        if self._inline(self.objective):
+            return cast(Self, settings)
+        return self.model_copy(update={self.objective: settings} if type(settings).model_fields else {})
+
+    def _inline(self, name: str) -> bool:
+        return self.stage == "static" and named(name).still_settings_inline
+
+
+class StaticSection(StageSection):
+    """Stage 1: still images as static memory. Presets have it with the objectives' own keys, as ``[static]``."""
+
+    stage: ClassVar[str] = "static"
+    objective: str = "dc"
     init: Literal["noise", "frame", "median"] = Field(
         "noise", description="start: noise, a frame of a real clip, or the median over time of a real clip"
     )
@@ -96,67 +122,14 @@ class StaticSection(_Section):
     lr: Rate = Field(0.1, description="learning rate of the images")
     momentum: Fraction = Field(0.5, description="momentum of the images' SGD")
     batch_real: Count = Field(256, description="real frames per class and step")
-    outer_loops: Every = Field(1, description="steps with one network before a new one is drawn (dc)")
-    inner_loops: Steps = Field(1, description="steps of that network's training between two steps of the images (dc)")
-    lr_network: Rate = Field(0.01, description="learning rate of that network (dc)")
     checkpoint_every: Every = Field(50, description="steps between two checkpoints")
 
 
-class DmSection(_Section):
-    """DM, distribution matching (Zhao and Bilen 2023), in stage 2."""
+class DynamicSection(StageSection):
+    """Stage 2: dynamic memory and hallucinator (or the pixels of whole clips), as ``[dynamic]`` of presets."""
 
-    target: Literal["batch", "bank"] = Field(
-        "batch", description="real side: batch: real clips drawn per step; bank: class means of all, kept per network"
-    )
-    bank: Networks = Field(100, description="networks in the bank, of which each step draws one (bank)")
-    renew_every: Steps = Field(
-        10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
-    )
-    bank_clips: Steps = Field(0, description="real clips per class that a network's means are of; 0: all (bank)")
-    classes_per_step: Count | None = Field(
-        None, description="classes that a step compares, all in turn, for data with many of them; unset: all"
-    )
-
-
-class MttSection(_Section):
-    """MTT, trajectory matching (Cazenavette et al. 2022)."""
-
-    syn_steps: Few = Field(10, description="student steps on the synthetic clips that are differentiated through")
-    expert_epochs: Count = Field(1, description="expert epochs that the student shall make up for")
-    max_start_epoch: Count = Field(10, description="the student starts at an expert's epoch below this")
-    batch: Count | None = Field(None, description="synthetic instances per student step; unset: all")
-    step_size: Annotated[float, Field(ge=1e-3, le=1, allow_inf_nan=False)] = Field(
-        0.01, description="learning rate of the student at the start; it is learned and kept above 0.001"
-    )
-    lr_step_size: Rate = Field(1e-5, description="learning rate of that step size; 0 keeps it fixed")
-    momentum_step_size: Fraction = Field(0.0, description="momentum of that step size (dynamic.optimiser = sgd)")
-    experts_per_step: Networks = Field(
-        1, description="experts whose losses are averaged in a step; processes share them"
-    )
-    unroll: Literal["auto", "plain", "checkpointed", "constant"] = Field(
-        "auto",
-        description="memory for time: plain keeps all student steps, the others compute them again; auto: the first "
-        "of them that half of the free memory will do for",
-    )
-
-
-class FrepoSection(_Section):
-    """FRePo, kernel ridge regression on a pool of networks (Zhou et al. 2022)."""
-
-    pool: Networks = Field(10, description="networks in the pool")
-    online_updates: Every = Field(100, description="training steps of a pool network before it is drawn anew")
-    lr_network: Rate = Field(1e-4, description="learning rate of the pool networks' Adam")
-    batch_real: Count = Field(512, description="real clips per step, of all classes together")
-    ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1e-6, description="regularisation of the solve")
-    lr_labels: Rate = Field(1e-3, description="learning rate of learned labels")
-
-
-class DynamicSection(_Section):
-    """Stage 2: dynamic memory and hallucinator (or the pixels of whole clips)."""
-
-    objective: Literal["dm", "mtt", "frepo"] = Field(
-        "dm", description="dm: distribution matching; mtt: trajectory matching; frepo: kernel ridge regression"
-    )
+    stage: ClassVar[str] = "dynamic"
+    objective: str = "dm"
     init: Literal["noise", "residual"] = Field(
         "noise",
         description="start: noise, or real clips (their luminance less the static memory's, identity hallucinator)",
@@ -172,20 +145,39 @@ class DynamicSection(_Section):
     train_static: bool = Field(False, description="learn the static memory too, where there is one, in stage 2")
     lr_static: Rate = Field(1e-4, description="learning rate of the static memory where train_static is true")
     momentum: Fraction = Field(0.95, description="momentum of SGD")
-    batch_real: Count = Field(64, description="real clips per class and step (dm)")
+    batch_real: Count = Field(
+        64, description="real clips per class and step, of objectives that draw them class by class"
+    )
     embedding: Literal["map", "pooled"] = Field(
         "map",
-        description="features that dm and frepo compare: map: convnet3d's last map before its average pool, as "
-        "published; pooled: behind it (other networks have one embedding)",
+        description=f"features that {', '.join(that('compares_embeddings'))} compare: map: convnet3d's last map before "
+        "its average pool, as published; pooled: behind it (other networks have one embedding)",
     )
     eval_every: Every = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Every = Field(50, description="steps between two checkpoints")
-    dm: DmSection = DmSection()
-    mtt: MttSection = MttSection()
-    frepo: FrepoSection = FrepoSection()
 
 
-class SelectionSection(_Section):
+def _with_objectives(base: type[T]) -> type[T]:
+    """``base`` with the names of the stage's objectives as values of ``objective``, and with their keys."""
+    found = working_in(base.stage)
+    about = "; ".join(f"{name}: {each.title}" for name, each in found.items())
+    fields: dict[str, Any] = {
+        "objective": (Literal[tuple(found)], Field(base.model_fields["objective"].default, description=about))
+    }
+    inline: list[type[Section]] = []
+    for name, each in found.items():
+        settings = cast(type[Section], each.settings_in(base.stage))
+        if base.stage == "static" and each.still_settings_inline:
+            inline.append(settings)
+        elif settings.model_fields:
+            fields[name] = (settings, settings())
+    # pydantic takes the fields of the last base first
+    made: type[T] = cast(Any, create_model)(base.__name__, __base__=(*inline, base), __module__=__name__, **fields)
+    made.__doc__ = base.__doc__
+    return made
+
+
+class SelectionSection(Section):
     """How the real clips of a coreset are chosen (synthetic.kind = coreset)."""
 
     method: Literal["random", "herding", "k-center"] = Field(
@@ -198,7 +190,7 @@ class SelectionSection(_Section):
     batch: Count = Field(16, description="clips per step of that training")
 
 
-class ExpertsSection(_Section):
+class ExpertsSection(Section):
     """The experts of MTT: networks trained on all real clips, whose weights are kept after every epoch."""
 
     number: Networks = Field(30, description="experts to train; all of them are used")
@@ -214,7 +206,7 @@ class ExpertsSection(_Section):
     stored: Literal["float16", "float32"] = Field("float16", description="precision of the stored weights")
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """How a synthetic set is judged: networks trained on it from scratch."""
 
     protocol: Literal["strict", "strict-strong", "strict-teacher", "vdsd"] = Field(
@@ -260,7 +252,7 @@ class EvaluationSection(_Section):
     selection_repeats: Networks = Field(3, description="network seeds of every evaluation during the run")
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """Where and with which seed it runs."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the one seed that every random draw comes from")
@@ -272,7 +264,11 @@ class RunSection(_Section):
     )
 
 
-class Preset(_Section):
+_Static = _with_objectives(StaticSection)
+_Dynamic = _with_objectives(DynamicSection)
+
+
+class Preset(Section):
     """A whole preset, resolved. ``published`` is the paper's number, if there is one, unchecked."""
 
     title: str = ""
@@ -280,8 +276,12 @@ class Preset(_Section):
     published: str | None = None
     dataset: DatasetSection = DatasetSection()
     synthetic: SyntheticSection = SyntheticSection()
-    static: StaticSection = StaticSection()
-    dynamic: DynamicSection = DynamicSection()
+    if TYPE_CHECKING:  # a type checker knows neither the names nor the tables of objectives
+        static: StaticSection = StaticSection()
+        dynamic: DynamicSection = DynamicSection()
+    else:
+        static: _Static = _Static()
+        dynamic: _Dynamic = _Dynamic()
     experts: ExpertsSection = ExpertsSection()
     selection: SelectionSection = SelectionSection()
     evaluation: EvaluationSection = EvaluationSection()
@@ -289,7 +289,7 @@ class Preset(_Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        section, synthetic = self.dynamic, self.synthetic
+        section, synthetic, objective = self.dynamic, self.synthetic, named(self.dynamic.objective)
         if section.lr_dynamic == 0 and section.lr_hallucinator == 0 and section.steps > 0:
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
         if (number := 1 + -(-section.steps // section.eval_every)) > MOST_EVALUATIONS:
@@ -300,28 +300,31 @@ class Preset(_Section):
             raise ValueError(wrong)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
-        if synthetic.labels == "learned" and section.objective != "frepo":
-            raise ValueError("synthetic.labels = learned needs dynamic.objective = frepo, which learns them")
-        if self.evaluation.use_learned_lr and section.objective != "mtt":
-            raise ValueError("evaluation.use_learned_lr needs dynamic.objective = mtt, which learns it")
+        if synthetic.labels == "learned" and not objective.learns_labels:
+            fitting = f"dynamic.objective = {' or '.join(that('learns_labels'))}"
+            raise ValueError(f"synthetic.labels = learned needs {fitting}, which learns them")
+        if self.evaluation.use_learned_lr and not objective.learns_step_size:
+            fitting = f"dynamic.objective = {' or '.join(that('learns_step_size'))}"
+            raise ValueError(f"evaluation.use_learned_lr needs {fitting}, which learns it")
         if self.evaluation.protocol == "strict-teacher" and self.evaluation.labels == "own":
             raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
-        if section.objective == "mtt" and self.evaluation.models[0] in WITH_BUFFERS:
+        if objective.needs_experts and self.evaluation.models[0] in WITH_BUFFERS:
             model = self.evaluation.models[0]
-            raise ValueError(
-                f"dynamic.objective = mtt cannot follow {model}, whose state is more than weights; name another first"
-            )
+            why = f"cannot follow {model}, whose state is more than weights"
+            raise ValueError(f"dynamic.objective = {section.objective} {why}; name another first")
         if section.embedding == "pooled" and self.evaluation.models[0] != "convnet3d":
             model = self.evaluation.models[0]
             raise ValueError(f"dynamic.embedding = pooled is convnet3d's; {model} has one embedding")
-        if self.experts.epochs is not None and self.experts.epochs < self.expert_snapshots - 1:
-            raise ValueError("experts.epochs ends before dynamic.mtt.max_start_epoch + expert_epochs - 1")
+        last = self.expert_snapshots - 1
+        if self.experts.epochs is not None and self.experts.epochs < last:
+            drawn = f"the last of which dynamic.objective = {section.objective} draws weights"
+            raise ValueError(f"experts.epochs = {self.experts.epochs} ends before epoch {last}, {drawn}")
         return self
 
     @property
     def expert_snapshots(self) -> int:
-        """How many of an expert's weights can be drawn: after epochs 0 to max_start_epoch + expert_epochs - 1."""
-        return self.dynamic.mtt.max_start_epoch + self.dynamic.mtt.expert_epochs
+        """How many of an expert's weights stage 2 can draw, the first ones among them; 0 where it follows none."""
+        return named(self.dynamic.objective).expert_snapshots(self.dynamic.settings)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -332,7 +335,7 @@ class Preset(_Section):
             return ("prepare", "select", "evaluate")
         if self.synthetic.kind == "static-only":
             return ("prepare", "static", "evaluate")
-        experts = ("experts",) if self.dynamic.objective == "mtt" else ()
+        experts = ("experts",) if named(self.dynamic.objective).needs_experts else ()
         has_statics = self.synthetic.kind == "static-dynamic" and self.synthetic.statics_per_instance > 0
         statics = ("static",) if has_statics else ()
         return ("prepare", *experts, *statics, "dynamic", "evaluate")

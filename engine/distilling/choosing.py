@@ -141,6 +141,7 @@ class IterationChoice(ABC):
             self.selected_on or "none",
             accuracy,
             self._step_size(),
+            preset.dynamic.objective,
         )
 
     def _step_size(self) -> float | None:

@@ -78,4 +78,4 @@ def subjects(work: Work) -> Iterator[Subject]:
     yield set_of_run(chosen, method)
     yield random
     if isinstance(chosen.synthetic, StaticDynamic) and chosen.synthetic.statics_per_instance:
-        yield still_video(chosen.synthetic)
+        yield still_video(chosen.synthetic, chosen.provenance.objective)

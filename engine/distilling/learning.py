@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from engine.config import revisions
+from engine.config.revisions import revisions
 from engine.distilling.choosing import Choice
 from engine.distilling.opening import Work
 from engine.distilling.previews import save_preview

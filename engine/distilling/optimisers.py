@@ -46,9 +46,9 @@ def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective)
         "pixels": section.lr_dynamic,
         "static": section.lr_static,
         "hallucinator": section.lr_hallucinator,
-        "soft_labels": section.frepo.lr_labels,
     }
-    rates = {name: kinds[name.partition(".")[0]] for name in synthetic.parameters()} | objective.rates()
+    own = objective.rates()
+    rates = own | {name: kinds[name.partition(".")[0]] for name in synthetic.parameters() if name not in own}
     learned = synthetic.parameters() | objective.parameters()
     groups = [{"params": [tensor], "lr": rates[name], "full_lr": rates[name]} for name, tensor in learned.items()]
     if section.optimiser == "whitened-adam":

@@ -15,15 +15,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from engine.config import Preset
 from engine.config.counts import candidates, inner_trainings, table_rows
-from engine.config.schema import StaticSection
+from engine.config.objectives import named
+from engine.config.schema import StageSection, StaticSection
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
-from engine.matching.bank import Schedule
 from engine.runs.new import new_run
 from engine.synthetic import load_set
 
@@ -31,6 +31,8 @@ STEPS = 3
 """Steps of each stage that are rehearsed: the first has what happens once."""
 EPOCHS = (1, 3)
 """Epochs of the networks in the two rehearsals."""
+
+S = TypeVar("S", bound=StageSection)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +136,11 @@ class _Rehearsal:
         return usual, max(0.0, times[0] - usual)
 
     def static(self, section: StaticSection) -> float:
-        """Return the seconds of all steps of stage 1, after some of which gradient matching trains its network."""
+        """Return the seconds of all steps of stage 1, after some of which its network may be trained."""
         times = self.step_seconds("static")
         if section.steps <= STEPS:
             return sum(times)  # that was all of it
-        if not _trains_between(section):
+        if not inner_trainings(section):
             usual, once = self.steps("static")
             return section.steps * usual + once
         first, plain, trained = times  # of a network of two steps: one that it is trained after, one that it is not
@@ -152,16 +154,11 @@ def _shortened(preset: Preset, epochs: int) -> Preset:
     def section(name: str, **changes: Any) -> Any:
         return getattr(preset, name).model_copy(update=changes)
 
-    dynamic = preset.dynamic
+    dynamic = _rehearsed(preset.dynamic)
+    static = preset.static if preset.static.steps <= STEPS else _rehearsed(preset.static)
     shorter = {
-        "static": section("static", steps=min(STEPS, preset.static.steps), **_networks_of_two_steps(preset.static)),
-        "dynamic": section(
-            "dynamic",
-            steps=min(STEPS, dynamic.steps),
-            eval_every=STEPS,
-            dm=dynamic.dm.model_copy(update={"bank": 1, "renew_every": 0}),
-            mtt=dynamic.mtt.model_copy(update={"max_start_epoch": 1, "expert_epochs": 1}),
-        ),
+        "static": static.model_copy(update={"steps": min(STEPS, static.steps)}),
+        "dynamic": dynamic.model_copy(update={"steps": min(STEPS, dynamic.steps), "eval_every": STEPS}),
         "experts": section("experts", number=1, epochs=1),
         "selection": section("selection", epochs=1),
         "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1),
@@ -169,16 +166,9 @@ def _shortened(preset: Preset, epochs: int) -> Preset:
     return preset.model_copy(update=shorter)
 
 
-def _trains_between(section: StaticSection) -> bool:
-    return section.objective == "dc" and section.outer_loops > 1
-
-
-def _networks_of_two_steps(section: StaticSection) -> dict[str, int]:
-    """Return keys of the preset by which the second of three steps is without training, and the third with it.
-
-    Published networks have ten steps.
-    """
-    return {"outer_loops": 2} if _trains_between(section) and section.steps > STEPS else {}
+def _rehearsed(section: S) -> S:
+    """``section`` with its objective's settings as they are to be rehearsed."""
+    return section.with_settings(named(section.objective).rehearsed(section.settings))
 
 
 def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
@@ -191,7 +181,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
         parts.append(Part("static", preset.static.steps, "steps", first.static(preset.static)))
     if "dynamic" in stages:
         usual, once = first.steps("dynamic")
-        fills = _fills(preset)
+        fills = named(preset.dynamic.objective).banked_networks(preset)
         parts.append(Part("dynamic", preset.dynamic.steps, "steps", preset.dynamic.steps * usual + once * (not fills)))
         if fills:
             parts.append(Part("dynamic", fills, "networks of the target bank", fills * once))
@@ -205,15 +195,6 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
     seconds = _at(evaluation.epochs, [(one.epochs, one.stage("evaluate")) for one in rehearsals])
     networks = table_rows(preset) * len(evaluation.models) * evaluation.repeats
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
-
-
-def _fills(preset: Preset) -> int:
-    """Return the number of networks that a bank of targets meets in a run: a pure function of steps and seed."""
-    section = preset.dynamic
-    if section.objective != "dm" or section.dm.target != "bank":
-        return 0
-    schedule = Schedule.of(preset)
-    return len({schedule.number(step) for step in range(section.steps)})
 
 
 def _at(epochs: int, known: list[tuple[int, float]]) -> float:

@@ -30,7 +30,7 @@ from engine.evaluation.parts import open_parts
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
 from engine.machine.process_group import joined, local_device
-from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
+from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
 from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
@@ -162,7 +162,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
         work.precision,
         group=work.group,
     )
-    objective = IMAGE_OBJECTIVES[section.objective](work.preset, setting)
+    objective = stills_objective(work.preset, setting)
     optimiser = torch.optim.SGD([{"params": [static], "lr": section.lr}], momentum=section.momentum)
     Learning(
         work=work,
@@ -186,7 +186,13 @@ def keep_still(work: Work, static: torch.Tensor) -> None:
     session, preset = work.session, work.preset
     still = StillVideo(work.spec, preset.synthetic.ipc, static)
     if work.group.leads:
-        origin = Provenance(preset.title, work.seed, preset.static.steps, preset.evaluation.protocol)
+        origin = Provenance(
+            preset.title,
+            work.seed,
+            preset.static.steps,
+            preset.evaluation.protocol,
+            objective=preset.static.objective,
+        )
         for path in (session.run.best, session.run.last):
             save_synthetic(path, still, origin)
     session.save_checkpoint(Checkpoint("evaluate", 0, {"static": static.cpu().numpy()}, {"data": work.fingerprint}))
@@ -264,7 +270,7 @@ def learn_dynamic(
         work.group,
         trajectories,
     )
-    objective = CLIP_OBJECTIVES[section.objective](work.preset, setting)
+    objective = clips_objective(work.preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
     choice = choice_of_iteration(work, synthetic, objective, resume)
     learning = Learning(

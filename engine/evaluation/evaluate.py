@@ -208,7 +208,7 @@ def _rival(
         return random_clips(judge.train, synthetic.ipc, judge.seed)
     if rival == "static-only":
         if isinstance(synthetic, StaticDynamic) and synthetic.statics_per_instance:
-            return still_video(synthetic)
+            return still_video(synthetic, own.objective)
         lacks = "is a still video itself" if isinstance(synthetic, StillVideo) else "has no static memory"
         problem = f"{one_line(source.name)} {lacks}, so there is no rival static-only."
         raise UsageError(problem, "Leave that rival out.")

@@ -65,6 +65,7 @@ def result(
     matrices = zip(*(outcome.confusion for outcome in outcomes), strict=True)
     document = {
         "what": subject.what,
+        "objective": subject.objective,
         "ipc": subject.ipc,
         "bytes": subject.nbytes,
         "stored_values": subject.stored_values,

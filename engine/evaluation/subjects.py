@@ -41,6 +41,8 @@ class Subject:
     """The codec where it is not stored as plain numbers, such as ``h264-23``."""
     distinct_clips: int | None = None
     """The number of real clips, where classes with too few show theirs again."""
+    objective: str | None = None
+    """The objective that learned the set, or the set that this is part of; None for real clips and older files."""
 
 
 def set_of_run(chosen: LoadedSet, method: str) -> Subject:
@@ -53,6 +55,7 @@ def set_of_run(chosen: LoadedSet, method: str) -> Subject:
         selected_on=origin.selected_on,
         step=origin.step,
         step_size=origin.step_size,
+        objective=origin.objective,
     )
 
 
@@ -77,10 +80,10 @@ def _distinct_clips(synthetic: SyntheticSet) -> int | None:
     return number if number < len(synthetic.spec.classes) * synthetic.ipc else None
 
 
-def still_video(synthetic: StaticDynamic) -> Subject:
-    """Return the static memory alone, as clips that do not move."""
+def still_video(synthetic: StaticDynamic, objective: str | None) -> Subject:
+    """Return the static memory alone of a set that was learned by ``objective``, as clips that do not move."""
     still = StillVideo(synthetic.spec, synthetic.ipc, synthetic.static)
-    return of_set(still.kind, still, "float32")
+    return dataclasses.replace(of_set(still.kind, still, "float32"), objective=objective)
 
 
 def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:

@@ -312,9 +312,14 @@ def _rate(result: Mapping[str, Any]) -> float | None:
     return wording.number(recipe.get("lr")) if isinstance(recipe, Mapping) else None
 
 
+def _learned_by(result: Mapping[str, Any]) -> str:
+    objective = result.get("objective")
+    return f", by {objective}" if isinstance(objective, str) and objective else ""
+
+
 def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
     return {
-        "what": wording.label(result.get("what")),
+        "what": wording.label(result.get("what")) + _learned_by(result),
         "main": is_main,
         "model": wording.model_name(result),
         "ipc": "–" if result.get("what") == "full" else result.get("ipc", "–"),

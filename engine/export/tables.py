@@ -21,7 +21,7 @@ from engine.files import finite
 from engine.runs.comparison import Group, Row
 from engine.runs.differences import Difference, Sample
 from engine.runs.methods import Method
-from engine.runs.results import Result
+from engine.runs.results import Result, trained_on
 from engine.version import VERSION as TOOL_VERSION
 
 FORMAT, VERSION = "vdtui.comparison", 1
@@ -135,7 +135,7 @@ def _cells(row: Row, measures: Sequence[str]) -> list[str]:
     ipc = result.get("ipc")
     found = [
         row.run,
-        f"{result['what']}{step}",
+        f"{trained_on(result)}{step}",
         "–" if ipc is None else str(ipc),
         *(wording.accuracy(result, measure).removesuffix(" %") for measure in measures),
         wording.size(result.get("bytes")),
@@ -163,7 +163,7 @@ def method_cells(group: Group) -> list[list[str]]:
 def _method_cells(method: Method, measures: Sequence[str]) -> list[str]:
     found = [
         method.name,
-        method.what,
+        trained_on(method.results[0]),
         "–" if method.ipc is None else str(method.ipc),
         *(over_seeds(method.measures.get(measure)) for measure in measures),
         method.storage or method.precision or "–",
@@ -330,7 +330,7 @@ def _markdown(text: str) -> str:
 
 
 CSV_COLUMNS = (
-    "group", "run", "what", "ipc", "step", "selected_on", "top1_mean", "top1_std", "std_kind", "networks",
+    "group", "run", "what", "objective", "ipc", "step", "selected_on", "top1_mean", "top1_std", "std_kind", "networks",
     "top1_values", "seeds", "top5_mean", "top5_std", "bytes", "stored_values", "precision", "storage", "train_clips",
     "protocol", "protocol_version", "model", "data_fingerprint", "recipe", "deviations", "distillation_seconds",
     "evaluation_seconds", "over_random", "over_random_low", "over_random_high", "over_random_test",
@@ -390,6 +390,7 @@ def _method_record(number: int, group: Group, method: Method) -> dict[str, Any]:
     return {
         **{name: group.conditions[name] for name in ("protocol", "protocol_version", "model", "data_fingerprint")},
         **{name: getattr(method, name) for name in ("what", "ipc", "storage", "precision")},
+        "objective": method.results[0].get("objective"),
         "group": number,
         "run": method.name,
         "top1_mean": method.top1.mean,

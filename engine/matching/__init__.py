@@ -1,27 +1,24 @@
-"""Objectives: how synthetic and real data are compared."""
+"""Objectives: how synthetic and real data are compared. Which there are stands in ``engine/config/objectives.py``."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from engine.config.objectives import named
 from engine.matching.base import Objective, Setting
-from engine.matching.distribution import DistributionMatching
-from engine.matching.gradient import GradientMatching
-from engine.matching.kernel import KernelRegression
-from engine.matching.trajectory import TrajectoryMatching
 
-IMAGE_OBJECTIVES = {"dc": GradientMatching.for_stills, "dm": DistributionMatching.for_stills}
-"""Objectives of stage 1 by their name in presets."""
-CLIP_OBJECTIVES = {
-    "dm": DistributionMatching.for_clips,
-    "mtt": TrajectoryMatching.for_clips,
-    "frepo": KernelRegression.for_clips,
-}
-"""Objectives of stage 2 by their name in presets."""
+if TYPE_CHECKING:
+    from engine.config import Preset
 
-__all__ = [
-    "CLIP_OBJECTIVES",
-    "IMAGE_OBJECTIVES",
-    "DistributionMatching",
-    "GradientMatching",
-    "KernelRegression",
-    "Objective",
-    "Setting",
-    "TrajectoryMatching",
-]
+
+def stills_objective(preset: Preset, setting: Setting) -> Objective:
+    """The objective of stage 1 of ``preset``."""
+    return cast(type[Objective], named(preset.static.objective)).for_stills(preset, setting)
+
+
+def clips_objective(preset: Preset, setting: Setting) -> Objective:
+    """The objective of stage 2 of ``preset``."""
+    return cast(type[Objective], named(preset.dynamic.objective)).for_clips(preset, setting)
+
+
+__all__ = ["Objective", "Setting", "clips_objective", "stills_objective"]

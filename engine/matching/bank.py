@@ -1,11 +1,11 @@
-"""A bank of targets for distribution matching: the real side of a step, kept instead of thrown away.
+"""A bank of targets: the real side of objectives that compare class means, kept instead of thrown away.
 
 Plain DM draws a network for every step and embeds ``batch_real`` real clips of each class with it, only to take their
 means: at IPC 1, 64 real clips for one synthetic clip. A network is a pure function of its number, though, and so is
 what it makes of the real data; both may be met again. A bank is a window of ``members`` consecutive numbers, out of
-which each step draws one; what is kept of a member is the mean embedding of every class over *all* training clips,
-which is what 64 clips only estimate. Without the bank's schedule being a pure function of seed and step, a resumed
-run would meet other networks than one that was never stopped.
+which each step draws one; what is kept of a member is the mean embedding of every class over *all* training clips (or
+that of a statistic of embeddings), which is what 64 clips only estimate. Without the bank's schedule being a pure
+function of seed and step, a resumed run would meet other networks than one that was never stopped.
 
 Targets are computed when a member is first drawn, and are in no checkpoint: they follow from the data and the number,
 and a resumed run computes those that it meets again, to the bit. (C x D floats a member: for ConvNet3D, 50 classes of
@@ -22,19 +22,44 @@ bytes = 311 MB a member at 112 pixels, against 76,800 bytes here. So there is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import torch
+from pydantic import Field
 
-from engine.config import Preset
+from engine.config.fields import Networks, Section, Steps
+from engine.lazy import torch
 from engine.matching.base import Setting, class_sums
-from engine.models.base import Network
 from engine.seeds import generator, stage_seed
+
+if TYPE_CHECKING:
+    from engine.config import Preset
+    from engine.models.base import Network
+
+    Statistic = Callable[[torch.Tensor, int], torch.Tensor]
+    """What is averaged: of embeddings (N, D) by the network of a number, (N, E), row by row."""
 
 KEPT_NETWORKS = 16
 """Of the bank's networks: those that were met last."""
+
+
+class BankSettings(Section):
+    """The keys of a target bank, for the settings of an objective in stage 2 to inherit."""
+
+    target: Literal["batch", "bank"] = Field(
+        "batch", description="real side: batch: real clips drawn per step; bank: class means of all, kept per network"
+    )
+    bank: Networks = Field(100, description="networks in the bank, of which each step draws one (bank)")
+    renew_every: Steps = Field(
+        10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
+    )
+    bank_clips: Steps = Field(0, description="real clips per class that a network's means are of; 0: all (bank)")
+
+
+def embeddings_themselves(embedded: torch.Tensor, number: int) -> torch.Tensor:
+    """The statistic of which class means are those of embeddings."""
+    return embedded
 
 
 @dataclass(frozen=True)
@@ -50,9 +75,8 @@ class Schedule:
     renew_every: int = 0
 
     @classmethod
-    def of(cls, preset: Preset) -> Self:
+    def of(cls, section: BankSettings, preset: Preset) -> Self:
         """The one that stage 2 of ``preset`` goes by, and that its plan counts."""
-        section = preset.dynamic.dm
         return cls(stage_seed(preset.run.seed, "dynamic"), section.bank, section.renew_every)
 
     def first(self, step: int) -> int:
@@ -61,15 +85,17 @@ class Schedule:
 
     def number(self, step: int) -> int:
         """The number of the network that ``step`` meets."""
+        # Whatever the objective: the name is from when DM alone had a bank, and decides what is drawn.
         drawn = torch.randint(self.members, (), generator=generator(self.seed, "dm-bank", step))
         return self.first(step) + int(drawn)
 
 
 class TargetBank:
-    """Class means of real clips' embeddings by the networks of ``schedule``, each computed when it is first met.
+    """Class means by the networks of ``schedule``, each computed when it is first met.
 
-    Of several processes each keeps the means of its own classes. ``clips`` bounds the clips per class that a member
-    is computed from, a draw of its own for every member; 0: all of them. ``at_once`` bounds the clips per pass.
+    They are of real clips' embeddings, or of a statistic of these. Of several processes each keeps the means of its own
+    classes. ``clips`` bounds the clips per class that a member is computed from, a draw of its own for every member; 0:
+    all of them. ``at_once`` bounds the clips per pass.
     """
 
     def __init__(self, setting: Setting, schedule: Schedule, clips: int = 0, at_once: int = 64) -> None:
@@ -84,6 +110,13 @@ class TargetBank:
         self._met: set[int] = set()
         self._fills = [0]
 
+    @classmethod
+    def of(cls, section: BankSettings, preset: Preset, setting: Setting) -> Self | None:
+        """The bank that ``section`` asks for in stage 2 of ``preset``, or None."""
+        if section.target != "bank":
+            return None
+        return cls(setting, Schedule.of(section, preset), section.bank_clips)
+
     def network(self, step: int) -> Network:
         """The network of ``step``, without gradient and in evaluation mode: what it makes of a clip never changes."""
         number, oldest = self.schedule.number(step), self.schedule.first(step)
@@ -95,20 +128,26 @@ class TargetBank:
         self._networks = {n: self._networks[n] for n in recent} | {number: network}
         return network
 
-    def meet(self, network: Network, step: int) -> None:
+    def meet(self, network: Network, step: int, statistic: Statistic = embeddings_themselves) -> None:
         """Compute the targets of ``step``'s network for all of this process's classes, unless they are kept.
 
-        ``network`` is that of the schedule's number, in evaluation mode.
+        ``network`` is that of the schedule's number, in evaluation mode; ``statistic`` is the same at every step.
         """
         assert not network.training
         number, oldest = self.schedule.number(step), self.schedule.first(step)
         self._means = {n: means for n, means in self._means.items() if oldest <= n < oldest + self.schedule.members}
         if number not in self._means and self.own:
-            self._means[number] = self._compute(network, number)
+            self._means[number] = self._compute(network, number, statistic)
 
-    def means(self, network: Network, classes: Sequence[int], step: int) -> torch.Tensor:
-        """The targets (classes, D) of ``step``, of some of this process's classes; ``network`` as for ``meet``."""
-        self.meet(network, step)
+    def means(
+        self,
+        network: Network,
+        classes: Sequence[int],
+        step: int,
+        statistic: Statistic = embeddings_themselves,
+    ) -> torch.Tensor:
+        """The targets (classes, E) of ``step``, of some of this process's classes; the rest is as for ``meet``."""
+        self.meet(network, step, statistic)
         rows = [self.own.index(c) for c in classes]
         return self._means[self.schedule.number(step)][rows]
 
@@ -124,13 +163,13 @@ class TargetBank:
         available = [self._setting.real.available(c) for c in range(len(self._setting.real.spec.classes))]
         return sum(min(self._clips, number) if self._clips else number for number in available)
 
-    @torch.no_grad()
-    def _compute(self, network: Network, number: int) -> torch.Tensor:
+    def _compute(self, network: Network, number: int, statistic: Statistic) -> torch.Tensor:
         sums: torch.Tensor | float = 0.0
         counts: torch.Tensor | float = 0.0
         for batch, members in self._batches(number):
-            embedded = self._setting.embed(network, batch)
-            part_sums, part_counts = class_sums(embedded, members.to(embedded.device), len(self.own))
+            with torch.no_grad():
+                found = statistic(self._setting.embed(network, batch), number)
+            part_sums, part_counts = class_sums(found, members.to(found.device), len(self.own))
             sums, counts = sums + part_sums, counts + part_counts
         return torch.as_tensor(sums / counts)
 

@@ -2,28 +2,34 @@
 
 An objective sees a parameterisation only through ``sample``, and the real data through ``RealClips``; so every
 objective works with every parameterisation that yields its kind of batch. A new method is one file beside this one
-and one line in ``matching/__init__.py``.
+and one line in ``engine/config/objectives.py`` (docs/extending.md). Such files are imported where presets are read, so
+they do without torch until something is computed (``engine.lazy``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import nn
-
-from engine.data.batches import RealClips
-from engine.machine.process_group import ALONE, Group
-from engine.models.base import Network
-from engine.models.precision import autocast
+from engine.config.objectives import Facts
+from engine.lazy import nn, torch
 from engine.seeds import generator
-from engine.synthetic.base import SyntheticSet
 
 if TYPE_CHECKING:
+    from engine.config import Preset
+    from engine.data.batches import RealClips
+    from engine.machine.process_group import Group
     from engine.matching.experts import Trajectories
+    from engine.models.base import Network
+    from engine.synthetic.base import SyntheticSet
+
+
+def _alone() -> Group:
+    from engine.machine.process_group import ALONE
+
+    return ALONE
 
 
 @dataclass(frozen=True)
@@ -34,26 +40,39 @@ class Setting:
     new_network: Callable[[int], Network]
     """A freshly initialised network by its number: an image network in stage 1, a video network in stage 2."""
     seed: int
-    precision: torch.dtype = torch.float32
+    precision: torch.dtype = field(default_factory=lambda: torch.float32)
     embedding: str = "map"
     """``map``: networks' features before their last average pool, as published; ``pooled``: behind it."""
-    group: Group = ALONE
+    group: Group = field(default_factory=_alone)
     """The processes that share the loss: the sum over them of what ``losses`` yields is the whole."""
     trajectories: Trajectories | None = None
     """Experts' weights, for objectives that follow them."""
 
     def embed(self, network: Network, batch: torch.Tensor) -> torch.Tensor:
         """psi: float32 features (N, D) of clips or images, by a pass in ``precision``."""
+        from engine.models.precision import autocast
+
         with autocast(batch.device, self.precision):
             features = network.pooled(batch) if self.embedding == "pooled" else network.embed(batch)
         return features.float()
 
 
-class Objective(ABC):
+class Objective(Facts, ABC):
     """A loss of a synthetic set against real data, at a step.
 
-    All randomness comes from the seed given at construction and the step, so a step can be computed again.
+    All randomness comes from the seed given at construction and the step, so a step can be computed again. What presets
+    and plans must know of it are the attributes and class methods of ``Facts``.
     """
+
+    @classmethod
+    def for_stills(cls, preset: Preset, setting: Setting) -> Self:
+        """The objective of stage 1 of ``preset``; where there are ``still_settings``."""
+        raise NotImplementedError(f"{cls.__name__} does not work on still images")
+
+    @classmethod
+    def for_clips(cls, preset: Preset, setting: Setting) -> Self:
+        """The objective of stage 2 of ``preset``; where there are ``clip_settings``."""
+        raise NotImplementedError(f"{cls.__name__} does not work on clips")
 
     def begin(self, synthetic: SyntheticSet) -> list[str]:
         """Called once before a run's first step, or its next after ``load_state``; returns what a user should be told.
@@ -81,7 +100,7 @@ class Objective(ABC):
         return {}
 
     def rates(self) -> dict[str, float]:
-        """Learning rates of ``parameters``."""
+        """Learning rates of ``parameters``, and of the set's ``soft_labels`` where it learns them."""
         return {}
 
     def momenta(self) -> dict[str, float]:
@@ -92,7 +111,7 @@ class Objective(ABC):
         """Numbers of the last step that a user should see, by name (a learned step size, ...)."""
         return {}
 
-    def after_step(self, synthetic: SyntheticSet, step: int) -> None:  # noqa: B027 - nothing is right for most
+    def after_step(self, synthetic: SyntheticSet, step: int) -> None:
         """Called when the memories have moved at ``step``; for objectives that train their network on them."""
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -238,14 +238,14 @@ class Trajectories:
         """The last epoch whose weights are there; 0 are the first weights."""
         return len(self._files[0][1]["moved"])
 
-    def draw(self, rng: torch.Generator, max_start_epoch: int, expert_epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """A random expert after a random epoch below ``max_start_epoch``, and ``expert_epochs`` later.
+    def draw(self, rng: torch.Generator, starts: range, expert_epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A random expert after a random epoch of ``starts``, and ``expert_epochs`` later.
 
         Flat float32 weights (P) on the device, in the order of ``FlatParameters``.
         """
-        assert max_start_epoch + expert_epochs - 1 <= self.epochs, "the preset says how many are kept"
+        assert starts[-1] + expert_epochs <= self.epochs, "the preset says how many are kept"
         expert = int(torch.randint(self.number, (), generator=rng))
-        epoch = int(torch.randint(max_start_epoch, (), generator=rng))
+        epoch = int(torch.randint(starts.start, starts.stop, (), generator=rng))
         return self.weights(expert, epoch), self.weights(expert, epoch + expert_epochs)
 
     def weights(self, expert: int, epoch: int) -> torch.Tensor:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import torch
-from torch import nn
+from pydantic import Field
 
-from engine.config import Preset
+from engine.config.fields import Every, Rate, Section, Steps
+from engine.lazy import nn, torch
 from engine.matching.base import Objective, Setting, linear_parts
 from engine.seeds import generator
-from engine.synthetic.base import SyntheticSet
 
-Gradients = tuple[torch.Tensor, ...]
-"""One for each weight tensor."""
+if TYPE_CHECKING:
+    from engine.config import Preset
+    from engine.synthetic.base import SyntheticSet
+
+    Gradients = tuple[torch.Tensor, ...]
+    """One for each weight tensor."""
+
+
+class DcSettings(Section):
+    """DC's keys in ``[static]``."""
+
+    outer_loops: Every = Field(1, description="steps with one network before a new one is drawn (dc)")
+    inner_loops: Steps = Field(1, description="steps of that network's training between two steps of the images (dc)")
+    lr_network: Rate = Field(0.01, description="learning rate of that network (dc)")
 
 
 class GradientMatching(Objective):
@@ -27,6 +38,11 @@ class GradientMatching(Objective):
 
     ``at_once`` bounds the images per network pass, and so the memory; gradients are sums over passes.
     """
+
+    name: ClassVar[str] = "dc"
+    title: ClassVar[str] = "gradient matching (Zhao et al. 2021)"
+    still_settings: ClassVar[type[Section]] = DcSettings
+    still_settings_inline: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -49,8 +65,19 @@ class GradientMatching(Objective):
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 1."""
-        section = preset.static
-        return cls(setting, section.batch_real, section.outer_loops, section.inner_loops, section.lr_network)
+        section = preset.static.table(cls.name, DcSettings)
+        return cls(setting, preset.static.batch_real, section.outer_loops, section.inner_loops, section.lr_network)
+
+    @classmethod
+    def steps_per_network(cls, settings: Section) -> int:
+        """The outer loops."""
+        assert isinstance(settings, DcSettings)
+        return settings.outer_loops
+
+    @classmethod
+    def rehearsed(cls, settings: Section) -> Section:
+        """Networks of two steps, if of several: of three steps the second is without training, the third with it."""
+        return settings.model_copy(update={"outer_loops": 2}) if cls.steps_per_network(settings) > 1 else settings
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
         """One part per class of this process's share, or per pass of a class with more images than a pass takes."""

@@ -11,21 +11,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-import torch
-from torch import nn
+from pydantic import Field
 
-from engine.config import Preset
+from engine.config.fields import Count, Every, Networks, Rate, Section
 from engine.errors import DataError, DivergedError
+from engine.lazy import nn, torch
 from engine.matching.base import Objective, Setting, in_rounds, linear_parts, parts
-from engine.models.base import Network
-from engine.models.precision import autocast, seeded
 from engine.seeds import derive, generator
-from engine.synthetic.base import Draw, SyntheticSet
+
+if TYPE_CHECKING:
+    from engine.config import Preset
+    from engine.models.base import Network
+    from engine.synthetic.base import Draw, SyntheticSet
 
 ONLINE_BATCH = 500
 """Instances that a step of a pool network's training takes at most (as published: Wang et al. 2024)."""
+
+
+class FrepoSettings(Section):
+    """FRePo, kernel ridge regression on a pool of networks (Zhou et al. 2022)."""
+
+    pool: Networks = Field(10, description="networks in the pool")
+    online_updates: Every = Field(100, description="training steps of a pool network before it is drawn anew")
+    lr_network: Rate = Field(1e-4, description="learning rate of the pool networks' Adam")
+    batch_real: Count = Field(512, description="real clips per step, of all classes together")
+    ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1e-6, description="regularisation of the solve")
+    lr_labels: Rate = Field(1e-3, description="learning rate of learned labels")
 
 
 class KernelRegression(Objective):
@@ -48,6 +61,12 @@ class KernelRegression(Objective):
     Raises DataError if there is a single class.
     """
 
+    name: ClassVar[str] = "frepo"
+    title: ClassVar[str] = "kernel ridge regression on a pool of networks (Zhou et al. 2022)"
+    clip_settings: ClassVar[type[Section]] = FrepoSettings
+    learns_labels: ClassVar[bool] = True
+    compares_embeddings: ClassVar[bool] = True
+
     def __init__(
         self,
         setting: Setting,
@@ -57,6 +76,7 @@ class KernelRegression(Objective):
         batch_real: int = 512,
         ridge: float = 1e-6,
         at_once: int = 64,
+        lr_labels: float = 1e-3,
     ) -> None:
         self._classes = len(setting.real.spec.classes)
         if self._classes < 2:
@@ -67,12 +87,13 @@ class KernelRegression(Objective):
         self._batch_real = batch_real
         self._ridge = ridge
         self._at_once = at_once
+        self._lr_labels = lr_labels
         self._figures: dict[str, float] = {}
 
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """The objective of stage 2."""
-        section = preset.dynamic.frepo
+        section = preset.dynamic.table(cls.name, FrepoSettings)
         return cls(
             setting,
             pool=section.pool,
@@ -80,6 +101,7 @@ class KernelRegression(Objective):
             lr_network=section.lr_network,
             batch_real=section.batch_real,
             ridge=section.ridge,
+            lr_labels=section.lr_labels,
         )
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
@@ -111,6 +133,10 @@ class KernelRegression(Objective):
 
         yield from linear_parts(value, map(term, self._setting.group.share(range(len(passes)))))
 
+    def rates(self) -> dict[str, float]:
+        """That of the labels, where the set learns them."""
+        return {"soft_labels": self._lr_labels}
+
     def figures(self) -> dict[str, float]:
         """Of the last step: the network's age in updates, and the labels' mean margin, at most 1/C, if learned."""
         return self._figures
@@ -121,6 +147,8 @@ class KernelRegression(Objective):
         if member.age + 1 >= self._pool.online_updates:
             self._pool.renew(member)
             return
+        from engine.models.precision import autocast, seeded
+
         network = self._pool.network(member).train().requires_grad_(True)
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)

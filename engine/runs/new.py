@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine.config import Preset, revisions, to_toml
+from engine.config import Preset, to_toml
+from engine.config.revisions import revisions
 from engine.data.recipe import default_file
 from engine.runs import RunDirectory, create_run, runs_folder
 from engine.version import VERSION

@@ -9,7 +9,7 @@ Nothing here needs torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,12 @@ def is_result(document: Any) -> bool:
 def is_real(result: Result) -> bool:
     """Return whether ``result`` is of real clips that no run chose: random ones, all, or as many as fit some bytes."""
     return result["what"] in ("random", CEILING) or result["what"].startswith("compressed-")
+
+
+def trained_on(result: Mapping[str, Any]) -> str:
+    """What networks were trained on, and by which objective that was learned, if it was: ``static-dynamic, dm``."""
+    what, objective = str(result.get("what", "?")), result.get("objective")
+    return f"{what}, {objective}" if isinstance(objective, str) and objective else what
 
 
 def network_seeds(result: Result) -> tuple[Any, ...] | None:

@@ -35,6 +35,8 @@ _MOST_FRAMES = 1 << 16
 _MOST_SIDE = 1 << 12
 """As above, for the height and width of still images of which there are none, which take no bytes."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
+LATER_FIELDS = ("step_size", "objective")
+"""Of ``Provenance``: those that a file may lack."""
 _HINT = "Export it again with `vdtui export RUN --format safetensors`, or use another file."
 
 
@@ -50,20 +52,25 @@ class Provenance:
     accuracy: float | None = None
     step_size: float | None = None
     """The learning rate that was learned with the set (trajectory matching), which networks are to be trained at."""
+    objective: str | None = None
+    """By which it was learned, as presets name it; None of real clips, and of files from before it was noted."""
 
     def metadata(self) -> dict[str, str]:
-        """As text by field; a step size that there is not is left out, as in files from before there were any."""
-        fields = {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}
-        return fields if self.step_size is not None else {k: v for k, v in fields.items() if k != "step_size"}
+        """As text by field; a step size or objective that there is not is left out, as in files from before them."""
+        fields = dataclasses.asdict(self)
+        known = {name: value for name, value in fields.items() if name not in LATER_FIELDS or value is not None}
+        return {name: json.dumps(value) for name, value in known.items()}
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, str]) -> Provenance:
         """The inverse of ``metadata``. Raises KeyError or ValueError for what is missing or of another type."""
-        fields = {name: json.loads(metadata[name]) for name in cls.__dataclass_fields__ if name != "step_size"}
-        fields["step_size"] = json.loads(metadata.get("step_size", "null"))
+        own = cls.__dataclass_fields__
+        fields = {name: json.loads(metadata[name]) for name in own if name not in LATER_FIELDS or name in metadata}
+        fields = dict.fromkeys(LATER_FIELDS) | fields
         wanted = {"preset": str, "seed": int, "step": int, "protocol": str, "selected_on": str}
         bad = [name for name, kind in wanted.items() if type(fields[name]) is not kind]
         bad += [name for name in ("accuracy", "step_size") if not _is_measure(fields[name])]
+        bad += [] if isinstance(fields["objective"], str | None) else ["objective"]
         if bad or (fields["step_size"] is not None and fields["step_size"] <= 0):
             raise ValueError(bad[0] if bad else "step_size")
         return cls(**fields)

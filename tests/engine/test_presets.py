@@ -18,7 +18,7 @@ from engine.distilling.opening import Work
 from engine.distilling.stages import dynamic_optimiser, stage_network, start_clips, start_set, start_static
 from engine.evaluation.judge import Judge, recipe_of
 from engine.evaluation.training import fit
-from engine.matching import CLIP_OBJECTIVES, IMAGE_OBJECTIVES, Setting
+from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import open_or_train
 from engine.models import image_model
 from engine.synthetic import StaticDynamic, StaticImages, StillVideo, residual_dynamic
@@ -37,6 +37,8 @@ SMALL = {
     "run.device": "cpu",
 }
 METHODS = ("-dm", "-mtt", "-frepo", "-pixels-dm", "-pixels-mtt", "-pixels-frepo")
+UNPUBLISHED = ("-ncfm", "-pixels-ncfm")
+"""Of whose method nothing is published for video."""
 DATA = {
     "miniucf101": {"layout": "miniucf101", "frames": 16, "size": 112, "interval": 4, "split": 1},
     "ucf101": {"layout": "ucf101", "frames": 16, "size": 112, "interval": 4, "split": 1},
@@ -52,6 +54,7 @@ def test_all_presets_of_the_published_table_are_there() -> None:
     assert set(DATA) == {*OFFICIAL_CLASSES} - {"demo"}
     names = {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in METHODS}
     names |= {f"{name}-published" for name in names} | {f"{data}-ipc{ipc}" for data, ipc in CELLS}
+    names |= {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in UNPUBLISHED}
     assert set(preset_names()) == names | {f"ablation-{name}" for name in ABLATIONS} | {"default", "demo"}
 
 
@@ -251,6 +254,18 @@ def test_a_name_without_suffix_differs_in_what_is_ours_alone(data: str, ipc: int
 
 
 @pytest.mark.parametrize(("data", "ipc"), CELLS)
+@pytest.mark.parametrize("method", UNPUBLISHED)
+def test_ncfm_is_run_as_dm_is(data: str, ipc: int, method: str) -> None:
+    """Beside DM in a table it must differ in the objective alone: start, bank, optimiser, rates and steps are DM's."""
+    rival = flat(load_preset(f"{data}-ipc{ipc}{method.replace('ncfm', 'dm')}"))
+    bank = {f"dynamic.dm.{key}": flat(Preset())[f"dynamic.dm.{key}"] for key in BANK}
+    bank |= {f"dynamic.ncfm.{key}": value for key, value in BANK.items()}
+    unread = {MOMENTUM: 0.95} if method == "-pixels-ncfm" else {}
+    assert flat(load_preset(f"{data}-ipc{ipc}{method}")) == rival | bank | unread | {"dynamic.objective": "ncfm"}
+    assert load_preset(f"{data}-ipc{ipc}{method}").description.endswith(" with NCFM; rates ours.")
+
+
+@pytest.mark.parametrize(("data", "ipc"), CELLS)
 def test_a_name_without_a_method_is_the_default_on_that_data(data: str, ipc: int) -> None:
     """`hmdb51-ipc5` is `default --data hmdb51.h5 --set synthetic.ipc=5`."""
     own = {f"dataset.{key}": value for key, value in DATA[data].items()} | {"synthetic.ipc": ipc}
@@ -344,7 +359,7 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     for parameter in synthetic.parameters().values():
         parameter.requires_grad_()
     setting = Setting(real, lambda number: stage_network(work, number), 0, trajectories=trajectories)
-    objective = CLIP_OBJECTIVES[preset.dynamic.objective](preset, setting)
+    objective = clips_objective(preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
     before = {key: tensor.clone() for key, tensor in synthetic.tensors().items()}
     for part in objective.losses(synthetic, 0):
@@ -375,7 +390,7 @@ def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, An
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
     synthetic = start_set(work, start_static(work) if "static" in preset.stages else None)
-    objective = CLIP_OBJECTIVES["dm"](preset, Setting(real, lambda number: stage_network(work, number), 0))
+    objective = clips_objective(preset, Setting(real, lambda number: stage_network(work, number), 0))
     memories = {name: tensor for name, tensor in synthetic.parameters().items() if "hallucinator" not in name}
     for tensor in synthetic.parameters().values():
         tensor.requires_grad_()
@@ -428,7 +443,7 @@ def test_the_students_step_size_has_a_momentum_of_its_own(tmp_path: Path) -> Non
     ignore = lambda *_: None  # noqa: E731
     trajectories, _ = open_or_train(tmp_path, preset, real, None, "fingerprint", torch.float32, ignore, ignore)
     setting = Setting(real, lambda number: stage_network(work, number), 0, trajectories=trajectories)
-    objective = CLIP_OBJECTIVES["mtt"](preset, setting)
+    objective = clips_objective(preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)
     step_size, memory = objective.parameters()["step_size"], synthetic.parameters()["dynamic"]
     began, velocities = (step_size.item(), memory.flatten()[0].item()), [0.0, 0.0]
@@ -492,7 +507,7 @@ def first_static_step(work: Work) -> torch.Tensor:
     table, static = work.preset.static, start_static(work)
     images = StaticImages(SPEC, static.requires_grad_())
     setting = Setting(work.train, lambda number: image_model(2, 64, number, CPU), 0)
-    objective = IMAGE_OBJECTIVES[table.objective](work.preset, setting)
+    objective = stills_objective(work.preset, setting)
     for part in objective.losses(images, 0):
         part.backward()
     torch.optim.SGD([static], table.lr, momentum=table.momentum).step()

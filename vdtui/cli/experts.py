@@ -30,7 +30,7 @@ PLAIN_SECONDS = 5.0
 
 
 def experts(
-    preset: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="A preset with dynamic.objective = mtt.")],
+    preset: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="A preset whose objective follows experts.")],
     data: Data = None,
     runs_dir: RunsDir = None,
     set_: Changes = None,
@@ -46,6 +46,7 @@ def experts(
     Example: vdtui experts --preset hmdb51-ipc1-mtt --data hmdb51.h5
     """
     from engine.config import load_preset
+    from engine.config.objectives import that
     from engine.data.check import check_data
     from engine.errors import PresetError
     from engine.runs import runs_folder
@@ -54,7 +55,8 @@ def experts(
     chosen = with_data(load_preset(preset, with_run(set_, seed, device)), data)
     if "experts" not in chosen.stages:
         problem = f"The preset {chosen.title or preset} matches no trajectories, so it needs no experts."
-        raise PresetError(problem, "Choose one that ends in -mtt, or add --set dynamic.objective=mtt.")
+        followers = " or ".join(f"--set dynamic.objective={name}" for name in that("needs_experts"))
+        raise PresetError(problem, f"Choose one that ends in -mtt, or add {followers}.")
     check_data(chosen)
     from engine.distilling.stages import train_experts
 

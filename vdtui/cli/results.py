@@ -62,12 +62,14 @@ def _cautions(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _row(result: dict[str, Any]) -> list[str]:
+    from engine.runs.results import trained_on
+
     top1, values, nbytes = result["top1"], result.get("stored_values"), result.get("bytes")
     step = f" (step {result['step']})" if result.get("step") is not None else ""
     distinct = f" ({result['distinct_clips']} different clips)" if result.get("distinct_clips") is not None else ""
     size = human_bytes(nbytes) if isinstance(nbytes, (int, float)) else "-"
     return [
-        result["what"] + step + distinct,
+        trained_on(result) + step + distinct,
         plus_minus(top1["mean"], top1.get("std")),
         " ".join(f"{100 * value:.1f}" for value in top1["values"]),
         f"{values:,}" if isinstance(values, int) else "-",

@@ -445,12 +445,14 @@ def text_of(values: dict[str, Any], name: str) -> str:
 
 def stages_ahead(preset: dict[str, Any]) -> tuple[Stage, ...]:
     """The stages of a run that has not said them yet, as its preset has them (``Preset.stages``)."""
-    synthetic, objective = table(preset, "synthetic"), table(preset, "dynamic").get("objective")
+    from engine.config.objectives import objectives  # with pydantic, which the screens start without
+
+    synthetic, objective = table(preset, "synthetic"), objectives().get(text_of(table(preset, "dynamic"), "objective"))
     kind = synthetic.get("kind")
     learned = kind in (None, "static-dynamic", "pixels")
     stills = kind in (None, "static-dynamic") and synthetic.get("statics_per_instance") != 0
     has = {
-        "experts": learned and objective == "mtt",
+        "experts": learned and objective is not None and objective.needs_experts,
         "static": stills or kind == "static-only",
         "dynamic": learned,
         "select": kind == "coreset",

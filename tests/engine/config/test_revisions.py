@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.config import load_preset, outdated, revisions
+from engine.config import load_preset, outdated
+from engine.config.revisions import revisions
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Machine:
             trained = preset.static.objective == "dc" and (step + 1) % preset.static.outer_loops > 0
             told.append((self.step("static", step), self.STATIC + self.TRAIN * trained + self.BEGIN * (step == 0)))
         told += [(StageFinished("static", 0.0), 0.0), (StageStarted("dynamic", 0, 1), 0.0)]
-        schedule = Schedule.of(preset)
+        schedule = Schedule.of(preset.dynamic.dm, preset)
         met: set[int] = set()
         for step in range(preset.dynamic.steps + 1):
             if is_candidate(preset.dynamic, step):
@@ -182,7 +182,7 @@ def test_other_seeds_meet_other_networks(clips: Path) -> None:
     fills = []
     for seed in range(8):
         preset = load_preset("default", [*TINY, *changes, f"run.seed={seed}"])
-        schedule = Schedule.of(preset)
+        schedule = Schedule.of(preset.dynamic.dm, preset)
         fills.append(len({schedule.number(step) for step in range(preset.dynamic.steps)}))
     assert len(set(fills)) > 1
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from engine.config import load_preset, revisions, to_toml
+from engine.config import load_preset, to_toml
+from engine.config.revisions import revisions
 from engine.events import BestChanged, Evaluated, Event, ResultReady, RunFailed, RunStarted, StageStarted, Step
 from engine.models.hallucinator import Hallucinator
 from engine.runs import EventLog, RunDirectory, create_run

@@ -15,8 +15,9 @@ from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.errors import DivergedError
 from engine.machine.process_group import Group
-from engine.matching import DistributionMatching, Setting
+from engine.matching import Setting
 from engine.matching.bank import Schedule, TargetBank
+from engine.matching.distribution import DistributionMatching
 from engine.models import Network, video_model
 from engine.seeds import stage_seed
 from engine.synthetic import StaticDynamic

@@ -12,8 +12,9 @@ from engine.config import Preset
 from engine.data.batches import RealClips
 from engine.errors import DivergedError
 from engine.machine.process_group import ALONE, Group
-from engine.matching import DistributionMatching, Setting
+from engine.matching import Setting
 from engine.matching.bank import Schedule, TargetBank
+from engine.matching.distribution import DistributionMatching
 from engine.models import Network
 from engine.seeds import generator
 from engine.synthetic import Pixels, StaticDynamic, StaticImages

@@ -402,7 +402,7 @@ def test_all_experts_and_epochs_are_drawn(tmp_path: Path) -> None:
     assert len(by_bytes) == 12
     seen = set()
     for step in range(150):
-        start, target = trajectories.draw(generator(0, "test", step), max_start_epoch=2, expert_epochs=2)
+        start, target = trajectories.draw(generator(0, "test", step), range(2), expert_epochs=2)
         assert start.dtype == target.dtype == torch.float32 and start.shape == target.shape == (SIZE,)
         (k, epoch), (other, later) = by_bytes[start.numpy().tobytes()], by_bytes[target.numpy().tobytes()]
         assert k == other and later == epoch + 2

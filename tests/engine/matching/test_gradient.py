@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.matching import GradientMatching, Setting
-from engine.matching.gradient import gradient_distance
+from engine.matching import Setting
+from engine.matching.gradient import GradientMatching, gradient_distance
 from engine.models import image_model
 from engine.seeds import generator
 from engine.synthetic import StaticImages

@@ -18,7 +18,8 @@ from engine.errors import DivergedError
 from engine.machine.process_group import Group
 from engine.matching.base import Setting
 from engine.matching.experts import FlatParameters, Trajectories
-from engine.matching.trajectory import UNROLLS, Student, TrajectoryMatching, _stepped, affordable, kept_bytes
+from engine.matching.trajectory import TrajectoryMatching
+from engine.matching.unroll import UNROLLS, Student, _stepped, affordable, kept_bytes
 from engine.models import Network, video_model
 from engine.seeds import generator
 from engine.synthetic import Pixels, StaticImages, Temporal
@@ -322,9 +323,9 @@ class FakeTrajectories:
     def weights(self, expert: int, epoch: int) -> torch.Tensor:
         return weights(self.size, 100 * expert + (epoch if self.moves else 0)).float()
 
-    def draw(self, rng: torch.Generator, max_start_epoch: int, expert_epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, rng: torch.Generator, starts: range, expert_epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
         expert = int(torch.randint(5, (), generator=rng))
-        epoch = int(torch.randint(max_start_epoch, (), generator=rng))
+        epoch = starts[int(torch.randint(len(starts), (), generator=rng))]
         self.drawn.append((expert, epoch))
         return self.weights(expert, epoch), self.weights(expert, epoch + expert_epochs)
 
@@ -529,14 +530,14 @@ def test_auto_is_the_unroll_that_it_chooses_for_the_whole_run(unroll: str, monke
     synthetic = make_set("static-dynamic", dtype=torch.float32)
     wanted = make_objective(unroll=unroll).loss(synthetic, 2)
     expected = torch.autograd.grad(wanted, synthetic.parameters().values())
-    monkeypatch.setattr("engine.matching.trajectory.free_bytes", lambda device: FREE[unroll])
+    monkeypatch.setattr("engine.data.batches.free_bytes", lambda device: FREE[unroll])
     objective = make_objective(unroll="auto")
     (told,) = objective.begin(synthetic)
     assert f"chose {unroll}" in told and "dynamic.mtt.unroll" in told and objective.begin(synthetic) == []
     assert make_objective(unroll=unroll).begin(synthetic) == []
     stored = {name: torch.from_numpy(value.numpy().copy()) for name, value in objective.state().items()}
     for other, free in FREE.items():
-        monkeypatch.setattr("engine.matching.trajectory.free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr("engine.data.batches.free_bytes", lambda device, free=free: free)
         resumed = make_objective(unroll="auto")
         resumed.load_state(stored)
         assert resumed.begin(synthetic) == [], other
@@ -560,7 +561,7 @@ class Led(Group):
 @pytest.mark.parametrize("leaders", UNROLLS)
 def test_all_processes_take_the_leader_s(leaders: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One GPU that has less free would otherwise learn, by rounding, from other gradients than the rest."""
-    monkeypatch.setattr("engine.matching.trajectory.free_bytes", lambda device: 10**12)
+    monkeypatch.setattr("engine.data.batches.free_bytes", lambda device: 10**12)
     (told,) = make_objective(group=Led(leaders), unroll="auto").begin(make_set("pixels", dtype=torch.float32))
     assert f"chose {leaders}" in told
 

@@ -19,7 +19,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Footer, Static
 
 from engine.runs import RunDirectory, RunState
-from engine.runs.results import key_of, results_of
+from engine.runs.results import key_of, results_of, trained_on
 from engine.runs.state import Accuracy
 from vdtui.tui import words
 from vdtui.tui.screens.live import LiveScreen
@@ -212,7 +212,7 @@ class CompareScreen(LiveScreen):
         count, step = result.get("bytes"), result.get("step")
         return [
             self._sign(place, 20),
-            Text(words.plain(result.get("what", "?"), 20)),
+            Text(words.plain(trained_on(result), 20)),
             Text(top1_text(dict(result))),
             Text(words.size(count) if isinstance(count, (int, float)) else "—"),
             Text(f"{step}" if isinstance(step, int) else "—"),

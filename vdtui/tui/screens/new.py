@@ -430,10 +430,12 @@ class NewRunScreen(Screen[None]):
     def _is_used(self, section: str) -> bool:
         """Whether the run that the form makes reads this section at all."""
         preset = self.preset or self.form.base
-        if section.startswith("dynamic."):
-            return "dynamic" in preset.stages and section == f"dynamic.{preset.dynamic.objective}"
-        stage = {"static": "static", "dynamic": "dynamic", "experts": "experts", "selection": "select"}.get(section)
-        return stage is None or stage in preset.stages
+        stage, _, objective = section.partition(".")
+        if objective:
+            chosen = {"static": preset.static.objective, "dynamic": preset.dynamic.objective}
+            return stage in preset.stages and objective == chosen[stage]
+        needed = {"static": "static", "dynamic": "dynamic", "experts": "experts", "selection": "select"}.get(section)
+        return needed is None or needed in preset.stages
 
     def _show_help(self) -> None:
         colours, key = self.app.theme_variables, self._looked

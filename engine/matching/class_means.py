@@ -1,0 +1,280 @@
+"""Objectives that compare, class by class, means over clips: of their embeddings, or of a statistic of these.
+
+DM and NCFM are this with another statistic and another distance. All else is the same: which clips are drawn, that a
+class may be too large for one pass, that a step may take some of the classes, how several processes share them, and
+that the real side of a network can be kept instead of computed anew (``engine.matching.bank``).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field
+
+from engine.config.fields import Count, Section
+from engine.errors import DivergedError
+from engine.lazy import torch
+from engine.matching.bank import BankSettings, Schedule, TargetBank
+from engine.matching.base import Objective, Setting, class_means, class_sums, in_rounds, linear_parts, parts
+from engine.seeds import derive, generator
+
+if TYPE_CHECKING:
+    from engine.config import Preset
+    from engine.models.base import Network
+    from engine.synthetic.base import SyntheticSet
+
+ROUNDING = 1e-5
+"""Means of the same embedding over all clips of two classes differ by as much, since the classes' counts differ."""
+
+
+class ClassMeansSettings(BankSettings):
+    """Keys of all objectives that compare class means, in stage 2."""
+
+    classes_per_step: Count | None = Field(
+        None, description="classes that a step compares, all in turn, for data with many of them; unset: all"
+    )
+
+
+class ClassMeans(Objective):
+    """sum_c D( mean_{s in S_c} t(psi(s)), mean_{x in B_c} t(psi(x)) ); a subclass says what t and D are.
+
+    psi is the flattened embedding of a network that ``setting.new_network(step)`` draws anew for every step, B_c are
+    ``batch_real`` random real clips of class c (or, for ``stills``, one random frame of each), S_c one draw of the
+    class's synthetic ones. ``at_once`` bounds the clips per network pass, and so the memory.
+
+    With ``classes_per_step`` n below the number C of classes, a step takes the sum over n of them, times C / n, so
+    that its expectation is the whole. They are drawn in rounds in which each class has one turn; where n does not
+    divide C, a round's steps take as many classes each, up to one, and at most n. None: all classes at every step.
+
+    With a ``bank``, psi is one of its networks and B_c are all training clips of the class, embedded once per network
+    and not per step (``engine.matching.bank``); ``batch_real`` then counts for nothing.
+    """
+
+    compares_embeddings: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        setting: Setting,
+        batch_real: int,
+        stills: bool = False,
+        at_once: int = 64,
+        bank: TargetBank | None = None,
+        classes_per_step: int | None = None,
+    ) -> None:
+        assert not (stills and bank), "a bank is of clips"
+        self._setting = setting
+        self._batch_real = batch_real
+        self._stills = stills
+        self._at_once = at_once
+        self._bank = bank
+        self._class_count = len(setting.real.spec.classes)
+        self._classes_per_step = min(classes_per_step or self._class_count, self._class_count)
+        self._figures: dict[str, float] = {}
+
+    @classmethod
+    def for_stills(cls, preset: Preset, setting: Setting) -> Self:
+        """The objective of stage 1."""
+        return cls(setting, preset.static.batch_real, stills=True, **cls.options(preset.static.settings))
+
+    @classmethod
+    def for_clips(cls, preset: Preset, setting: Setting) -> Self:
+        """The objective of stage 2."""
+        section = preset.dynamic.table(cls.name, ClassMeansSettings)
+        bank = TargetBank.of(section, preset, setting)
+        number, own = section.classes_per_step, cls.options(section)
+        return cls(setting, preset.dynamic.batch_real, bank=bank, classes_per_step=number, **own)
+
+    @classmethod
+    def options(cls, settings: Section) -> dict[str, Any]:
+        """Arguments that a subclass adds to ``__init__``, by its ``settings`` in either stage."""
+        return {}
+
+    @classmethod
+    def banked_networks(cls, preset: Preset) -> int:
+        """As many as the bank's schedule meets: a pure function of steps and seed."""
+        section = preset.dynamic.table(cls.name, ClassMeansSettings)
+        if section.target != "bank":
+            return 0
+        schedule = Schedule.of(section, preset)
+        return len({schedule.number(step) for step in range(preset.dynamic.steps)})
+
+    @classmethod
+    def rehearsed(cls, settings: Section) -> Section:
+        """A bank of one network, if there is one: a step then fills it, and the next ones have it."""
+        banked = isinstance(settings, BankSettings)
+        return settings.model_copy(update={"bank": 1, "renew_every": 0}) if banked else settings
+
+    def statistic(self, embedded: torch.Tensor, number: int) -> torch.Tensor:
+        """t of embeddings (N, D) by the network of ``number``: (N, E), row by row; else the embeddings themselves."""
+        return embedded
+
+    @abstractmethod
+    def distance(self, synthetic: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """D, summed over classes: a scalar, differentiable in ``synthetic``, of means (classes, E) of both sides."""
+
+    def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
+        """One part per group of classes whose synthetic clips fit into one pass, or per pass of a larger class."""
+        bank = self._bank
+        network = self._setting.new_network(step).requires_grad_(False) if bank is None else bank.network(step)
+        if bank is not None:
+            bank.meet(network, step, self.statistic)  # also where none of this process's classes has its turn
+        scale = self._class_count / len(self._classes(step))
+        spread = _Spread(0.0 if bank is None else ROUNDING)
+        for classes in parts(self._share(step), max(1, self._at_once // synthetic.ipc)):
+            if bank is None:
+                target = self._real_means(network, classes, step)
+            else:
+                target = bank.means(network, classes, step, self.statistic)
+            spread.add(target)
+            for part in self._distances(network, synthetic, classes, target, step):
+                yield scale * part
+        spread.check(step)
+        if bank is not None:
+            self._figures = {"bank_fills": float(bank.fills(step + 1))}
+
+    def figures(self) -> dict[str, float]:
+        """Of a bank: for how many networks targets had to be computed by the last step, in a run without a break."""
+        return self._figures
+
+    def real_passes(self, steps: int) -> int:
+        """Real clips that the first ``steps`` steps embed, of all processes together.
+
+        Plain: at every step batch_real of each class that has its turn (fewer where it has fewer). With a bank: all
+        training clips for every network that is met, which is once in the beginning and then once per renewal, less
+        those that are dropped before they are drawn; for 100 networks that never change, 5,000 steps, and classes of
+        64 clips 100 against 5,000 times C x 64. Either way a step embeds ipc synthetic clips of each class that has
+        its turn, forward and backward. A resumed run embeds the clips again for each network of the bank that it
+        meets.
+        """
+        if self._bank is not None:
+            return self._bank.fills(steps) * self._bank.clips_per_fill()
+        real = self._setting.real
+        clips = [min(self._batch_real, real.available(c)) for c in range(self._class_count)]
+        rounds, rest = divmod(steps, -(-self._class_count // self._classes_per_step))
+        return rounds * sum(clips) + sum(clips[c] for step in range(steps - rest, steps) for c in self._classes(step))
+
+    def _classes(self, step: int) -> list[int]:
+        """The classes that have their turn at ``step``, ascending."""
+        size = self._classes_per_step
+        if size == self._class_count:
+            return list(range(self._class_count))
+        drawn = in_rounds(self._class_count, size, step, self._setting.seed, f"{self.name}-classes")
+        return sorted(map(int, drawn))
+
+    def _share(self, step: int) -> list[int]:
+        """This process's part of them; with a bank those whose targets it keeps."""
+        if self._bank is None:
+            return self._setting.group.share(self._classes(step))
+        kept = set(self._bank.own)
+        return [c for c in self._classes(step) if c in kept]
+
+    def _network_number(self, step: int) -> int:
+        """The number of the network that ``step`` meets."""
+        return step if self._bank is None else self._bank.schedule.number(step)
+
+    def _statistics(self, network: Network, batch: torch.Tensor, step: int) -> torch.Tensor:
+        """t(psi(x)) (N, E) of clips or frames."""
+        return self.statistic(self._setting.embed(network, batch), self._network_number(step))
+
+    def _distances(
+        self, network: Network, synthetic: SyntheticSet, classes: Sequence[int], target: torch.Tensor, step: int
+    ) -> Iterator[torch.Tensor]:
+        """The distances of ``classes`` from ``target`` (classes, E), in parts that sum to their sum."""
+        labels, choice = synthetic.choose(generator(self._setting.seed, f"{self.name}-synthetic", step), classes)
+        if len(labels) > self._at_once:
+            yield from self._in_passes(network, synthetic, labels, choice, target, step)
+            return
+        found = self._statistics(network, synthetic.made_of(labels, choice).clips, step)
+        members = torch.arange(len(classes), device=found.device).repeat_interleave(len(found) // len(classes))
+        yield self.distance(class_means(found, members, len(classes)), target)
+
+    def _in_passes(
+        self,
+        network: Network,
+        synthetic: SyntheticSet,
+        labels: torch.Tensor,
+        choice: torch.Tensor,
+        target: torch.Tensor,
+        step: int,
+    ) -> Iterator[torch.Tensor]:
+        """D(m, target) of one class, whose clips go through the network ``at_once`` at a time; ``target`` (1, E).
+
+        m is the mean of n statistics t_s, so the gradient is sum_s <dD/dm / n, d t_s>. m and dD/dm are computed without
+        activations first; then each pass is linear in its statistics, with these coefficients.
+        """
+        from engine.models.precision import seeded
+
+        passes = list(zip(labels.split(self._at_once), choice.split(self._at_once), strict=True))
+        seeds = [derive(self._setting.seed, f"{self.name}-pass", step, int(labels[0]), k) for k in range(len(passes))]
+
+        def statistics(k: int) -> torch.Tensor:
+            clips = synthetic.made_of(*passes[k]).clips
+            with seeded(seeds[k], clips.device):  # a network with chance of its own must embed alike both times
+                return self._statistics(network, clips, step)
+
+        with torch.no_grad():
+            total = torch.stack([statistics(k).sum(0) for k in range(len(passes))]).sum(0)
+        mean = (total / len(labels)).unsqueeze(0).requires_grad_()
+        value = self.distance(mean, target)
+        (by_mean,) = torch.autograd.grad(value, mean)
+        terms = ((statistics(k) @ by_mean.squeeze(0)).sum() / len(labels) for k in range(len(passes)))
+        yield from linear_parts(value.detach(), terms)
+
+    def _real_means(self, network: Network, wanted: Sequence[int], step: int) -> torch.Tensor:
+        means: list[torch.Tensor] = []
+        for classes in parts(wanted, max(1, self._at_once // self._batch_real)):
+            sums: torch.Tensor | float = 0.0
+            counts: torch.Tensor | float = 0.0
+            for batch, members in self._real_batches(classes, step):
+                with torch.no_grad():
+                    found = self._statistics(network, batch, step)
+                part_sums, part_counts = class_sums(found, members.to(found.device), len(classes))
+                sums, counts = sums + part_sums, counts + part_counts
+            means.append(torch.as_tensor(sums / counts))
+        return torch.cat(means)
+
+    def _real_batches(self, classes: Sequence[int], step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Real clips or frames of ``classes``, ``at_once`` at a time, each with its place in ``classes``."""
+        real = self._setting.real
+        rngs = {c: generator(self._setting.seed, f"{self.name}-real", step, c) for c in classes}
+        if self._stills:
+            for place, c in enumerate(classes):
+                for images in real.draw_frames(c, self._batch_real, rngs[c]).split(self._at_once):
+                    yield images, torch.full((len(images),), place)
+            return
+        draws = [real.pick(c, self._batch_real, rngs[c]) for c in classes]
+        members = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(draw) for draw in draws]))
+        for indices, own in zip(torch.cat(draws).split(self._at_once), members.split(self._at_once), strict=True):
+            yield real.clips(indices), own
+
+
+class _Spread:
+    """Whether the real class means that an objective saw in one step differ by more than ``tolerance``.
+
+    It is relative to the largest value of the first.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
+        self._first: torch.Tensor | None = None
+        self._equal = True
+        self._number = 0
+
+    def add(self, means: torch.Tensor) -> None:
+        """``means`` (classes, D)."""
+        first = means[:1] if self._first is None else self._first
+        self._first = first
+        if self._equal:
+            atol = self._tolerance * first.abs().max().item()
+            self._equal = bool(torch.isclose(means, first, rtol=0.0, atol=atol).all())
+        self._number += len(means)
+
+    def check(self, step: int) -> None:
+        """Raise DivergedError if all were equal."""
+        if self._number > 1 and self._equal:
+            raise DivergedError(
+                f"At step {step} the network's embeddings of all classes are equal: there is nothing to match.",
+                "Check the clips with `vdtui data FILE.h5 --sheet`: are they all black, or all the same?",
+            )
