@@ -12,7 +12,7 @@ from engine.evaluation.training import TrainingData
 from engine.models import Network
 from engine.seeds import generator
 from engine.selection import coreset, select_coreset
-from engine.synthetic import Coreset, LoadedSet, StaticDynamic, StillVideo, SyntheticSet
+from engine.synthetic import Coreset, LoadedSet, SyntheticSet
 from engine.synthetic.compressed import Storage, Stored, compressed_clips, encode_set
 from engine.text import one_line
 
@@ -43,20 +43,15 @@ class Subject:
     """Of real clips: how many there are, where classes with too few show theirs again."""
 
 
-def set_of_run(chosen: LoadedSet, method: str) -> Subject:
-    """The set that was learned, or the coreset that was chosen by ``method``, at the precision of its file."""
-    origin = chosen.provenance
-    if isinstance(chosen.synthetic, Coreset):
-        return of_set(method, chosen.synthetic, chosen.precision)
-    return dataclasses.replace(
-        of_set(chosen.synthetic.kind, chosen.synthetic, chosen.precision),
-        selected_on=origin.selected_on,
-        step=origin.step,
-        step_size=origin.step_size,
-    )
+def set_of_run(chosen: LoadedSet, what: str) -> Subject:
+    """The set that was learned, or the coreset that was chosen, at the precision of its file, as the row ``what``."""
+    subject, origin = of_set(what, chosen.synthetic, chosen.precision), chosen.provenance
+    if not chosen.synthetic.description.learned:
+        return subject
+    return dataclasses.replace(subject, selected_on=origin.selected_on, step=origin.step, step_size=origin.step_size)
 
 
-def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
+def of_set(what: str, synthetic: SyntheticSet, precision: str = "float32") -> Subject:
     """A set that is the same for all networks."""
     return Subject(
         what,
@@ -70,17 +65,9 @@ def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
 
 
 def _distinct_clips(synthetic: SyntheticSet) -> int | None:
-    """How many clips a coreset has, if it has fewer than instances."""
-    if not isinstance(synthetic, Coreset):
-        return None
-    number = sum(synthetic.distinct)
-    return number if number < len(synthetic.spec.classes) * synthetic.ipc else None
-
-
-def still_video(synthetic: StaticDynamic) -> Subject:
-    """The static memory alone, as clips that do not move."""
-    still = StillVideo(synthetic.spec, synthetic.ipc, synthetic.static)
-    return of_set(still.kind, still, "float32")
+    """How many clips a set of real ones has, if it has fewer than instances."""
+    number = sum(synthetic.distinct or ())
+    return number if 0 < number < len(synthetic.spec.classes) * synthetic.ipc else None
 
 
 def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
