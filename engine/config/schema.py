@@ -6,6 +6,7 @@ and tables of objectives come from the objectives themselves (``engine.config.ob
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import Field, StringConstraints, create_model, model_validator
@@ -24,6 +25,7 @@ from engine.config.fields import (
     Section,
     Steps,
 )
+from engine.config.kinds import KINDS, PRESET_KINDS, Kind, KindName
 from engine.config.objectives import named, that, working_in
 
 S = TypeVar("S", bound=Section)
@@ -56,10 +58,9 @@ class DatasetSection(Section):
 class SyntheticSection(Section):
     """What is learned, and so what is stored."""
 
-    kind: Literal["static-dynamic", "pixels", "static-only", "coreset", "full"] = Field(
-        "static-dynamic",
-        description="parameterisation of the clips; static-only: stage 1 alone, shown as clips that do not move; "
-        "coreset: real clips that are chosen, full: all of them",
+    kind: KindName = Field(
+        PRESET_KINDS[0],
+        description=f"what is learned: {'; '.join(f'{name}: {KINDS[name].label}' for name in PRESET_KINDS)}",
     )
     ipc: Instances = Field(1, description="instances per class")
     statics_per_instance: FewOrNone = Field(
@@ -80,6 +81,9 @@ class SyntheticSection(Section):
     )
     dynamic_size: Pixels | None = Field(
         None, description="height and width of the stored dynamic memory in pixels; unset: those of the clips"
+    )
+    rank: Few | None = Field(
+        None, description="maps of which each dynamic memory is a sum (low-rank); unset: one for four stored frames"
     )
 
 
@@ -296,7 +300,7 @@ class Preset(Section):
             steps = f"of dynamic.steps = {section.steps}"
             every = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
             raise ValueError(f"{every}, and {MOST_EVALUATIONS} are the most")
-        if wrong := _impossible_memories(synthetic):
+        if wrong := self.kind.impossible(synthetic):
             raise ValueError(wrong)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
@@ -329,34 +333,19 @@ class Preset(Section):
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that this preset runs, in order."""
-        if self.synthetic.kind == "full":
-            return ("prepare", "evaluate")
-        if self.synthetic.kind == "coreset":
-            return ("prepare", "select", "evaluate")
-        if self.synthetic.kind == "static-only":
-            return ("prepare", "static", "evaluate")
-        experts = ("experts",) if named(self.dynamic.objective).needs_experts else ()
-        has_statics = self.synthetic.kind == "static-dynamic" and self.synthetic.statics_per_instance > 0
-        statics = ("static",) if has_statics else ()
-        return ("prepare", *experts, *statics, "dynamic", "evaluate")
+        own = self.kind.stages(self.synthetic)
+        experts = ("experts",) if "dynamic" in own and named(self.dynamic.objective).needs_experts else ()
+        return ("prepare", *experts, *own, "evaluate")
+
+    @property
+    def kind(self) -> Kind:
+        """The description of the set that is made."""
+        return KINDS[self.synthetic.kind]
+
+    def value(self, key: str) -> Any:
+        """The value of ``key``, such as ``dynamic.lr_dynamic``."""
+        return functools.reduce(getattr, key.split("."), self)
 
     def tables(self) -> dict[str, Any]:
         """All values as plain tables, without those that are unset."""
         return self.model_dump(exclude_none=True)
-
-
-def _impossible_memories(section: SyntheticSection) -> str:
-    """Why there can be no such memories, or ""."""
-    kind = section.kind
-    if section.statics_per_instance == 0 and kind == "static-only":
-        return "synthetic.kind = static-only has nothing but still images, and synthetic.statics_per_instance is 0"
-    if kind != "static-dynamic" and section.dynamic_size is not None:
-        return f"synthetic.dynamic_size needs a dynamic memory, which synthetic.kind = {kind} has not"
-    if kind == "static-only" and (section.n_syn is not None or section.labels == "learned"):
-        which = "synthetic.labels = learned" if section.n_syn is None else "synthetic.n_syn"
-        return f"{which} needs stage 2, which synthetic.kind = static-only has not"
-    if section.hallucinator == "per-class" and section.hallucinators > 1:
-        return "synthetic.hallucinator = per-class gives each class one, so synthetic.hallucinators must be 1"
-    if section.hallucinator == "per-class" and kind in ("pixels", "static-only"):
-        return f"synthetic.hallucinator needs a dynamic memory, which synthetic.kind = {kind} has not"
-    return ""

@@ -14,10 +14,10 @@ from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
 from engine.evaluation import Subject, Trial, TrialCache
 from engine.evaluation.rows import Row, judged
-from engine.evaluation.subjects import full_data, random_clips, set_of_run, still_video
+from engine.evaluation.subjects import full_data, of_baseline, random_clips, set_of_run
 from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
 from engine.files import write_json
-from engine.synthetic import StaticDynamic, load_set
+from engine.synthetic import load_set
 
 
 def final_table(work: Work) -> None:
@@ -64,18 +64,16 @@ def _title(work: Work, row: Row) -> str:
 
 
 def subjects(work: Work) -> Iterator[Subject]:
-    """Yield the rows of the final table: the run's own set, and its rivals of as many instances."""
-    section = work.preset.synthetic
-    if section.kind == "full":
-        yield full_data(work.train)
-        return
-    method = work.preset.selection.method if section.kind == "coreset" else "coreset"
-    random = random_clips(work.train, section.ipc, work.seed)
-    if method == "random":
-        yield random
-        return
-    chosen = load_set(work.session.run.best, work.device)
-    yield set_of_run(chosen, method)
-    yield random
-    if isinstance(chosen.synthetic, StaticDynamic) and chosen.synthetic.statics_per_instance:
-        yield still_video(chosen.synthetic, chosen.provenance.objective)
+    """Yield the rows of the final table: the run's own set, and its baselines of as many instances."""
+    preset = work.preset
+    real = {
+        "full": lambda: full_data(work.train),
+        "random": lambda: random_clips(work.train, preset.synthetic.ipc, work.seed),
+    }
+    rows = preset.kind.rows(preset)
+    chosen = None if set(rows) <= set(real) else load_set(work.session.run.best, work.device)
+    for name in rows:
+        if name in real:
+            yield real[name]()
+        elif chosen is not None:
+            yield set_of_run(chosen, name) if name == rows[0] else of_baseline(chosen, name)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.config.counts import candidates, clips_to_start_from, table_rows
+from engine.config.counts import candidates
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
@@ -129,25 +129,24 @@ def _costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
     evaluations = candidates(preset.dynamic) if chooses else 0
-    clips = evaluation.epochs * classes * preset.synthetic.ipc
+    rows, clips = len(preset.kind.rows(preset)), evaluation.epochs * classes * preset.synthetic.ipc
     return (
         f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
-        f"iteration, {models}{table_rows(preset)} x {evaluation.repeats} for the final table; each is trained on "
+        f"iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on "
         f"{clips:,} clips"
     )
 
 
 def scarce_clips(preset: Preset, train: RealClips) -> list[str]:
     """Return warnings of classes of ``train`` that have fewer clips than ``preset`` wants of each."""
-    kind, ipc = preset.synthetic.kind, preset.synthetic.ipc
     warnings = []
-    wanted = clips_to_start_from(preset)
+    wanted = preset.kind.start_clips(preset)
     if few := train.fewer(wanted):
         start = f"the memories start from {wanted} real clips of each class"
         again = "clips are taken again, and memories that start alike may stay alike"
         warnings.append(f"{start}, but of training clips {counted_classes(few)}; {again}")
-    if kind != "full" and (text := scarce_coreset(train, ipc)):
-        warnings.append(text if kind == "coreset" else f"beside the set, {text}")
+    if preset.kind.parts and (text := scarce_coreset(train, preset.synthetic.ipc)):
+        warnings.append(f"beside the set, {text}" if preset.kind.learned else text)
     return warnings
 
 

@@ -22,10 +22,11 @@ from typing import Any
 
 import torch
 
+from engine.config.kinds import Part
 from engine.distilling.opening import Work
 from engine.matching import Objective
 from engine.seeds import generator
-from engine.synthetic import Pixels, StaticDynamic, SyntheticSet, fit_dynamic, residual_dynamic, still_of
+from engine.synthetic import SyntheticSet
 
 FLOOR = 1e-3
 """Least power of a frequency, as part of the mean power: nothing is out of reach."""
@@ -39,24 +40,17 @@ MEASURED = 256
 
 
 def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective) -> torch.optim.Optimizer:
-    """Return the preset's optimiser over all that stage 2 learns, each kind of tensor at its own rate."""
+    """Return the preset's optimiser over all that stage 2 learns, each part at its own rate."""
     section = work.preset.dynamic
-    kinds = {
-        "dynamic": section.lr_dynamic,
-        "pixels": section.lr_dynamic,
-        "static": section.lr_static,
-        "hallucinator": section.lr_hallucinator,
-    }
-    own = objective.rates()
-    rates = own | {name: kinds[name.partition(".")[0]] for name in synthetic.parameters() if name not in own}
-    learned = synthetic.parameters() | objective.parameters()
+    parts, own = synthetic.description, synthetic.parameters()
+    rates = objective.rates()
+    rates |= {name: work.preset.value(parts.part(name).rate) for name in own if name not in rates}
+    learned = own | objective.parameters()
     groups = [{"params": [tensor], "lr": rates[name], "full_lr": rates[name]} for name, tensor in learned.items()]
     if section.optimiser == "whitened-adam":
+        whitened = {name: whitening(work, synthetic, parts.part(name)) for name in own}
         return WhitenedAdam(
-            [
-                group | {"whitening": whitening(work, synthetic, name)}
-                for name, group in zip(learned, groups, strict=True)
-            ]
+            [group | {"whitening": whitened.get(name)} for name, group in zip(learned, groups, strict=True)]
         )
     if section.optimiser == "adam":
         return torch.optim.Adam(groups)
@@ -64,35 +58,13 @@ def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective)
     return torch.optim.SGD([group | {"momentum": momenta[name]} for name, group in zip(learned, groups, strict=True)])
 
 
-def whitening(work: Work, synthetic: SyntheticSet, name: str) -> Whitening | None:
-    """Return the whitening of the memory ``name`` by the spectrum of training clips, or None if it is no memory."""
-    forms = {"pixels": _as_pixels, "dynamic": _as_dynamic, "static": _as_static}
-    if name not in forms:
+def whitening(work: Work, synthetic: SyntheticSet, part: Part) -> Whitening | None:
+    """Return the whitening of a part of the set by the spectrum of training clips; None for what has no such axes."""
+    if not part.smooth:
         return None
     chosen = torch.randperm(len(work.train), generator=generator(work.seed, "spectrum"))[:MEASURED].sort().values
-    batches = (forms[name](work.train.clips(part).unsqueeze(1), synthetic) for part in chosen.split(32))
-    return Whitening.of(batches, (-2, -1) if name == "static" else (-4, -2, -1))
-
-
-def _as_pixels(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
-    """Return clips (N, 1, 3, T, H, W) as `Pixels` store them: (N, stored, 3, H, W)."""
-    assert isinstance(synthetic, Pixels)
-    stored = clips.transpose(2, 3)
-    return (stored if synthetic.temporal is None else synthetic.temporal.compress(stored, 2)).squeeze(1)
-
-
-def _as_dynamic(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
-    """Return clips (N, 1, 3, T, H, W) less their medians, as dynamic memories hold them: (N, stored, 1, h, w)."""
-    assert isinstance(synthetic, StaticDynamic)
-    still = _as_static(clips, synthetic).unsqueeze(1)[:, : synthetic.statics_per_instance]
-    full = residual_dynamic(clips, still, 1, synthetic.spec.std)
-    side = synthetic.dynamic.shape[-1] if synthetic.dynamic.shape[-2:] != full.shape[-2:] else None
-    return fit_dynamic(full, synthetic.temporal, side).squeeze(1)
-
-
-def _as_static(clips: torch.Tensor, synthetic: SyntheticSet) -> torch.Tensor:
-    """Return the median over time of clips (N, 1, 3, T, H, W): (N, 3, H, W)."""
-    return still_of(clips.squeeze(1), 2)
+    batches = (synthetic.project(part.name, work.train.clips(indices)) for indices in chosen.split(32))
+    return Whitening.of(batches, part.smooth)
 
 
 class Whitening:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 
 from engine.config import Preset
-from engine.config.counts import candidates, inner_trainings, table_rows
+from engine.config.counts import candidates, inner_trainings
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
@@ -193,7 +193,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
     if "select" in stages:
         parts.append(Part("select", 1, "coreset", first.stage("select")))
     seconds = _at(evaluation.epochs, [(one.epochs, one.stage("evaluate")) for one in rehearsals])
-    networks = table_rows(preset) * len(evaluation.models) * evaluation.repeats
+    networks = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 

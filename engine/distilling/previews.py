@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.files import replacing
-from engine.synthetic import StaticDynamic, StaticImages, SyntheticSet
+from engine.synthetic import SyntheticSet
 
 SIDE = 64
 PER_CLASS = 2
@@ -20,21 +20,17 @@ PIXELS = 4 << 20
 def save_preview(folder: Path, stage: str, step: int, synthetic: SyntheticSet) -> str:
     """Write ``<stage>-<step>.npz`` into ``folder`` and return its name.
 
-    Arrays: ``classes`` (text), ``clips`` uint8 (C, N, T, h, w, 3), and for static-dynamic sets ``static`` uint8
-    (C, S, h, w, 3), unless they have no statics, and ``dynamic`` uint8 (C, D, T, h, w), a signed map in which 128 is
-    zero: the dynamic memory as the hallucinator sees it, with all frames, also where fewer or smaller ones are stored.
+    Arrays: ``classes`` (text), ``clips`` uint8 (C, N, T, h, w, 3), and of sets that show them beside their clips
+    (``SyntheticSet.shown_parts``) ``static`` uint8 (C, S, h, w, 3), the stills, and ``dynamic`` uint8 (C, D, T, h, w),
+    a signed map in which 128 is zero: the dynamic memory as the hallucinator sees it, with all frames, also where
+    fewer or smaller ones are stored.
     """
     spec = synthetic.spec
     number = len(spec.classes)
-    frames = 1 if isinstance(synthetic, StaticImages) else spec.frames
     shown = min(PER_CLASS, synthetic.clips_per_class)
-    side = min(SIDE, spec.height, max(16, int((PIXELS / (number * shown * frames)) ** 0.5)))
+    side = min(SIDE, spec.height, max(16, int((PIXELS / (number * shown * synthetic.frames)) ** 0.5)))
     arrays = {"classes": np.array(spec.classes, dtype=np.str_), "clips": _clips(synthetic, shown, side)}
-    if isinstance(synthetic, StaticDynamic):
-        if synthetic.statics_per_instance:
-            static = _small(synthetic.static.detach()[:, :PER_CLASS].flatten(0, 1), side)
-            arrays["static"] = spec.to_pixels(static).cpu().numpy().reshape(number, -1, side, side, 3)
-        arrays["dynamic"] = _dynamics(synthetic, side)
+    arrays |= _parts(synthetic, side)
     name = f"{stage}-{step:06d}.npz"
     with replacing(folder / name) as temporary:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
@@ -56,12 +52,16 @@ def _clips(synthetic: SyntheticSet, shown: int, side: int) -> np.ndarray:
     return np.stack(rows)
 
 
-def _dynamics(synthetic: StaticDynamic, side: int) -> np.ndarray:
-    rows = []
-    for stored in synthetic.dynamic.detach()[:, :PER_CLASS]:  # class by class: all of them enlarged may not fit
-        signed = _small(synthetic.moving(stored), side) / 3 * 127 + 128
-        rows.append(signed.round().clamp(0, 255).to(torch.uint8).cpu().numpy())
-    return np.stack(rows)
+def _parts(synthetic: SyntheticSet, side: int) -> dict[str, np.ndarray]:
+    stills, signed = [], []
+    for label in range(len(synthetic.spec.classes)):  # class by class: all of them enlarged may not fit
+        shown = synthetic.shown_parts(label, PER_CLASS)
+        if len(shown.stills):
+            stills.append(synthetic.spec.to_pixels(_small(shown.stills, side)).cpu().numpy())
+        if len(shown.signed):
+            levels = _small(shown.signed, side) / 3 * 127 + 128
+            signed.append(levels.round().clamp(0, 255).to(torch.uint8).cpu().numpy())
+    return {name: np.stack(rows) for name, rows in (("static", stills), ("dynamic", signed)) if rows}
 
 
 def _small(images: torch.Tensor, side: int) -> torch.Tensor:

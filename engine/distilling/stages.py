@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from engine.distilling.opening import Work, experts_folder, prepare
 from engine.distilling.optimisers import dynamic_optimiser
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import NetworkPace, UnitPace
-from engine.errors import DataError, PresetError, RunError
+from engine.errors import DataError, RunError
 from engine.evaluation.parts import open_parts
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
@@ -33,26 +33,13 @@ from engine.machine.process_group import joined, local_device
 from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
-from engine.models import Hallucinator, Network, choose_device, choose_precision, image_model, seeded, video_model
+from engine.models import Network, choose_device, choose_precision, image_model, video_model
 from engine.models.precision import deterministic
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import Session
-from engine.seeds import derive, generator, stage_seed
-from engine.selection import coreset, select_coreset
-from engine.synthetic import (
-    Pixels,
-    Provenance,
-    StaticDynamic,
-    StaticImages,
-    StillVideo,
-    SyntheticSet,
-    Temporal,
-    fit_dynamic,
-    of_one_luminance,
-    residual_dynamic,
-    save_synthetic,
-    still_of,
-)
+from engine.seeds import derive, stage_seed
+from engine.selection import select_coreset
+from engine.synthetic import Provenance, Start, StaticImages, SyntheticSet, save_synthetic, set_class
 
 
 def distill(session: Session, preset: Preset) -> None:
@@ -151,8 +138,10 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     if resume is None and newest is not None:
         return torch.from_numpy(newest.arrays["static"]).to(work.device)
     section = work.preset.static
-    static = start_static(work) if resume is None else torch.from_numpy(resume.arrays["static"]).to(work.device)
-    images = StaticImages(work.spec, static.requires_grad_())
+    images = StaticImages.start(Start(work.preset, work.train))
+    if resume is not None:
+        images.static.copy_(torch.from_numpy(resume.arrays["static"]))
+    static = images.static.requires_grad_()
     setting = Setting(
         work.train,
         lambda number: image_model(
@@ -179,12 +168,12 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
 
 
 def keep_still(work: Work, static: torch.Tensor) -> None:
-    """Save the set of a run that ends with stage 1 (static-only): its images as clips that do not move.
+    """Save the set of a run that ends with stage 1, which is made of its images (static-only).
 
     No iteration is chosen: the set is that of the last step, as it is the start of stage 2 where there is one.
     """
     session, preset = work.session, work.preset
-    still = StillVideo(work.spec, preset.synthetic.ipc, static)
+    still = set_class(preset.kind.name).start(Start(preset, work.train, static))
     if work.group.leads:
         origin = Provenance(
             preset.title,
@@ -196,28 +185,6 @@ def keep_still(work: Work, static: torch.Tensor) -> None:
         for path in (session.run.best, session.run.last):
             save_synthetic(path, still, origin)
     session.save_checkpoint(Checkpoint("evaluate", 0, {"static": static.cpu().numpy()}, {"data": work.fingerprint}))
-
-
-def start_clips(work: Work, per_class: int) -> Iterator[torch.Tensor]:
-    """Real clips to start from, class by class (all may not fit): (per_class, 3, T, H, W) of each, normalised.
-
-    A class with fewer repeats its own.
-    """
-    for label in range(len(work.spec.classes)):
-        own = work.train.pick(label, per_class, generator(work.seed, "start", label))
-        yield work.train.clips(own[torch.arange(per_class) % len(own)])
-
-
-def start_static(work: Work) -> torch.Tensor:
-    """The static memory before its first step."""
-    section = work.preset.synthetic
-    shape = (len(work.spec.classes), section.ipc * section.statics_per_instance, 3, work.spec.height, work.spec.width)
-    if work.preset.static.init == "noise":
-        return torch.randn(shape, generator=generator(work.seed, "static-noise")).to(work.device)
-    median = work.preset.static.init == "median"
-    return torch.stack(
-        [still_of(own, 2) if median else own[:, :, 0] for own in start_clips(work, shape[1])]
-    ).contiguous()
 
 
 # --- coresets --------------------------------------------------------------------------------------------------------
@@ -236,7 +203,7 @@ def choose_coreset(work: Work) -> None:
     chosen = select_coreset(
         work.train, section.method, work.preset.synthetic.ipc, work.seed, network, work.precision, check=session.check
     )
-    clips = coreset(work.train, chosen)
+    clips = set_class(work.preset.kind.name).start(Start(work.preset, work.train, chosen=chosen))
     if work.group.leads:
         origin = Provenance(work.preset.title, work.seed, 0, work.preset.evaluation.protocol)
         for path in (session.run.best, session.run.last):
@@ -298,67 +265,8 @@ def stage_network(work: Work, number: int) -> Network:
 
 
 def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
-    """The synthetic set before the first step of stage 2."""
-    section, spec = work.preset.synthetic, work.spec
-    temporal = None
-    if section.n_syn is not None:
-        temporal = Temporal(spec.frames, section.n_syn, section.segments, section.interpolation)
-    learn_labels = section.labels == "learned"
-    labels = start_labels(len(spec.classes), section.ipc).to(work.device) if learn_labels else None
-    if section.kind == "pixels":
-        return Pixels(
-            spec, start_pixels(work, temporal), temporal=temporal, soft_labels=labels, learn_labels=learn_labels
-        )
-    if static is None:  # clips without still images
-        static = torch.zeros(len(spec.classes), 0, 3, spec.height, spec.width, device=work.device)
-    elif work.preset.dynamic.init == "residual":
-        static = of_one_luminance(static, section.ipc, spec.std)
-    return StaticDynamic(
-        spec,
-        section.ipc,
-        static,
-        start_dynamic(work, static, temporal),
-        start_hallucinator(work),
-        temporal=temporal,
-        train_static=work.preset.dynamic.train_static and static.shape[1] > 0,
-        per_class=section.hallucinator == "per-class",
-        soft_labels=labels,
-        learn_labels=learn_labels,
-    )
-
-
-def start_pixels(work: Work, temporal: Temporal | None) -> torch.Tensor:
-    """Pixels (C, ipc, stored, 3, H, W) before their first step: noise, or real clips."""
-    spec, ipc = work.spec, work.preset.synthetic.ipc
-    if work.preset.dynamic.init == "noise":
-        stored = spec.frames if temporal is None else temporal.stored
-        shape = (len(spec.classes), ipc, stored, 3, spec.height, spec.width)
-        return torch.randn(shape, generator=generator(work.seed, "pixels-noise")).to(work.device)
-    clips = (own.transpose(1, 2) for own in start_clips(work, ipc))
-    return torch.stack([own.contiguous() if temporal is None else temporal.compress(own, 1) for own in clips])
-
-
-def start_dynamic(work: Work, static: torch.Tensor, temporal: Temporal | None) -> torch.Tensor:
-    """Dynamic memory (C, dpc, stored, 1, h, w) before its first step: noise, or what real clips add to ``static``."""
-    spec, section = work.spec, work.preset.synthetic
-    number, side = section.ipc * section.dynamics_per_instance, section.dynamic_size
-    if side is not None and side > spec.height:
-        problem = f"synthetic.dynamic_size = {side} is more than the clips' {spec.height} pixels."
-        raise PresetError(problem, f"Set it to {spec.height} or less, or leave it out.")
-    if work.preset.dynamic.init == "noise":
-        stored = spec.frames if temporal is None else temporal.stored
-        shape = (len(spec.classes), number, stored, 1, side or spec.height, side or spec.width)
-        return torch.randn(shape, generator=generator(work.seed, "dynamic-noise")).to(work.device)
-    starts = zip(start_clips(work, number), static, strict=True)
-    fulls = (residual_dynamic(own[None], still[None], section.ipc, spec.std) for own, still in starts)
-    return torch.cat([fit_dynamic(full, temporal, side) for full in fulls]).contiguous()
-
-
-def start_hallucinator(work: Work) -> Hallucinator:
-    """The hallucinators before their first step: torch's usual random weights, or the identity."""
+    """The set before the first step of stage 2, with the static memory of stage 1 if there was one."""
     section = work.preset.synthetic
-    number = len(work.spec.classes) if section.hallucinator == "per-class" else section.hallucinators
-    if work.preset.dynamic.init == "noise":
-        with seeded(derive(work.seed, "hallucinator"), torch.device("cpu")):
-            return Hallucinator(number).to(work.device)
-    return Hallucinator.identity(work.spec.std, number).to(work.device)
+    labels = start_labels(len(work.spec.classes), section.ipc) if section.labels == "learned" else None
+    labels = None if labels is None else labels.to(work.device)
+    return set_class(work.preset.kind.name).start(Start(work.preset, work.train, static, labels))

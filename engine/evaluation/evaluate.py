@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, load_preset, read_preset
+from engine.config.kinds import BASELINES
 from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
@@ -25,17 +26,17 @@ from engine.evaluation.subjects import (
     as_stored,
     compressed_real,
     full_data,
+    of_baseline,
     random_clips,
     scarce_coreset,
     set_of_run,
-    still_video,
 )
 from engine.evaluation.trainers import Watch, networks_text
 from engine.files import write_json
 from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
-from engine.synthetic import LoadedSet, StaticDynamic, StillVideo, SyntheticSet, load_set
+from engine.synthetic import LoadedSet, load_set
 from engine.synthetic.compressed import Storage
 from engine.text import one_line
 
@@ -44,7 +45,7 @@ Report = Callable[[int, int, str, float], None]
 
 Where several are trained at once, halves of two count as one that is done."""
 
-RIVALS = ("random", "static-only", "full", "compressed-random", "compressed-herding")
+RIVALS = ("random", *BASELINES, "full", "compressed-random", "compressed-herding")
 """Rivals that may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
 RIVAL_STORAGE = "h264-28"
 
@@ -93,7 +94,7 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
         return Source(name, _on(preset, data), file=Path(name))
     run = find_run(runs, name)
     preset = override(read_preset(run.preset_file), changes, str(run.preset_file))
-    needs_set = preset.synthetic.kind not in ("full",)
+    needs_set = bool(preset.kind.parts)
     if needs_set and not run.best.is_file():
         problem = f"The run {run.name} has no synthetic set yet."
         raise UsageError(problem, f"Wait for its first evaluation: vdtui show {run.name}")
@@ -179,7 +180,7 @@ def _subjects(source: Source, judge: Judge, questions: Questions, progress: Repo
         elif loaded is None:
             raise UsageError(f"All of the data has no rival {rival}.", "Leave --rival out, or name a run or a set.")
         else:
-            yield _rival(rival, source, own, loaded.synthetic, judge, questions, progress)
+            yield _rival(rival, source, own, loaded, judge, questions, progress)
 
 
 def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
@@ -189,7 +190,8 @@ def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
     loaded = load_set(source.file, train.device)
     _check_fits(source.name, loaded, train.spec)
     preset = source.preset
-    own = set_of_run(loaded, preset.selection.method if preset.synthetic.kind == "coreset" else "coreset")
+    kind = loaded.synthetic.kind
+    own = set_of_run(loaded, preset.kind.rows(preset)[0] if kind == preset.kind.name else kind)
     if source.run is not None and own.what == "random":
         own = random_clips(train, loaded.synthetic.ipc, preset.run.seed)
     return own, loaded
@@ -199,19 +201,19 @@ def _rival(
     rival: str,
     source: Source,
     own: Subject,
-    synthetic: SyntheticSet,
+    loaded: LoadedSet,
     judge: Judge,
     questions: Questions,
     progress: Report | None,
 ) -> Subject:
+    synthetic = loaded.synthetic
     if rival == "random":
         return random_clips(judge.train, synthetic.ipc, judge.seed)
-    if rival == "static-only":
-        if isinstance(synthetic, StaticDynamic) and synthetic.statics_per_instance:
-            return still_video(synthetic, own.objective)
-        lacks = "is a still video itself" if isinstance(synthetic, StillVideo) else "has no static memory"
-        problem = f"{one_line(source.name)} {lacks}, so there is no rival static-only."
-        raise UsageError(problem, "Leave that rival out.")
+    if rival in BASELINES:
+        if rival in synthetic.baselines():
+            return of_baseline(loaded, rival)
+        lacks = f"is of kind {rival} itself" if synthetic.kind == rival else f"contains no set of kind {rival}"
+        raise UsageError(f"{one_line(source.name)} {lacks}, so there is no rival {rival}.", "Leave that rival out.")
 
     def watch(fraction: float) -> None:
         if progress is not None:

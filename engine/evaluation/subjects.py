@@ -12,7 +12,7 @@ from engine.evaluation.training import TrainingData
 from engine.models import Network
 from engine.seeds import generator
 from engine.selection import coreset, select_coreset
-from engine.synthetic import Coreset, LoadedSet, StaticDynamic, StillVideo, SyntheticSet
+from engine.synthetic import Coreset, LoadedSet, SyntheticSet
 from engine.synthetic.compressed import Storage, Stored, compressed_clips, encode_set
 from engine.text import one_line
 
@@ -45,13 +45,13 @@ class Subject:
     """The objective that learned the set, or the set that this is part of; None for real clips and older files."""
 
 
-def set_of_run(chosen: LoadedSet, method: str) -> Subject:
-    """Return the set that was learned, or the coreset that was chosen by ``method``, at the precision of its file."""
-    origin = chosen.provenance
-    if isinstance(chosen.synthetic, Coreset):
-        return of_set(method, chosen.synthetic, chosen.precision)
+def set_of_run(chosen: LoadedSet, name: str) -> Subject:
+    """Return the set of a run, learned or chosen, at the precision of its file, as the row ``name``."""
+    subject, origin = of_set(name, chosen.synthetic, chosen.precision), chosen.provenance
+    if not chosen.synthetic.description.learned:
+        return subject
     return dataclasses.replace(
-        of_set(chosen.synthetic.kind, chosen.synthetic, chosen.precision),
+        subject,
         selected_on=origin.selected_on,
         step=origin.step,
         step_size=origin.step_size,
@@ -59,7 +59,13 @@ def set_of_run(chosen: LoadedSet, method: str) -> Subject:
     )
 
 
-def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
+def of_baseline(chosen: LoadedSet, name: str) -> Subject:
+    """Return the set ``name`` that the learned set contains, such as its static memory as clips that do not move."""
+    contained = of_set(name, chosen.synthetic.baselines()[name])
+    return dataclasses.replace(contained, objective=chosen.provenance.objective)
+
+
+def of_set(what: str, synthetic: SyntheticSet, precision: str = "float32") -> Subject:
     """Return the subject of a set that is the same for all networks."""
     return Subject(
         what,
@@ -73,17 +79,9 @@ def of_set(what: str, synthetic: SyntheticSet, precision: str) -> Subject:
 
 
 def _distinct_clips(synthetic: SyntheticSet) -> int | None:
-    """Return the number of clips of a coreset if it has fewer than instances, else None."""
-    if not isinstance(synthetic, Coreset):
-        return None
-    number = sum(synthetic.distinct)
-    return number if number < len(synthetic.spec.classes) * synthetic.ipc else None
-
-
-def still_video(synthetic: StaticDynamic, objective: str | None) -> Subject:
-    """Return the static memory alone of a set that was learned by ``objective``, as clips that do not move."""
-    still = StillVideo(synthetic.spec, synthetic.ipc, synthetic.static)
-    return dataclasses.replace(of_set(still.kind, still, "float32"), objective=objective)
+    """Return the number of clips of a set of real ones if it has fewer than instances, else None."""
+    number = sum(synthetic.distinct or ())
+    return number if 0 < number < len(synthetic.spec.classes) * synthetic.ipc else None
 
 
 def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:

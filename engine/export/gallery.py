@@ -68,14 +68,17 @@ def gallery(synthetic: SyntheticSet, budget: int = BUDGET) -> list[ClassPictures
 
 def class_pictures(synthetic: SyntheticSet, label: int, clips: int, memories: int) -> ClassPictures:
     """At most so many ``clips`` and ``memories`` of each kind of class ``label``."""
-    moving = [_animated(clip) for clip in class_clips(synthetic, label, most=clips)]
-    statics = [_uri("png", encode.png(still)) for still in class_statics(synthetic, label)[:memories]]
+    stills = class_statics(synthetic, label)
+    moving = []
+    if synthetic.frames == 1:  # its clips are pictures themselves
+        stills = class_clips(synthetic, label, most=memories)[:, 0]
+    else:
+        moving = [_animated(clip) for clip in class_clips(synthetic, label, most=clips)]
+    statics = [_uri("png", encode.png(still)) for still in stills[:memories]]
     dynamics = class_dynamics(synthetic, label)[:memories]
     levels, magnitude = signed_levels(dynamics)
     palette = signed_palette()
     signed = [_animated(memory, palette) for memory in levels]
-    if synthetic.kind == "static-images":  # its clips are the same pictures
-        moving = []
     return ClassPictures(synthetic.spec.classes[label], moving, statics, signed, magnitude)
 
 

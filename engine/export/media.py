@@ -50,12 +50,12 @@ def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -
         return _export_folder(synthetic, output, "png", lambda label: _stills(synthetic, label), overwrite)
     refuse_existing(output, overwrite)
     spec = synthetic.spec
-    statics = len(class_statics(synthetic, 0)) if synthetic.kind != "static-images" else 0
+    statics = len(class_statics(synthetic, 0))
     times = evenly(class_clips(synthetic, 0, most=1).shape[1], SHEET_FRAMES)
     layout = plan(len(spec.classes), statics + len(times), spec.height, spec.width, "png")
 
     def cells(label: int) -> list[Pixels8]:
-        stills = class_statics(synthetic, label)[:statics]
+        stills = class_statics(synthetic, label)
         sheet = class_clips(synthetic, label, most=1)[0][times]
         return [still[None] for still in (*stills, *sheet)]
 
@@ -142,9 +142,8 @@ def _export_folder(
 
 
 def _stills(synthetic: SyntheticSet, label: int) -> Iterator[tuple[str, bytes]]:
-    if synthetic.kind != "static-images":  # there, the clips are the static memory
-        for number, still in enumerate(class_statics(synthetic, label), start=1):
-            yield f"static-{number}.png", encode.png(still)
+    for number, still in enumerate(class_statics(synthetic, label), start=1):
+        yield f"static-{number}.png", encode.png(still)
     for number, clip in enumerate(class_clips(synthetic, label), start=1):
         yield f"{number}.png", encode.png(clip.transpose(1, 0, 2, 3).reshape(clip.shape[1], -1, 3))
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.synthetic import StaticDynamic, SyntheticSet
+from engine.synthetic import SyntheticSet
 
 Pixels8 = NDArray[np.uint8]
 
@@ -28,20 +28,14 @@ def class_clips(synthetic: SyntheticSet, label: int, most: int | None = None) ->
 
 
 def class_statics(synthetic: SyntheticSet, label: int) -> Pixels8:
-    """The static memory of class ``label`` as pixels, uint8 (S, H, W, 3); S is 0 if the set has none."""
-    stored = synthetic.tensors().get("static")
-    if stored is None:
-        return np.zeros((0, synthetic.spec.height, synthetic.spec.width, 3), np.uint8)
-    pixels: Pixels8 = synthetic.spec.to_pixels(stored[label].float()).cpu().numpy()
+    """The stills that class ``label`` shows beside its clips, as pixels: uint8 (S, H, W, 3); S is 0 without any."""
+    pixels: Pixels8 = synthetic.spec.to_pixels(synthetic.shown_parts(label).stills.float()).cpu().numpy()
     return pixels
 
 
 def class_dynamics(synthetic: SyntheticSet, label: int) -> NDArray[np.float32]:
     """The dynamic memory of class ``label`` as the hallucinator sees it: float32 (D, T, H, W); D is 0 without one."""
-    if not isinstance(synthetic, StaticDynamic):
-        return np.zeros((0, synthetic.spec.frames, synthetic.spec.height, synthetic.spec.width), np.float32)
-    with torch.no_grad():
-        values: NDArray[np.float32] = synthetic.moving(synthetic.dynamic[label]).float().cpu().numpy()
+    values: NDArray[np.float32] = synthetic.shown_parts(label).signed.float().cpu().numpy()
     return values
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import files
+from engine.config.kinds import KINDS
 from engine.errors import DataError
 from engine.events import STAGES, RunCompleted, to_record
 from engine.export import wording
@@ -261,7 +262,8 @@ def _protocol(main: Mapping[str, Any] | None) -> str:
     if main is None:
         return ""
     chosen = wording.SELECTED.get(str(main.get("selected_on")), f"chosen on {main.get('selected_on', '?')}")
-    if main.get("what") not in (*wording.LEARNED, "static-only"):
+    kind = KINDS.get(str(main.get("what")))
+    if kind is None or not kind.learned:
         chosen = "nothing was learned, so no iteration was chosen"
     return f"Protocol {main.get('protocol', '?')}, version {main.get('protocol_version', '?')}: {chosen}."
 

@@ -11,18 +11,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.config.kinds import KINDS
+
 Result = Mapping[str, Any]
 
-LEARNED = ("static-dynamic", "pixels")
-LABELS = {
-    "static-dynamic": "static and dynamic memory",
-    "pixels": "learned clips",
-    "static-only": "still video (static memory alone)",
+LEARNED = tuple(name for name, kind in KINDS.items() if kind.in_stage_2)
+LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     "random": "random real clips",
     "herding": "real clips chosen by herding",
     "k-center": "real clips chosen by k-center",
     "compressed-random": "compressed random real clips",
-    "full": "all training clips",
 }
 MODELS = {"convnet3d": "ConvNet3D"}
 SELECTED = {
@@ -165,9 +163,8 @@ def _rival(other: Result, main: Result) -> str:
             return f"random real clips ({count(found)} different ones)"
         same = other.get("ipc") == main.get("ipc")
         return "as many random real clips" if same else f"random real clips at IPC {other.get('ipc')}"
-    if other.get("what") == "static-only":
-        return "the still video"
-    return label(other.get("what"))
+    kind = KINDS.get(str(other.get("what")))
+    return label(other.get("what")) if kind is None else kind.beside or kind.label
 
 
 def _chosen(result: Result) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.config.kinds import BASELINES
 from engine.errors import RunError
 from engine.runs.differences import Difference, Sample, difference
 from engine.runs.directory import RunDirectory, find_run
@@ -211,8 +212,8 @@ def _rows(entries: list[_Entry]) -> tuple[Row, ...]:
 
 
 def _is_made(result: Result) -> bool:
-    if result["what"] == "static-only":
-        return result.get("step") is not None  # the still video of another set has no step: nothing was made for it
+    if result["what"] in BASELINES:
+        return result.get("step") is not None  # one that another set contains has no step: nothing was made for it
     return not is_real(result)
 
 

@@ -48,5 +48,4 @@ def select_coreset(
 
 def coreset(real: RealClips, chosen: torch.Tensor) -> Coreset:
     """The clips ``chosen`` (C, ipc) of ``real`` as a set."""
-    clips = real.clips(chosen.flatten()).unflatten(0, tuple(chosen.shape))
-    return Coreset(real.spec, clips.transpose(2, 3).contiguous())
+    return Coreset.of(real, chosen)

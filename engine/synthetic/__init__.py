@@ -1,7 +1,7 @@
 """Parameterisations: what is stored, and how clips are made of it."""
 
 from engine.data.spec import ClipSpec
-from engine.synthetic.base import PRECISIONS, Draw, SyntheticSet, check_precision
+from engine.synthetic.base import Draw, Shown, SyntheticSet
 from engine.synthetic.compressed import (
     Candidate,
     Storage,
@@ -13,9 +13,12 @@ from engine.synthetic.compressed import (
     rival_codecs,
 )
 from engine.synthetic.files import LoadedSet, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
+from engine.synthetic.numbers import PRECISIONS, check_precision
 from engine.synthetic.pixels import Coreset, Pixels
-from engine.synthetic.static_dynamic import StaticDynamic, fit_dynamic, of_one_luminance, residual_dynamic, still_of
-from engine.synthetic.still import StaticImages, StillVideo
+from engine.synthetic.registry import set_class
+from engine.synthetic.start import Start
+from engine.synthetic.static_dynamic import StaticDynamic, fit_dynamic, of_one_luminance, residual_dynamic
+from engine.synthetic.still import StaticImages, StillVideo, still_of
 from engine.synthetic.temporal import INTERPOLATIONS, Temporal
 
 __all__ = [
@@ -28,6 +31,8 @@ __all__ = [
     "LoadedSet",
     "Pixels",
     "Provenance",
+    "Shown",
+    "Start",
     "StaticDynamic",
     "StaticImages",
     "StillVideo",
@@ -47,6 +52,7 @@ __all__ = [
     "residual_dynamic",
     "rival_codecs",
     "save_synthetic",
+    "set_class",
     "still_of",
     "to_bytes",
 ]

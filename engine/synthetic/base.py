@@ -7,26 +7,22 @@ coreset) is one, so that all rows of a table are trained by the same code.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch.utils.data import Dataset
 
+from engine.config.kinds import KINDS, Kind
 from engine.data.spec import ClipSpec
-from engine.errors import UsageError
+from engine.synthetic.numbers import decode, encode, stored_bytes
 from engine.synthetic.temporal import Temporal
 
-PRECISIONS = {"float32": 4, "float16": 2, "uint8": 1}
-"""Bytes per stored value."""
-
-
-def check_precision(precision: str) -> None:
-    """Raise UsageError unless ``precision`` is one of PRECISIONS."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
+if TYPE_CHECKING:
+    from engine.synthetic.start import Start
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,16 @@ class Draw:
     """``labels``, or soft ones (N, C) where the set has them: what a cross-entropy compares with."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a class stores, to be looked at beside its clips."""
+
+    stills: torch.Tensor
+    """(S, 3, H, W), normalised as clips are; S may be 0."""
+    signed: torch.Tensor
+    """(D, T, H, W): maps of values around 0, over time; D may be 0."""
+
+
 class SyntheticSet(ABC):
     """A small set of clips. An instance of class c has label c, and may have a soft label that says more.
 
@@ -49,6 +55,9 @@ class SyntheticSet(ABC):
     """
 
     kind: ClassVar[str]
+    """The name of its description in ``engine.config.kinds``."""
+    metadata_read: ClassVar[tuple[str, ...]] = ()
+    """What ``build`` may find in a file's metadata, beside what all files have."""
     soft_labels: torch.Tensor | None = None
     temporal: Temporal | None = None
     """How the stored frames become those of a clip; None where all of them are stored, or none."""
@@ -63,6 +72,74 @@ class SyntheticSet(ABC):
         self.ipc = ipc
         self.soft_labels = soft_labels
         self.learn_labels = learn_labels
+
+    @property
+    def description(self) -> Kind:
+        """What is known of its kind without torch."""
+        return KINDS[self.kind]
+
+    @property
+    def distinct(self) -> tuple[int, ...] | None:
+        """How many clips each class has before they come again, or None where none need come again."""
+        return None
+
+    @classmethod
+    @abstractmethod
+    def start(cls, start: Start) -> Self:
+        """The set before the first step of the last stage that makes it."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, spec: ClipSpec, ipc: int, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Self:
+        """The set of ``tensors``, by their name in ``tensors()``, and the ``metadata`` of its file.
+
+        Raises what ``load_set`` makes a DataError of (ValueError, KeyError, AssertionError) if they do not go together.
+        """
+
+    def metadata(self) -> dict[str, str]:
+        """What the tensors do not say, by name, as ``build`` reads it; most sets have nothing to say.
+
+        ``temporal``: how stored frames become a clip's, where not all are stored.
+        """
+        if self.temporal is None:
+            return {}
+        named = {name: getattr(self.temporal, name) for name in ("n_syn", "segments", "interpolation")}
+        return {"temporal": json.dumps(named)}
+
+    def pairing(self) -> dict[str, int]:
+        """How many memories of each sort an instance owns."""
+        return {"statics": self.variants, "dynamics": 0}
+
+    def encoded(self, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """The tensors, on the CPU, that store it at ``precision``, and the metadata that ``decoded`` needs of them."""
+        stored: dict[str, torch.Tensor] = {}
+        for name, tensor in self.tensors().items():
+            stored |= encode(self.description.part(name), tensor.cpu(), precision)
+        return stored, {}
+
+    @classmethod
+    def decoded(
+        cls, spec: ClipSpec, ipc: int, stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str], precision: str
+    ) -> dict[str, torch.Tensor]:
+        """The tensors, but soft labels, that ``encoded`` has stored. Raises KeyError or ValueError."""
+        return {part.name: decode(part, stored, precision) for part in KINDS[cls.kind].parts}
+
+    @abstractmethod
+    def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
+        """The tensor ``name`` that stores each of real ``clips`` (N, 3, T, H, W) best: (N, as that of a memory).
+
+        For parts that have axes along which they are smooth.
+        """
+
+    def shown_parts(self, label: int, most: int | None = None) -> Shown:
+        """What class ``label`` stores beside its clips, at most ``most`` of each sort: nothing for most sets."""
+        spec = self.spec
+        stills = torch.zeros(0, 3, spec.height, spec.width)
+        return Shown(stills, torch.zeros(0, spec.frames, spec.height, spec.width))
+
+    def baselines(self) -> dict[str, SyntheticSet]:
+        """The sets that stand beside it in tables since it contains them, by kind (``Kind.baselines``)."""
+        return {}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that is stored, by name, detached; the tensors share memory with the parameters.
@@ -98,6 +175,11 @@ class SyntheticSet(ABC):
     @abstractmethod
     def variants(self) -> int:
         """How many different clips one instance can give."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of what a draw gives: those of a clip, or 1 where it gives images."""
+        return self.spec.frames
 
     def describe(self) -> str:
         """What its clips depend on beside its tensors, as a text that differs where clips may."""
@@ -169,28 +251,13 @@ class SyntheticSet(ABC):
 
         Hard labels are not counted: they say nothing that the place of an instance does not.
         """
-        return sum(stored_bytes(name, tensor, precision) for name, tensor in self.tensors().items())
+        kind = self.description
+        return sum(stored_bytes(kind.part(name), tensor, precision) for name, tensor in self.tensors().items())
 
     @property
     def stored_values(self) -> int:
         """How many numbers are stored: the size of the set whatever the precision."""
         return sum(tensor.numel() for tensor in self.tensors().values())
-
-
-def is_memory(name: str) -> bool:
-    """Whether the stored tensor ``name`` is a memory, which may be stored at a lower precision.
-
-    Hallucinators (327 weights each) and soft labels are always float32: they are few, and every clip depends on them.
-    """
-    return not name.startswith("hallucinator.") and name != "soft_labels"
-
-
-def stored_bytes(name: str, tensor: torch.Tensor, precision: str) -> int:
-    """Bytes of one tensor in the file at ``precision``."""
-    if not is_memory(name):
-        return tensor.numel() * PRECISIONS["float32"]
-    ranges = 8 * tensor.shape[0] * tensor.shape[1] if precision == "uint8" else 0
-    return tensor.numel() * PRECISIONS[precision] + ranges
 
 
 class _Expanded(Dataset[tuple[torch.Tensor, int | torch.Tensor]]):

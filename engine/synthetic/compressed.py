@@ -24,13 +24,15 @@ from PIL import features
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from engine.config.kinds import KINDS, LABELS, Part
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, PresetError, UsageError
 from engine.machine.cores import usable_cores
 from engine.synthetic import files
-from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
+from engine.synthetic.base import SyntheticSet
 from engine.synthetic.codecs import H264, Codec, parse_codec
+from engine.synthetic.numbers import PRECISIONS, decode, encode
 from engine.synthetic.pixels import MOST_REPEATS, Coreset, stored_of
 from engine.text import one_line
 
@@ -75,9 +77,9 @@ class Storage:
         """The one precision of all memories, which are then stored in the set file that ``to_bytes`` gives; or None."""
         return self.clips if isinstance(self.clips, str) and self.clips == self.stills else None
 
-    def of(self, memory: str) -> Codec | str:
-        """How the memory of this name is stored."""
-        return self.stills if memory == "static" else self.clips
+    def of(self, part: Part) -> Codec | str:
+        """How these pictures are stored."""
+        return self.stills if part.still else self.clips
 
 
 def _way(part: str, text: str) -> Codec | str:
@@ -113,26 +115,27 @@ def encode_set(synthetic: SyntheticSet, how: Storage | str) -> Stored:
     if ``how`` does not fit the set, DataError for values that it cannot hold.
     """
     how = Storage.parse(how) if isinstance(how, str) else how
-    memories = {name: tensor.cpu() for name, tensor in synthetic.tensors().items() if is_memory(name)}
-    if how.stills != how.clips and len(memories) == 1:
+    pictures = [part for part in synthetic.description.parts if part.channels]
+    if how.stills != how.clips and len({part.still for part in pictures}) == 1:
         problem = f"{how} stores stills and clips, but a set of kind {synthetic.kind} has only one of them."
-        raise UsageError(problem, f"Choose {how.of(next(iter(memories)))}.")
+        raise UsageError(problem, f"Choose {how.of(pictures[0])}.")
     if how.precision is not None:
         return Stored(files.to_bytes(synthetic, files.Provenance(), how.precision), how)
-    stored = {name: tensor.cpu() for name, tensor in synthetic.tensors().items() if not is_memory(name)}
+    stored: dict[str, torch.Tensor] = {}
     shapes = {}
-    for name, memory in memories.items():
-        way = how.of(name)
+    for name, tensor in synthetic.tensors().items():
+        part, memory = synthetic.description.part(name), tensor.cpu()
+        way = how.of(part) if part.channels else "float32"
         if isinstance(way, str) or not memory.numel():
-            stored |= files.encode(name, memory, way if isinstance(way, str) else "float32")
+            stored |= encode(part, memory, way if isinstance(way, str) else "float32")
             continue
-        frames, ranges = _to_frames(synthetic, memory)
+        frames, ranges = _to_frames(part, memory, synthetic.spec)
         shapes[name] = frames.shape[2:5]
-        distinct = synthetic.distinct if isinstance(synthetic, Coreset) else [len(own) for own in frames]
+        distinct = synthetic.distinct or [len(own) for own in frames]
         streams = [_encoded(way, own, new) for own, new in zip(frames, distinct, strict=True)]
         stored |= _packed(name, streams) | ({} if ranges is None else {f"{name}.range": ranges})
     described = _description(synthetic.kind, synthetic.spec, synthetic.ipc, how, shapes)
-    return Stored(_file(stored, described | files.described(synthetic)), how)
+    return Stored(_file(stored, described | synthetic.metadata()), how)
 
 
 def _encoded(codec: Codec, own: np.ndarray, new: int) -> list[list[bytes]]:
@@ -154,7 +157,7 @@ def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
         else:
             precision = metadata["precision"]
             _require(precision in PRECISIONS, "precision")
-        synthetic = files._build({name: tensor.to(device) for name, tensor in stored.items()}, metadata, precision)
+        synthetic = files.built({name: tensor.to(device) for name, tensor in stored.items()}, metadata, precision)
         _require(all(torch.isfinite(tensor).all() for tensor in synthetic.tensors().values()), "not finite")
     except _DAMAGE as error:
         reason = one_line(str(error))[:120]
@@ -277,16 +280,16 @@ def _unpacked(name: str, stored: Mapping[str, torch.Tensor], classes: int) -> tu
     return result, lengths.shape[1]
 
 
-def _to_frames(synthetic: SyntheticSet, memory: torch.Tensor) -> tuple[np.ndarray, torch.Tensor | None]:
+def _to_frames(part: Part, memory: torch.Tensor, spec: ClipSpec) -> tuple[np.ndarray, torch.Tensor | None]:
     """A memory as uint8 (C, n, T, h, w, channels), and its ranges (C, n, 2) or None where the values are pixels.
 
     Value = least + step * level, in pixel units of [0, 1] for colours, so that a codec's idea of luminance holds.
     """
-    values = (memory.unsqueeze(2) if memory.dim() == 5 else memory).movedim(3, -1)
-    if isinstance(synthetic, Coreset):
-        pixels = synthetic.spec.to_pixels(values.flatten(0, 1).movedim(-1, 1))
+    values = (memory.unsqueeze(2) if part.still else memory).movedim(3, -1)
+    if part.exact:
+        pixels = spec.to_pixels(values.flatten(0, 1).movedim(-1, 1))
         return pixels.unflatten(0, memory.shape[:2]).numpy(), None
-    mean, std = _scale(synthetic.spec, values.shape[-1])
+    mean, std = _scale(spec, part.channels)
     values = values * std + mean
     flat = values.flatten(2)
     low, high = flat.amin(2), flat.amax(2)
@@ -319,20 +322,19 @@ def _decoded(stored: dict[str, torch.Tensor], metadata: Mapping[str, str], size:
     """The tensors of the set file that ``to_bytes`` gives at float32, decoded. Raises what ``_DAMAGE`` lists."""
     _require(metadata["check"] == _checksum(stored, metadata), "checksum")
     how = _storage(metadata["storage"])
-    kind, classes = metadata["kind"], len(json.loads(metadata["classes"]))
-    result = {name: tensor for name, tensor in stored.items() if not is_memory(name)}
-    for name in files._MEMORIES[kind]:
-        way = how.of(name)
+    kind, classes = KINDS[metadata["kind"]], len(json.loads(metadata["classes"]))
+    result = {}
+    for part in kind.parts:
+        name, way = part.name, how.of(part) if part.channels else "float32"
         if isinstance(way, str) or name in stored:  # of no still images a codec makes nothing
-            result[name] = files.decode(name, stored, way if isinstance(way, str) else "float32")
+            result[name] = decode(part, stored, way if isinstance(way, str) else "float32")
             _require(isinstance(way, str) or not result[name].numel(), name)
         else:
-            memory = _memory(name, way, stored, metadata, size)
-            result[name] = memory.squeeze(2) if name == "static" else memory
+            memory = _memory(part, way, stored, metadata, size)
+            result[name] = memory.squeeze(2) if part.still else memory
     ipc = int(metadata["ipc"])
-    _require(1 <= ipc <= max(result[name].shape[1] for name in files._MEMORIES[kind]), "ipc")
-    soft = result.pop("soft_labels", None)
-    result["labels"] = files._hard_labels(classes, ipc) if soft is None else soft
+    _require(1 <= ipc <= max(result[part.name].shape[1] for part in kind.parts if part.channels), "ipc")
+    result["labels"] = stored[LABELS.name] if LABELS.name in stored else files.hard_labels(classes, ipc)
     return result
 
 
@@ -346,16 +348,16 @@ def _storage(text: str) -> Storage:
 
 
 def _memory(
-    name: str, codec: Codec, stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str], size: int
+    part: Part, codec: Codec, stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str], size: int
 ) -> torch.Tensor:
     """The memory (C, n, T, channels, h, w) that its streams show."""
+    name, channels = part.name, part.channels
     frames, height, width = shape = json.loads(metadata[f"{name}.shape"])
-    channels = 1 if name == "dynamic" else 3
     _require(all(type(number) is int and 1 <= number <= _MOST_SIDE for number in shape), "shape")
     streams, number = _unpacked(name, stored, len(json.loads(metadata["classes"])))
     _require(len(streams) * number * frames * height * width * channels <= _MOST_PER_BYTE * size, "shape")
-    _require(name != "static" or frames == 1, "frames")
-    ranges = None if metadata["kind"] == Coreset.kind else stored[f"{name}.range"]
+    _require(not part.still or frames == 1, "frames")
+    ranges = None if part.exact else stored[f"{name}.range"]
     fits = ranges is None or (ranges.dtype == torch.float32 and ranges.shape == (len(streams), number, 2))
     _require(fits, "range")
     spec = ClipSpec((), frames, height, width, *(tuple(json.loads(metadata[part])) for part in ("mean", "std")))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import torch
 
+from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
-from engine.synthetic.base import PRECISIONS, SyntheticSet, is_memory
+from engine.synthetic.base import SyntheticSet
+from engine.synthetic.numbers import PRECISIONS, encode, precision_of, typed
+from engine.synthetic.start import Start
 from engine.synthetic.temporal import Temporal
 
 
@@ -18,6 +22,7 @@ class Pixels(SyntheticSet):
     """``pixels`` (C, ipc, stored, 3, H, W), normalised: all T frames, or those that ``temporal`` stores of a clip."""
 
     kind: ClassVar[str] = "pixels"
+    metadata_read: ClassVar[tuple[str, ...]] = ("temporal",)
 
     def __init__(
         self,
@@ -35,6 +40,30 @@ class Pixels(SyntheticSet):
         assert pixels.shape[2:] == (stored, 3, spec.height, spec.width), pixels.shape
         self.pixels = pixels
         self.temporal = temporal if temporal is not None and temporal.compresses else None
+
+    @classmethod
+    def start(cls, start: Start) -> Self:
+        """Noise, or real clips."""
+        temporal, ipc = start.temporal, start.preset.synthetic.ipc
+        if start.preset.dynamic.init == "noise":
+            pixels = start.noise("pixels-noise", start.shapes(cls.kind)["pixels"])
+        else:
+            clips = (own.transpose(1, 2) for own in start.clips(ipc))
+            pixels = torch.stack([own.contiguous() if temporal is None else temporal.compress(own, 1) for own in clips])
+        return cls(
+            start.spec, pixels, temporal=temporal, soft_labels=start.labels, learn_labels=start.labels is not None
+        )
+
+    @classmethod
+    def build(cls, spec: ClipSpec, ipc: int, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Self:
+        """The set of ``pixels``."""
+        temporal = Temporal.of_metadata(metadata, spec.frames)
+        return cls(spec, tensors["pixels"], temporal=temporal, soft_labels=tensors.get("soft_labels"))
+
+    def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
+        """The frames that are stored of each clip: (N, stored, 3, H, W)."""
+        stored = clips.transpose(1, 2)
+        return stored if self.temporal is None else self.temporal.compress(stored, 1)
 
     @property
     def variants(self) -> int:
@@ -70,6 +99,52 @@ class Coreset(Pixels):
 
     kind: ClassVar[str] = "coreset"
 
+    @classmethod
+    def of(cls, real: RealClips, chosen: torch.Tensor) -> Self:
+        """The clips ``chosen``, int64 (C, ipc), of ``real``."""
+        clips = real.clips(chosen.flatten()).unflatten(0, tuple(chosen.shape))
+        return cls(real.spec, clips.transpose(2, 3).contiguous())
+
+    @classmethod
+    def start(cls, start: Start) -> Self:
+        """The clips that were chosen: there is nothing to learn of them."""
+        assert start.chosen is not None
+        return cls.of(start.real, start.chosen)
+
+    def encoded(self, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Each clip once, and at uint8 as its pixels were in the video, if that is what they are.
+
+        Where clips come again, the metadata ``distinct`` is how many of each class are stored, and ``pixels`` is
+        (1, N, ...), the clips of one class after the other.
+        """
+        tensors = {name: tensor.cpu() for name, tensor in self.tensors().items()}
+        stored, said = {}, {}
+        kept = stored_of(self.distinct, self.ipc)
+        if sum(kept) < len(kept) * self.ipc:
+            said["distinct"] = json.dumps(kept)
+            tensors["pixels"] = _once(tensors["pixels"], kept)
+        whole = _real_pixels(tensors["pixels"], self.spec) if precision == "uint8" else None
+        if whole is not None:
+            del tensors["pixels"]
+            stored["pixels"] = whole
+        for name, tensor in tensors.items():
+            stored |= encode(self.description.part(name), tensor, precision)
+        return stored, said
+
+    @classmethod
+    def decoded(
+        cls, spec: ClipSpec, ipc: int, stored: Mapping[str, torch.Tensor], metadata: Mapping[str, str], precision: str
+    ) -> dict[str, torch.Tensor]:
+        """The inverse of ``encoded``: without ranges, pixels are those of the video."""
+        if precision == "uint8" and "pixels.offset" not in stored:
+            whole = typed(stored, "pixels", torch.uint8)
+            pixels = spec.normalise_images(whole.flatten(0, 2).movedim(1, -1)).contiguous().view(whole.shape)
+        else:
+            pixels = super().decoded(spec, ipc, stored, metadata, precision)["pixels"]
+        if "distinct" in metadata:
+            pixels = _again(pixels, metadata["distinct"], len(spec.classes), ipc)
+        return {"pixels": pixels}
+
     @functools.cached_property
     def distinct(self) -> tuple[int, ...]:
         """How many clips each class has before they come again; clips are compared once, since real ones stay."""
@@ -78,7 +153,8 @@ class Coreset(Pixels):
     def nbytes(self, precision: str = "uint8") -> int:
         """Bytes of the stored values."""
         return sum(
-            number * PRECISIONS[precision if is_memory(name) else "float32"] for name, number in self._counted().items()
+            number * PRECISIONS[precision_of(self.description.part(name), precision)]
+            for name, number in self._counted().items()
         )
 
     @property
@@ -106,3 +182,35 @@ def stored_of(distinct: Sequence[int], number: int) -> list[int]:
     largest = kept.index(max(kept))
     kept[largest] = max(kept[largest], math.ceil(number / MOST_REPEATS))
     return kept
+
+
+def _once(pixels: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
+    """The first ``kept`` clips of each class of ``pixels`` (C, ipc, ...), one class after the other: (1, N, ...)."""
+    return torch.cat([own[:number] for own, number in zip(pixels, kept, strict=True)]).unsqueeze(0)
+
+
+def _again(pixels: torch.Tensor, described: str, classes: int, ipc: int) -> torch.Tensor:
+    """The inverse of ``_once``: (C, ipc, ...). Raises ValueError if ``described`` does not go with ``pixels``."""
+    kept = json.loads(described)
+    numbers = isinstance(kept, list) and all(type(number) is int and number >= 1 for number in kept)
+    fits = numbers and len(kept) == classes and pixels.shape[:2] == (1, sum(kept))
+    if not (fits and max(kept) <= ipc <= MOST_REPEATS * max(kept)):
+        raise ValueError("distinct")
+    firsts = torch.tensor([0, *kept[:-1]]).cumsum(0)
+    places = torch.arange(ipc) % torch.tensor(kept).unsqueeze(1) + firsts.unsqueeze(1)
+    return pixels[0][places.to(pixels.device)]
+
+
+def _real_pixels(pixels: torch.Tensor, spec: ClipSpec) -> torch.Tensor | None:
+    """``pixels`` (..., stored, 3, H, W) of a coreset as they were in the video, uint8, if that is what they are.
+
+    Real clips are whole numbers before they are normalised: stored as these they are exact, and need no ranges.
+    """
+    raw = _unnormalised(pixels, spec)
+    whole = raw.round().clamp(0, 255)
+    return whole.to(torch.uint8).contiguous() if (raw - whole).abs().max() < 0.01 else None
+
+
+def _unnormalised(pixels: torch.Tensor, spec: ClipSpec) -> torch.Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    return (pixels * std + mean) * 255

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 
+from engine.config.kinds import HALLUCINATOR, KINDS, Shape
 from engine.data.spec import ClipSpec
+from engine.errors import PresetError
 from engine.models.hallucinator import Hallucinator
-from engine.synthetic.base import SyntheticSet
+from engine.models.precision import seeded
+from engine.seeds import derive
+from engine.synthetic.base import Shown, SyntheticSet
+from engine.synthetic.numbers import typed
+from engine.synthetic.start import Start
+from engine.synthetic.still import StillVideo, still_of
 from engine.synthetic.temporal import Temporal
 
 
-class StaticDynamic(SyntheticSet):
-    """Static memory (C, spc, 3, H, W), dynamic memory (C, dpc, stored, 1, h, w) and one or more hallucinators.
+class Disentangled(SyntheticSet):
+    """Static memory (C, spc, 3, H, W), dynamic memories and one or more hallucinators.
 
     Instance j of a class owns ``spc / ipc`` statics and ``dpc / ipc`` dynamics; its clips are
     hallucinator(concat(static repeated over T, dynamic)) over all pairs of one static and one dynamic, made by each
@@ -24,19 +33,20 @@ class StaticDynamic(SyntheticSet):
     With ``spc`` 0 there are no statics: an instance has a clip for each dynamic, made with zeros in their place,
     which are the data's mean colour.
 
-    The dynamic memory is (T, 1, H, W), or less: ``temporal`` says which frames it stores, and squares smaller than
-    the clips are enlarged bilinearly; its shape alone says so. With ``train_static`` the static memory is learned too.
+    A dynamic memory is (T, 1, H, W), or less: ``temporal`` says which frames it has, and squares smaller than the clips
+    are enlarged bilinearly. How the (C, dpc) of them are stored is for the subclass, whose constructor takes the
+    tensors by their names. With ``train_static`` the static memory is learned too.
     """
 
-    kind: ClassVar[str] = "static-dynamic"
+    metadata_read: ClassVar[tuple[str, ...]] = ("temporal", "hallucinator")
 
     def __init__(
         self,
         spec: ClipSpec,
         ipc: int,
         static: torch.Tensor,
-        dynamic: torch.Tensor,
         hallucinator: Hallucinator,
+        dynamics: Shape,
         *,
         temporal: Temporal | None = None,
         train_static: bool = False,
@@ -44,25 +54,100 @@ class StaticDynamic(SyntheticSet):
         soft_labels: torch.Tensor | None = None,
         learn_labels: bool = False,
     ) -> None:
+        """``dynamics`` is the shape (C, dpc, stored, 1, h, w) of all dynamic memories, however they are stored."""
         super().__init__(spec, ipc, soft_labels=soft_labels, learn_labels=learn_labels)
         number = len(spec.classes)
         assert temporal is None or temporal.frames == spec.frames, (temporal, spec.frames)
         stored = spec.frames if temporal is None else temporal.stored
         assert static.shape[0] == number and static.shape[2:] == (3, spec.height, spec.width), static.shape
-        assert dynamic.shape[0] == number and dynamic.shape[2:4] == (stored, 1), dynamic.shape
-        assert _is_clip_or_square(spec, dynamic.shape[4:]), dynamic.shape
+        assert len(dynamics) == 6 and dynamics[0] == number and dynamics[2:4] == (stored, 1), dynamics
+        assert _is_clip_or_square(spec, dynamics[4:]), dynamics
         assert static.shape[1] % ipc == 0, static.shape
-        assert dynamic.shape[1] > 0 and dynamic.shape[1] % ipc == 0, dynamic.shape
+        assert dynamics[1] > 0 and dynamics[1] % ipc == 0, dynamics
         assert not per_class or hallucinator.number == number, (hallucinator.number, number)
         assert not train_static or static.shape[1] > 0, "there is no static memory to train"
         self.static = static
-        self.dynamic = dynamic
         self.hallucinator = hallucinator
         self.temporal = temporal if temporal is not None and temporal.compresses else None
         self.train_static = train_static
         self.per_class = per_class
         self.statics_per_instance = static.shape[1] // ipc
-        self.dynamics_per_instance = dynamic.shape[1] // ipc
+        self.dynamics_per_instance = dynamics[1] // ipc
+        self._size = dynamics[4:]
+
+    # --- how dynamic memories are stored -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def dynamics(self, labels: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+        """The dynamic memories ``d`` of classes ``labels``, int64 (N): (N, stored, 1, h, w)."""
+
+    @abstractmethod
+    def _dynamic_parts(self) -> dict[str, torch.Tensor]:
+        """The tensors that store the dynamic memories."""
+
+    @classmethod
+    @abstractmethod
+    def noise(cls, start: Start) -> dict[str, torch.Tensor]:
+        """The tensors that store dynamic memories of random numbers, whose variance is 1."""
+
+    @classmethod
+    @abstractmethod
+    def stored_as(cls, dynamics: torch.Tensor, shapes: Mapping[str, Shape]) -> dict[str, torch.Tensor]:
+        """The tensors that store ``dynamics`` (C, dpc, stored, 1, h, w) best, in the shapes that they have in a set."""
+
+    # --- where it comes from -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def start(cls, start: Start) -> Self:
+        """Noise, or what real clips add to the static memory, with hallucinators that are random, or the identity."""
+        spec, section = start.spec, start.preset.synthetic
+        if section.dynamic_size is not None and section.dynamic_size > spec.height:
+            problem = f"synthetic.dynamic_size = {section.dynamic_size} is more than the clips' {spec.height} pixels."
+            raise PresetError(problem, f"Set it to {spec.height} or less, or leave it out.")
+        static = start.static
+        noise = start.preset.dynamic.init == "noise"
+        if static is None:  # clips without still images
+            static = torch.zeros(len(spec.classes), 0, 3, spec.height, spec.width, device=start.device)
+        elif not noise:
+            static = of_one_luminance(static, section.ipc, spec.std)
+        stored = cls.noise(start) if noise else cls.stored_as(_residuals(start, static), start.shapes(cls.kind))
+        given: dict[str, Any] = {
+            **stored,
+            "static": static,
+            "hallucinator": _start_hallucinator(start),
+            "temporal": start.temporal,
+            "train_static": start.preset.dynamic.train_static and static.shape[1] > 0,
+            "per_class": section.hallucinator == "per-class",
+            "soft_labels": start.labels,
+            "learn_labels": start.labels is not None,
+        }
+        return cls(spec, section.ipc, **given)
+
+    @classmethod
+    def build(cls, spec: ClipSpec, ipc: int, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Self:
+        """The set of these memories and hallucinators."""
+        whose = metadata.get("hallucinator", "shared")
+        if whose not in ("shared", "per-class"):
+            raise ValueError("hallucinator")
+        given: dict[str, Any] = {
+            **{part.name: tensors[part.name] for part in KINDS[cls.kind].parts if part not in HALLUCINATOR},
+            "hallucinator": _read_hallucinator(tensors),
+            "temporal": Temporal.of_metadata(metadata, spec.frames),
+            "per_class": whose == "per-class",
+            "soft_labels": tensors.get("soft_labels"),
+        }
+        return cls(spec, ipc, **given)
+
+    def metadata(self) -> dict[str, str]:
+        """As that of any set; ``hallucinator``: ``per-class`` where the c-th of them makes the clips of class c."""
+        return super().metadata() | ({"hallucinator": "per-class"} if self.per_class else {})
+
+    def pairing(self) -> dict[str, int]:
+        """Statics and dynamics of an instance, and how many hallucinators each draw picks one of, if not one."""
+        pairing = {"statics": self.statics_per_instance, "dynamics": self.dynamics_per_instance}
+        return pairing | ({"hallucinators": self._hallucinators} if self._hallucinators > 1 else {})
+
+    # --- what it is --------------------------------------------------------------------------------------------------
 
     @property
     def variants(self) -> int:
@@ -79,12 +164,12 @@ class StaticDynamic(SyntheticSet):
         return super().describe() + (" per-class" if self.per_class else "")
 
     def _stored(self) -> dict[str, torch.Tensor]:
-        return {"static": self.static, "dynamic": self.dynamic, **self._weights()}
+        return {"static": self.static, **self._dynamic_parts(), **self._weights()}
 
     def _learned(self) -> dict[str, torch.Tensor]:
         # The static memory is frozen in stage 2, unless it is asked for.
         static = {"static": self.static} if self.train_static else {}
-        return {**static, "dynamic": self.dynamic, **self._weights()}
+        return {**static, **self._dynamic_parts(), **self._weights()}
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {"hallucinator.weight": self.hallucinator.weight, "hallucinator.bias": self.hallucinator.bias}
@@ -95,7 +180,7 @@ class StaticDynamic(SyntheticSet):
         instance = choice // self.variants
         s = pair // self.dynamics_per_instance
         d = instance * self.dynamics_per_instance + pair % self.dynamics_per_instance
-        moving = self.moving(self.dynamic[labels, d])
+        moving = self.moving(self.dynamics(labels, d))
         return self.hallucinator.compose(self._still(labels, s), moving, labels if self.per_class else h)
 
     def _still(self, labels: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -104,10 +189,96 @@ class StaticDynamic(SyntheticSet):
         return self.static.new_zeros(len(labels), *self.static.shape[2:])
 
     def moving(self, dynamic: torch.Tensor) -> torch.Tensor:
-        """Stored dynamic memories (N, stored, 1, h, w) as the hallucinator sees them: (N, T, H, W)."""
+        """Dynamic memories (N, stored, 1, h, w) as the hallucinator sees them: (N, T, H, W)."""
         # Space before time (they commute): then only the frames that differ are enlarged.
         large = enlarge(dynamic.squeeze(2), (self.spec.height, self.spec.width))
         return large if self.temporal is None else self.temporal.stretch(large, 1)
+
+    def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
+        """What stores the median over time of each clip, or what moves in it beside that."""
+        still = still_of(clips, 2)
+        if name == "static":
+            return still
+        statics = still.unsqueeze(1)[:, : self.statics_per_instance]
+        full = residual_dynamic(clips.unsqueeze(1), statics, 1, self.spec.std)
+        side = self._size[1] if self._size != full.shape[-2:] else None
+        shapes = {part: tuple(tensor.shape) for part, tensor in self._dynamic_parts().items()}
+        return self.stored_as(fit_dynamic(full, self.temporal, side), shapes)[name].squeeze(1)
+
+    def shown_parts(self, label: int, most: int | None = None) -> Shown:
+        """The stills, and the dynamic memories as the hallucinator sees them, with all frames at the clips' size."""
+        d = torch.arange(self.ipc * self.dynamics_per_instance, device=self.device)[:most]
+        with torch.no_grad():
+            signed = self.moving(self.dynamics(torch.full_like(d, label), d))
+        return Shown(self.static[label, :most].detach(), signed)
+
+    def baselines(self) -> dict[str, SyntheticSet]:
+        """The still video: the static memory alone, as clips that do not move."""
+        if not self.statics_per_instance:
+            return {}
+        return {StillVideo.kind: StillVideo(self.spec, self.ipc, self.static)}
+
+
+class StaticDynamic(Disentangled):
+    """Such a set whose dynamic memory is stored frame by frame: (C, dpc, stored, 1, h, w)."""
+
+    kind: ClassVar[str] = "static-dynamic"
+
+    def __init__(
+        self,
+        spec: ClipSpec,
+        ipc: int,
+        static: torch.Tensor,
+        dynamic: torch.Tensor,
+        hallucinator: Hallucinator,
+        **settings: Any,
+    ) -> None:
+        """``settings`` are those of ``Disentangled``."""
+        super().__init__(spec, ipc, static, hallucinator, tuple(dynamic.shape), **settings)
+        self.dynamic = dynamic
+
+    def dynamics(self, labels: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+        """The memories themselves."""
+        return self.dynamic[labels, d]
+
+    def _dynamic_parts(self) -> dict[str, torch.Tensor]:
+        return {"dynamic": self.dynamic}
+
+    @classmethod
+    def noise(cls, start: Start) -> dict[str, torch.Tensor]:
+        """Random frames."""
+        return {"dynamic": start.noise("dynamic-noise", start.shapes(cls.kind)["dynamic"])}
+
+    @classmethod
+    def stored_as(cls, dynamics: torch.Tensor, shapes: Mapping[str, Shape]) -> dict[str, torch.Tensor]:
+        """The memories themselves."""
+        return {"dynamic": dynamics}
+
+
+def _residuals(start: Start, static: torch.Tensor) -> torch.Tensor:
+    """What real clips add to ``static``, as dynamic memories (C, dpc, stored, 1, h, w)."""
+    section, std = start.preset.synthetic, start.spec.std
+    starts = zip(start.clips(section.ipc * section.dynamics_per_instance), static, strict=True)
+    fulls = (residual_dynamic(own[None], still[None], section.ipc, std) for own, still in starts)
+    return torch.cat([fit_dynamic(full, start.temporal, section.dynamic_size) for full in fulls]).contiguous()
+
+
+def _start_hallucinator(start: Start) -> Hallucinator:
+    """The hallucinators before their first step: torch's usual random weights, or the identity."""
+    section, std = start.preset.synthetic, start.spec.std
+    number = len(start.spec.classes) if section.hallucinator == "per-class" else section.hallucinators
+    if start.preset.dynamic.init == "noise":
+        with seeded(derive(start.seed, "hallucinator"), torch.device("cpu")):
+            return Hallucinator(number).to(start.device)
+    return Hallucinator.identity(std, number).to(start.device)
+
+
+def _read_hallucinator(tensors: Mapping[str, torch.Tensor]) -> Hallucinator:
+    weight, bias = (typed(tensors, f"hallucinator.{name}", torch.float32) for name in ("weight", "bias"))
+    several = bias.dim() == 2 and len(bias) > 1
+    if bias.shape[-1:] != (3,) or not (bias.dim() == 1 or several) or weight.shape != (*bias.shape, 4, 3, 3, 3):
+        raise ValueError("hallucinator")
+    return Hallucinator.of(weight, bias).requires_grad_(False)
 
 
 def _is_clip_or_square(spec: ClipSpec, size: tuple[int, ...]) -> bool:
@@ -137,14 +308,6 @@ def fit_dynamic(dynamic: torch.Tensor, temporal: Temporal | None = None, side: i
     if side is not None:
         dynamic = shrink(dynamic.squeeze(3).flatten(0, 1), side).unflatten(0, dynamic.shape[:2]).unsqueeze(3)
     return dynamic if temporal is None else temporal.compress(dynamic, 2)
-
-
-def still_of(clips: torch.Tensor, dim: int) -> torch.Tensor:
-    """The median over time, which is axis ``dim``, of clips: the lower of the two middle values of an even number.
-
-    What moves is not in it. ``Tensor.median`` gives the same, but on CUDA warns of indices that nobody asked for.
-    """
-    return clips.sort(dim).values.select(dim, (clips.shape[dim] - 1) // 2)
 
 
 def of_one_luminance(static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> torch.Tensor:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import torch
 
 from engine.data.spec import ClipSpec
-from engine.synthetic.base import SyntheticSet
+from engine.synthetic.base import Shown, SyntheticSet
+from engine.synthetic.start import Start
+
+
+def still_of(clips: torch.Tensor, dim: int) -> torch.Tensor:
+    """The median over time, which is axis ``dim``, of clips: the lower of the two middle values of an even number.
+
+    What moves is not in it. ``Tensor.median`` gives the same, but on CUDA warns of indices that nobody asked for.
+    """
+    return clips.sort(dim).values.select(dim, (clips.shape[dim] - 1) // 2)
 
 
 class StaticImages(SyntheticSet):
@@ -27,6 +37,29 @@ class StaticImages(SyntheticSet):
         assert static.shape[0] == len(spec.classes)
         assert static.shape[2:] == (3, spec.height, spec.width), static.shape
         self.static = static
+
+    @classmethod
+    def start(cls, start: Start) -> Self:
+        """Noise, or of as many real clips the first frame, or the median over time."""
+        shape, init = start.shapes(cls.kind)["static"], start.preset.static.init
+        if init == "noise":
+            return cls(start.spec, start.noise("static-noise", shape))
+        images = [still_of(own, 2) if init == "median" else own[:, :, 0] for own in start.clips(shape[1])]
+        return cls(start.spec, torch.stack(images).contiguous())
+
+    @classmethod
+    def build(cls, spec: ClipSpec, ipc: int, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Self:
+        """The set of ``static``."""
+        return cls(spec, tensors["static"], soft_labels=tensors.get("soft_labels"))
+
+    def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
+        """The median over time of each clip: (N, 3, H, W)."""
+        return still_of(clips, 2)
+
+    @property
+    def frames(self) -> int:
+        """One: a draw gives images."""
+        return 1
 
     @property
     def variants(self) -> int:
@@ -62,6 +95,25 @@ class StillVideo(SyntheticSet):
         assert static.shape[0] == len(spec.classes) and static.shape[1] > 0 and static.shape[1] % ipc == 0
         assert static.shape[2:] == (3, spec.height, spec.width), static.shape
         self.static = static
+
+    @classmethod
+    def start(cls, start: Start) -> Self:
+        """The static memory of stage 1, of which nothing more is learned."""
+        assert start.static is not None
+        return cls(start.spec, start.preset.synthetic.ipc, start.static)
+
+    @classmethod
+    def build(cls, spec: ClipSpec, ipc: int, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Self:
+        """The set of ``static``."""
+        return cls(spec, ipc, tensors["static"], soft_labels=tensors.get("soft_labels"))
+
+    def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
+        """The median over time of each clip: (N, 3, H, W)."""
+        return still_of(clips, 2)
+
+    def shown_parts(self, label: int, most: int | None = None) -> Shown:
+        """The images."""
+        return Shown(self.static[label, :most].detach(), super().shown_parts(label).signed)
 
     @property
     def variants(self) -> int:

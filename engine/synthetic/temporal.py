@@ -7,8 +7,11 @@ cannot disagree about them.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
@@ -43,6 +46,16 @@ class Temporal:
         if not 1 <= self.n_syn <= self.n_real:
             problem = f"A segment of {self.n_real} frames cannot be stored as {self.n_syn}."
             raise PresetError(problem, f"Set synthetic.n_syn to 1 or more, at most {self.n_real}.")
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, str], frames: int) -> Self | None:
+        """The one that a set file of clips of ``frames`` frames names, or None. Raises KeyError or ValueError."""
+        if "temporal" not in metadata:
+            return None
+        named = json.loads(metadata["temporal"])
+        if type(named["n_syn"]) is not int or type(named["segments"]) is not int:
+            raise ValueError("temporal")
+        return cls(frames, named["n_syn"], named["segments"], named["interpolation"])
 
     @property
     def n_real(self) -> int:

@@ -14,6 +14,7 @@ from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from engine.config.kinds import Kind
     from engine.runs.study import OverSeeds, Study
 
 POLL_SECONDS = 0.5
@@ -92,11 +93,8 @@ def grid(
     _tell(study, [], json)
 
 
-STORAGES = {
-    "static-dynamic": ["float32", "float16", "uint8", "jpeg-80+h264-23", "jpeg-60+h264-35"],
-    "pixels": ["float32", "float16", "uint8", "h264-23", "h264-35"],
-}
-"""How a learned set is stored in the study of bytes, by its kind."""
+STILLS, CLIPS = ("jpeg-80", "jpeg-60"), ("h264-23", "h264-35")
+"""How stills and what moves are stored through codecs in the study of bytes, well and poorly."""
 REAL = "h264-35@half,h264-35,h264-28,h264-23,h264-18,uint8"
 
 
@@ -169,9 +167,9 @@ def _points(
 
     alike = [*_recipe_of(find_run(folder, runs[0])), *changes]
     for number, run in enumerate(runs):
-        kind = read_preset(find_run(folder, run).preset_file).synthetic.kind
+        kind = read_preset(find_run(folder, run).preset_file).kind
         source = engine.find_source(run, folder, None, alike)
-        ways = tuple(storage or STORAGES.get(kind, ["uint8"]))
+        ways = tuple(storage or _usual_storages(kind))
         half = f"@{max(16, _side(source.preset) // 2)}"
         points = tuple((n, how.replace("@half", half)) for n in clips for how in real) if number == 0 else ()
         for row in engine.evaluate(source, folder, engine.Questions(storage=ways, real=points), warn=warn):
@@ -179,6 +177,15 @@ def _points(
             size, mean = human_bytes(row["bytes"] / classes), 100 * row["top1"]["mean"]
             note(f"{row['what']} {row['storage']}: {size} per class, {mean:.1f} %")
             yield brief(row) | {"run": run, "classes": classes}
+
+
+def _usual_storages(kind: Kind) -> list[str]:
+    """How a learned set is stored in the study of bytes; real clips and stills alone are stored in the one way."""
+    if not kind.in_stage_2:
+        return ["uint8"]
+    stills = any(part.still for part in kind.parts)
+    coded = [f"{still}+{clip}" if stills else clip for still, clip in zip(STILLS, CLIPS, strict=True)]
+    return ["float32", "float16", "uint8", *coded]
 
 
 def _recipe_of(run: Any) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
-from engine.config.counts import candidates, table_rows
+from engine.config.counts import candidates
 from engine.config.load import shortened, validate
 from engine.config.size import stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
@@ -215,7 +215,7 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     counts = {"experts": preset.experts.number if "experts" in stages else 0}
     if "dynamic" in stages and _chooses(preset, data):
         counts["to choose the step"] = candidates(preset.dynamic) * evaluation.selection_repeats
-    counts["for the table"] = table_rows(preset) * len(evaluation.models) * evaluation.repeats
+    counts["for the table"] = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
     needs_features = "select" in stages and preset.selection.method != "random"
     counts["for features"] = int(needs_features and preset.selection.features == "trained")

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.errors import RunError
-from engine.events import STAGES
+from engine.config.load import validate
+from engine.errors import PresetError, RunError
 from engine.runs import ALIVE, RunDirectory, RunState, Status, actual_state, list_runs
 from engine.runs.standing import thinned
 from engine.runs.state import Accuracy, Curve, LogLine, Stage
@@ -444,20 +444,11 @@ def text_of(values: dict[str, Any], name: str) -> str:
 
 
 def stages_ahead(preset: dict[str, Any]) -> tuple[Stage, ...]:
-    """The stages of a run that has not said them yet, as its preset has them (``Preset.stages``)."""
-    from engine.config.objectives import objectives  # with pydantic, which the screens start without
-
-    synthetic, objective = table(preset, "synthetic"), objectives().get(text_of(table(preset, "dynamic"), "objective"))
-    kind = synthetic.get("kind")
-    learned = kind in (None, "static-dynamic", "pixels")
-    stills = kind in (None, "static-dynamic") and synthetic.get("statics_per_instance") != 0
-    has = {
-        "experts": learned and objective is not None and objective.needs_experts,
-        "static": stills or kind == "static-only",
-        "dynamic": learned,
-        "select": kind == "coreset",
-    }
-    return tuple(Stage(name) for name in STAGES if has.get(name, True))
+    """The stages of a run that has not said them yet, as its preset has them; none of a preset that is damaged."""
+    try:
+        return tuple(Stage(name) for name in validate(preset, "").stages)
+    except PresetError:
+        return ()
 
 
 def checked_best(state: RunState) -> tuple[int, float | None] | None:

@@ -1,0 +1,71 @@
+"""What a set starts from: noise, real clips, and the memory of the stage before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from engine.config import Preset
+from engine.config.kinds import KINDS, Pictures, Shape
+from engine.data.batches import RealClips
+from engine.data.spec import ClipSpec
+from engine.seeds import generator
+from engine.synthetic.temporal import Temporal
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that ``SyntheticSet.start`` may read. Equal ones give equal sets: every draw is by the preset's seed."""
+
+    preset: Preset
+    real: RealClips
+    """The training clips."""
+    static: torch.Tensor | None = None
+    """The static memory (C, spc, 3, H, W) of stage 1, or None where there was none."""
+    labels: torch.Tensor | None = None
+    """Soft labels (C, ipc, C) that are to be learned, or None."""
+    chosen: torch.Tensor | None = None
+    """Indices of the training clips, int64 (C, ipc), that a stage before has chosen."""
+
+    @property
+    def spec(self) -> ClipSpec:
+        """What clips are."""
+        return self.real.spec
+
+    @property
+    def seed(self) -> int:
+        """The one seed of the run."""
+        return self.preset.run.seed
+
+    @property
+    def device(self) -> torch.device:
+        """Where the set is to be."""
+        return self.real.device
+
+    @property
+    def temporal(self) -> Temporal | None:
+        """How stored frames become those of a clip, or None where all are stored."""
+        section = self.preset.synthetic
+        if section.n_syn is None:
+            return None
+        return Temporal(self.spec.frames, section.n_syn, section.segments, section.interpolation)
+
+    def shapes(self, kind: str) -> dict[str, Shape]:
+        """The shapes of all tensors of a set of ``kind``."""
+        clip = Pictures(3, self.spec.frames, self.spec.height, self.spec.width)
+        return KINDS[kind].shapes(self.preset.synthetic, len(self.spec.classes), clip)
+
+    def noise(self, name: str, shape: Shape) -> torch.Tensor:
+        """Normally distributed numbers; another ``name`` gives others."""
+        return torch.randn(shape, generator=generator(self.seed, name)).to(self.device)
+
+    def clips(self, per_class: int) -> Iterator[torch.Tensor]:
+        """Real clips, class by class (all may not fit): (per_class, 3, T, H, W) of each, normalised.
+
+        A class with fewer repeats its own.
+        """
+        for label in range(len(self.spec.classes)):
+            own = self.real.pick(label, per_class, generator(self.seed, "start", label))
+            yield self.real.clips(own[torch.arange(per_class) % len(own)])
