@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, load_preset, read_preset
-from engine.config.kinds import BASELINES
+from engine.config.kinds import BASELINES, KINDS
 from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.opening import open_data
@@ -243,7 +243,8 @@ def _rival(
     if rival in BASELINES:
         if rival in (contained := synthetic.baselines()):
             return of_set(rival, contained[rival])
-        lacks = f"is of kind {rival} itself" if synthetic.kind == rival else f"contains no set of kind {rival}"
+        memory = KINDS[rival].parts[0].name
+        lacks = f"is of kind {rival} itself" if synthetic.kind == rival else f"has no {memory} memory"
         raise UsageError(f"{one_line(source.name)} {lacks}, so there is no rival {rival}.", "Leave that rival out.")
 
     def watch(fraction: float) -> None:
