@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, load_preset, read_preset
-from engine.config.kinds import BASELINES
+from engine.config.kinds import BASELINES, KINDS
 from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
@@ -212,7 +212,8 @@ def _rival(
     if rival in BASELINES:
         if rival in synthetic.baselines():
             return of_baseline(loaded, rival)
-        lacks = f"is of kind {rival} itself" if synthetic.kind == rival else f"contains no set of kind {rival}"
+        memory = KINDS[rival].parts[0].name
+        lacks = f"is of kind {rival} itself" if synthetic.kind == rival else f"has no {memory} memory"
         raise UsageError(f"{one_line(source.name)} {lacks}, so there is no rival {rival}.", "Leave that rival out.")
 
     def watch(fraction: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from engine.export.names import shown
+from engine.export.wording import LEARNED
 from engine.files import replacing
 from engine.runs.study import own_result
 
@@ -58,7 +59,7 @@ def _label(row: dict[str, Any]) -> str:
     )
 
 
-ARMS = {"static-dynamic": "o", "pixels": "s", "random": "x"}
+ARMS = {"random": "x"} | dict(zip(LEARNED, "ods^v<>", strict=False))
 """What is drawn in the study of bytes, with its markers."""
 
 

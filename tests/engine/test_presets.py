@@ -15,13 +15,13 @@ from engine.config.size import stored_values
 from engine.data.batches import RealClips
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.distilling.opening import Work
-from engine.distilling.stages import dynamic_optimiser, stage_network, start_clips, start_set, start_static
+from engine.distilling.stages import dynamic_optimiser, stage_network, start_set
 from engine.evaluation.judge import Judge, recipe_of
 from engine.evaluation.training import fit
 from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import open_or_train
 from engine.models import image_model
-from engine.synthetic import StaticDynamic, StaticImages, StillVideo, residual_dynamic
+from engine.synthetic import Start, StaticDynamic, StaticImages, residual_dynamic, set_class
 from tests.tiny import FakeView, make_pixels, make_real, make_spec
 
 CPU = torch.device("cpu")
@@ -275,6 +275,7 @@ def test_a_name_without_a_method_is_the_default_on_that_data(data: str, ipc: int
 ABLATIONS: dict[str, dict[str, Any]] = {
     "static-only": {"synthetic.kind": "static-only", "static.init": "frame", "static.steps": 200},
     "dynamic-only": {"synthetic.statics_per_instance": 0},
+    "low-rank": {"synthetic.kind": "low-rank"},
     "pairing-1": {"synthetic.statics_per_instance": 1, "synthetic.dynamics_per_instance": 1},
     "pairing-2": {},
     "hallucinator-per-class": {"synthetic.hallucinator": "per-class"},
@@ -345,9 +346,9 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
     static = first_static_step(work) if "static" in preset.stages else None
-    if preset.synthetic.kind == "static-only":
-        assert static is not None
-        assert StillVideo(SPEC, preset.synthetic.ipc, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)
+    if "dynamic" not in preset.stages:
+        still = set_class(preset.kind.name).start(Start(preset, real, static))
+        assert still.stored_values == stored_values(preset.synthetic, 2, 8, 64)
         return
     synthetic = start_set(work, static)
     assert synthetic.stored_values == stored_values(preset.synthetic, 2, 8, 64)
@@ -366,10 +367,10 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
         part.backward()
     optimiser.step()
     objective.after_step(synthetic, 0)
-    main = "dynamic" if isinstance(synthetic, StaticDynamic) else "pixels"
+    main = [part.name for part in preset.kind.parts if part.rate == "dynamic.lr_dynamic"]
     after = synthetic.tensors()
     assert all(torch.isfinite(tensor).all() for tensor in after.values())
-    assert not torch.equal(after[main], before[main])
+    assert main and not any(torch.equal(after[name], before[name]) for name in main)
 
 
 @pytest.mark.parametrize(
@@ -426,11 +427,13 @@ def test_memories_start_class_by_class(kind: str, tmp_path: Path, monkeypatch: p
     synthetic = start_set(work, start_static(work) if kind == "static-dynamic" else None)
     assert read == ([[0], [1]] * 2 if kind == "static-dynamic" else [[0], [1]])
     if isinstance(synthetic, StaticDynamic):
-        whole = torch.stack(list(start_clips(work, 2 * synthetic.dynamics_per_instance)))
+        whole = torch.stack(list(Start(preset, real).clips(2 * synthetic.dynamics_per_instance)))
         expected = residual_dynamic(whole, synthetic.static, 2, SPEC.std)
         assert torch.allclose(synthetic.dynamic, expected, atol=1e-5)
     else:
-        assert torch.equal(synthetic.tensors()["pixels"], torch.stack(list(start_clips(work, 2))).transpose(2, 3))
+        assert torch.equal(
+            synthetic.tensors()["pixels"], torch.stack(list(Start(preset, real).clips(2))).transpose(2, 3)
+        )
 
 
 def test_the_students_step_size_has_a_momentum_of_its_own(tmp_path: Path) -> None:
@@ -456,6 +459,10 @@ def test_the_students_step_size_has_a_momentum_of_its_own(tmp_path: Path) -> Non
             moved[k] -= rate * velocities[k]
     assert step_size.item() - began[0] == pytest.approx(moved[0], rel=1e-3)
     assert memory.flatten()[0].item() - began[1] == pytest.approx(moved[1], rel=1e-3)
+
+
+def start_static(work: Work) -> torch.Tensor:
+    return StaticImages.start(Start(work.preset, work.train)).static
 
 
 LEARNED = [name for name in preset_names() if load_preset(name).synthetic.labels == "learned"]

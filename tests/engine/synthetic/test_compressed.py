@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load, save
 
+from engine.config import kinds
 from engine.data.batches import RealClips
 from engine.errors import DataError, UsageError
 from engine.synthetic import (
@@ -98,7 +99,8 @@ def test_a_storage_is_named_as_it_is_parsed(text: str) -> None:
 def test_stills_are_named_before_clips() -> None:
     """Not the other way round: a still in H.264 and a clip in JPEGs take several times the bytes."""
     how = Storage.parse("jpeg-80+h264-30")
-    assert str(how.of("static")) == "jpeg-80" and str(how.of("dynamic")) == "h264-30"
+    kind = kinds.KINDS["static-dynamic"]
+    assert str(how.of(kind.part("static"))) == "jpeg-80" and str(how.of(kind.part("dynamic"))) == "h264-30"
 
 
 @pytest.mark.parametrize("text", ["", "+", "mp4", "h264", "jpeg-800", "h264-23+", "uint8+uint8+uint8", "bad\x1b[31m\n"])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Preset, keys, load_preset, preset_names
+from engine.config.kinds import PRESET_KINDS
 from engine.config.load import override
 from vdtui.tui import form as forms
 from vdtui.tui.form import DataFacts, Form, sections, text_of, value_of
@@ -146,6 +147,21 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
 def test_other_kinds_of_runs_train_other_networks(changes: list[str], expected: dict[str, int]) -> None:
     """As above, for what is not learned and what has nothing to choose by."""
     assert forms.networks(override(load_preset("default"), changes, "test"), None) == expected
+
+
+@pytest.mark.parametrize("kind", PRESET_KINDS)
+def test_every_kind_of_set_can_be_chosen(kind: str) -> None:
+    """A kind that the engine has could be had from the command line only, or without its cost."""
+    form = Form("default")
+    field = next(field for field in forms.sections()["synthetic"] if field.name == "kind")
+    assert field.choices == PRESET_KINDS and kind in field.help
+    form.put(field.key, kind)
+    preset, _, _ = form.check()
+    assert preset is not None and preset.synthetic.kind == kind
+    assert forms.networks(preset, None)["for the table"] == 3 * len(preset.kind.rows(preset))
+    assert set(forms.steps(preset)) == {"static", "dynamic"} & set(preset.stages)
+    values = forms.stored(preset, DataFacts(5, 16, 20, False))
+    assert values is not None and (values > 0) == bool(preset.kind.parts)
 
 
 def test_every_preset_can_be_described() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.config import load_preset, preset_names
+from engine.config.kinds import PRESET_KINDS
 from engine.events import StageStarted
 from engine.runs import EventLog, RunDirectory
 from vdtui.tui import logs, watch
@@ -112,6 +113,7 @@ def test_stages_ahead_are_those_of_the_preset() -> None:
     for name in preset_names():
         preset = load_preset(name)
         assert tuple(stage.name for stage in watch.stages_ahead(preset.tables())) == preset.stages
-    for kind in ("coreset", "full", "pixels"):
+    for kind in PRESET_KINDS:
         preset = load_preset("demo", [f"synthetic.kind={kind}"])
         assert tuple(stage.name for stage in watch.stages_ahead(preset.tables())) == preset.stages
+    assert watch.stages_ahead({"synthetic": {"kind": 7}}) == ()
