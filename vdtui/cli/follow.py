@@ -47,7 +47,7 @@ def watch(run: RunDirectory) -> int:
 
 
 def _print_until_ended(run: RunDirectory, since: int, leave: Callable[[], bool]) -> bool:
-    """Whether the run ended; False if ``leave`` said so before."""
+    """Return True when the run has ended, False if ``leave`` said so before."""
     state, tail, printer = RunState(), EventTail(run.events_file), _Printer()
     if since:
         for record in tail.read(limit=since):

@@ -65,12 +65,12 @@ def warn(text: str) -> None:
 
 
 def on_a_terminal() -> bool:
-    """Whether there is a terminal for the dashboard, for both reading and drawing; a dumb one cannot be drawn on."""
+    """Tell whether a terminal can show the dashboard and send it keys; a dumb one cannot be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def can_be_asked() -> bool:
-    """Whether somebody sits there who reads a question on stderr and can answer it."""
+    """Tell whether somebody reads a question on stderr and can answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

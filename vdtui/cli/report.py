@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ReportFormat(enum.StrEnum):
-    """What `report` can write."""
+    """The formats that `report` writes."""
 
     HTML = "html"
     MD = "md"

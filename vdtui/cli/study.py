@@ -77,7 +77,7 @@ def grid(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
+    """Run every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
 
     With several values of run.seed, a second table has each combination of the others over its seeds, and its
     difference to the first one with a 95 % interval over run seeds: whether one method is better than the other.
@@ -96,7 +96,7 @@ STORAGES = {
     "static-dynamic": ["float32", "float16", "uint8", "jpeg-80+h264-23", "jpeg-60+h264-35"],
     "pixels": ["float32", "float16", "uint8", "h264-23", "h264-35"],
 }
-"""How a learned set is stored in the study of bytes, by its kind."""
+"""The storage of a learned set in the study of bytes, by its kind."""
 REAL = "h264-35@half,h264-35,h264-28,h264-23,h264-18,uint8"
 
 
@@ -283,7 +283,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
 
 
 def _run(study: Study, jobs: int) -> None:
-    """Every cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
+    """Run each cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
     left = [cell for cell in study.cells if not _done(study.run_of(cell))]
     total, began = len(study.cells), time.monotonic()
     going: dict[str, subprocess.Popen[bytes]] = {}

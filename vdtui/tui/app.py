@@ -24,8 +24,9 @@ from textual.widget import Widget
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
 from vdtui.tui import themes, words
+from vdtui.tui.messages import OpenComparison, OpenData, OpenForm, OpenPresets, OpenRun, RunStarted
 from vdtui.tui.screens.dialogs import help_of, keys_of
-from vdtui.tui.screens.runs import RunsScreen, run_screen
+from vdtui.tui.screens.runs import RunsScreen
 
 
 class VdtuiApp(App[None]):
@@ -61,7 +62,52 @@ class VdtuiApp(App[None]):
         self.theme_changed_signal.subscribe(self, self._recolour)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # after Ctrl+Z and fg
         if self._first is not None:
-            self.push_screen(run_screen(self._first, self._clock))
+            self.open_run(self._first)
+
+    # --- screens, imported when they are wanted: curves need numpy, and the table of runs does not -------------------
+
+    def open_run(self, run: RunDirectory) -> None:
+        """Show the screen of ``run``."""
+        from vdtui.tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(run, self._clock))
+
+    def on_open_run(self, request: OpenRun) -> None:
+        """Open a run from the table."""
+        self.open_run(request.run)
+
+    def on_open_data(self, request: OpenData) -> None:
+        """Open the clips file of a run."""
+        from vdtui.tui.clips import clips_file
+        from vdtui.tui.screens.data import DataScreen
+
+        self.push_screen(DataScreen(clips_file(request.run)))
+
+    def on_open_comparison(self, request: OpenComparison) -> None:
+        """Open the comparison of some runs."""
+        from vdtui.tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(request.runs))
+
+    def on_open_presets(self, request: OpenPresets) -> None:
+        """Open the choice of a preset."""
+        from vdtui.tui.screens.presets import PresetScreen
+
+        self.push_screen(PresetScreen())
+
+    def on_open_form(self, request: OpenForm) -> None:
+        """Open the form of a new run."""
+        from vdtui.tui.screens.new import NewRunScreen
+
+        self.push_screen(NewRunScreen(request.form, self._runs_folder))
+
+    def on_run_started(self, request: RunStarted) -> None:
+        """Show the run in place of the screens that led to it."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.open_run(request.run)
+
+    # --- what all screens have ---------------------------------------------------------------------------------------
 
     def _recolour(self, theme: Theme) -> None:
         """Texts and curves carry colours of their own: they are drawn anew, as after a change of size."""
@@ -74,7 +120,7 @@ class VdtuiApp(App[None]):
                     node.post_message(Resize(node.size, screen.size))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: all that this screen's keys do, the themes, help and leaving."""
+        """List the commands of the palette: all that this screen's keys do, the themes, help and leaving."""
         for binding, meaning in keys_of(screen):
             title = meaning[:1].upper() + meaning[1:]
             yield SystemCommand(title, f"key {binding.key}", partial(self._act, screen, binding.action))
@@ -113,7 +159,7 @@ class VdtuiApp(App[None]):
 
 
 def has_job_control() -> bool:
-    """Whether a shell started this process as a job of its own: not so under `ssh host vdtui`, or a wrapper."""
+    """Tell whether a shell started this process as a job of its own: not so under `ssh host vdtui`, or a wrapper."""
     parent = os.getppid()
     try:
         return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()

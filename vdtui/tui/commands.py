@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: its exit code, what it printed, and what it said to the user."""
+    """The end of a command: its exit code, what it printed, and what it said to the user."""
 
     code: int
     out: str
@@ -28,7 +28,7 @@ class Done:
 
     @property
     def problem(self) -> str:
-        """What went wrong and what to do, in one line; empty if nothing did."""
+        """The problem and its remedy in one line; empty if there is none."""
         if self.code == 0:
             return ""
         lines = [line.removeprefix("error: ").removeprefix("hint: ") for line in self.said.splitlines() if line.strip()]

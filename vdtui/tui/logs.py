@@ -38,7 +38,7 @@ Stamp = tuple[int, int, int] | None
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes when a file is appended to or replaced; None if it is not there."""
+    """The facts of a file that change when it is appended to or replaced; None if it is not there."""
     try:
         found = path.stat()
     except OSError:
@@ -195,7 +195,7 @@ def decoded(lines: bytes) -> Iterator[dict[str, Any]]:
 
 
 def count(text: bytes, one: bytes) -> int:
-    """How often the single byte ``one`` is in ``text``; several times as fast as ``text.count``."""
+    """Count the single byte ``one`` in ``text``; several times as fast as ``text.count``."""
     import numpy as np
 
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == one[0]))
@@ -210,7 +210,7 @@ def _line_at(lines: bytes, place: int) -> dict[str, Any]:
 
 
 def _is_step(record: dict[str, Any]) -> bool:
-    """Whether ``record`` is a step whose fields are what they should be."""
+    """Tell whether ``record`` is a step whose fields are what they should be."""
     kinds: dict[str, Any] = {"stage": str, "step": int, "total": int, "figures": dict} | dict.fromkeys(
         ("time", "rate"), (int, float)
     )
@@ -236,7 +236,7 @@ def _points(lines: bytes, last: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _ends_of_intervals(lines: bytes, steps: np.ndarray, total: int) -> list[int]:
-    """Where the lines end whose figures are kept, except the first, and the last line."""
+    """Return the ends of the lines whose figures are kept, except the first, and of the last line."""
     spacing = max(1, -(-total // FIGURE_POINTS))
     ends, place = [], lines.index(b"\n") + 1
     for step in steps[1:-1][steps[1:-1] % spacing == 0].tolist():
@@ -296,7 +296,7 @@ class LogReader:
 
     @property
     def behind(self) -> bool:
-        """Whether there is more to read already."""
+        """Tell whether there is more to read already."""
         return self._tail.seen < self._size and self.trouble is None
 
     @property

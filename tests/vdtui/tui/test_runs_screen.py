@@ -26,7 +26,7 @@ from vdtui.tui.screens.dialogs import (
     ExportDialog,
     HelpScreen,
 )
-from vdtui.tui.screens.new import PresetScreen
+from vdtui.tui.screens.presets import PresetScreen
 from vdtui.tui.screens.run import RunScreen
 from vdtui.tui.screens.runs import ORDERS, RunsScreen
 from vdtui.tui.watch import RunsWatcher

@@ -22,7 +22,7 @@ from engine.runs import RunDirectory, RunState
 from engine.runs.results import key_of, results_of
 from engine.runs.state import Accuracy
 from vdtui.tui import words
-from vdtui.tui.screens.live import LiveScreen
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.run import accuracy_points, chosen_by
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
 from vdtui.tui.widgets.lines import Lines
@@ -35,7 +35,7 @@ UNSAID = ("title", "description", "published")
 """Keys of a preset that compute nothing."""
 
 
-class CompareScreen(LiveScreen):
+class CompareScreen(DashboardScreen):
     """Compares ``runs``, each with the colour and the marker of its place."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -67,7 +67,7 @@ class CompareScreen(LiveScreen):
         self._logarithmic = False
 
     def compose(self) -> ComposeResult:
-        """Who is who; curves, differences, results; keys."""
+        """Lay out the legend, curves, differences, results and keys."""
         yield Lines(id="class")
         yield Lines(flows=True, id="legend-lines")
         with Container(id="compared"):

@@ -11,37 +11,31 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from vdtui.tui import words
 from vdtui.tui.clips import ClipsAnswer, ask
 from vdtui.tui.previews import Panel
-from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.films import Films
 from vdtui.tui.widgets.lines import Lines
 
 WIDE = 110
-KEYS = (
-    ("left right", "the class before, the next class"),
-    ("up down", "scroll what is known of the file"),
-    ("space", "play, pause"),
-    ("escape", "back"),
-)
-NOTES = ("The clips are random real ones that the run learns from.", "The same in words: vdtui data FILE.h5")
 
 
-class DataScreen(Screen[None]):
+class DataScreen(DashboardScreen):
     """Shows the clips file ``file``; None if the run has none yet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Class", key_display="←→"),
-        Binding("right", "turn(1)", show=False),
-        Binding("space", "play", "Play"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("escape,d", "app.pop_screen", "Back", key_display="esc"),
-        Binding("q", "app.leave", "Leave"),
+        Binding("left,h", "turn(-1)", "Class", key_display="←→", tooltip="the class before"),
+        Binding("right", "turn(1)", "Next class", show=False, tooltip="the next class"),
+        Binding("space", "play", "Play", tooltip="play, pause"),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
+        Binding("escape,d", "app.pop_screen", "Back", key_display="esc", tooltip="back"),
+        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
     ]
+    HEADING = "data"
+    NOTES = ("The clips are random real ones that the run learns from.", "The same in words: vdtui data FILE.h5")
     AUTO_FOCUS = "VerticalScroll"
 
     def __init__(self, file: Path | None, playing: bool = True) -> None:
@@ -74,7 +68,7 @@ class DataScreen(Screen[None]):
 
     @property
     def ready(self) -> bool:
-        """Whether all is shown."""
+        """Tell whether all is shown."""
         return self.answer is not None and (self.answer.preview is None or self.query_one(Films).ready)
 
     def _take(self, answer: ClipsAnswer) -> None:
@@ -119,7 +113,3 @@ class DataScreen(Screen[None]):
         """Play or pause."""
         self._playing = not self._playing
         self.query_one(Films).playing = self._playing
-
-    def action_help(self) -> None:
-        """The keys."""
-        self.app.push_screen(HelpScreen("data", KEYS, NOTES))

@@ -18,7 +18,7 @@ from vdtui.tui import words
 
 TENSORS = ("float32", "float16", "uint8")
 PRECISIONS = {"safetensors": TENSORS, "pt": TENSORS, "h5": TENSORS, "mp4": (), "gif": (), "png": (), "folders": ()}
-"""What `vdtui export` can write, and at which precisions; a test holds it against the command."""
+"""The formats of `vdtui export` and their precisions; a test holds it against the command."""
 EXPORT_WORDS = {
     "safetensors": "what is stored, as small as it is",
     "pt": "all clips, for torch.load",
@@ -159,7 +159,7 @@ class ConfirmRemove(Confirm):
 
 @dataclass(frozen=True)
 class ExportWish:
-    """What to export, how and where to."""
+    """An export: format, precision, and path."""
 
     format: str
     precision: str | None

@@ -13,13 +13,13 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer
 
 from vdtui.tui import words
 from vdtui.tui.clips import RealClips
 from vdtui.tui.previews import Panel, Preview, PreviewError, load_preview, panels_of, real_panel
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.films import REPAINTS, Films
 from vdtui.tui.widgets.lines import Lines
 
@@ -40,7 +40,7 @@ def frame_rate(interval: int) -> tuple[float, str]:
     return real, "playing at real speed"
 
 
-class GalleryScreen(Screen[None]):
+class GalleryScreen(DashboardScreen):
     """Plays what ``previews`` names in ``folder``; ``follow`` tells it of new ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -117,7 +117,7 @@ class GalleryScreen(Screen[None]):
 
     @property
     def ready(self) -> bool:
-        """Whether everything that was asked for is on the screen."""
+        """Tell whether everything that was asked for is on the screen."""
         return self._loaded == self._wanted and self.query_one(Films).ready and self._source is None
 
     @property

@@ -1,4 +1,4 @@
-"""A new run: a preset is chosen, its values are changed in a form, and the run is started.
+"""The form of a new run: the values of a preset are changed, and the run is started.
 
 The form is that of ``vdtui.tui.form``; what clips files hold is asked of a process of its own, since nothing here may
 open one. A run that is started lives by itself, as one that `vdtui distill --detach` has started.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +16,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import Screen
-from textual.widgets import Button, Footer, Input, OptionList, Static
+from textual.widgets import Button, Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.config import Preset, is_published, load_preset, preset_names
+from engine.config import Preset
 from engine.config.schema import DatasetSection
 from engine.data.recipe import DEMO, default_file, prepare_command, where_from
 from engine.errors import DataError, PresetError, VdtuiError
@@ -30,14 +28,14 @@ from engine.runs.directory import check_name
 from vdtui.tui import form as forms
 from vdtui.tui import words
 from vdtui.tui.commands import run_module
-from vdtui.tui.form import DataFacts, Form, FormField
+from vdtui.tui.form import DataFacts, Form, FormField, summed
+from vdtui.tui.messages import RunStarted
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.fields import FieldRow
 from vdtui.tui.widgets.lines import Lines
 
 NAME = "run name"
 GENERAL = "general"
-ANY = "any data"
-ABLATIONS = "ablations of default"
 MOST_FILES = 20
 PATIENCE_SECONDS = 60
 TYPING_SECONDS = 0.4
@@ -46,195 +44,7 @@ SETTLED = ("run.seed", "run.device", "run.precision", "dataset.path")
 """Fields that stand on the first page, whatever section they belong to."""
 
 
-class PresetScreen(Screen[None]):
-    """The presets, by data set; what is typed searches in names and descriptions."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Choose", priority=True, tooltip="go on to the values of this preset"),
-        Binding("up", "move(-1)", "Move", key_display="↑↓", priority=True, tooltip="the preset above"),
-        Binding("down", "move(1)", show=False, priority=True),
-        Binding("f1", "app.help", "Help", tooltip="this help"),
-        Binding("escape", "back", "Back", tooltip="clear the search, or back to the runs"),
-    ]
-    AUTO_FOCUS = "#search"
-    HEADING = "choose a preset"
-    NOTES = (
-        "Type to search; every word must be in the name, the data set or the description.",
-        "A preset's rates are ours; type published for those of the papers (NAME-published).",
-        "The path of a .toml file of your own works too.",
-        "Published numbers are the papers' own; nobody has checked them here.",
-    )
-
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
-        self.presets: dict[str, Preset] = {}
-        self._folder = folder
-        self._clock = clock
-
-    def compose(self) -> ComposeResult:
-        """Search, list, what the preset under the cursor is."""
-        yield Lines(id="class")
-        yield Input(placeholder="type to search, e.g. hmdb51 mtt", compact=True, id="search")
-        with Horizontal(id="choice"):
-            yield OptionList(id="presets", compact=True, markup=False)
-            with VerticalScroll(id="about"):
-                yield Static(id="about-text", markup=False)
-        yield Footer(show_command_palette=False)
-
-    def on_mount(self) -> None:
-        """Read the presets."""
-        self.query_one("#presets").can_focus = False
-        self.query_one("#about").can_focus = False
-        title = Text(" new run · choose a preset", f"bold {self.app.theme_variables['primary']}")
-        self.query_one("#class", Lines).put(title)
-        self.run_worker(self._read())
-
-    async def _read(self) -> None:
-        self.presets = await asyncio.to_thread(_all_presets)
-        self._fill()
-
-    def on_input_changed(self) -> None:
-        """Search as the user types."""
-        self._fill()
-
-    def _fill(self) -> None:
-        typed = self.query_one("#search", Input).value
-        found = [name for name, preset in self.presets.items() if _matches(name, preset, typed)]
-        options: list[Option] = []
-        last = None
-        for name in found:
-            group = _group(name, self.presets[name])
-            if group != last:
-                colour = self.app.theme_variables["text-muted"]
-                options.append(Option(Text(f"─ {group}", colour), disabled=True))
-                last = group
-            options.append(Option(Text(name), id=name))
-        path = Path(typed.strip()).expanduser()
-        if typed.strip().endswith(".toml") and path.is_file():
-            options.append(Option(Text(f"file {words.plain(path)}"), id=str(path)))
-        chooser = self.query_one("#presets", OptionList)
-        chooser.clear_options()
-        chooser.add_options(options)
-        if any(option.id for option in options):
-            chooser.highlighted = next(place for place, option in enumerate(options) if option.id)
-        else:
-            self._say("No preset has these words." if self.presets else "Reading the presets ...")
-
-    def _say(self, text: str) -> None:
-        self.query_one("#about-text", Static).update(Text(text, self.app.theme_variables["text-muted"]))
-
-    @property
-    def chosen(self) -> str | None:
-        """The preset under the cursor."""
-        chooser = self.query_one("#presets", OptionList)
-        if chooser.highlighted is None:
-            return None
-        return chooser.get_option_at_index(chooser.highlighted).id
-
-    def on_option_list_option_highlighted(self) -> None:
-        """Say what this preset is."""
-        name = self.chosen
-        if name is None:
-            return
-        if name in self.presets:
-            self.query_one("#about-text", Static).update(about(name, self.presets[name], self.app.theme_variables))
-        else:
-            self._say("A preset file of your own.")
-
-    def on_option_list_option_selected(self) -> None:
-        """A click chooses."""
-        self.action_choose()
-
-    def action_move(self, by: int) -> None:
-        """Up and down in the list while the search is typed."""
-        chooser = self.query_one("#presets", OptionList)
-        chooser.action_cursor_down() if by > 0 else chooser.action_cursor_up()
-
-    def action_choose(self) -> None:
-        """Go on to the form."""
-        name = self.chosen
-        if name is None:
-            return
-        try:
-            form = Form(name)
-        except PresetError as error:
-            self._say(f"{error.problem}\n{error.hint}")
-            return
-        self.app.push_screen(NewRunScreen(form, self._folder, self._clock))
-
-    def action_back(self) -> None:
-        """Clear the search; without one, leave."""
-        field = self.query_one("#search", Input)
-        if field.value:
-            field.value = ""
-        else:
-            self.app.pop_screen()
-
-    def recolour(self) -> None:
-        """The list and the description in the colours of the theme."""
-        self._fill()
-
-
-def _all_presets() -> dict[str, Preset]:
-    """The shipped presets, those of a data set beside each other, ``default`` and ``demo`` first, ablations last."""
-    found = {name: load_preset(name) for name in preset_names()}
-    order = {ANY: "0", DEMO: "1", ABLATIONS: "3"}
-
-    def place(name: str) -> tuple[str, bool, str]:
-        group = _group(name, found[name])
-        return order.get(group, f"2{group}"), is_published(name), name
-
-    return {name: found[name] for name in sorted(found, key=place)}
-
-
-def _group(name: str, preset: Preset) -> str:
-    """The head under which the preset is listed."""
-    return ABLATIONS if name.startswith("ablation-") else preset.dataset.layout or ANY
-
-
-def _matches(name: str, preset: Preset, typed: str) -> bool:
-    """Whether every word that was typed is said of the preset; the published settings are asked for by name."""
-    if is_published(name) and "pub" not in typed.lower():
-        return False
-    text = f"{name} {_group(name, preset)} {preset.description} {preset.synthetic.kind} {preset.dynamic.objective}"
-    return all(word in text.lower() for word in typed.lower().split())
-
-
-def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
-    """What a preset is, for the one who chooses."""
-    muted = colours["text-muted"]
-    values = forms.stored(preset, None)
-    text = Text.assemble((f"{name}\n", f"bold {colours['primary']}"), f"{preset.description}\n")
-    if preset.published:
-        text.append("\npublished, unchecked  ", muted).append(f"{preset.published}\n")
-    method = (
-        f"{preset.synthetic.kind}, {preset.dynamic.objective}" if "dynamic" in preset.stages else preset.synthetic.kind
-    )
-    rows = {
-        "method": method,
-        "ipc": str(preset.synthetic.ipc),
-        "clips": _shape(preset.dataset),
-        "stores": "depends on the data" if values is None else f"{values:,} values, {words.size(4 * values)}",
-        "steps": _sum(forms.steps(preset)) or "none",
-        "networks": _sum(forms.networks(preset, None)),
-        "protocol": preset.evaluation.protocol,
-    }
-    for what, value in rows.items():
-        text.append(f"\n{what:<9} ", muted).append(value)
-    return text
-
-
-def _shape(table: DatasetSection) -> str:
-    if table.frames is None or table.size is None:
-        return "as in the clips file"
-    return f"{table.frames} frames of {table.size} x {table.size}"
-
-
-def _sum(counts: dict[str, int]) -> str:
-    return " + ".join(f"{count:,} {what}" for what, count in counts.items())
-
-
-class NewRunScreen(Screen[None]):
+class NewRunScreen(DashboardScreen):
     """The form ``form``; a run that is started from it goes into ``folder``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -253,7 +63,7 @@ class NewRunScreen(Screen[None]):
         "The run goes on by itself when the dashboard is left.",
     )
 
-    def __init__(self, form: Form, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, form: Form, folder: Path) -> None:
         super().__init__()
         self.form = form
         self.files: dict[str, dict[str, Any]] = {}
@@ -263,7 +73,6 @@ class NewRunScreen(Screen[None]):
         self.run_name = _free_name(folder, form)
         self.starting = False
         self._folder = folder
-        self._clock = clock
         self._looked = NAME
         self._pages = _pages(form)
 
@@ -428,7 +237,7 @@ class NewRunScreen(Screen[None]):
         chooser.highlighted = list(self._pages).index(self.section)
 
     def _is_used(self, section: str) -> bool:
-        """Whether the run that the form makes reads this section at all."""
+        """Tell whether the run that the form makes reads this section at all."""
         preset = self.preset or self.form.base
         if section.startswith("dynamic."):
             return "dynamic" in preset.stages and section == f"dynamic.{preset.dynamic.objective}"
@@ -467,8 +276,8 @@ class NewRunScreen(Screen[None]):
         for index, (what, value) in enumerate(
             (
                 ("stores", size),
-                ("steps", _sum(forms.steps(preset)) or "none"),
-                ("networks", _sum(forms.networks(preset, self._facts()))),
+                ("steps", summed(forms.steps(preset)) or "none"),
+                ("networks", summed(forms.networks(preset, self._facts()))),
             )
         ):
             text.append(f"{what:<9}", colours["text-muted"]).append(value + ("\n" if index < 2 else ""), "bold")
@@ -572,22 +381,11 @@ class NewRunScreen(Screen[None]):
             run = await asyncio.to_thread(start, self.form, preset, self._folder, self.run_name)
         except (VdtuiError, OSError) as error:
             self.starting = False
-            hint = f" {error.hint}" if isinstance(error, VdtuiError) else ""
-            self.say(f"{error}{hint}", warn=True)
+            self.say_error(error)
             await self._go_to(NAME if "exists already" in str(error) else "dataset.path")
             self._show()
             return
-        from vdtui.tui.screens.runs import run_screen
-
-        clock = self._clock
-        self.app.pop_screen()
-        self.app.pop_screen()
-        self.app.push_screen(run_screen(run, clock))
-
-    def say(self, text: str, warn: bool = False) -> None:
-        """A short message in the corner; its text is never markup."""
-        severity = "warning" if warn else "information"
-        self.app.notify(words.plain(text), severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
+        self.post_message(RunStarted(run))
 
     def recolour(self) -> None:
         """The texts in the colours of the theme."""
@@ -630,7 +428,7 @@ def found_files(runs_folder: Path) -> list[Path]:
 
 
 def ask_headers(names: Sequence[str], preset: Preset) -> list[dict[str, Any]]:
-    """What each file is and why it will not do, asked of a process of its own; call it in a thread."""
+    """Ask a process of its own for the facts of each file, and why it will not do; call it in a thread."""
     if not names:
         return []
     done = run_module("vdtui.headers", json.dumps(preset.tables()), *names, patience=PATIENCE_SECONDS)

@@ -22,8 +22,9 @@ from engine.errors import VdtuiError
 from engine.runs import ENDED, RunDirectory
 from engine.runs.state import Accuracy
 from vdtui.tui import words
+from vdtui.tui.messages import OpenData
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import ConfirmStop
-from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunSnapshot, RunWatcher
 from vdtui.tui.widgets.classes import Classes
 from vdtui.tui.widgets.curves import AccuracyCurve, LossCurve, Reference
@@ -34,6 +35,7 @@ from vdtui.tui.widgets.stepper import Stepper
 
 if TYPE_CHECKING:
     from vdtui.tui.clips import RealClips
+    from vdtui.tui.screens.gallery import GalleryScreen
 
 REDRAW_SECONDS = 1.0
 WIDE, TALL, VERY_WIDE = 100, 30, 170
@@ -44,7 +46,7 @@ REFERENCES = {"full": ("full data", "warning"), "random": ("random coreset", "se
 """Results that stand as lines in the accuracy plot: what they are called there, and their colours."""
 
 
-class RunScreen(LiveScreen):
+class RunScreen(DashboardScreen):
     """Shows ``run`` as it is on the disk; ``clock`` gives Unix seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,6 +93,7 @@ class RunScreen(LiveScreen):
         self._logarithmic = False
         self._figures = 0
         self._real: RealClips | None = None
+        self._gallery: GalleryScreen | None = None
         self._show_classes = False
         self._drawn = float("-inf")
         self._undrawn = False
@@ -130,11 +133,8 @@ class RunScreen(LiveScreen):
             await asyncio.sleep(self._watcher.pause)
 
     def _pass_on(self, snapshot: RunSnapshot) -> None:
-        from vdtui.tui.screens.gallery import GalleryScreen
-
-        for screen in self.app.screen_stack:
-            if isinstance(screen, GalleryScreen):
-                screen.follow(snapshot.previews)
+        if self._gallery is not None and self._gallery.is_running:
+            self._gallery.follow(snapshot.previews)
 
     def _tick(self) -> None:
         if self.snapshot is None or not self.shown:
@@ -176,7 +176,7 @@ class RunScreen(LiveScreen):
                 self._undrawn = True
 
     def _log_is_first(self, run: RunSnapshot) -> bool:
-        """Where results and log do not both fit: results when there are any, unless the user chose."""
+        """Tell whether the log hides the results where both do not fit: while there are none, unless the user chose."""
         return not run.results if self._log_first is None else self._log_first
 
     def _draw_curves(self, run: RunSnapshot) -> None:
@@ -251,21 +251,13 @@ class RunScreen(LiveScreen):
         try:
             request()
         except (VdtuiError, OSError) as error:
-            hint = f" {error.hint}" if isinstance(error, VdtuiError) else ""
-            self.say(f"{error}{hint}", warn=True)
+            self.say_error(error)
             return
         self.say(said)
 
-    def say(self, text: str, warn: bool = False) -> None:
-        """A short message in the corner; its text is never markup."""
-        self.app.notify(words.plain(text), severity="warning" if warn else "information", timeout=4, markup=False)
-
     def action_data(self) -> None:
         """The clips file that this run learns from."""
-        from vdtui.tui.clips import clips_file
-        from vdtui.tui.screens.data import DataScreen
-
-        self.app.push_screen(DataScreen(clips_file(self.run)))
+        self.post_message(OpenData(self.run))
 
     def action_scale(self) -> None:
         """Logarithmic or linear loss."""
@@ -354,7 +346,8 @@ class RunScreen(LiveScreen):
         self._real = self._real or RealClips(self.run)
         previews = self.snapshot.previews if self.snapshot else ()
         interval = frame_interval(self.run)
-        self.app.push_screen(GalleryScreen(self.run.previews, previews, real=self._real, interval=interval))
+        self._gallery = GalleryScreen(self.run.previews, previews, real=self._real, interval=interval)
+        self.app.push_screen(self._gallery)
 
 
 def accuracy_points(run: RunSnapshot) -> tuple[Accuracy, ...]:
@@ -379,7 +372,7 @@ def asked_for(run: RunSnapshot) -> tuple[Accuracy, ...]:
 
 
 def unready(run: RunSnapshot, what: str) -> str:
-    """Why ``what`` cannot be asked of a living run at this moment, or nothing."""
+    """Say why ``what`` cannot be asked of a living run at this moment, or nothing."""
     if run.state == "queued":
         return "Its worker has not begun yet."
     if what == "evaluate" and run.stage != "dynamic":
@@ -390,7 +383,7 @@ def unready(run: RunSnapshot, what: str) -> str:
 
 
 def references(run: RunSnapshot) -> tuple[Reference, ...]:
-    """What random clips and all data reach, if the results tell, and what the paper says, if the preset does."""
+    """The accuracies of random clips and all data, if the results tell, and of the paper, if the preset does."""
     found = [(result.get("what"), top1(result, "mean")) for result in run.results]
     known = {what: mean for what, mean in found if isinstance(what, str) and what in REFERENCES and mean is not None}
     lines = [Reference(REFERENCES[what][0], what, mean, REFERENCES[what][1]) for what, mean in known.items()]

@@ -15,14 +15,14 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input
 
 from engine.errors import VdtuiError
 from engine.runs import ENDED, RunDirectory, remove_run
 from vdtui.tui import words
+from vdtui.tui.messages import OpenComparison, OpenData, OpenPresets, OpenRun
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import ConfirmRemove, ConfirmStop, ExportDialog, ExportWish
-from vdtui.tui.screens.live import LiveScreen
 from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
@@ -54,7 +54,7 @@ COLUMNS = {
 """Names and widths of the columns after mark and name, by the width of the terminal."""
 RIGHT = ("best", "stored", "age")
 ORDERS = ("age", "name", "state", "progress", "best", "stored")
-"""What the rows can be sorted by; age, name and state from the least, the others from the greatest."""
+"""The orders of the rows: age, name, state from the least, the others from the greatest."""
 STATE_ORDER = (
     "running", "paused", "stopping", "queued", "failed", "crashed", "damaged", "stopped", "completed"
 )  # fmt: skip
@@ -67,7 +67,7 @@ The demo needs no download: a small made-up video dataset is distilled to a
 few clips per class. The run appears here by itself."""
 
 
-class RunsScreen(LiveScreen):
+class RunsScreen(DashboardScreen):
     """Shows all runs in ``folder``, newest first unless sorted otherwise; ``clock`` gives Unix seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -166,7 +166,7 @@ class RunsScreen(LiveScreen):
         self._show_details()
 
     def _wanted(self, row: RunRow) -> bool:
-        """Whether every word of the filter is somewhere in the row."""
+        """Tell whether every word of the filter is somewhere in the row."""
         text = f"{row.name} {row.title} {self._state_of(row)} {row.stage}".lower()
         return all(word in text for word in self.words.lower().split())
 
@@ -400,13 +400,11 @@ class RunsScreen(LiveScreen):
             return
         row = self._chosen()
         if row is not None:
-            self.app.push_screen(run_screen(RunDirectory(row.path), self._clock))
+            self.post_message(OpenRun(RunDirectory(row.path)))
 
     def action_new(self) -> None:
         """Choose a preset for a new run."""
-        from vdtui.tui.screens.new import PresetScreen
-
-        self.app.push_screen(PresetScreen(self._folder, self._clock))
+        self.post_message(OpenPresets())
 
     def action_compare(self) -> None:
         """The marked runs beside each other."""
@@ -414,18 +412,13 @@ class RunsScreen(LiveScreen):
         if not 2 <= len(runs) <= MOST_COMPARED:
             self.say(f"Mark 2 to {MOST_COMPARED} runs with space first; {len(runs)} marked.", warn=True)
             return
-        from vdtui.tui.screens.compare import CompareScreen
-
-        self.app.push_screen(CompareScreen(runs))
+        self.post_message(OpenComparison(runs))
 
     def action_data(self) -> None:
         """The clips file of the chosen run."""
         row = self._chosen()
         if row is not None:
-            from vdtui.tui.clips import clips_file
-            from vdtui.tui.screens.data import DataScreen
-
-            self.app.push_screen(DataScreen(clips_file(RunDirectory(row.path))))
+            self.post_message(OpenData(RunDirectory(row.path)))
 
     def action_export(self) -> None:
         """Ask how and where to, then export the chosen run's synthetic set."""
@@ -496,7 +489,7 @@ class RunsScreen(LiveScreen):
         try:
             RunDirectory(row.path).request(want)
         except (VdtuiError, OSError) as error:
-            self.say(_told(error), warn=True)
+            self.say_error(error)
             return
         self.say(f"{row.name} {said}")
 
@@ -519,25 +512,9 @@ class RunsScreen(LiveScreen):
         try:
             await asyncio.to_thread(remove_run, RunDirectory(row.path))
         except (VdtuiError, OSError) as error:
-            self.say(_told(error), warn=True)
+            self.say_error(error)
             return
         self.say(f"Removed {row.path}.")
-
-    def say(self, text: str, warn: bool = False, seconds: float = 5) -> None:
-        """A short message in the corner; its text is never markup."""
-        severity = "warning" if warn else "information"
-        self.app.notify(words.plain(text), severity=severity, timeout=seconds, markup=False)  # type: ignore[arg-type]
-
-
-def _told(error: Exception) -> str:
-    return f"{error} {error.hint}" if isinstance(error, VdtuiError) else str(error)
-
-
-def run_screen(run: RunDirectory, clock: Callable[[], float]) -> Screen[None]:
-    """The screen of one run; imported here, since curves need numpy and the table does not."""
-    from vdtui.tui.screens.run import RunScreen
-
-    return RunScreen(run, clock)
 
 
 def _progress(row: RunRow, width: int, colours: dict[str, str]) -> Text:

@@ -73,7 +73,7 @@ class FieldRow(Horizontal):
 
 
 def _editor(field: FormField, text: str) -> Input | Select[str]:
-    """Where the value is typed, or chosen where there are few."""
+    """Make the box in which the value is typed, or chosen where there are few."""
     if field.choices and not field.many and text in field.choices:
         return Select([(choice, choice) for choice in field.choices], value=text, allow_blank=False, compact=True)
     return Input(text, placeholder="unset" if field.optional else "", compact=True)

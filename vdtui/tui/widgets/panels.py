@@ -44,7 +44,7 @@ class Header(Lines):
 
 
 class Banner(Lines):
-    """What is wrong and what to do, if anything is, beside a bar in the colour of the state; not there otherwise."""
+    """The trouble of a run and its remedy, beside a bar in the colour of the state; hidden where there is none."""
 
     def show(self, run: RunSnapshot) -> None:
         """Show the trouble of ``run``, or hide."""
@@ -56,7 +56,7 @@ class Banner(Lines):
 
 
 def advice(run: RunSnapshot) -> list[str]:
-    """What is wrong with a run and what to do about it, in plain lines."""
+    """Say in plain lines what is wrong with a run and what to do about it."""
     name, glyph = words.plain(run.name), words.GLYPHS[run.state]
     if run.trouble:
         return [f"{glyph} {words.plain(run.trouble[0], 300)}", words.plain(run.trouble[1], 300)]
@@ -178,7 +178,7 @@ def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
 
 
 def result_cells(result: dict[str, Any]) -> tuple[str, ...]:
-    """What, top-1, bytes and stored values of one result, as text."""
+    """Name, top-1, bytes and stored values of one result, as text."""
     count, values = result.get("bytes"), result.get("stored_values")
     return (
         words.plain(result.get("what", "?"), 24),

@@ -17,7 +17,7 @@ class SearchLine(Input):
 
     @dataclasses.dataclass
     class Sought(Message):
-        """What is looked for now; ``done`` when typing has ended."""
+        """The text that is looked for; ``done`` when typing has ended."""
 
         text: str
         done: bool
