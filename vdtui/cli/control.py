@@ -61,22 +61,12 @@ def resume(
 
     Example: vdtui resume demo --detach
     """
-    from engine.errors import RunError
     from engine.runs import find_run, runs_folder
-    from vdtui.launch import launch
+    from vdtui import launch
 
     found = find_run(runs_folder(runs_dir), run)
-    state = found.state()
     since = found.events_file.stat().st_size if found.events_file.exists() else 0
-    if state == "completed":
-        raise RunError(f"The run {found.name} is completed; nothing is left to do.", f"See `vdtui show {found.name}`.")
-    if state in ("queued", "running", "stopping"):
-        raise RunError(f"The run {found.name} is {state} already.", f"Follow it: vdtui monitor {found.name}")
-    if state == "paused":
-        found.request("run")
-    else:
-        found.preset_values()  # a run without its preset cannot go on: say so here, not in a log
-        launch(found, processes)
+    launch.resume(found, processes)
     attend(found.path.parent, found.name, plain, detach, since)
 
 

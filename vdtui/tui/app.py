@@ -23,9 +23,10 @@ from textual.widget import Widget
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
-from vdtui.tui import themes, words
+from vdtui.tui import keys, themes, words
 from vdtui.tui.messages import OpenComparison, OpenData, OpenForm, OpenPresets, OpenRun, RunStarted
-from vdtui.tui.screens.dialogs import help_of, keys_of
+from vdtui.tui.screens.base import DashboardScreen
+from vdtui.tui.screens.dialogs import HelpScreen
 from vdtui.tui.screens.runs import RunsScreen
 
 
@@ -121,9 +122,9 @@ class VdtuiApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """List the commands of the palette: all that this screen's keys do, the themes, help and leaving."""
-        for binding, meaning in keys_of(screen):
-            title = meaning[:1].upper() + meaning[1:]
-            yield SystemCommand(title, f"key {binding.key}", partial(self._act, screen, binding.action))
+        for names, use in keys.uses(screen.SCREEN) if isinstance(screen, DashboardScreen) else []:
+            title = use.effect[:1].upper() + use.effect[1:]
+            yield SystemCommand(title, f"key {keys.signs(names)}", partial(self._act, screen, use.action))
         for name, title in themes.TITLES.items():
             if name != self.theme:
                 yield SystemCommand(f"Theme: {title}", "colours", partial(self._take_theme, name))
@@ -138,9 +139,9 @@ class VdtuiApp(App[None]):
 
     def action_help(self) -> None:
         """The keys of the present screen."""
-        found = help_of(self.screen)
-        if found is not None:
-            self.push_screen(found)
+        screen = self.screen
+        if isinstance(screen, DashboardScreen):  # a dialog explains itself
+            self.push_screen(HelpScreen(screen.HEADING, keys.help_rows(screen.SCREEN), screen.NOTES))
 
     def action_suspend_process(self) -> None:
         """Ctrl+Z, where the shell can bring the dashboard back; elsewhere the terminal would be stuck."""

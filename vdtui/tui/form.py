@@ -119,10 +119,12 @@ def value_of(field: FormField, text: str) -> Any:
 
 
 class Form:
-    """The preset ``name`` and what was changed in it."""
+    """The preset ``name``, a shipped one or a path, and what was changed in it. Raises PresetError."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run: str = "") -> None:
         self.name = name
+        self.run = run
+        """The run whose preset it is, where it is one's."""
         self.base = load_preset(name)
         self.sections = sections()
         self.fields = {field.key: field for each in self.sections.values() for field in each}

@@ -78,7 +78,7 @@ def test_the_gallery_looks_as_before(
 
     async def ready(pilot: Pilot[None]) -> None:
         await wait(lambda: drawn(pilot.app), "the run is drawn")  # type: ignore[arg-type]
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: isinstance(pilot.app.screen, GalleryScreen) and pilot.app.screen.ready, "the gallery")
         await pilot.pause(0.3)
 

@@ -14,17 +14,18 @@ import numpy as np
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from engine.runs import RunDirectory, RunState
 from engine.runs.results import key_of, results_of
 from engine.runs.state import Accuracy
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.run import accuracy_points, chosen_by
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
 from vdtui.tui.widgets.panels import top1_text
@@ -38,15 +39,8 @@ UNSAID = ("title", "description", "published")
 class CompareScreen(DashboardScreen):
     """Compares ``runs``, each with the colour and the marker of its place."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v,right", "turn(1)", "View", tooltip="where not all fits: accuracy, loss, differences, results"),
-        Binding("left", "turn(-1)", "View before", show=False, tooltip="the view before"),
-        Binding("l", "scale", "Log scale", tooltip="losses on a logarithmic or a linear scale"),
-        Binding("tab", "stage", "Stage", tooltip="the losses of the next stage"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("escape,c", "app.pop_screen", "Back", key_display="esc", tooltip="back to the runs"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
-    ]
+    SCREEN = "compare"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "compare"
     NOTES = (
         "A run has the same colour and marker everywhere.",
@@ -77,7 +71,7 @@ class CompareScreen(DashboardScreen):
                 with VerticalScroll(classes="panel", id=page) as panel:
                     panel.border_title = Text(title)
                     yield Static(id=f"{page}-text", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Begin to follow the runs."""
@@ -219,6 +213,10 @@ class CompareScreen(DashboardScreen):
         ]
 
     # --- keys --------------------------------------------------------------------------------------------------------
+
+    def scrolled(self) -> VerticalScroll:
+        """The differences, or the results where those are on top."""
+        return self.query_one("#results" if self.page == "results" else "#differences", VerticalScroll)
 
     def action_turn(self, by: int) -> None:
         """Another view, where they stand one behind the other."""

@@ -9,15 +9,16 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.clips import ClipsAnswer, ask
 from vdtui.tui.previews import Panel
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.films import Films
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 WIDE = 110
@@ -26,14 +27,8 @@ WIDE = 110
 class DataScreen(DashboardScreen):
     """Shows the clips file ``file``; None if the run has none yet."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Class", key_display="←→", tooltip="the class before"),
-        Binding("right", "turn(1)", "Next class", show=False, tooltip="the next class"),
-        Binding("space", "play", "Play", tooltip="play, pause"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("escape,d", "app.pop_screen", "Back", key_display="esc", tooltip="back"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
-    ]
+    SCREEN = "data"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "data"
     NOTES = ("The clips are random real ones that the run learns from.", "The same in words: vdtui data FILE.h5")
     AUTO_FOCUS = "VerticalScroll"
@@ -52,7 +47,7 @@ class DataScreen(DashboardScreen):
             with VerticalScroll():
                 yield Static(id="facts", markup=False)
             yield Films()
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Ask for the file."""
@@ -108,6 +103,15 @@ class DataScreen(DashboardScreen):
         if self.answer is not None and self.answer.preview is not None:
             self._label = (self._label + by) % len(self.answer.preview.classes)
             self._show()
+
+    def scrolled(self) -> VerticalScroll:
+        """The facts of the file."""
+        return self.query_one(VerticalScroll)
+
+    def action_copy_path(self) -> None:
+        """Put the path of the file on the clipboard, where the terminal lets us."""
+        if self._file is not None:
+            self.copy(str(self._file.resolve()))
 
     def action_play(self) -> None:
         """Play or pause."""

@@ -7,16 +7,18 @@ open one. A run that is started lives by itself, as one that `vdtui distill --de
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Button, Footer, OptionList, Static
+from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config import Preset
@@ -26,12 +28,13 @@ from engine.errors import DataError, PresetError, VdtuiError
 from engine.runs import RunDirectory
 from engine.runs.directory import check_name
 from vdtui.tui import form as forms
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.commands import run_module
 from vdtui.tui.form import DataFacts, Form, FormField, summed
 from vdtui.tui.messages import RunStarted
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.fields import FieldRow
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 NAME = "run name"
@@ -47,15 +50,8 @@ SETTLED = ("run.seed", "run.device", "run.precision", "dataset.path")
 class NewRunScreen(DashboardScreen):
     """The form ``form``; a run that is started from it goes into ``folder``."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True, tooltip="start the run"),
-        Binding("ctrl+r", "reset", "Reset", priority=True, tooltip="the preset's value in this field again"),
-        Binding("ctrl+n", "section(1)", "Next page", priority=True, tooltip="the next page of values"),
-        Binding("ctrl+b", "section(-1)", "Page before", show=False, priority=True, tooltip="the page before"),
-        Binding("ctrl+y", "copy", "Copy command", show=False, priority=True, tooltip="copy the prepare command"),
-        Binding("f1", "app.help", "Help", tooltip="this help"),
-        Binding("escape", "app.pop_screen", "Back", tooltip="back to the presets"),
-    ]
+    SCREEN = "form"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "new run"
     NOTES = (
         "tab and shift tab go through the fields; enter goes to the next one.",
@@ -86,11 +82,11 @@ class NewRunScreen(DashboardScreen):
             yield Lines(id="help")
             yield Lines(id="cost")
             yield Button("Start the run (ctrl+s)", id="start", variant="primary", compact=True)
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     async def on_mount(self) -> None:
         """The first page, and a look for clips files."""
-        title = words.plain(self.form.base.title or self.form.name)
+        title = words.plain(self.form.run or self.form.base.title or self.form.name)
         colours = self.app.theme_variables
         head = Text.assemble((f" new run · {title}", f"bold {colours['primary']}"), no_wrap=True, overflow="ellipsis")
         head.append(f"  {words.plain(self.form.base.description)}", colours["text-muted"])
@@ -406,12 +402,10 @@ def _pages(form: Form) -> dict[str, list[FormField]]:
 
 
 def _free_name(folder: Path, form: Form) -> str:
-    """The preset's name, with a number if there is a run of that name already."""
-    stem = Path(form.name).stem
-    number = 1
-    while (folder / (name := stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return name
+    """The preset's name, or that of the run that it is from, with a number if there is a run of that name already."""
+    stem = re.sub(r"-\d+$", "", form.run) if form.run else Path(form.name).stem
+    names = itertools.chain([] if form.run else [stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (folder / name).exists())
 
 
 def found_files(runs_folder: Path) -> list[Path]:

@@ -8,33 +8,29 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config import Preset
 from engine.config.schema import DatasetSection
 from engine.errors import PresetError
 from vdtui.tui import form as forms
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.form import Form, summed
 from vdtui.tui.messages import OpenForm
 from vdtui.tui.preset_list import ListedPreset, all_presets, listed
 from vdtui.tui.screens.base import DashboardScreen
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 
 class PresetScreen(DashboardScreen):
     """The presets, by data set; typed words search in their names and methods."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Choose", priority=True, tooltip="go on to the values of this preset"),
-        Binding("up", "move(-1)", "Move", key_display="↑↓", priority=True, tooltip="the preset above"),
-        Binding("down", "move(1)", show=False, priority=True),
-        Binding("f1", "app.help", "Help", tooltip="this help"),
-        Binding("escape", "back", "Back", tooltip="clear the search, or back to the runs"),
-    ]
+    SCREEN = "presets"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     AUTO_FOCUS = "#search"
     HEADING = "choose a preset"
     NOTES = (
@@ -57,7 +53,7 @@ class PresetScreen(DashboardScreen):
             yield OptionList(id="presets", compact=True, markup=False)
             with VerticalScroll(id="about"):
                 yield Static(id="about-text", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Read the presets."""
@@ -127,6 +123,11 @@ class PresetScreen(DashboardScreen):
         """Move up and down in the list while the search is typed."""
         chooser = self.query_one("#presets", OptionList)
         chooser.action_cursor_down() if by > 0 else chooser.action_cursor_up()
+
+    def action_end(self, last: bool) -> None:
+        """Go to the first or the last preset of the list."""
+        chooser = self.query_one("#presets", OptionList)
+        chooser.action_last() if last else chooser.action_first()
 
     def action_choose(self) -> None:
         """Go on to the form."""

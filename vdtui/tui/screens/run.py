@@ -14,20 +14,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer
 
-from engine.errors import VdtuiError
-from engine.runs import ENDED, RunDirectory
+from engine.runs import RunDirectory
 from engine.runs.state import Accuracy
-from vdtui.tui import words
-from vdtui.tui.messages import OpenData
-from vdtui.tui.screens.base import DashboardScreen
-from vdtui.tui.screens.dialogs import ConfirmStop
+from vdtui.tui import keys, words
+from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
 from vdtui.tui.watch import RunSnapshot, RunWatcher
 from vdtui.tui.widgets.classes import Classes
 from vdtui.tui.widgets.curves import AccuracyCurve, LossCurve, Reference
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.panels import Banner, Figures, Header, Log, Results, top1
 from vdtui.tui.widgets.search import SearchLine
 from vdtui.tui.widgets.series import Group, figure_groups
@@ -46,35 +43,11 @@ REFERENCES = {"full": ("full data", "warning"), "random": ("random coreset", "se
 """Results that stand as lines in the accuracy plot: what they are called there, and their colours."""
 
 
-class RunScreen(DashboardScreen):
+class RunScreen(SteeringScreen):
     """Shows ``run`` as it is on the disk; ``clock`` gives Unix seconds."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "pause", "Pause/go on", tooltip="pause the run, and let it go on"),
-        Binding("s", "stop", "Stop", tooltip="stop the run (asks first); its state is saved"),
-        Binding("g", "gallery", "Gallery", tooltip="gallery: the synthetic clips of a class"),
-        Binding("d", "data", "Data", show=False, tooltip="data: what is in the clips file, and real clips"),
-        Binding("e", "once('evaluate')", "Evaluate", show=False, tooltip="evaluate now; the choice ignores it"),
-        Binding("k", "once('checkpoint')", "Checkpoint", show=False, tooltip="save a checkpoint now"),
-        Binding("f", "figures", "Figures", tooltip="other curves: step size, gradients, ranges, device"),
-        Binding("tab", "stage", "Stage", show=False, tooltip="the curve of the next stage"),
-        Binding("1", "stage('static')", "Static", show=False, tooltip="the curve of the static stage"),
-        Binding("2", "stage('dynamic')", "Dynamic", show=False, tooltip="the curve of the dynamic stage"),
-        Binding("l", "scale", "Scale", show=False, tooltip="logarithmic or linear scale"),
-        Binding("m", "smooth", "Smooth", show=False, tooltip="smooth the curve: off, 0.9, 0.99"),
-        Binding("plus,equals_sign", "zoom(True)", "Zoom in", show=False, tooltip="fewer of the last steps (or wheel)"),
-        Binding("minus", "zoom(False)", "Zoom out", show=False, tooltip="more steps (or wheel)"),
-        Binding("left,comma", "move(False)", "Earlier", show=False, tooltip="earlier steps, where not all are shown"),
-        Binding("right,full_stop", "move(True)", "Later", show=False, tooltip="later steps, where not all are shown"),
-        Binding("p", "classes", "Classes", show=False, tooltip="accuracy of each class, or the results"),
-        Binding("v", "view", "View", show=False, tooltip="results or log, where both do not fit"),
-        Binding(
-            "slash", "search", "Search", key_display="/", show=False, tooltip="search the log; esc shows all of it"
-        ),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("escape", "back", "Runs", key_display="esc", tooltip="back to all runs"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; the run goes on"),
-    ]
+    SCREEN = "run"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "run"
     NOTES = (
         "The bright line is the mean of the loss, the dark one its range, or the raw loss.",
@@ -112,7 +85,7 @@ class RunScreen(DashboardScreen):
             yield Classes(classes="panel")
             yield Log(classes="panel")
         yield SearchLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Begin to follow the run."""
@@ -168,6 +141,7 @@ class RunScreen(DashboardScreen):
             self.query_one(Log).show(run.log)
             self.query_one(Results).show(run)
             self.query_one(Classes).show(run)
+            self.query_one(KeyLine).show()
             self.set_class(self._show_classes, "classes")
             self.set_class(self._log_is_first(run), "log-first")
             if time.monotonic() - self._drawn >= REDRAW_SECONDS:
@@ -200,64 +174,30 @@ class RunScreen(DashboardScreen):
             return self._chosen_stage
         return run.stage if run.stage in run.losses else next(reversed(run.losses), "")
 
-    def action_pause(self) -> None:
-        """Pause a run that runs; let one go on that is, or is about to be, paused."""
-        if self._refused("paused"):
-            return
-        want = "pause" if self._watcher.run.control().want == "run" else "run"
-        said = "Pausing: it waits after the present step." if want == "pause" else "It goes on."
-        self._request(want, said)
+    def chosen(self) -> ChosenRun | None:
+        """The run of this screen, once something is known of it; one that is asked to stop counts as stopping."""
+        if self.snapshot is None:
+            return None
+        stopping = self.snapshot.shown_state == "stopping"
+        return ChosenRun(self.run, "stopping" if stopping else self.snapshot.state)
+
+    def scrolled(self) -> Log:
+        """The log, which the keys that scroll move in."""
+        return self.query_one(Log)
 
     def action_once(self, what: str) -> None:
         """Ask for an evaluation or a checkpoint now; the run goes on as if nobody had asked."""
-        run = self.snapshot
-        if self._refused({"evaluate": "evaluated", "checkpoint": "saved"}[what]) or run is None:
+        run, chosen = self.snapshot, self.chosen()
+        done = {"evaluate": "evaluated", "checkpoint": "saved"}[what]
+        if run is None or chosen is None or self._refused(chosen, done):
             return
         why = unready(run, what)
         if why:
             self.say(why, warn=True)
             return
-        said = {"evaluate": "It evaluates the set after the present step.", "checkpoint": "It saves a checkpoint."}
+        said = {"evaluate": "evaluates the set after the present step.", "checkpoint": "saves a checkpoint."}
         waits = " It is paused: that waits until it goes on." if what == "evaluate" and run.state == "paused" else ""
-        self._try(lambda: self.run.request_once(what), said[what] + waits)
-
-    def action_stop(self) -> None:
-        """Ask, then stop the run."""
-        if self._refused("stopped"):
-            return
-        self.app.push_screen(ConfirmStop(self.run.name), self._stop)
-
-    def _stop(self, confirmed: bool | None) -> None:
-        if confirmed and not self._refused("stopped"):
-            self._request("stop", f"Stopping: it saves its state. Later: vdtui resume {self.run.name}")
-
-    def _refused(self, what: str) -> bool:
-        run = self.snapshot
-        if run is None:
-            return True
-        if run.state in ENDED:
-            again = "" if run.state == "completed" else f" It goes on with: vdtui resume {run.name}"
-            self.say(f"It cannot be {what}: the run is {run.state}.{again}", warn=True)
-        elif run.state == "removed":
-            self.say(f"It cannot be {what}: the run's folder is gone.", warn=True)
-        elif run.shown_state == "stopping":
-            self.say("It is stopping already.", warn=True)
-        return run.state in (*ENDED, "removed") or run.shown_state == "stopping"
-
-    def _request(self, want: str, said: str) -> None:
-        self._try(lambda: self.run.request(want), said)
-
-    def _try(self, request: Callable[[], object], said: str) -> None:
-        try:
-            request()
-        except (VdtuiError, OSError) as error:
-            self.say_error(error)
-            return
-        self.say(said)
-
-    def action_data(self) -> None:
-        """The clips file that this run learns from."""
-        self.post_message(OpenData(self.run))
+        self._request(chosen, lambda: self.run.request_once(what), said[what] + waits)
 
     def action_scale(self) -> None:
         """Logarithmic or linear loss."""

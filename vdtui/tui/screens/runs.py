@@ -14,16 +14,17 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.widgets import DataTable, Footer, Input
+from textual.binding import BindingType
+from textual.widgets import DataTable, Input
 
 from engine.errors import VdtuiError
-from engine.runs import ENDED, RunDirectory, remove_run
-from vdtui.tui import words
-from vdtui.tui.messages import OpenComparison, OpenData, OpenPresets, OpenRun
-from vdtui.tui.screens.base import DashboardScreen
-from vdtui.tui.screens.dialogs import ConfirmRemove, ConfirmStop, ExportDialog, ExportWish
+from engine.runs import RunDirectory, remove_run
+from vdtui.tui import keys, words
+from vdtui.tui.messages import OpenComparison, OpenRun
+from vdtui.tui.screens.dialogs import ConfirmRemove
+from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
 from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
 
@@ -67,27 +68,27 @@ The demo needs no download: a small made-up video dataset is distilled to a
 few clips per class. The run appears here by itself."""
 
 
-class RunsScreen(DashboardScreen):
+class RunTable(DataTable[Text]):
+    """A table in which Home and End go to the first and the last row; Textual's go to columns."""
+
+    def to_end(self, last: bool) -> None:
+        """Go to the first or the last row."""
+        self.move_cursor(row=self.row_count - 1 if last else 0)
+
+    def action_scroll_home(self) -> None:
+        """Go to the first row."""
+        self.to_end(False)
+
+    def action_scroll_end(self) -> None:
+        """Go to the last row."""
+        self.to_end(True)
+
+
+class RunsScreen(SteeringScreen):
     """Shows all runs in ``folder``, newest first unless sorted otherwise; ``clock`` gives Unix seconds."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=True, tooltip="open the run: curves, log, gallery"),
-        Binding("n", "new", "New", tooltip="start a new run"),
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="show only runs with these words; esc shows all"),
-        Binding("o", "order", "Sort", tooltip="sort by the next column (or click its head)"),
-        Binding("O", "turn_order", "Turn order", show=False, tooltip="turn the order round"),
-        Binding("space,m", "mark", "Mark", tooltip="mark the run, to compare it"),
-        Binding("c", "compare", "Compare", tooltip="compare the marked runs, 2 to 6"),
-        Binding("e", "export", "Export", show=False, tooltip="export the synthetic set as tensors, videos, pictures"),
-        Binding("r", "report", "Report", show=False, tooltip="write the report, a page of HTML, into the run's folder"),
-        Binding("d", "data", "Data", show=False, tooltip="data: what is in its clips file, and real clips"),
-        Binding("p", "pause", "Pause/go on", show=False, tooltip="pause the run, and let it go on"),
-        Binding("s", "stop", "Stop", show=False, tooltip="stop the run (asks first); its state is saved"),
-        Binding("x,delete", "remove", "Remove", show=False, tooltip="delete a run that has ended (asks first)"),
-        Binding("escape", "clear", "Show all", show=False, tooltip="end the filter; a second time: forget the marks"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
-    ]
+    SCREEN = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "runs"
     NOTES = (
         "best: accuracy on validation; course: how it came there.",
@@ -115,10 +116,10 @@ class RunsScreen(DashboardScreen):
         yield Input(
             placeholder="words in name, preset, state or stage; enter keeps, esc ends", compact=True, id="filter"
         )
-        yield DataTable(cursor_type="row", cursor_foreground_priority="renderable")
+        yield RunTable(cursor_type="row", cursor_foreground_priority="renderable")
         yield Lines(id="empty")
         yield Lines(id="details")
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Begin to follow the folder."""
@@ -324,6 +325,7 @@ class RunsScreen(DashboardScreen):
         if details.display != (row is not None):
             details.display = row is not None
         details.put(text)
+        self.query_one(KeyLine).show()
 
     def _advice(self, row: RunRow) -> str:
         if row.trouble:
@@ -351,9 +353,18 @@ class RunsScreen(DashboardScreen):
 
     # --- sorting, filtering, marking ---------------------------------------------------------------------------------
 
-    def action_order(self) -> None:
-        """Sort by the next column that can be sorted by."""
-        self.order, self.turned = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)], False
+    def action_row(self, by: int) -> None:
+        """Go up or down."""
+        table = self.query_one(DataTable)
+        table.action_cursor_down() if by > 0 else table.action_cursor_up()
+
+    def action_end(self, last: bool) -> None:
+        """Go to the first or the last run."""
+        self.query_one(RunTable).to_end(last)
+
+    def action_order(self, by: int) -> None:
+        """Sort by another of the columns that can be sorted by."""
+        self.order, self.turned = ORDERS[(ORDERS.index(self.order) + by) % len(ORDERS)], False
         self._show()
 
     def action_turn_order(self) -> None:
@@ -393,6 +404,21 @@ class RunsScreen(DashboardScreen):
 
     # --- what can be done with a run ---------------------------------------------------------------------------------
 
+    def chosen(self) -> ChosenRun | None:
+        """The run under the cursor."""
+        row = self._chosen()
+        return ChosenRun(RunDirectory(row.path), row.state) if row is not None else None
+
+    def useful(self, action: str) -> bool:
+        """Leave out of the line of keys what has no run, or not enough runs, to act on."""
+        if action == "open":
+            return self._chosen() is not None
+        if action == "compare":
+            return 2 <= len(self.marked) <= MOST_COMPARED
+        if action in ("mark", "filter", "order(1)"):
+            return len(self._rows) > 1
+        return super().useful(action)
+
     def action_open(self) -> None:
         """Open the chosen run; while a filter is typed, go on to the table."""
         if self.query_one("#filter").has_focus:
@@ -402,10 +428,6 @@ class RunsScreen(DashboardScreen):
         if row is not None:
             self.post_message(OpenRun(RunDirectory(row.path)))
 
-    def action_new(self) -> None:
-        """Choose a preset for a new run."""
-        self.post_message(OpenPresets())
-
     def action_compare(self) -> None:
         """The marked runs beside each other."""
         runs = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
@@ -413,85 +435,6 @@ class RunsScreen(DashboardScreen):
             self.say(f"Mark 2 to {MOST_COMPARED} runs with space first; {len(runs)} marked.", warn=True)
             return
         self.post_message(OpenComparison(runs))
-
-    def action_data(self) -> None:
-        """The clips file of the chosen run."""
-        row = self._chosen()
-        if row is not None:
-            self.post_message(OpenData(RunDirectory(row.path)))
-
-    def action_export(self) -> None:
-        """Ask how and where to, then export the chosen run's synthetic set."""
-        row = self._chosen()
-        if row is None:
-            return
-        run = RunDirectory(row.path)
-        if not run.best.is_file() and not run.last.is_file():
-            self.say(f"{row.name} has no synthetic set yet: the first evaluation writes it.", warn=True)
-            return
-
-        def export(wish: ExportWish | None) -> None:
-            if wish is not None:
-                self.run_worker(self._export(row, wish))
-
-        self.app.push_screen(ExportDialog(row.name), export)
-
-    async def _export(self, row: RunRow, wish: ExportWish) -> None:
-        precision = [f"--precision={wish.precision}"] if wish.precision is not None else []
-        overwrite = ["--overwrite"] if wish.overwrite else []
-        output = str(Path(wish.output).expanduser())
-        options = [f"--format={wish.format}", *precision, *overwrite, f"--output={output}"]
-        await self._command(f"Exporting {row.name} ...", "export", *options, "--", str(row.path.resolve()))
-
-    def action_report(self) -> None:
-        """Write the report of the chosen run into its folder."""
-        row = self._chosen()
-        if row is not None:
-            path, source = RunDirectory(row.path).report.resolve(), str(row.path.resolve())
-            options = ["--format=html", "--overwrite", f"--output={path}"]
-            self.run_worker(self._command(f"Writing the report of {row.name} ...", "report", *options, "--", source))
-
-    async def _command(self, saying: str, *arguments: str) -> None:
-        from vdtui.tui.commands import run_vdtui
-
-        self.say(saying)
-        done = await asyncio.to_thread(run_vdtui, *arguments)
-        self.say(done.problem or done.out or done.said, warn=bool(done.problem), seconds=12)
-
-    def action_pause(self) -> None:
-        """Pause the chosen run, or let it go on."""
-        row = self._chosen()
-        if row is None or self._refused(row, "paused"):
-            return
-        want = "pause" if RunDirectory(row.path).control().want == "run" else "run"
-        self._request(row, want, "pauses after its present step." if want == "pause" else "goes on.")
-
-    def action_stop(self) -> None:
-        """Ask, then stop the chosen run."""
-        row = self._chosen()
-        if row is None or self._refused(row, "stopped"):
-            return
-
-        def stop(confirmed: bool | None) -> None:
-            if confirmed:
-                self._request(row, "stop", f"stops and saves its state. Later: vdtui resume {row.name}")
-
-        self.app.push_screen(ConfirmStop(row.name), stop)
-
-    def _refused(self, row: RunRow, what: str) -> bool:
-        if row.alive:
-            return False
-        again = f" It goes on with: vdtui resume {row.name}" if row.state in ENDED and row.state != "completed" else ""
-        self.say(f"{row.name} cannot be {what}: it is {row.state}.{again}", warn=True)
-        return True
-
-    def _request(self, row: RunRow, want: str, said: str) -> None:
-        try:
-            RunDirectory(row.path).request(want)
-        except (VdtuiError, OSError) as error:
-            self.say_error(error)
-            return
-        self.say(f"{row.name} {said}")
 
     def action_remove(self) -> None:
         """Ask, then delete the chosen run; one that lives is kept."""

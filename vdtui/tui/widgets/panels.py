@@ -17,9 +17,9 @@ from vdtui.tui.widgets.lines import Lines
 SHOWN_LINES = 300
 """Lines of the log that are laid out; the search looks through all that the snapshot has."""
 ADVICE = {
-    "stopped": "Its state is saved. It goes on with: vdtui resume {name}",
-    "crashed": "Its worker is gone. It goes on from the last checkpoint with: vdtui resume {name}",
-    "failed": "When that is mended, it goes on with: vdtui resume {name}",
+    "stopped": "Its state is saved. r resumes it, or: vdtui resume {name}",
+    "crashed": "Its worker is gone. r resumes it, or: vdtui resume {name}",
+    "failed": "When that is mended, r resumes it, or: vdtui resume {name}",
 }
 
 
