@@ -6,6 +6,7 @@ that leaving it, or losing the terminal it runs in, never touches them.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
+from textual.widgets import Input
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
@@ -108,6 +110,31 @@ class VdtuiApp(App[None]):
             self.pop_screen()
         self.open_run(request.run)
 
+    # --- keys in their order -----------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys in the order in which they were typed.
+
+        Textual hands a key to the widget that has the focus, and acts on what nobody has taken when it has bubbled up
+        to here, some turns of the event loop later; meanwhile the next letters land in the old field, and a backspace
+        takes away the letter that was typed after it. So what is bound is done here at once, after what was typed
+        before it.
+        """
+        if isinstance(event, events.Key) and not event.is_forwarded and await self._acted(event):
+            return
+        await super().on_event(event)
+
+    async def _acted(self, event: events.Key) -> bool:
+        """Do what the key is bound to; False for what is typed, and for keys that are bound to nothing."""
+        focused = self.focused
+        if focused is not None and focused.check_consume_key(event.key, event.character):
+            return False
+        if isinstance(focused, Input):
+            typed = asyncio.Event()
+            if focused.call_later(typed.set):  # behind the letters that are waiting in its queue
+                await typed.wait()
+        return await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key)
+
     # --- what all screens have ---------------------------------------------------------------------------------------
 
     def _recolour(self, theme: Theme) -> None:
@@ -118,7 +145,7 @@ class VdtuiApp(App[None]):
                 screen.call_later(recolour)  # after its widgets are there, should it only be opening now
             else:
                 for node in (screen, *screen.walk_children(Widget)):
-                    node.post_message(Resize(node.size, screen.size))
+                    node.post_message(events.Resize(node.size, screen.size))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """List the commands of the palette: all that this screen's keys do, the themes, help and leaving."""

@@ -29,6 +29,7 @@ SIGNS = {
     "full_stop": ".",
     "greater_than_sign": ">",
     "less_than_sign": "<",
+    "shift+tab": "shift tab",
     "ctrl+s": "ctrl s",
     "ctrl+r": "ctrl r",
     "ctrl+n": "ctrl n",
@@ -83,11 +84,12 @@ TABLE: tuple[Key, ...] = (
     # --- the next step -----------------------------------------------------------------------------------------------
     Key(
         ("enter",),
-        "open, choose",
+        "go on: open, choose, next field",
         (
             Use("runs", "open", "open the run: curves, log, results", "Open", early=True),
             Use("run", "gallery", "open the gallery: the synthetic clips of a class"),
             Use("presets", "choose", "go on to the values of this preset", "Choose", early=True),
+            Use("form", "next_field", "the next field, from one that is typed in", early=True),
         ),
     ),
     Key(
@@ -354,6 +356,8 @@ TABLE: tuple[Key, ...] = (
         ),
     ),
     # --- the form ----------------------------------------------------------------------------------------------------
+    Key(("tab",), "the next field", (Use("form", "field(1)", "the next field", early=True),)),
+    Key(("shift+tab",), "the field before", (Use("form", "field(-1)", "the field before", early=True),)),
     Key(("ctrl+s",), "start", (Use("form", "start", "start the run", "Start", early=True),)),
     Key(
         ("ctrl+r",),

@@ -18,7 +18,8 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Button, OptionList, Static
+from textual.widget import Widget
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config import Preset
@@ -54,7 +55,6 @@ class NewRunScreen(DashboardScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "new run"
     NOTES = (
-        "tab and shift tab go through the fields; enter goes to the next one.",
         "A changed value is marked with ●; an empty field is unset, where that can be.",
         "The run goes on by itself when the dashboard is left.",
     )
@@ -111,7 +111,7 @@ class NewRunScreen(DashboardScreen):
             await page.mount(Static(id="files-head", markup=False), OptionList(id="files", compact=True, markup=False))
             self._list_files()
         page.scroll_home(animate=False)
-        rows[0].editor.focus()
+        self.set_focus(rows[0].editor)  # at once: letters may follow
 
     def _title(self, field: FormField) -> str:
         return "data" if field.key == "dataset.path" else field.name
@@ -120,15 +120,24 @@ class NewRunScreen(DashboardScreen):
         return self.run_name if key == NAME else self.form.text(key)
 
     def on_field_row_changed(self, event: FieldRow.Changed) -> None:
-        """Take what was typed, and say at once what that means."""
-        if event.key == NAME:
-            self.run_name = event.text
-        else:
-            before = self.form.text(event.key)
-            self.form.put(event.key, event.text)
-            if event.key.startswith("dataset.") and before != event.text:
-                self._look_soon()
+        """Say at once what that means which was typed."""
+        self._take(event.key, event.text)
         self._show()
+
+    def _take(self, key: str, text: str) -> None:
+        if key == NAME:
+            self.run_name = text
+            return
+        before = self.form.text(key)
+        self.form.put(key, text)
+        if key.startswith("dataset.") and before != text:
+            self._look_soon()
+
+    def _take_all(self) -> None:
+        """Take what stands in the fields: news of the last letters may still be on their way."""
+        for row in self.query(FieldRow):
+            if row.text != self._text(row.field.key):
+                self._take(row.field.key, row.text)
 
     def on_field_row_looked(self, event: FieldRow.Looked) -> None:
         """Help for the field that the user came to, unless they have left it since: rows may tell in another order."""
@@ -139,6 +148,7 @@ class NewRunScreen(DashboardScreen):
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A page, or a clips file."""
         event.stop()
+        self._take_all()
         if event.option_list.id == "sections":
             await self._open(list(self._pages)[event.option_index])
         elif event.option.id is not None:
@@ -153,9 +163,26 @@ class NewRunScreen(DashboardScreen):
 
     async def action_section(self, by: int) -> None:
         """Another page."""
+        self._take_all()
         names = list(self._pages)
         await self._open(names[(names.index(self.section) + by) % len(names)])
         self._show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let enter choose in lists and press buttons; it goes to the next field from one that is typed in."""
+        return isinstance(self.focused, Input) if action == "next_field" else True
+
+    def action_next_field(self) -> None:
+        """Go on from a field that is typed in."""
+        self.action_field(1)
+
+    def action_field(self, by: int) -> None:
+        """Go to the next or the last field: by their order, which Textual knows only once they are laid out."""
+        stops: list[Widget] = [row.editor for row in self.query(FieldRow)]
+        stops += [widget for widget in self.query("#files, #start, #sections") if widget.focusable]
+        inside = set(self.focused.ancestors_with_self) if self.focused is not None else set()
+        at = next((place for place, stop in enumerate(stops) if stop in inside), -1)
+        self.set_focus(stops[(at + by) % len(stops)])
 
     def action_reset(self) -> None:
         """The preset's value again, in the field that the user is in."""
@@ -350,6 +377,7 @@ class NewRunScreen(DashboardScreen):
 
     async def action_start(self) -> None:
         """Start the run, if nothing is wrong; else go to what is."""
+        self._take_all()
         self._show()
         if self.starting:
             return
@@ -369,7 +397,7 @@ class NewRunScreen(DashboardScreen):
             self._show()
         for row in self.query(FieldRow):
             if row.field.key == key:
-                row.editor.focus()
+                self.set_focus(row.editor)
 
     async def _start(self, preset: Preset) -> None:
         self._show_cost()

@@ -44,6 +44,7 @@ class PresetScreen(DashboardScreen):
         super().__init__()
         self.presets: dict[str, Preset] = {}
         self._listed: list[ListedPreset] = []
+        self._searched = ""
 
     def compose(self) -> ComposeResult:
         """Search, list, what the preset under the cursor is."""
@@ -73,7 +74,7 @@ class PresetScreen(DashboardScreen):
         self._fill()
 
     def _fill(self) -> None:
-        typed = self.query_one("#search", Input).value
+        typed = self._searched = self.query_one("#search", Input).value
         matching = [preset for preset in self._listed if preset.matches(typed)]
         options: list[Option] = []
         last = None
@@ -131,6 +132,8 @@ class PresetScreen(DashboardScreen):
 
     def action_choose(self) -> None:
         """Go on to the form."""
+        if self.query_one("#search", Input).value != self._searched:
+            self._fill()
         name = self.chosen
         if name is None:
             return

@@ -123,7 +123,7 @@ class RunsScreen(SteeringScreen):
 
     def on_mount(self) -> None:
         """Begin to follow the folder."""
-        self.query_one(DataTable).display = False
+        self.query_one(DataTable).display = self.query_one("#filter").display = False
         self.query_one(DataTable).focus()
         self.run_worker(self._follow())
 
@@ -375,21 +375,21 @@ class RunsScreen(SteeringScreen):
     def action_filter(self) -> None:
         """Type words that runs must have."""
         field = self.query_one("#filter", Input)
-        field.add_class("-shown")
-        field.focus()
+        field.display = True
+        self.set_focus(field)  # at once: letters may follow
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as the user types."""
-        self.words = event.value
+        self.words = event.input.value  # not that of the event, which may be from before an escape
         self._show()
 
     def action_clear(self) -> None:
         """End the filter; without one, forget the marks."""
         field = self.query_one("#filter", Input)
-        if field.has_class("-shown"):
-            field.remove_class("-shown")
+        if field.display:
+            field.display = False
             field.value = self.words = ""
-            self.query_one(DataTable).focus()
+            self.set_focus(self.query_one(DataTable))
         else:
             self.marked.clear()
         self._show()
@@ -421,8 +421,8 @@ class RunsScreen(SteeringScreen):
 
     def action_open(self) -> None:
         """Open the chosen run; while a filter is typed, go on to the table."""
-        if self.query_one("#filter").has_focus:
-            self.query_one(DataTable).focus()
+        if self.focused is self.query_one("#filter"):
+            self.set_focus(self.query_one(DataTable))
             return
         row = self._chosen()
         if row is not None:
