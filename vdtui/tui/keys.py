@@ -220,7 +220,7 @@ TABLE: tuple[Key, ...] = (
             Use("run", "move(False)", "earlier steps in the curve, where not all are shown"),
             Use("gallery", "turn(-1)", "the class before"),
             Use("data", "turn(-1)", "the class before"),
-            Use("compare", "turn(-1)", "the view before, where not all fits"),
+            Use("compare", "turn(-1)", "the view before, where not all fits", early=True),
         ),
     ),
     Key(
@@ -230,7 +230,7 @@ TABLE: tuple[Key, ...] = (
             Use("run", "move(True)", "later steps in the curve, where not all are shown"),
             Use("gallery", "turn(1)", "the next class", "Class"),
             Use("data", "turn(1)", "the next class", "Class"),
-            Use("compare", "turn(1)", "the next view: accuracy, loss, differences, results"),
+            Use("compare", "turn(1)", "the next view: accuracy, loss, differences, results", early=True),
         ),
     ),
     Key(

@@ -117,6 +117,8 @@ class RunRow:
     trouble: tuple[str, str] | None
     accuracies: tuple[float, ...] = ()
     """Accuracies on validation in their order, a few of the whole course."""
+    chosen_on_test: bool = False
+    """True where ``best`` is an accuracy on the test split, by which the step is chosen."""
     silent: int | None = None
     """Seconds for which a living worker has said nothing, if that is longer than it should be."""
 
@@ -424,6 +426,7 @@ class _Entry:
             created=self._created,
             trouble=self._trouble,
             accuracies=self._accuracies,
+            chosen_on_test=text_of(table(self._preset, "evaluation"), "protocol") == "vdsd",
             silent=None if quiet is None else int(quiet) // 10 * 10,
         )
 

@@ -20,6 +20,7 @@ from textual.widgets import DataTable, Input
 from engine.errors import VdtuiError
 from engine.runs import RunDirectory, remove_run
 from vdtui.tui import keys, words
+from vdtui.tui.cautions import CHOSEN_ON_TEST, shorts
 from vdtui.tui.messages import OpenComparison, OpenRun
 from vdtui.tui.screens.dialogs import ConfirmRemove
 from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
@@ -91,7 +92,7 @@ class RunsScreen(SteeringScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "runs"
     NOTES = (
-        "best: accuracy on validation; course: how it came there.",
+        "best: accuracy on validation (!: on test, by which it was chosen); course: the way there.",
         "Silent: the worker lives, but says nothing (suspended?).",
         "ctrl+p opens the command palette: all this, and themes.",
     )
@@ -243,12 +244,18 @@ class RunsScreen(SteeringScreen):
             "preset": Text(words.short(words.plain(row.title), widths.get("preset", 0))),
             "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
             "progress": _progress(row, widths["progress"], colours),
-            "best": Text(words.percent(row.best).rjust(widths["best"])),
+            "best": self._best(row, widths["best"]),
             "course": Text(course or "—", colours["success" if course else "text-muted"]),
             "stored": Text(words.size(row.stored_bytes).rjust(widths.get("stored", 0))),
             "age": Text(words.age(now - row.created).rjust(widths["age"])),
         }
         return [cells[name] for name in widths]
+
+    def _best(self, row: RunRow, width: int) -> Text:
+        """The best accuracy; one on the test split has a sign."""
+        if row.best is None or not row.chosen_on_test:
+            return Text(words.percent(row.best).rjust(width))
+        return Text(f"!{words.percent(row.best)}".rjust(width), self.app.theme_variables["warning"])
 
     def _state_of(self, row: RunRow) -> str:
         return "silent" if row.silent is not None else row.state
@@ -320,6 +327,8 @@ class RunsScreen(SteeringScreen):
             text.append(words.plain(row.title) or "no title", "bold")
             if self.size.width < WIDE and row.stored_bytes is not None:
                 text.append(f" · stored {words.size(row.stored_bytes)}", self.app.theme_variables["text-muted"])
+            if row.best is not None and row.chosen_on_test:
+                text.append(f"  {shorts([CHOSEN_ON_TEST])}: it flatters the best", self.app.theme_variables["warning"])
             text.append(f"\n{self._advice(row)}", self.app.theme_variables["text-muted"])
         details = self.query_one("#details", Lines)
         if details.display != (row is not None):

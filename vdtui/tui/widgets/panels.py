@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.events import Resize
 from textual.widgets import RichLog
 
 from engine.runs.state import LogLine
 from vdtui.tui import words
+from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
 from vdtui.tui.watch import RunSnapshot, is_number
 from vdtui.tui.widgets.lines import Lines
 
@@ -99,12 +103,19 @@ def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
     if run.alive:
         lines.insert(0, ("speed", f"{words.number(rate)} steps/s" if rate > 0 else "—"))
     step, accuracy = run.best or (None, None)
-    lines.append(("best accuracy", words.percent(accuracy)))
+    lines.append(("best accuracy", words.percent(accuracy) + (f" on {chosen_on(run)}" if accuracy is not None else "")))
+    if chosen_on(run) == "test":
+        lines.append((shorts([CHOSEN_ON_TEST]), "flatters it"))
     lines.append(("stored", words.size(run.stored_bytes)))
     if run.data_bytes and run.stored_bytes:
         lines[-1] = ("stored", f"{words.size(run.stored_bytes)}, {share(run.stored_bytes / run.data_bytes)} of data")
     device, learned = measured_lines(run.figures)
     return [*lines, *device, ("best step", "—" if step is None else str(step)), *learned]
+
+
+def chosen_on(run: RunSnapshot) -> str:
+    """The split on which the best step was chosen: ``val``, ``test``, or ``none``."""
+    return next((words.plain(one.split, 8) for one in reversed(run.accuracies) if one.what == "synthetic"), "none")
 
 
 def share(fraction: float) -> str:
@@ -146,30 +157,44 @@ def _said(name: str) -> str:
     return words.plain(name, 24).replace("_", " ")
 
 
-class Results(Lines):
-    """The final table."""
+class Results(VerticalScroll):
+    """The final table, each row with its warnings; it scrolls where it does not fit."""
+
+    _run: RunSnapshot | None = None
+
+    def compose(self) -> ComposeResult:
+        """One text, as high as it needs to be."""
+        yield Lines(flows=True)
 
     def on_mount(self) -> None:
         """Name the panel."""
         self.border_title = Text("results · top-1 on unseen videos")
 
+    def on_resize(self) -> None:
+        """Choose anew which columns fit; also when the panel appears."""
+        if self._run is not None:
+            self.show(self._run)
+
     def show(self, run: RunSnapshot) -> None:
         """Show the results of ``run``; its own set stands out from the baselines."""
-        colours = self.app.theme_variables
+        self._run = run
+        colours, lines, width = self.app.theme_variables, self.query_one(Lines), self.scrollable_content_region.width
         rows = [result_cells(result) for result in run.results]
         if not rows:
-            self.put(Text("They come with the last stage.", colours["text-muted"]))
+            lines.put(Text("They come with the last stage.", colours["text-muted"]))
             return
         head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
-        if sum(widths) + 6 > self.size.width:
+        if sum(widths) + 6 > width:
             head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
         for result, row in zip(run.results, rows, strict=True):
             own = result.get("what") == run.kind
             text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
-        self.put(text)
+            for line in textwrap.wrap(shorts(cautions(result)), max(10, width - 2)):
+                text.append(f"\n  {line}", colours["warning"])
+        lines.put(text)
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
