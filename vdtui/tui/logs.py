@@ -100,18 +100,34 @@ class QuickState(RunState):
     def __init__(self) -> None:
         super().__init__()
         self.long: dict[str, LongCurve] = {}
+        self.dead_seconds = 0.0
+        """Seconds in which no worker worked: between two of them, and while the run was paused."""
+        self.paused_at: float | None = None
+        """The time at which the run was paused, if it is."""
         self._rare: set[str] = set()
 
     def add(self, record: dict[str, Any]) -> None:
         """Fold one record in. One of a damaged disk, whose shape nobody foresees, changes nothing."""
+        before = self.updated
         try:
             super().add(record)
         except (AttributeError, ArithmeticError, LookupError):
             self.damaged += 1
             return
+        self._count_dead_time(record, before)
         curve = self.losses.pop(self.stage, None) if self.losses else None
         if curve is not None:
             self._extend(self.stage, curve.steps, curve.values)
+
+    def _count_dead_time(self, record: dict[str, Any], before: float | None) -> None:
+        """Count what lies between the last sign of life ``before`` and a record that tells of work again."""
+        kind, time = record.get("event"), self.updated
+        if time is None or kind not in ("paused", "continued", "run_started"):
+            return
+        since = self.paused_at if self.paused_at is not None else before if kind == "run_started" else None
+        if kind != "paused" and since is not None:
+            self.dead_seconds += max(0.0, time - since)
+        self.paused_at = time if kind == "paused" else None
 
     def _extend(self, stage: str, steps: Any, values: Any) -> None:
         if stage not in self.long:

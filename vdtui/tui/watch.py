@@ -80,6 +80,10 @@ class RunSnapshot:
     data_bytes: int | None = None
     """Bytes of all training clips, as stored."""
     classes: tuple[str, ...] = ()
+    dead_seconds: float = 0.0
+    """Seconds since the start in which no worker worked, up to the last sign of life."""
+    paused_at: float | None = None
+    """Unix seconds at which the run was paused, if it is."""
 
     @property
     def alive(self) -> bool:
@@ -271,6 +275,8 @@ class RunWatcher:
             published=text_of(self._preset, "published"),
             data_bytes=whole(self._meta.get("data_bytes")),
             classes=names(self._meta.get("classes")),
+            dead_seconds=folded.dead_seconds,
+            paused_at=folded.paused_at,
         )
 
     def _stages_ahead(self) -> tuple[Stage, ...]:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from vdtui.tui.screens.gallery import GalleryScreen
 
 REDRAW_SECONDS = 1.0
-WIDE, TALL, VERY_WIDE = 100, 30, 170
+WIDE, TALL, VERY_WIDE = 112, 38, 170
+"""The least size for three rows of panels; below it two rows are larger than three would be."""
+ROOMY_ROWS = 30
 ORDER = (LossCurve, Figures, AccuracyCurve, Results, Classes, Log)
 COMPACT_ORDER = (LossCurve, AccuracyCurve, Log, Results, Classes, Figures)
 """The panels from left to right and from top to bottom; with little room, log and results share a place."""
@@ -124,6 +126,7 @@ class RunScreen(SteeringScreen):
         """Choose the layout for this size."""
         compact = event.size.width < WIDE or event.size.height < TALL
         self.set_class(compact, "compact")
+        self.set_class(compact and event.size.height >= ROOMY_ROWS, "roomy")
         self.set_class(not compact and event.size.width >= VERY_WIDE, "wide")
         order = COMPACT_ORDER if compact else ORDER
         self.query_one("#panels").sort_children(key=lambda panel: order.index(type(panel)))

@@ -15,6 +15,7 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.widgets import DataTable, Input
 
 from engine.errors import VdtuiError
@@ -24,12 +25,16 @@ from vdtui.tui.cautions import CHOSEN_ON_TEST, shorts
 from vdtui.tui.messages import OpenComparison, OpenRun
 from vdtui.tui.screens.dialogs import ConfirmRemove
 from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
-from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
+from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher, RunWatcher
 from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
+from vdtui.tui.widgets.preview import RunPreview
 
 WIDE, VERY_WIDE = 110, 150
+PREVIEW_WIDTH, PREVIEW_CELLS = 170, 70
+"""The least width for the chosen run beside the table, and the room that it takes."""
+PREVIEW_SECONDS = 0.3
 COLUMNS = {
     "": (("state", 11), ("stage", 8), ("progress", 5), ("best", 7), ("course", 8), ("age", 6)),
     "wide": (
@@ -117,7 +122,9 @@ class RunsScreen(SteeringScreen):
         yield Input(
             placeholder="words in name, preset, state or stage; enter keeps, esc ends", compact=True, id="filter"
         )
-        yield RunTable(cursor_type="row", cursor_foreground_priority="renderable")
+        with Horizontal(id="table"):
+            yield RunTable(cursor_type="row", cursor_foreground_priority="renderable")
+            yield RunPreview(classes="panel")
         yield Lines(id="empty")
         yield Lines(id="details")
         yield KeyLine(self.SCREEN, self.useful)
@@ -127,6 +134,7 @@ class RunsScreen(SteeringScreen):
         self.query_one(DataTable).display = self.query_one("#filter").display = False
         self.query_one(DataTable).focus()
         self.run_worker(self._follow())
+        self.run_worker(self._follow_chosen())
 
     async def _follow(self) -> None:
         while True:
@@ -137,8 +145,24 @@ class RunsScreen(SteeringScreen):
                 self._show()
             await asyncio.sleep(self._watcher.pause or 0.1)
 
+    async def _follow_chosen(self) -> None:
+        """Follow the run under the cursor, where there is room to show it."""
+        watcher: RunWatcher | None = None
+        while True:
+            chosen = self.chosen() if self.has_class("preview") and self.shown else None
+            if chosen is not None:
+                preview = self.query_one(RunPreview)
+                if watcher is None or watcher.run.path != chosen.run.path:
+                    watcher = RunWatcher(chosen.run)
+                    preview.show(None, self._clock())
+                snapshot = await asyncio.to_thread(watcher.poll)
+                if snapshot is not None:
+                    preview.show(snapshot, self._clock())
+            await asyncio.sleep(max(PREVIEW_SECONDS, watcher.pause if watcher is not None else 0))
+
     def on_resize(self, event: events.Resize) -> None:
-        """Choose the columns for this width."""
+        """Choose the columns for this width, and show the chosen run where there is room."""
+        self.set_class(event.size.width >= PREVIEW_WIDTH, "preview")
         self.recolour()
 
     def recolour(self) -> None:
@@ -159,6 +183,7 @@ class RunsScreen(SteeringScreen):
         table = self.query_one(DataTable)
         if table.display != bool(rows):
             table.display, self.query_one("#empty").display = bool(rows), not rows
+            self.query_one("#table").display = bool(rows)
         if not rows:
             self._show_empty()
         now = self._clock()
@@ -218,7 +243,7 @@ class RunsScreen(SteeringScreen):
         self.query_one("#empty", Lines).put(text)
 
     def _columns(self) -> list[tuple[str, int]]:
-        width = self.size.width
+        width = self.size.width - (PREVIEW_CELLS if self.size.width >= PREVIEW_WIDTH else 0)
         fixed = COLUMNS["very wide" if width >= VERY_WIDE else "wide" if width >= WIDE else ""]
         used = sum(cells + 2 for _, cells in fixed) + 3
         return [("mark", 1), ("name", max(12, width - used - 4)), *fixed]

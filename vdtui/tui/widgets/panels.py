@@ -124,12 +124,13 @@ def share(fraction: float) -> str:
 
 
 def elapsed(run: RunSnapshot, now: float) -> float | None:
-    """Seconds that a completed run worked, else since it began up to now or to its last word."""
+    """Seconds that its workers worked: neither while it was paused nor between two workers."""
     if run.started is None:
         return None
     if run.state == "completed" and run.seconds > 0:
         return run.seconds
-    return (now if run.alive else run.updated or run.started) - run.started
+    end = now if run.alive else run.updated or run.started
+    return max(0.0, (end if run.paused_at is None else run.paused_at) - run.started - run.dead_seconds)
 
 
 def measured_lines(figures: dict[str, float]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -179,22 +180,27 @@ class Results(VerticalScroll):
         """Show the results of ``run``; its own set stands out from the baselines."""
         self._run = run
         colours, lines, width = self.app.theme_variables, self.query_one(Lines), self.scrollable_content_region.width
-        rows = [result_cells(result) for result in run.results]
-        if not rows:
+        if not run.results:
             lines.put(Text("They come with the last stage.", colours["text-muted"]))
             return
-        head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
-        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
-        if sum(widths) + 6 > width:
-            head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
-        for result, row in zip(run.results, rows, strict=True):
-            own = result.get("what") == run.kind
-            text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
-            for line in textwrap.wrap(shorts(cautions(result)), max(10, width - 2)):
-                text.append(f"\n  {line}", colours["warning"])
-        lines.put(text)
+        lines.put(result_lines(run, width, colours))
+
+
+def result_lines(run: RunSnapshot, width: int, colours: dict[str, str]) -> Text:
+    """The results of ``run`` as a table of at most ``width`` cells, and under each row its warnings."""
+    rows = [result_cells(result) for result in run.results]
+    head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
+    if sum(widths) + 6 > width:
+        head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
+    for result, row in zip(run.results, rows, strict=True):
+        own = result.get("what") == run.kind
+        text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
+        for line in textwrap.wrap(shorts(cautions(result)), max(10, width - 2)):
+            text.append(f"\n  {line}", colours["warning"])
+    return text
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
