@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json, printable_lines
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ LEAST_NEEDED = ("networks", "cost", "stored as", "top-5, %", "chosen on", "bytes
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN|RESULTS.json...", help="Runs, or files that `vdtui evaluate --output` wrote."),
+        typer.Argument(
+            metavar="RUN|RESULTS.json...",
+            help="Runs, or files that `vdtui evaluate --output` wrote.",
+            autocompletion=completion.runs,
+        ),
     ],
     format: Annotated[
         CompareFormat | None,

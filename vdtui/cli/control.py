@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.distill import attend
 from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, asked, can_be_asked, human_bytes, note
 
@@ -71,7 +72,12 @@ def resume(
 
 
 def remove(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Names of runs, or paths of their folders.", autocompletion=completion.runs
+        ),
+    ],
     runs_dir: RunsDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

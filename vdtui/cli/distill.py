@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import (
     Changes,
     Data,
@@ -24,7 +25,10 @@ from vdtui.cli.options import (
 
 def distill(
     preset: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="What to run; see `vdtui presets`.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE.toml", help="What to run; see `vdtui presets`.", autocompletion=completion.presets
+        ),
     ] = "default",
     data: Data = None,
     run: Annotated[

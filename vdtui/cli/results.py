@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from engine.runs import RunDirectory
 
 COLUMNS = ["trained on", "top-1 on test", "per network", "stored values", "bytes", "chosen on", "time"]
+LEAST_NEEDED = ("stored values", "time", "per network", "chosen on")
+"""Columns that a narrow terminal does without, the first one first."""
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
@@ -23,7 +25,7 @@ def print_results(results: list[dict[str, Any]]) -> None:
     for key, rows in grouped.items():
         apart = _apart(recipes[key], list(recipes.values()))
         title = "\n".join([_protocol(rows[0]), *apart, *_deviations(rows), *_cautions(rows)])
-        print_table(COLUMNS, [_row(result) for result in rows], title, right=(1, 3, 4, 6))
+        print_table(COLUMNS, [_row(result) for result in rows], title, (1, 3, 4, 6), LEAST_NEEDED)
 
 
 def where_to_find(run: RunDirectory) -> str:
