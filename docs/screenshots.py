@@ -122,10 +122,10 @@ async def the_run(pilot: Pilot[None], runs: list[RunDirectory]) -> None:
 async def the_gallery(pilot: Pilot[None], runs: list[RunDirectory]) -> None:
     """The clips of the first run, standing still in their middle: there they differ most from the static memory."""
     await the_run(pilot, runs)
-    await pilot.press("g")
+    await pilot.press("i")
     await until(pilot, lambda: isinstance(pilot.app.screen, GalleryScreen) and pilot.app.screen.ready)
     films = pilot.app.screen.query_one(Films)
-    await pilot.press("space")
+    await pilot.press("p")
     films.frame = films.length // 2
     films.refresh()
 

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from engine import version
-from engine.errors import VdtuiError
+from engine.errors import RunError, VdtuiError
 from engine.files import storage_errors
 from engine.machine.torchrun import without_torchrun
 from engine.runs import RunDirectory
@@ -53,6 +53,20 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
         )
     threading.Thread(target=_wait_for, args=(process, run), name="worker", daemon=True).start()
     return process
+
+
+def resume(run: RunDirectory, processes: int = 1) -> None:
+    """Let ``run`` go on, whatever interrupted it. Raises RunError if it is completed, or alive and not paused."""
+    state = run.state()
+    if state == "completed":
+        raise RunError(f"The run {run.name} is completed; nothing is left to do.", f"See `vdtui show {run.name}`.")
+    if state in ("queued", "running", "stopping"):
+        raise RunError(f"The run {run.name} is {state} already.", f"Follow it: vdtui monitor {run.name}")
+    if state == "paused":
+        run.request("run")
+    else:
+        run.preset_values()  # a run without its preset cannot go on: say so here, not in a log
+        launch(run, processes)
 
 
 def _wait_for(process: subprocess.Popen[bytes], run: RunDirectory) -> None:

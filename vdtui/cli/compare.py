@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json, printable_lines
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CompareFormat(enum.StrEnum):
-    """What `compare` can write."""
+    """The formats that `compare` writes."""
 
     TEXT = "text"
     MD = "md"
@@ -27,7 +28,7 @@ class CompareFormat(enum.StrEnum):
 
 
 ASCII = str.maketrans({"±": "+-", "–": "-"})
-"""On a terminal the other commands say it like this too."""
+"""Signs as the other commands write them on a terminal."""
 
 WRAPPING, WRAPPED = ("cost", "over random", "to best"), 14
 """Columns that may be broken into lines, of so many characters."""
@@ -38,7 +39,11 @@ LEAST_NEEDED = ("networks", "cost", "stored as", "top-5, %", "chosen on", "bytes
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN|RESULTS.json...", help="Runs, or files that `vdtui evaluate --output` wrote."),
+        typer.Argument(
+            metavar="RUN|RESULTS.json...",
+            help="Runs, or files that `vdtui evaluate --output` wrote.",
+            autocompletion=completion.runs,
+        ),
     ],
     format: Annotated[
         CompareFormat | None,
@@ -134,7 +139,7 @@ def print_groups(groups: Sequence[Group]) -> None:
 
 
 def _fitting(columns: list[str], rows: list[list[str]], width: int) -> list[int]:
-    """Which columns to show in ``width`` characters; differences may take two or three lines."""
+    """Choose the columns for ``width`` characters; differences may take two or three lines."""
     wide = [max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)]
     wide = [min(one, WRAPPED + 2) if name in WRAPPING else one for name, one in zip(columns, wide, strict=True)]
     kept = list(range(len(columns)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.distill import attend
 from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, asked, can_be_asked, human_bytes, note
 
@@ -62,27 +63,22 @@ def resume(
 
     Example: vdtui resume demo --detach
     """
-    from engine.errors import RunError
     from engine.runs import find_run, runs_folder
-    from vdtui.launch import launch
+    from vdtui import launch
 
     found = find_run(runs_folder(runs_dir), run)
-    state = found.state()
     since = found.events_file.stat().st_size if found.events_file.exists() else 0
-    if state == "completed":
-        raise RunError(f"The run {found.name} is completed; nothing is left to do.", f"See `vdtui show {found.name}`.")
-    if state in ("queued", "running", "stopping"):
-        raise RunError(f"The run {found.name} is {state} already.", f"Follow it: vdtui monitor {found.name}")
-    if state == "paused":
-        found.request("run")
-    else:
-        found.preset_values()  # a run without its preset cannot go on: say so here, not in a log
-        launch(found, processes)
+    launch.resume(found, processes)
     attend(found.path.parent, found.name, plain, detach, since)
 
 
 def remove(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Names of runs, or paths of their folders.", autocompletion=completion.runs
+        ),
+    ],
     runs_dir: RunsDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

@@ -240,7 +240,7 @@ def _counts(split: dict[str, Any]) -> str:
 
 
 def _sampling(description: dict[str, Any]) -> list[str]:
-    """How the clips were taken from the videos, in words."""
+    """Say how the clips were taken from the videos."""
     found = description["sampling"]
     if not found:
         return [f"every {description['interval']}. frame"]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import (
     Changes,
     Data,
@@ -24,7 +25,10 @@ from vdtui.cli.options import (
 
 def distill(
     preset: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="What to run; see `vdtui presets`.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE.toml", help="What to run; see `vdtui presets`.", autocompletion=completion.presets
+        ),
     ] = "default",
     data: Data = None,
     run: Annotated[
@@ -78,7 +82,7 @@ def start(
 
 
 def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -> None:
-    """After a start: leave it alone, open the dashboard, or follow in plain lines. Raises typer.Exit."""
+    """Leave a started run alone, open the dashboard, or follow it in plain lines. Raises typer.Exit."""
     from engine.runs import find_run
 
     run = find_run(folder, name)
@@ -98,7 +102,7 @@ def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -
 
 
 def _after_dashboard(folder: Path, name: str) -> None:
-    """What the user must know after leaving the dashboard: whether the run goes on, or its results."""
+    """Tell whoever left the dashboard that the run goes on, or its results."""
     from engine.runs import ALIVE, find_run
     from vdtui.cli.results import print_results, where_to_find
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, warn, with_run
+from vdtui.cli.progress import ProgressLine
 from vdtui.cli.results import print_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAIN_SECONDS = 5.0
-
 
 def evaluate(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="RUN|SET.safetensors|FILE.h5...", help="Runs, synthetic sets, or all of a clips file."),
+        typer.Argument(
+            metavar="RUN|SET.safetensors|FILE.h5...",
+            help="Runs, synthetic sets, or all of a clips file.",
+            autocompletion=completion.runs,
+        ),
     ],
     data: Annotated[
         Path | None, typer.Option(metavar="FILE.h5", help="Real clips to test on (a run knows its own).")
@@ -119,16 +122,14 @@ def _toml_list(names: list[str]) -> str:
 
 
 def _progress() -> Callable[[int, int, str, float], None]:
-    began, last = time.monotonic(), 0.0
+    began, line = time.monotonic(), ProgressLine()
 
     def show(done: int, total: int, what: str, fraction: float) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < (1.0 if sys.stderr.isatty() else PLAIN_SECONDS):
+        if done == total:
+            line.close()  # the table follows
             return
-        last = now
         part = done + fraction
-        left = f", {human_time((total - part) * (now - began) / part)} left" if part > 0 else ""
-        note(f"{done} of {total} networks: {what}, {100 * fraction:.0f} %{left}")
+        left = f", {human_time((total - part) * (time.monotonic() - began) / part)} left" if part > 0 else ""
+        line.tell(f"{done} of {total} networks: {what}, {100 * fraction:.0f} %{left}")
 
     return show

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(enum.StrEnum):
-    """What `export` can write."""
+    """The formats that `export` writes."""
 
     SAFETENSORS = "safetensors"
     PT = "pt"
@@ -27,7 +27,7 @@ class ExportFormat(enum.StrEnum):
 
 
 class Precision(enum.StrEnum):
-    """How `export` can store values in tensors."""
+    """The number formats in which `export` stores tensors."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"

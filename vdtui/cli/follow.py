@@ -12,11 +12,11 @@ from engine.events import STAGES
 from engine.runs import ENDED, EventTail, RunDirectory, RunState
 from vdtui.cli.options import human_time, note, percent, printable
 from vdtui.cli.outputs import unheard
+from vdtui.cli.progress import ProgressLine
 from vdtui.cli.results import print_results, where_to_find
 from vdtui.launch import last_words
 
 POLL_SECONDS = 0.25
-LINE_SECONDS = 2.0
 
 
 def follow(run: RunDirectory, since: int = 0) -> int:
@@ -47,7 +47,7 @@ def watch(run: RunDirectory) -> int:
 
 
 def _print_until_ended(run: RunDirectory, since: int, leave: Callable[[], bool]) -> bool:
-    """Whether the run ended; False if ``leave`` said so before."""
+    """Return True when the run has ended, False if ``leave`` said so before."""
     state, tail, printer = RunState(), EventTail(run.events_file), _Printer()
     if since:
         for record in tail.read(limit=since):
@@ -59,6 +59,7 @@ def _print_until_ended(run: RunDirectory, since: int, leave: Callable[[], bool])
             state.add(record)
             printer.tell(record, state, before)
         if ended or leave():
+            printer.close()
             return ended
         time.sleep(POLL_SECONDS)
 
@@ -80,27 +81,29 @@ class _Interrupts:
 
 
 class _Printer:
-    """Decides which events deserve a line: all that happen rarely, and progress every few seconds."""
+    """Decides which events deserve a line: all that happen rarely; progress has a line of its own."""
 
     def __init__(self) -> None:
-        self._told = 0.0
+        self._progress = ProgressLine()
 
     def tell(self, record: dict[str, Any], state: RunState, before: int) -> None:
         """Print ``record``, which was just folded into ``state``."""
         if record.get("event") in ("step", "progress"):
-            now = time.monotonic()
-            if now - self._told >= LINE_SECONDS or state.step == state.total:
-                self._told = now
-                note(_progress(state))
+            self._progress.tell(_progress(state), state.stage)
         elif record.get("event") not in ("checkpoint_saved", "preview_saved", "run_failed"):
             for line in state.log[before:]:
-                note(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {printable(line.text)}")
+                self._progress.line(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {printable(line.text)}")
+
+    def close(self) -> None:
+        """End the line of progress."""
+        self._progress.close()
 
 
 def _progress(state: RunState) -> str:
     stage = state.stages[state.stage]
     number = [name for name in STAGES if name in state.stages].index(stage.name) + 1 if stage.name in STAGES else 0
-    words = [f"          [{number}/{len(state.stages)}] {stage.name} {stage.step}/{stage.total}"]
+    counted = f" {stage.step}/{stage.total}" if stage.total > 1 else ""
+    words = [f"          [{number}/{len(state.stages)}] {stage.name}{counted}"]
     if stage.name in state.losses and not stage.what and state.losses[stage.name].values:
         words.append(f"loss {state.losses[stage.name].values[-1]:.4g}")
     if stage.what:

@@ -23,6 +23,7 @@ from vdtui.cli.doctor import doctor
 from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
+from vdtui.cli.help import PlainCommand, PlainGroup
 from vdtui.cli.monitor import monitor, open_dashboard
 from vdtui.cli.options import note, printable
 from vdtui.cli.outputs import open_outputs
@@ -41,7 +42,7 @@ app = typer.Typer(
     epilog="Begin with: vdtui distill --preset demo",
     no_args_is_help=False,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    cls=PlainGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
@@ -78,6 +79,7 @@ def _flowing(text: str) -> str:
 for registered in (*app.registered_commands, *study.registered_commands):
     assert registered.callback is not None
     registered.help = _flowing(registered.callback.__doc__ or "")
+    registered.cls = PlainCommand
 
 
 def _version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import Plain, RunsDir, on_a_terminal
 
 
@@ -28,7 +29,14 @@ def open_dashboard(folder: Path | None, run: str | None) -> None:
 
 
 def monitor(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run; without one, all runs.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Name of a run; without one, all runs.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     plain: Plain = False,
 ) -> None:

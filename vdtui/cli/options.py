@@ -7,17 +7,25 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.tui.words import duration
 
 RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", metavar="DIR", help="Folder of all runs (default: $VDTUI_RUNS, else ./runs)."),
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Name of a run, or path of its folder.",
+        autocompletion=completion.runs,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Progress lines instead of the dashboard.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
@@ -27,7 +35,12 @@ Processes = Annotated[
 Data = Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Clips file made by `vdtui prepare`.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the preset; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change one value of the preset; repeatable.",
+        autocompletion=completion.keys,
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
@@ -65,12 +78,12 @@ def warn(text: str) -> None:
 
 
 def on_a_terminal() -> bool:
-    """Whether there is a terminal for the dashboard, for both reading and drawing; a dumb one cannot be drawn on."""
+    """Tell whether a terminal can show the dashboard and send it keys; a dumb one cannot be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def can_be_asked() -> bool:
-    """Whether somebody sits there who reads a question on stderr and can answer it."""
+    """Tell whether somebody reads a question on stderr and can answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -84,9 +97,17 @@ def asked(question: str) -> bool:
 
 
 def print_table(
-    columns: list[str], rows: list[list[str]], title: str | None = None, right: tuple[int, ...] = ()
+    columns: list[str],
+    rows: list[list[str]],
+    title: str | None = None,
+    right: tuple[int, ...] = (),
+    least_needed: tuple[str, ...] = (),
 ) -> None:
-    """A table on stdout, as wide as it needs to be when stdout is not a terminal. Its texts are literal, no markup."""
+    """A table on stdout, as wide as it needs to be when stdout is not a terminal. Its texts are literal, no markup.
+
+    On a narrow terminal it does without the columns ``least_needed``, the first one first, until names and numbers (the
+    first column and those at the ``right``) stand in one line each; a note says which are left out.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -94,12 +115,28 @@ def print_table(
 
     heading = None if title is None else Text(printable_lines(title), "table.title")
     table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", show_header=any(columns))
-    for number, column in enumerate(columns):
-        table.add_column(Text(printable(column)), justify="right" if number in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable_lines(cell)) for cell in row))
     console = Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
+    kept = fitting_columns(columns, rows, least_needed, console.width) if sys.stdout.isatty() else range(len(columns))
+    for number in kept:
+        whole = bool(least_needed) and (number == 0 or number in right)
+        justify: Literal["left", "right"] = "right" if number in right else "left"
+        table.add_column(Text(printable(columns[number])), justify=justify, overflow="fold", no_wrap=whole)
+    for row in rows:
+        table.add_row(*(Text(printable_lines(row[number])) for number in kept))
     console.print(table)
+    dropped = [name for number, name in enumerate(columns) if number not in kept]
+    if dropped:
+        note(f"Left out, for want of width: {', '.join(dropped)}.")
+
+
+def fitting_columns(columns: list[str], rows: list[list[str]], least_needed: tuple[str, ...], width: int) -> list[int]:
+    """Leave out ``least_needed`` columns, the first one first, until the rest fits into ``width`` characters."""
+    wide = [max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)]
+    kept = list(range(len(columns)))
+    for name in least_needed:
+        if sum(wide[number] for number in kept) > width and name in columns:
+            kept.remove(columns.index(name))
+    return kept
 
 
 def human_bytes(number: float) -> str:

@@ -23,7 +23,7 @@ def open_outputs() -> None:
 
 
 def unheard() -> bool:
-    """Whether whoever read stdout or stderr has gone, as far as it was noticed by writing to them."""
+    """Tell whether the reader of stdout or stderr has gone, as far as writing to them showed it."""
     return _Patient.unheard
 
 

@@ -184,7 +184,7 @@ def _listing(
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """What tells the user on stderr how far it is: a bar on a terminal, else a line now and then."""
+    """Return the display of progress on stderr: a bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
         yield _plain_progress()
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import Json, human_bytes, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this preset with every value.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Show this preset with every value.",
+            autocompletion=completion.presets,
+        ),
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="List the published settings (-published) too.")] = False,
     check: Annotated[Path | None, typer.Option(metavar="FILE", help="Validate a preset file of your own.")] = None,
     json: Json = False,
@@ -59,6 +67,7 @@ def presets(
         ["preset", "data", "method", "ipc", "stored", "what it is"],
         [_row(*item) for item in found.items() if all_ or not is_published(item[0])],
         right=(3, 4),
+        least_needed=("what it is", "stored", "ipc"),
     )
     hidden = 0 if all_ else sum(map(is_published, found))
     if hidden:

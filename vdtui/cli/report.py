@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vdtui.cli import completion
 from vdtui.cli.options import RunsDir, human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReportFormat(enum.StrEnum):
-    """What `report` can write."""
+    """The formats that `report` writes."""
 
     HTML = "html"
     MD = "md"
@@ -26,11 +27,25 @@ class ReportFormat(enum.StrEnum):
 
 
 def report(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
-    format: Annotated[
-        ReportFormat, typer.Option("--format", help="A page to show, tables of results (md, csv, tex), or all numbers.")
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Names of runs, or paths of their folders.", autocompletion=completion.runs
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="PATH", help="A file; - is stdout, but not for html.")],
+    format: Annotated[
+        ReportFormat | None,
+        typer.Option(
+            "--format",
+            help="A page, tables of results (md, csv, tex), or all numbers (default: as --output ends, else html).",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="PATH", help="A file (default: RUN-report.html here); - is stdout, but not for html."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -39,9 +54,9 @@ def report(
     The page is one file that loads nothing from anywhere. A run that is not finished is reported as far as it is.
     Several runs are put side by side: tables, and their curves over one another.
 
-    Example: vdtui report demo --format html --output demo.html
+    Example: vdtui report demo
 
-    Example: vdtui report demo demo-dm --format html --output both.html
+    Example: vdtui report demo demo-dm --output both.html
     """
     from engine.errors import UsageError
     from engine.export.output import refuse_existing, unwritable
@@ -50,6 +65,9 @@ def report(
     from engine.runs.comparison import read_sources
 
     folder = runs_folder(runs_dir)
+    format = format or _format(output)
+    if output is None:
+        output = Path(f"{find_run(folder, runs[0]).name}-report.{format}" if len(runs) == 1 else f"report.{format}")
     to_stdout = str(output) == "-"
     if to_stdout and format is ReportFormat.HTML:
         raise UsageError("The page does not go to stdout.", "Name a file with --output, or use another --format.")
@@ -70,7 +88,19 @@ def report(
             return
         with unwritable(output):
             write_text(output, text)
-    say(f"{output}: {human_bytes(output.stat().st_size)}")
+    say(f"{output.absolute()}: {human_bytes(output.stat().st_size)}")
+
+
+def _format(output: Path | None) -> ReportFormat:
+    """The format that the end of ``output`` tells; a page where it tells none. Raises UsageError for others."""
+    from engine.errors import UsageError
+
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
+    if not suffix:
+        return ReportFormat.HTML
+    if suffix not in list(ReportFormat):
+        raise UsageError(f"{output} does not end in .html, .md, .csv, .json or .tex.", "Say what it shall be: --format")
+    return ReportFormat(suffix)
 
 
 def _write_page(sources: Sequence[Source], output: Path) -> None:

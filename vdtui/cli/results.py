@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from engine.runs import RunDirectory
 
 COLUMNS = ["trained on", "top-1 on test", "per network", "stored values", "bytes", "chosen on", "time"]
+LEAST_NEEDED = ("stored values", "time", "per network", "chosen on")
+"""Columns that a narrow terminal does without, the first one first."""
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
@@ -23,11 +25,11 @@ def print_results(results: list[dict[str, Any]]) -> None:
     for key, rows in grouped.items():
         apart = _apart(recipes[key], list(recipes.values()))
         title = "\n".join([_protocol(rows[0]), *apart, *_deviations(rows), *_cautions(rows)])
-        print_table(COLUMNS, [_row(result) for result in rows], title, right=(1, 3, 4, 6))
+        print_table(COLUMNS, [_row(result) for result in rows], title, (1, 3, 4, 6), LEAST_NEEDED)
 
 
 def where_to_find(run: RunDirectory) -> str:
-    """Where a completed run has its set and its report; random clips and all of the data are no set."""
+    """Name the set and the report of a completed run; random clips and all of the data are no set."""
     places = (("Synthetic set", run.best), ("Report", run.report))
     return "\n".join(f"{name}: {path}" for name, path in places if name == "Report" or path.is_file())
 
@@ -46,7 +48,7 @@ def _recipe(result: dict[str, Any]) -> dict[str, str]:
 
 
 def _apart(own: dict[str, str], recipes: list[dict[str, str]]) -> list[str]:
-    """What of the recipe is not the same in all tables, since tables of one run are easily taken for one."""
+    """Name the values of the recipe that differ between tables: tables of one run are easily taken for one."""
     names = [name for name in own if len({recipe.get(name) for recipe in recipes}) > 1]
     return [", ".join(f"{name} {own[name]}" for name in names)] if names else []
 

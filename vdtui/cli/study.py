@@ -78,7 +78,7 @@ def grid(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
+    """Run every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
 
     With several values of run.seed, a second table has each combination of the others over its seeds, and its
     difference to the first one with a 95 % interval over run seeds: whether one method is better than the other.
@@ -94,7 +94,7 @@ def grid(
 
 
 STILLS, CLIPS = ("jpeg-80", "jpeg-60"), ("h264-23", "h264-35")
-"""How stills and what moves are stored through codecs in the study of bytes, well and poorly."""
+"""The storage of stills, and of what moves, through codecs in the study of bytes, well and poorly."""
 REAL = "h264-35@half,h264-35,h264-28,h264-23,h264-18,uint8"
 
 
@@ -290,7 +290,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
 
 
 def _run(study: Study, jobs: int) -> None:
-    """Every cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
+    """Run each cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
     left = [cell for cell in study.cells if not _done(study.run_of(cell))]
     total, began = len(study.cells), time.monotonic()
     going: dict[str, subprocess.Popen[bytes]] = {}

@@ -6,6 +6,7 @@ that leaving it, or losing the terminal it runs in, never touches them.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -14,18 +15,21 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
+from textual.widgets import Input
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
-from vdtui.tui import themes, words
-from vdtui.tui.screens.dialogs import help_of, keys_of
-from vdtui.tui.screens.runs import RunsScreen, run_screen
+from vdtui.tui import keys, themes, words
+from vdtui.tui.messages import OpenComparison, OpenData, OpenForm, OpenPresets, OpenRun, RunStarted
+from vdtui.tui.screens.base import DashboardScreen
+from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.screens.runs import RunsScreen
 
 
 class VdtuiApp(App[None]):
@@ -61,7 +65,77 @@ class VdtuiApp(App[None]):
         self.theme_changed_signal.subscribe(self, self._recolour)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))  # after Ctrl+Z and fg
         if self._first is not None:
-            self.push_screen(run_screen(self._first, self._clock))
+            self.open_run(self._first)
+
+    # --- screens, imported when they are wanted: curves need numpy, and the table of runs does not -------------------
+
+    def open_run(self, run: RunDirectory) -> None:
+        """Show the screen of ``run``."""
+        from vdtui.tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(run, self._clock))
+
+    def on_open_run(self, request: OpenRun) -> None:
+        """Open a run from the table."""
+        self.open_run(request.run)
+
+    def on_open_data(self, request: OpenData) -> None:
+        """Open the clips file of a run."""
+        from vdtui.tui.clips import clips_file
+        from vdtui.tui.screens.data import DataScreen
+
+        self.push_screen(DataScreen(clips_file(request.run)))
+
+    def on_open_comparison(self, request: OpenComparison) -> None:
+        """Open the comparison of some runs."""
+        from vdtui.tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(request.runs))
+
+    def on_open_presets(self, request: OpenPresets) -> None:
+        """Open the choice of a preset."""
+        from vdtui.tui.screens.presets import PresetScreen
+
+        self.push_screen(PresetScreen())
+
+    def on_open_form(self, request: OpenForm) -> None:
+        """Open the form of a new run."""
+        from vdtui.tui.screens.new import NewRunScreen
+
+        self.push_screen(NewRunScreen(request.form, self._runs_folder))
+
+    def on_run_started(self, request: RunStarted) -> None:
+        """Show the run in place of the screens that led to it."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.open_run(request.run)
+
+    # --- keys in their order -----------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys in the order in which they were typed.
+
+        Textual hands a key to the widget that has the focus, and acts on what nobody has taken when it has bubbled up
+        to here, some turns of the event loop later; meanwhile the next letters land in the old field, and a backspace
+        takes away the letter that was typed after it. So what is bound is done here at once, after what was typed
+        before it.
+        """
+        if isinstance(event, events.Key) and not event.is_forwarded and await self._acted(event):
+            return
+        await super().on_event(event)
+
+    async def _acted(self, event: events.Key) -> bool:
+        """Do what the key is bound to; False for what is typed, and for keys that are bound to nothing."""
+        focused = self.focused
+        if focused is not None and focused.check_consume_key(event.key, event.character):
+            return False
+        if isinstance(focused, Input):
+            typed = asyncio.Event()
+            if focused.call_later(typed.set):  # behind the letters that are waiting in its queue
+                await typed.wait()
+        return await self._check_bindings(event.key, priority=True) or await self._check_bindings(event.key)
+
+    # --- what all screens have ---------------------------------------------------------------------------------------
 
     def _recolour(self, theme: Theme) -> None:
         """Texts and curves carry colours of their own: they are drawn anew, as after a change of size."""
@@ -71,13 +145,13 @@ class VdtuiApp(App[None]):
                 screen.call_later(recolour)  # after its widgets are there, should it only be opening now
             else:
                 for node in (screen, *screen.walk_children(Widget)):
-                    node.post_message(Resize(node.size, screen.size))
+                    node.post_message(events.Resize(node.size, screen.size))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: all that this screen's keys do, the themes, help and leaving."""
-        for binding, meaning in keys_of(screen):
-            title = meaning[:1].upper() + meaning[1:]
-            yield SystemCommand(title, f"key {binding.key}", partial(self._act, screen, binding.action))
+        """List the commands of the palette: all that this screen's keys do, the themes, help and leaving."""
+        for names, use in keys.uses(screen.SCREEN) if isinstance(screen, DashboardScreen) else []:
+            title = use.effect[:1].upper() + use.effect[1:]
+            yield SystemCommand(title, f"key {keys.signs(names)}", partial(self._act, screen, use.action))
         for name, title in themes.TITLES.items():
             if name != self.theme:
                 yield SystemCommand(f"Theme: {title}", "colours", partial(self._take_theme, name))
@@ -92,9 +166,9 @@ class VdtuiApp(App[None]):
 
     def action_help(self) -> None:
         """The keys of the present screen."""
-        found = help_of(self.screen)
-        if found is not None:
-            self.push_screen(found)
+        screen = self.screen
+        if isinstance(screen, DashboardScreen):  # a dialog explains itself
+            self.push_screen(HelpScreen(screen.HEADING, keys.help_rows(screen.SCREEN), screen.NOTES))
 
     def action_suspend_process(self) -> None:
         """Ctrl+Z, where the shell can bring the dashboard back; elsewhere the terminal would be stuck."""
@@ -113,7 +187,7 @@ class VdtuiApp(App[None]):
 
 
 def has_job_control() -> bool:
-    """Whether a shell started this process as a job of its own: not so under `ssh host vdtui`, or a wrapper."""
+    """Tell whether a shell started this process as a job of its own: not so under `ssh host vdtui`, or a wrapper."""
     parent = os.getppid()
     try:
         return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()

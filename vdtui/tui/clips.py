@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True)
 class ClipsAnswer:
-    """What is known of a clips file: ``text`` about it and clips to play, or only the ``text`` of what is wrong."""
+    """The facts of a clips file: ``text`` about it and clips to play, or only the ``text`` of what is wrong."""
 
     text: str
     preview: Preview | None
@@ -62,7 +62,7 @@ class RealClips:
 
 
 def frame_interval(run: RunDirectory) -> int:
-    """Every how many-th frame of the videos the clips of ``run`` have, as the preset says; 0 if it does not."""
+    """Return the interval of the frames of ``run`` in their videos, as the preset says; 0 if it does not."""
     interval = (_dataset(run) or {}).get("interval")
     return interval if isinstance(interval, int) and not isinstance(interval, bool) and interval > 0 else 0
 
@@ -76,7 +76,7 @@ def _dataset(run: RunDirectory) -> dict[str, object] | None:
 
 
 def ask(file: Path) -> ClipsAnswer:
-    """What `vdtui data` says of ``file``; takes as long as that takes, so call it in a thread."""
+    """Ask `vdtui data` about ``file``; takes as long as that takes, so call it in a thread."""
     with tempfile.TemporaryDirectory(prefix="vdtui-") as folder:
         out, problems = Path(folder) / "out", Path(folder) / "problems"
         command = [sys.executable, "-m", "vdtui.cli.main", "data", f"--preview={folder}/clips.npz", "--", str(file)]

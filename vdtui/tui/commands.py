@@ -7,6 +7,7 @@ files, never to the screen's own; what they say at the end is what the user is s
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: its exit code, what it printed, and what it said to the user."""
+    """The end of a command: its exit code, what it printed, and what it said to the user."""
 
     code: int
     out: str
@@ -28,7 +29,7 @@ class Done:
 
     @property
     def problem(self) -> str:
-        """What went wrong and what to do, in one line; empty if nothing did."""
+        """The problem and its remedy in one line; empty if there is none."""
         if self.code == 0:
             return ""
         lines = [line.removeprefix("error: ").removeprefix("hint: ") for line in self.said.splitlines() if line.strip()]
@@ -57,6 +58,17 @@ def run_module(module: str, *arguments: str, patience: float = PATIENCE_SECONDS)
                 return Done(124, "", f"error: It took longer than {patience:g} s.")
         texts = (file.read_text(encoding="utf-8", errors="replace").strip() for file in (out, said))
         return Done(code, *texts)
+
+
+def open_elsewhere(path: Path) -> bool:
+    """Show ``path`` in whatever program this machine has for it; False where there is no screen for one."""
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    has_screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if opener is None or not has_screen:
+        return False
+    nowhere = subprocess.DEVNULL
+    subprocess.Popen([opener, str(path)], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    return True
 
 
 def run_vdtui(*arguments: str) -> Done:

@@ -23,7 +23,7 @@ from engine.errors import PresetError
 
 LABEL = "form"
 UNSET = ""
-"""What an empty field means where a key may be left unset."""
+"""The text of a field whose key is left unset."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FormField:
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """What a clips file is, as far as costs depend on it."""
+    """The facts of a clips file on which costs depend."""
 
     classes: int
     frames: int
@@ -102,7 +102,7 @@ def text_of(value: Any) -> str:
 
 
 def value_of(field: FormField, text: str) -> Any:
-    """What ``text`` means in ``field``; what cannot be read stays text, and the schema says what it should be."""
+    """Read ``text`` as the value of ``field``; unreadable text stays text, and the schema says what it should be."""
     text = text.strip()
     if field.many:
         return [each.strip() for each in text.split(",") if each.strip()]
@@ -119,24 +119,26 @@ def value_of(field: FormField, text: str) -> Any:
 
 
 class Form:
-    """The preset ``name`` and what was changed in it."""
+    """The preset ``name``, a shipped one or a path, and what was changed in it. Raises PresetError."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run: str = "") -> None:
         self.name = name
+        self.run = run
+        """The run whose preset it is, where it is one's."""
         self.base = load_preset(name)
         self.sections = sections()
         self.fields = {field.key: field for each in self.sections.values() for field in each}
         self._texts: dict[str, str] = {}
 
     def preset_text(self, key: str) -> str:
-        """What the preset has for ``key``."""
+        """The preset's value of ``key`` as text."""
         value: Any = self.base
         for part in key.split("."):
             value = getattr(value, part)
         return text_of(value)
 
     def text(self, key: str) -> str:
-        """What stands in the field ``key``."""
+        """The text in the field ``key``."""
         return self._texts.get(key, self.preset_text(key))
 
     def put(self, key: str, text: str) -> None:
@@ -193,7 +195,7 @@ class Form:
 
 
 def stored(preset: Preset, data: DataFacts | None) -> int | None:
-    """How many values the synthetic set will store; None where nothing says of which data."""
+    """Count the values that the synthetic set will store; None where nothing says of which data."""
     table = preset.dataset
     if data is not None:
         return stored_values(preset.synthetic, data.classes, data.frames, data.size)
@@ -210,7 +212,7 @@ def steps(preset: Preset) -> dict[str, int]:
 
 
 def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
-    """How many networks will be trained, and what for."""
+    """Count the networks that will be trained, by their purpose."""
     evaluation, stages = preset.evaluation, preset.stages
     counts = {"experts": preset.experts.number if "experts" in stages else 0}
     if "dynamic" in stages and _chooses(preset, data):
@@ -222,14 +224,19 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     return {what: count for what, count in counts.items() if count}
 
 
+def summed(counts: dict[str, int]) -> str:
+    """Write counts as a sum: ``8 static + 100 dynamic``."""
+    return " + ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
 def _chooses(preset: Preset, data: DataFacts | None) -> bool:
-    """Whether there is a split to choose the step by."""
+    """Tell whether there is a split to choose the step by."""
     has_val = data is not None and data.has_val
     return preset.evaluation.protocol == "vdsd" or preset.dataset.val_fraction > 0 or has_val
 
 
 def command(form: Form, run: str) -> list[str]:
-    """What to type for the same run without the dashboard; what was unset can only be told in a preset file."""
+    """The command that starts the same run without the dashboard; only a preset file can leave a key unset."""
     words = ["vdtui", "distill", "--preset", form.name]
     for key, value in form.changed.items():
         if value is not None:

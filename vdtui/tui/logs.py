@@ -38,7 +38,7 @@ Stamp = tuple[int, int, int] | None
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes when a file is appended to or replaced; None if it is not there."""
+    """The facts of a file that change when it is appended to or replaced; None if it is not there."""
     try:
         found = path.stat()
     except OSError:
@@ -100,18 +100,34 @@ class QuickState(RunState):
     def __init__(self) -> None:
         super().__init__()
         self.long: dict[str, LongCurve] = {}
+        self.dead_seconds = 0.0
+        """Seconds in which no worker worked: between two of them, and while the run was paused."""
+        self.paused_at: float | None = None
+        """The time at which the run was paused, if it is."""
         self._rare: set[str] = set()
 
     def add(self, record: dict[str, Any]) -> None:
         """Fold one record in. One of a damaged disk, whose shape nobody foresees, changes nothing."""
+        before = self.updated
         try:
             super().add(record)
         except (AttributeError, ArithmeticError, LookupError):
             self.damaged += 1
             return
+        self._count_dead_time(record, before)
         curve = self.losses.pop(self.stage, None) if self.losses else None
         if curve is not None:
             self._extend(self.stage, curve.steps, curve.values)
+
+    def _count_dead_time(self, record: dict[str, Any], before: float | None) -> None:
+        """Count what lies between the last sign of life ``before`` and a record that tells of work again."""
+        kind, time = record.get("event"), self.updated
+        if time is None or kind not in ("paused", "continued", "run_started"):
+            return
+        since = self.paused_at if self.paused_at is not None else before if kind == "run_started" else None
+        if kind != "paused" and since is not None:
+            self.dead_seconds += max(0.0, time - since)
+        self.paused_at = time if kind == "paused" else None
 
     def _extend(self, stage: str, steps: Any, values: Any) -> None:
         if stage not in self.long:
@@ -195,7 +211,7 @@ def decoded(lines: bytes) -> Iterator[dict[str, Any]]:
 
 
 def count(text: bytes, one: bytes) -> int:
-    """How often the single byte ``one`` is in ``text``; several times as fast as ``text.count``."""
+    """Count the single byte ``one`` in ``text``; several times as fast as ``text.count``."""
     import numpy as np
 
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == one[0]))
@@ -210,7 +226,7 @@ def _line_at(lines: bytes, place: int) -> dict[str, Any]:
 
 
 def _is_step(record: dict[str, Any]) -> bool:
-    """Whether ``record`` is a step whose fields are what they should be."""
+    """Tell whether ``record`` is a step whose fields are what they should be."""
     kinds: dict[str, Any] = {"stage": str, "step": int, "total": int, "figures": dict} | dict.fromkeys(
         ("time", "rate"), (int, float)
     )
@@ -236,7 +252,7 @@ def _points(lines: bytes, last: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _ends_of_intervals(lines: bytes, steps: np.ndarray, total: int) -> list[int]:
-    """Where the lines end whose figures are kept, except the first, and the last line."""
+    """Return the ends of the lines whose figures are kept, except the first, and of the last line."""
     spacing = max(1, -(-total // FIGURE_POINTS))
     ends, place = [], lines.index(b"\n") + 1
     for step in steps[1:-1][steps[1:-1] % spacing == 0].tolist():
@@ -296,7 +312,7 @@ class LogReader:
 
     @property
     def behind(self) -> bool:
-        """Whether there is more to read already."""
+        """Tell whether there is more to read already."""
         return self._tail.seen < self._size and self.trouble is None
 
     @property

@@ -125,7 +125,7 @@ def real_panel(real: Preview, name: str, label: int, instance: int) -> Panel | N
 
 
 def parts_of(instance: int, clips: int, statics: int, dynamics: int) -> tuple[int, int]:
-    """Which static and dynamic memory to show beside a clip: every pair in turn, or one of each a clip."""
+    """Choose the static and the dynamic memory beside a clip: every pair in turn, or one of each a clip."""
     if clips == statics * dynamics:
         return instance // dynamics % statics, instance % dynamics
     return instance % statics, instance % dynamics
@@ -168,15 +168,6 @@ def _along(frame: np.ndarray, count: int, axis: int) -> np.ndarray:
     return (sums / np.diff(np.append(edges, old)).reshape(shape)).astype(np.uint8)
 
 
-def half_blocks(frame: np.ndarray, columns: int, rows: int) -> list[Strip]:
-    """``frame`` (h, w, 3) as ``rows`` strips of ``columns`` cells: two pixels a cell, one above the other.
-
-    Colours are rounded to steps of 8, so that neighbours are often equal: equal cells share a segment, and a
-    terminal gets fewer colour changes.
-    """
-    return strips_of(cells_of(resized(frame, 2 * rows, columns)))
-
-
 def settled(pixels: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     """``pixels`` (h, w, 3) with those of the frame ``before`` wherever the difference is too small to be seen.
 
@@ -189,7 +180,11 @@ def settled(pixels: np.ndarray, before: np.ndarray | None) -> np.ndarray:
 
 
 def cells_of(pixels: np.ndarray) -> np.ndarray:
-    """Both colours of each cell in one number, int64 (h / 2, w)."""
+    """Put the colours of two pixels, one above the other, into one number for each cell: int64 (h / 2, w).
+
+    Colours are rounded to steps of 8, so that neighbours are often equal: equal cells share a segment, and a terminal
+    gets fewer colour changes.
+    """
     pixels = pixels & 0xF8
     upper, lower = pixels[0::2].astype(np.int32), pixels[1::2].astype(np.int32)
     packed = [(half[..., 0] << 16 | half[..., 1] << 8 | half[..., 2]) for half in (upper, lower)]

@@ -1,4 +1,4 @@
-"""How the dashboard is coloured: dark, light, and with high contrast.
+"""The colours of the dashboard: dark, light, and with high contrast.
 
 ``VDTUI_THEME`` chooses one at the start, the command palette at any time; with NO_COLOR set, textual turns every one
 of them into shades of grey. State is never told by colour alone, so all of them say the same.

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.config.load import validate
 from engine.errors import PresetError, RunError
 from engine.runs import ALIVE, RunDirectory, RunState, Status, actual_state, list_runs
 from engine.runs.standing import thinned
@@ -50,12 +49,12 @@ class RunSnapshot:
     state: str
     """One of ``engine.runs.STATES``, or ``damaged`` or ``removed``."""
     want: str
-    """What was last asked of the worker: ``run``, ``pause`` or ``stop``."""
+    """The last request to the worker: ``run``, ``pause`` or ``stop``."""
     trouble: tuple[str, str] | None
-    """What is wrong with the directory and what to do, if anything is."""
+    """The fault of the directory and its remedy, if it has one."""
     title: str
     kind: str
-    """What is learned, as the preset says: ``what`` of the run's own result."""
+    """The kind of set, as the preset says: ``what`` of the run's own result."""
     seed: int | None
     device: str
     stages: tuple[Stage, ...]
@@ -75,16 +74,20 @@ class RunSnapshot:
     reading: float | None
     """The fraction of the log that is folded so far, or None when all of it is."""
     figure_curves: dict[str, dict[str, Loss]] = dataclasses.field(default_factory=dict)
-    """By stage and name."""
+    """Curves by stage and name."""
     published: str = ""
-    """What the preset says that the paper reports; nobody has checked it."""
+    """The paper's number as the preset gives it; nobody has checked it."""
     data_bytes: int | None = None
     """Bytes of all training clips, as stored."""
     classes: tuple[str, ...] = ()
+    dead_seconds: float = 0.0
+    """Seconds since the start in which no worker worked, up to the last sign of life."""
+    paused_at: float | None = None
+    """Unix seconds at which the run was paused, if it is."""
 
     @property
     def alive(self) -> bool:
-        """Whether a worker has the run or will take it."""
+        """Tell whether a worker has the run or will take it."""
         return self.state in ALIVE
 
     @property
@@ -118,12 +121,14 @@ class RunRow:
     trouble: tuple[str, str] | None
     accuracies: tuple[float, ...] = ()
     """Accuracies on validation in their order, a few of the whole course."""
+    chosen_on_test: bool = False
+    """True where ``best`` is an accuracy on the test split, by which the step is chosen."""
     silent: int | None = None
     """Seconds for which a living worker has said nothing, if that is longer than it should be."""
 
     @property
     def alive(self) -> bool:
-        """Whether a worker has the run or will take it."""
+        """Tell whether a worker has the run or will take it."""
         return self.state in ALIVE
 
     @property
@@ -133,7 +138,7 @@ class RunRow:
 
     @property
     def fraction(self) -> float | None:
-        """How far the present stage is, or None if unknown."""
+        """The done part of the present stage, in [0, 1], or None if unknown."""
         if self.state == "completed":
             return 1.0
         return min(1.0, self.step / self.total) if self.total > 0 else None
@@ -148,7 +153,7 @@ class RunsSnapshot:
 
 
 class Pace:
-    """How long to wait before the next poll, from how long the last one took."""
+    """The wait before the next poll, from how long the last one took."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -174,6 +179,7 @@ class RunWatcher:
         self._status: Status | None = None
         self._status_trouble: tuple[str, str] | None = None
         self._preset: dict[str, Any] = {}
+        self._ahead: tuple[Stage, ...] | None = None
         self._meta: dict[str, Any] = {}
         self._meta_damaged = False
         self._want = "run"
@@ -214,7 +220,7 @@ class RunWatcher:
                 self._status_trouble = (error.problem, error.hint)
         if self._changed(run.preset_file):
             changed = True
-            self._preset = preset_values(run)
+            self._preset, self._ahead = preset_values(run), None
         if self._changed(run.meta_file):
             changed = True
             self._meta, self._meta_damaged = run.meta(), run.meta_is_damaged()
@@ -250,7 +256,7 @@ class RunWatcher:
             kind=kind,
             seed=seed if isinstance(seed, int) else None,
             device=folded.device or text_of(table(self._preset, "run"), "device"),
-            stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or stages_ahead(self._preset),
+            stages=tuple(dataclasses.replace(stage) for stage in folded.stages.values()) or self._stages_ahead(),
             stage=folded.stage,
             losses={stage: curve.loss for stage, curve in folded.long.items()},
             figures={name: value for name, value in folded.figures.items() if is_number(value)},
@@ -269,7 +275,14 @@ class RunWatcher:
             published=text_of(self._preset, "published"),
             data_bytes=whole(self._meta.get("data_bytes")),
             classes=names(self._meta.get("classes")),
+            dead_seconds=folded.dead_seconds,
+            paused_at=folded.paused_at,
         )
+
+    def _stages_ahead(self) -> tuple[Stage, ...]:
+        if self._ahead is None:
+            self._ahead = stages_ahead(self._preset)
+        return self._ahead
 
     def _figure_arrays(self) -> dict[str, dict[str, Loss]]:
         found, old = self._log.state.figure_curves, self._figure_curves
@@ -326,7 +339,7 @@ class RunsWatcher:
 
 
 class _Entry:
-    """What is remembered of one run between polls of the runs screen."""
+    """The memory of one run between polls of the runs screen."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
@@ -366,7 +379,7 @@ class _Entry:
             self._created = found[2] / 1e9 if found else 0.0
 
     def _take(self, status: Status) -> None:
-        """What the worker tells by itself; the log of such a run need not be read."""
+        """Take what the worker tells by itself; the log of such a run need not be read."""
         if status.accuracies is None:
             return
         self._best, self._accuracies, self._log = status.best, status.accuracies, None
@@ -419,6 +432,7 @@ class _Entry:
             created=self._created,
             trouble=self._trouble,
             accuracies=self._accuracies,
+            chosen_on_test=text_of(table(self._preset, "evaluation"), "protocol") == "vdsd",
             silent=None if quiet is None else int(quiet) // 10 * 10,
         )
 
@@ -443,10 +457,12 @@ def text_of(values: dict[str, Any], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def stages_ahead(preset: dict[str, Any]) -> tuple[Stage, ...]:
-    """The stages of a run that has not said them yet, as its preset has them; none of a preset that is damaged."""
+def stages_ahead(values: dict[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a run that has not said them yet, by its preset; none where that cannot be read."""
+    from engine.config.load import validate  # which loads pydantic: the dashboard starts without
+
     try:
-        return tuple(Stage(name) for name in validate(preset, "").stages)
+        return tuple(Stage(name) for name in validate(values, "preset").stages)
     except PresetError:
         return ()
 
@@ -470,7 +486,7 @@ def names(value: object) -> tuple[str, ...]:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value from a log can be computed with."""
+    """Tell whether a value from a log can be computed with."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""How the dashboard says numbers, times and states, and how it defuses text that it did not write itself.
+"""Numbers, times and states as the dashboard says them, and text from elsewhere, defused.
 
 Class names, paths and log lines come from other people's data. They reach a terminal only through ``plain``: an
 escape sequence in a folder name must not be able to clear the screen or set its title, and square brackets are
@@ -102,7 +102,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago, in its largest unit only: ``now``, ``5 min``, ``3 h``, ``12 d``."""
+    """Say how long ago, in its largest unit only: ``now``, ``5 min``, ``3 h``, ``12 d``."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"

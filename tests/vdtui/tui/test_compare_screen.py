@@ -70,9 +70,9 @@ async def test_runs_are_compared(folder: Path, fake: Any, wait: Any, size: tuple
             seen += text(app)
         assert "run.seed" in seen and "47.0 ± 1.2 %" in seen and "accuracy on validation" in seen
         assert screen.has_class("compact") == (size[0] < 100)
-        await pilot.press("right", "l")
+        await pilot.press("right", "L")
         assert screen.page == "loss" and screen.query_one("#loss", Overlay).logarithmic
-        await pilot.press("tab")
+        await pilot.press("t")
         assert screen.stage == "static" and len(screen.query_one("#loss", Overlay)._lines[0].curve.steps) == 50
         await pilot.press("left", "question_mark")
         assert screen.page == "accuracy" and isinstance(app.screen, HelpScreen)

@@ -48,7 +48,7 @@ async def test_d_shows_the_data_of_a_run(
         facts = str(app.screen.query_one("#facts", Static).render())
         assert asked == [Path("/data/c.h5")] and "     0      4      2  [b]x" in facts
         assert app.screen.has_class("wide") == (size[0] > 100)
-        await pilot.press("right", "space", "question_mark", "escape", "escape")
+        await pilot.press("right", "p", "question_mark", "escape", "escape")
         assert isinstance(app.screen, RunScreen)
 
 

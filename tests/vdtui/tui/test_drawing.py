@@ -12,12 +12,13 @@ from vdtui.tui import words
 from vdtui.tui.previews import (
     Panel,
     PreviewError,
+    cells_of,
     fitted,
-    half_blocks,
     load_preview,
     parts_of,
     resized,
     signed_colours,
+    strips_of,
 )
 from vdtui.tui.watch import Loss
 from vdtui.tui.widgets.curves import averaged, decimated, log_ticks, nice_ticks, plottable
@@ -100,7 +101,7 @@ def test_pixels_become_half_blocks() -> None:
     """Pictures would stand on their head, or in wrong colours."""
     frame = np.zeros((4, 4, 3), np.uint8)
     frame[:2, :, 0], frame[2:, :, 2] = 248, 248
-    rows = half_blocks(frame, 2, 1)
+    rows = strips_of(cells_of(resized(frame, 2, 2)))
     (segment,) = rows[0]
     assert segment.text == "▀▀" and segment.style is not None
     assert segment.style.color is not None and segment.style.bgcolor is not None

@@ -37,7 +37,7 @@ def real_clips(classes: tuple[str, ...] = CLASSES) -> Preview:
 async def opened(app: VdtuiApp, pilot: Any, wait: Any) -> GalleryScreen:
     await wait(lambda: isinstance(app.screen, RunScreen) and app.screen.snapshot, "the run is shown")
     await wait(lambda: app.screen.snapshot.previews, "its previews are known")
-    await pilot.press("g")
+    await pilot.press("i")
     await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "the gallery")
     assert isinstance(app.screen, GalleryScreen)
     return app.screen
@@ -74,10 +74,10 @@ async def test_real_clips_stand_beside_the_synthetic_ones(
         for label in ("static memory 1 of 2", "dynamic memory", "clip 1 of 2", "real clip 1 of 2"):
             assert label in screen_text(app)
         assert "real speed" in screen_text(app)
-        await pilot.press("r")
+        await pilot.press("R")
         await wait(lambda: gallery.ready and "real clip 2 of 2" in screen_text(app), "another one")
         await pilot.press("escape")
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "again")
     assert data == [Path("clips.h5")]  # once: a large file is not read at each visit
 
@@ -112,7 +112,7 @@ async def test_steps_are_walked_through_and_played(
         await pilot.press("comma", "full_stop")
         await wait(lambda: gallery.ready and "step 40 · preview 2 of 3" in screen_text(app), "the second")
         seen.clear()
-        await pilot.press("t")
+        await pilot.press("b")
         await wait(lambda: gallery._lapse is None and gallery.ready, "it ends by itself")
         assert seen == [f"dynamic-{number}.npz" for number in (20, 40, 60)]
         np.savez(run.run.previews / "dynamic-80.npz", **np.load(run.run.previews / "dynamic-60.npz"))

@@ -14,8 +14,10 @@ from textual.pilot import Pilot
 from vdtui.tui.app import VdtuiApp
 from vdtui.tui.screens.gallery import GalleryScreen
 from vdtui.tui.screens.run import RunScreen
-from vdtui.tui.screens.runs import RunsScreen
+from vdtui.tui.screens.runs import PREVIEW_WIDTH, RunsScreen
 from vdtui.tui.widgets.curves import LossCurve
+from vdtui.tui.widgets.lines import Lines
+from vdtui.tui.widgets.preview import RunPreview
 
 NOW = 1_750_000_000.0
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
@@ -31,7 +33,7 @@ def drawn(app: VdtuiApp) -> bool:
     return isinstance(screen, RunScreen) and screen.query_one(LossCurve).stage == "dynamic" and not screen._undrawn
 
 
-@SIZES
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=["80x24", "120x40", "200x50"])
 def test_runs_look_as_before(folder: Path, fake: Any, wait: Any, snap_compare: Any, size: tuple[int, int]) -> None:
     """A column would be cut off or a state lose its sign without anybody noticing."""
     fake("finished", created=NOW - 86_400).complete()
@@ -48,12 +50,15 @@ def test_runs_look_as_before(folder: Path, fake: Any, wait: Any, snap_compare: A
             return bool(rows) and all(row.best is not None for row in rows)
 
         await wait(full, "all runs are read")
+        if size[0] >= PREVIEW_WIDTH:
+            preview = pilot.app.screen.query_one(RunPreview)
+            await wait(lambda: "best so far" in str(preview.query_one(Lines)._text), "the chosen run is shown")
         await pilot.pause(0.3)
 
     assert snap_compare(make_app(folder), terminal_size=size, run_before=ready)
 
 
-@SIZES
+@pytest.mark.parametrize("size", [(80, 24), (104, 32), (120, 40)], ids=["80x24", "104x32", "120x40"])
 @pytest.mark.parametrize("end", [False, True], ids=["running", "completed"])
 def test_a_run_looks_as_before(
     folder: Path, fake: Any, wait: Any, snap_compare: Any, size: tuple[int, int], end: bool
@@ -78,7 +83,7 @@ def test_the_gallery_looks_as_before(
 
     async def ready(pilot: Pilot[None]) -> None:
         await wait(lambda: drawn(pilot.app), "the run is drawn")  # type: ignore[arg-type]
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: isinstance(pilot.app.screen, GalleryScreen) and pilot.app.screen.ready, "the gallery")
         await pilot.pause(0.3)
 

@@ -26,7 +26,7 @@ def test_the_form_looks_as_before(folder: Path, wait: Any, snap_compare: Any, si
     """A field, its note or the cost would be cut off."""
 
     async def ready(pilot: Pilot[None]) -> None:
-        screen = NewRunScreen(Form("demo"), folder, lambda: NOW)
+        screen = NewRunScreen(Form("demo"), folder)
         await pilot.app.push_screen(screen)
         await wait(lambda: screen.query(FieldRow), "the form")
         seed = next(row for row in screen.query(FieldRow) if row.field.key == "run.seed").editor

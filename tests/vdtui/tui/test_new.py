@@ -19,7 +19,8 @@ from vdtui.tui.app import VdtuiApp
 from vdtui.tui.form import Form
 from vdtui.tui.screens import new
 from vdtui.tui.screens.dialogs import HelpScreen
-from vdtui.tui.screens.new import NewRunScreen, PresetScreen, ask_headers, found_files
+from vdtui.tui.screens.new import NewRunScreen, ask_headers, found_files
+from vdtui.tui.screens.presets import PresetScreen, about
 from vdtui.tui.screens.run import RunScreen
 from vdtui.tui.screens.runs import RunsScreen
 from vdtui.tui.widgets.fields import FieldRow
@@ -59,8 +60,8 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 async def opened(folder: Path, pilot: Any, wait: Any, preset: str) -> NewRunScreen:
-    screen = NewRunScreen(Form(preset), folder, lambda: NOW)
-    await pilot.app.push_screen(PresetScreen(folder, lambda: NOW))
+    screen = NewRunScreen(Form(preset), folder)
+    await pilot.app.push_screen(PresetScreen())
     await pilot.app.push_screen(screen)
     await wait(lambda: screen.query(FieldRow) and isinstance(screen.focused, Input), "the form")
     return screen
@@ -110,7 +111,7 @@ async def test_published_numbers_are_labelled(monkeypatch: pytest.MonkeyPatch) -
     """A paper's number would be taken for one that this tool measured."""
     preset = load_preset("demo").model_copy(update={"published": "99 % [b]x"})
     colours = {"primary": "#fff", "text-muted": "#888"}
-    assert "published, unchecked  99 % [b]x" in new.about("demo", preset, colours).plain
+    assert "published, unchecked  99 % [b]x" in about("demo", preset, colours).plain
 
 
 async def test_a_preset_file_of_ones_own(folder: Path, wait: Any, answers: Any) -> None:

@@ -47,21 +47,21 @@ async def drawn(app: VdtuiApp, wait: Any) -> LossCurve:
     return app.screen.query_one(LossCurve)
 
 
-async def test_e_and_k_ask_the_worker_and_leave_everything_else(folder: Path, fake: Any, wait: Any) -> None:
+async def test_capital_e_and_s_ask_the_worker_and_leave_everything_else(folder: Path, fake: Any, wait: Any) -> None:
     """The user could not look at a long run before its next evaluation, nor save it before the power goes."""
     run = fake().half_way()
     app = make_app(folder, "demo")
     async with app.run_test(size=(120, 40)) as pilot:
         await drawn(app, wait)
-        await pilot.press("e")
+        await pilot.press("E")
         assert control(run) == {"want": "run", "seq": 1, "once": {"evaluate": 1}}
-        await pilot.press("k")
+        await pilot.press("S")
         assert control(run) == {"want": "run", "seq": 2, "once": {"evaluate": 1, "checkpoint": 2}}
-        await pilot.press("space")
+        await pilot.press("p")
         assert control(run) == {"want": "pause", "seq": 3, "once": {"evaluate": 1, "checkpoint": 2}}
         run.status("paused", "dynamic", 60, 100)
         await wait(lambda: "‖ paused" in screen_text(app), "the pause shows")
-        await pilot.press("e")
+        await pilot.press("E")
         assert control(run)["want"] == "pause" and "until it goes on" in notes(app)
 
 
@@ -80,11 +80,11 @@ async def test_what_cannot_be_done_is_refused_with_a_reason(folder: Path, fake: 
     app = make_app(folder, "demo")
     async with app.run_test(size=(120, 40)) as pilot:
         await wait(lambda: isinstance(app.screen, RunScreen) and app.screen.snapshot, "the run is shown")
-        await pilot.press("e")
+        await pilot.press("E")
         assert control(run) == before
         reason = {"ended": "is completed", "queued": "has not begun"}.get(where, f"it is in {where}")
         assert reason in notes(app)
-        await pilot.press("k")
+        await pilot.press("S")
         assert (control(run) == before) is (where != "static")
 
 
@@ -108,7 +108,7 @@ async def test_keys_change_what_the_curve_shows(folder: Path, fake: Any, wait: A
         assert curve.window.span is None
         await pilot._post_mouse_events([_scroll()], LossCurve)
         assert curve.window.span is not None
-        await pilot.press("l", "minus")
+        await pilot.press("L", "minus")
         assert "log scale" in str(curve.border_subtitle)
 
 
@@ -136,7 +136,7 @@ async def test_f_shows_the_figures_in_turn(folder: Path, fake: Any, wait: Any) -
 
 
 @SIZES
-async def test_p_shows_the_classes_best_and_worst(folder: Path, fake: Any, wait: Any, size: tuple[int, int]) -> None:
+async def test_a_shows_the_classes_best_and_worst(folder: Path, fake: Any, wait: Any, size: tuple[int, int]) -> None:
     """A mean would hide that some classes were not learned at all."""
     run = fake().half_way()
     write_json(run.run.meta_file, {"classes": [f"class-{k:02d}" for k in range(30)]})
@@ -146,12 +146,12 @@ async def test_p_shows_the_classes_best_and_worst(folder: Path, fake: Any, wait:
     app = make_app(folder, "demo")
     async with app.run_test(size=size) as pilot:
         await drawn(app, wait)
-        await pilot.press("p")
+        await pilot.press("a")
         await wait(lambda: "class-28" in screen_text(app) and "class-00" in screen_text(app), "best and worst")
         text = screen_text(app)
         assert "93.3 %" in text and "0.0 %" in text and "more" in text and "class-14" not in text
         assert "class-29" not in text  # it has no videos
-        await pilot.press("p")
+        await pilot.press("a")
         await wait(lambda: "results" in screen_text(app), "the results again")
 
 

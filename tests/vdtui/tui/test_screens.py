@@ -86,18 +86,18 @@ async def test_a_new_run_appears_and_a_removed_one_goes(folder: Path, fake: Any,
         await wait(lambda: "first" not in screen_text(app), "it is gone")
 
 
-async def test_space_pauses_and_lets_go_on(folder: Path, fake: Any, wait: Any) -> None:
+async def test_p_pauses_and_lets_go_on(folder: Path, fake: Any, wait: Any) -> None:
     """The user could not pause a run, or not get it going again."""
     run = fake().half_way()
     app = make_app(folder, "demo")
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, wait)
-        await pilot.press("space")
+        await pilot.press("p")
         assert asked(run) == "pause"
         await wait(lambda: "pausing" in screen_text(app), "the request shows")
         run.status("paused", "dynamic", 60, 100)
         await wait(lambda: "‖ paused" in screen_text(app), "the pause shows")
-        await pilot.press("space")
+        await pilot.press("p")
         assert asked(run) == "run"
 
 
@@ -124,9 +124,9 @@ async def test_an_ended_run_cannot_be_paused_and_says_why(folder: Path, fake: An
     app = make_app(folder, "demo")
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, wait)
-        await pilot.press("space", "s")
+        await pilot.press("p", "s")
         assert isinstance(app.screen, RunScreen)
-        assert "cannot be paused: the run is completed" in notes(app)
+        assert "demo cannot be paused: it is completed" in notes(app)
         assert asked(run) == "run"
 
 
@@ -146,7 +146,7 @@ async def test_failed_and_crashed_runs_say_what_to_do(folder: Path, fake: Any, w
             assert f"vdtui resume {name}" in screen_text(app)
 
 
-async def test_l_and_tab_change_the_loss_curve(folder: Path, fake: Any, wait: Any) -> None:
+async def test_l_and_t_change_the_loss_curve(folder: Path, fake: Any, wait: Any) -> None:
     """The late part of a loss that falls over decades would be a flat line; stage 1 would be out of reach."""
     fake().half_way()
     app = make_app(folder, "demo")
@@ -155,9 +155,9 @@ async def test_l_and_tab_change_the_loss_curve(folder: Path, fake: Any, wait: An
         curve = screen.query_one(LossCurve)
         await wait(lambda: curve.stage == "dynamic", "the present stage")
         assert "linear scale" in screen_text(app)
-        await pilot.press("l")
+        await pilot.press("L")
         await wait(lambda: "log scale" in screen_text(app), "log scale")
-        await pilot.press("tab")
+        await pilot.press("t")
         await wait(lambda: "loss · static" in screen_text(app), "the other stage")
         await pilot.press("2")
         assert curve.stage == "dynamic"
@@ -190,7 +190,7 @@ async def test_hostile_text_is_shown_literally(folder: Path, fake: Any, wait: An
         screen = await opened(app, wait)
         await wait(lambda: "class [red]Evil[/red] has one video" in screen_text(app), "the log line")
         assert "\x1b" not in "".join(strip.text for strip in screen.query_one(Log).lines)
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "the gallery")
         await pilot.press("right")
         await wait(lambda: "[red]Evil[/red] [@click=app.quit]x[/]" in screen_text(app), "the class name")
@@ -202,7 +202,7 @@ async def test_gallery_changes_class_step_and_plays(folder: Path, fake: Any, wai
     app = make_app(folder, "demo")
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(app, wait)
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "the gallery")
         gallery = app.screen
         assert isinstance(gallery, GalleryScreen) and gallery.class_name == "Bowling"
@@ -210,12 +210,12 @@ async def test_gallery_changes_class_step_and_plays(folder: Path, fake: Any, wai
         assert "static memory" in text and "dynamic memory" in text and "clip 1 of 2" in text and "▀" in text
         films = gallery.query_one(Films)
         await wait(lambda: films.frame > 0, "it plays")
-        await pilot.press("space")
+        await pilot.press("p")
         frame = films.frame
         await pilot.press("left")
         assert gallery.class_name == "YoYo"
         await wait(lambda: gallery.ready, "the other class")
-        await pilot.press("down")
+        await pilot.press("comma")
         await wait(lambda: gallery.ready and "step 20 · preview 1 of 2" in screen_text(app), "the earlier step")
         assert films.playing is False and frame >= 0
         await pilot.press("escape")
@@ -237,7 +237,7 @@ async def test_a_damaged_preview_is_told_plainly(folder: Path, fake: Any, wait: 
     app = make_app(folder, "demo")
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, wait)
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: "is gone" in screen_text(app) or "is damaged" in screen_text(app), "a plain message")
 
 
@@ -281,9 +281,9 @@ async def test_every_size_and_every_state_can_be_drawn(folder: Path, fake: Any, 
         await opened(app, wait)
         for size in ((30, 8), (5, 3), (200, 60)):
             await pilot.resize_terminal(*size)
-            await pilot.press("l", "v")
+            await pilot.press("L", "v")
             await pilot.pause()
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: "not that of an .npz file" in screen_text(app), "no way out of the run's folder")
 
 
@@ -328,5 +328,5 @@ async def test_no_colour_is_respected(folder: Path, fake: Any, wait: Any, monkey
         colours = [style.color.triplet for style in styles if style and style.color and style.color.triplet]
         assert colours and all(red == green == blue for red, green, blue in colours)
         assert "✔ completed" in screen_text(app)
-        await pilot.press("g")
+        await pilot.press("i")
         await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "the gallery")

@@ -6,7 +6,7 @@ Each run is followed by a watcher of its own, so that runs which are still going
 from __future__ import annotations
 
 import asyncio
-import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,44 +14,47 @@ import numpy as np
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
+from engine.export.tables import over_seeds, points
 from engine.runs import RunDirectory, RunState
-from engine.runs.results import key_of, results_of, trained_on
+from engine.runs.comparison import Group, Row, Source, compare
+from engine.runs.differences import Difference
+from engine.runs.methods import Method, origin_of
+from engine.runs.results import is_result, results_of, trained_on
 from engine.runs.state import Accuracy
-from vdtui.tui import words
-from vdtui.tui.screens.live import LiveScreen
+from vdtui.tui import keys, words
+from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.run import accuracy_points, chosen_by
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
-from vdtui.tui.widgets.panels import top1_text
+from vdtui.tui.widgets.panels import chosen_on, top1_text
 
 WIDE, TALL = 100, 30
 PAGES = ("accuracy", "loss", "differences", "results")
+NOISE = (
+    "Differences in points with their 95 % interval over networks: better or worse set where it does not contain 0; "
+    "they tell of these sets. Of methods, those over run seeds do."
+)
 UNSAID = ("title", "description", "published")
 """Keys of a preset that compute nothing."""
 
 
-class CompareScreen(LiveScreen):
+class CompareScreen(DashboardScreen):
     """Compares ``runs``, each with the colour and the marker of its place."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v,right", "turn(1)", "View", tooltip="where not all fits: accuracy, loss, differences, results"),
-        Binding("left", "turn(-1)", "View before", show=False, tooltip="the view before"),
-        Binding("l", "scale", "Log scale", tooltip="losses on a logarithmic or a linear scale"),
-        Binding("tab", "stage", "Stage", tooltip="the losses of the next stage"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("escape,c", "app.pop_screen", "Back", key_display="esc", tooltip="back to the runs"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
-    ]
+    SCREEN = "compare"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "compare"
     NOTES = (
         "A run has the same colour and marker everywhere.",
         "Results that were measured under other conditions stand in another table:",
-        "they cannot be compared. With the uncertainty of differences: vdtui compare",
+        "they cannot be compared. The same, for a paper: vdtui compare RUN... --format tex",
     )
 
     def __init__(self, runs: Sequence[RunDirectory]) -> None:
@@ -61,13 +64,13 @@ class CompareScreen(LiveScreen):
         self._runs = list(runs)
         self._watchers = [RunWatcher(run) for run in runs]
         self._presets = [preset_values(run) for run in runs]
-        self._results: dict[int, list[dict[str, Any]]] = {}
+        self._sources: dict[int, Source] = {}
         self._curves: dict[int, tuple[tuple[Accuracy, ...], Loss]] = {}
         self._stage: str | None = None
         self._logarithmic = False
 
     def compose(self) -> ComposeResult:
-        """Who is who; curves, differences, results; keys."""
+        """Lay out the legend, curves, differences, results and keys."""
         yield Lines(id="class")
         yield Lines(flows=True, id="legend-lines")
         with Container(id="compared"):
@@ -77,7 +80,7 @@ class CompareScreen(LiveScreen):
                 with VerticalScroll(classes="panel", id=page) as panel:
                     panel.border_title = Text(title)
                     yield Static(id=f"{page}-text", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Begin to follow the runs."""
@@ -91,7 +94,8 @@ class CompareScreen(LiveScreen):
                     snapshot = await asyncio.to_thread(watcher.poll)
                     if snapshot is not None:
                         self.snapshots[place] = snapshot
-                        self._results[place] = await asyncio.to_thread(_results, self._runs[place], snapshot)
+                        run, preset = self._runs[place], self._presets[place]
+                        self._sources[place] = await asyncio.to_thread(_source, run, snapshot, preset)
                         changed = True
                 if changed:
                     self._show()
@@ -180,7 +184,10 @@ class CompareScreen(LiveScreen):
         best = words.percent(snapshot.best[1] if snapshot.best else None)
         reading = f", {100 * snapshot.reading:.0f} % of its log read" if snapshot.reading is not None else ""
         title = words.plain(snapshot.title, 40)
-        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {title}{reading}"
+        found = [caution for result in snapshot.results for caution in cautions(result)]
+        warned = shorts([CHOSEN_ON_TEST, *found] if chosen_on(snapshot) == "test" else found)
+        told = f"{warned}  " if warned else ""
+        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {told}{title}{reading}"
 
     def _differences(self) -> Text:
         colours = self.app.theme_variables
@@ -193,32 +200,68 @@ class CompareScreen(LiveScreen):
 
     def _table(self) -> Text:
         colours = self.app.theme_variables
-        firsts: dict[str, dict[str, Any]] = {}
-        rows_of: dict[str, list[list[Text]]] = {}
-        for place, results in sorted(self._results.items()):
-            for result in results:
-                firsts.setdefault(key_of(result), result)
-                rows_of.setdefault(key_of(result), []).append(self._row(place, result))
-        if not firsts:
+        groups = compare([self._sources[place] for place in sorted(self._sources)])
+        if not groups:
             return Text("They come with the last stage.", colours["text-muted"])
-        head = [Text(name, colours["text-muted"]) for name in ("run", "trained on", "top-1", "bytes", "step")]
-        lines = iter(aligned([cells for rows in rows_of.values() for cells in (head, *rows)], right=(2, 3, 4)).split())
+        firsts = [dict(group.rows[0].result) for group in groups]
         parts = []
-        for conditions, rows in zip(all_measured(list(firsts.values())), rows_of.values(), strict=True):
-            parts += [Text(conditions, "bold"), *itertools.islice(lines, 1 + len(rows))]
+        for conditions, group in zip(all_measured(firsts), groups, strict=True):
+            parts += [self._wrapped(conditions, "bold"), self._group(group)]
+            parts += [self._wrapped(f"! {line}", colours["warning"]) for line in _warnings(group)]
+        parts.append(self._wrapped(NOISE, colours["text-muted"]))
         return Text("\n").join(parts)
 
-    def _row(self, place: int, result: Mapping[str, Any]) -> list[Text]:
-        count, step = result.get("bytes"), result.get("step")
+    def _wrapped(self, text: str, style: str) -> Text:
+        """``text`` in as many lines as it needs: a warning that is cut off is none."""
+        width = max(20, self.query_one("#results").scrollable_content_region.width)
+        return Text("\n".join(textwrap.wrap(text, width)), style, no_wrap=True)
+
+    def _group(self, group: Group) -> Text:
+        muted = self.app.theme_variables["text-muted"]
+        head = [Text(name, muted) for name in ("run", "trained on", "top-1", "to best", "over random", "bytes", "step")]
+        table = aligned([head, *(self._row(row) for row in group.rows)], right=(2, 5, 6))
+        if not group.methods:
+            return table
+        head = [Text(name, muted) for name in ("method", "trained on", "top-1", "over", "to best", "over random")]
+        return Text("\n").join([table, aligned([head, *map(self._method, group.methods)], right=(2, 3))])
+
+    def _method(self, method: Method) -> list[Text]:
+        """A row over the runs that differ in their seed alone."""
+        return [
+            Text(words.plain(method.name, 20)),
+            Text(words.plain(method.what, 20)),
+            Text(f"{over_seeds(method.top1)} %"),
+            Text(f"{len(method.seeds)} seeds"),
+            Text("best", self.app.theme_variables["success"]) if method.best else self._verdict(method.over_best),
+            self._verdict(method.over_random),
+        ]
+
+    def _row(self, row: Row) -> list[Text]:
+        count, step = row.result.get("bytes"), row.result.get("step")
+        place = next(place for place, source in self._sources.items() if source.label == row.run)
+        colours = self.app.theme_variables
+        sign = " !" if cautions(row.result) else ""
         return [
             self._sign(place, 20),
-            Text(words.plain(trained_on(result), 20)),
-            Text(top1_text(dict(result))),
+            Text(words.plain(trained_on(row.result), 20)),
+            Text.assemble(top1_text(dict(row.result)), (sign, colours["warning"])),
+            Text("best", colours["success"]) if row.best else self._verdict(row.over_best),
+            self._verdict(row.over_random),
             Text(words.size(count) if isinstance(count, (int, float)) else "—"),
             Text(f"{step}" if isinstance(step, int) else "—"),
         ]
 
+    def _verdict(self, found: Difference | None) -> Text:
+        """A difference with its interval and what follows of it, as `vdtui compare` has it."""
+        colours = {"better": "success", "worse": "error"}
+        colour = colours.get(found.verdict, "text-muted") if found is not None else "text-muted"
+        return Text(points(found), self.app.theme_variables[colour])
+
     # --- keys --------------------------------------------------------------------------------------------------------
+
+    def scrolled(self) -> VerticalScroll:
+        """The differences, or the results where those are on top."""
+        return self.query_one("#results" if self.page == "results" else "#differences", VerticalScroll)
 
     def action_turn(self, by: int) -> None:
         """Another view, where they stand one behind the other."""
@@ -240,12 +283,25 @@ class CompareScreen(LiveScreen):
             self._show()
 
 
-def _results(run: RunDirectory, snapshot: RunSnapshot) -> list[dict[str, Any]]:
-    """The results in the log of ``run``, and those that `vdtui evaluate` has added."""
+def _source(run: RunDirectory, snapshot: RunSnapshot, preset: Mapping[str, Any]) -> Source:
+    """What there is to compare of ``run``: the results in its log, and those that `vdtui evaluate` has added."""
     try:
-        return results_of(run, RunState(results=list(snapshot.results)))
+        found = results_of(run, RunState(results=list(snapshot.results)))
     except (LookupError, TypeError, ValueError, AttributeError):  # a damaged log can hold anything
-        return [result for result in snapshot.results if isinstance(result, dict)]
+        found = list(snapshot.results)
+    return Source(run.name, tuple(filter(is_result, found)), run, None, origin_of(preset))
+
+
+def _warnings(group: Group) -> list[str]:
+    """The warnings about the rows of ``group``, each with the row that it is about; one about all rows stands once."""
+    told: dict[str, list[str]] = {}
+    for row in group.rows:
+        for caution in cautions(row.result):
+            told.setdefault(caution.text, []).append(
+                f"{words.plain(row.run, 24)}, {words.plain(row.result['what'], 24)}"
+            )
+    everyone = len(group.rows)
+    return [text if len(rows) == everyone > 1 else f"{'; '.join(rows)}: {text}" for text, rows in told.items()]
 
 
 def measured(result: Mapping[str, Any]) -> str:
@@ -258,7 +314,6 @@ def measured(result: Mapping[str, Any]) -> str:
     ]
     deviations = result.get("deviations")
     parts += [str(each) for each in deviations] if isinstance(deviations, list) else []
-    parts += [str(result["caution"])] if result.get("caution") else []
     return words.plain(" · ".join(parts), 200)
 
 

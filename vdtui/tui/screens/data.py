@@ -9,39 +9,28 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
-from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.clips import ClipsAnswer, ask
 from vdtui.tui.previews import Panel
-from vdtui.tui.screens.dialogs import HelpScreen
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.films import Films
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 WIDE = 110
-KEYS = (
-    ("left right", "the class before, the next class"),
-    ("up down", "scroll what is known of the file"),
-    ("space", "play, pause"),
-    ("escape", "back"),
-)
-NOTES = ("The clips are random real ones that the run learns from.", "The same in words: vdtui data FILE.h5")
 
 
-class DataScreen(Screen[None]):
+class DataScreen(DashboardScreen):
     """Shows the clips file ``file``; None if the run has none yet."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Class", key_display="←→"),
-        Binding("right", "turn(1)", show=False),
-        Binding("space", "play", "Play"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("escape,d", "app.pop_screen", "Back", key_display="esc"),
-        Binding("q", "app.leave", "Leave"),
-    ]
+    SCREEN = "data"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
+    HEADING = "data"
+    NOTES = ("The clips are random real ones that the run learns from.", "The same in words: vdtui data FILE.h5")
     AUTO_FOCUS = "VerticalScroll"
 
     def __init__(self, file: Path | None, playing: bool = True) -> None:
@@ -58,7 +47,7 @@ class DataScreen(Screen[None]):
             with VerticalScroll():
                 yield Static(id="facts", markup=False)
             yield Films()
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Ask for the file."""
@@ -74,7 +63,7 @@ class DataScreen(Screen[None]):
 
     @property
     def ready(self) -> bool:
-        """Whether all is shown."""
+        """Tell whether all is shown."""
         return self.answer is not None and (self.answer.preview is None or self.query_one(Films).ready)
 
     def _take(self, answer: ClipsAnswer) -> None:
@@ -115,11 +104,16 @@ class DataScreen(Screen[None]):
             self._label = (self._label + by) % len(self.answer.preview.classes)
             self._show()
 
+    def scrolled(self) -> VerticalScroll:
+        """The facts of the file."""
+        return self.query_one(VerticalScroll)
+
+    def action_copy_path(self) -> None:
+        """Put the path of the file on the clipboard, where the terminal lets us."""
+        if self._file is not None:
+            self.copy(str(self._file.resolve()))
+
     def action_play(self) -> None:
         """Play or pause."""
         self._playing = not self._playing
         self.query_one(Films).playing = self._playing
-
-    def action_help(self) -> None:
-        """The keys."""
-        self.app.push_screen(HelpScreen("data", KEYS, NOTES))

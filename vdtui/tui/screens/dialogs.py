@@ -11,14 +11,14 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static
 
 from vdtui.tui import words
 
 TENSORS = ("float32", "float16", "uint8")
 PRECISIONS = {"safetensors": TENSORS, "pt": TENSORS, "h5": TENSORS, "mp4": (), "gif": (), "png": (), "folders": ()}
-"""What `vdtui export` can write, and at which precisions; a test holds it against the command."""
+"""The formats of `vdtui export` and their precisions; a test holds it against the command."""
 EXPORT_WORDS = {
     "safetensors": "what is stored, as small as it is",
     "pt": "all clips, for torch.load",
@@ -54,48 +54,6 @@ class HelpScreen(ModalScreen[None]):
             box.border_subtitle = Text("escape closes")
             with VerticalScroll(classes="fits"):
                 yield Static(Text("\n").join([*lines, *([Text()] if notes else []), *notes]))
-
-
-SIGNS = {
-    "left": "←",
-    "right": "→",
-    "up": "↑",
-    "down": "↓",
-    "escape": "esc",
-    "question_mark": "?",
-    "slash": "/",
-    "plus": "+",
-    "minus": "-",
-    "equals_sign": "=",
-    "comma": ",",
-    "full_stop": ".",
-    "shift+tab": "shift tab",
-}
-
-
-def keys_of(screen: Screen[object]) -> list[tuple[Binding, str]]:
-    """The bindings of ``screen`` that say what they do, one for each thing that can be done, and what that is."""
-    found: dict[str, tuple[Binding, str]] = {}
-    own = {each.action if isinstance(each, Binding) else each[1] for each in type(screen).BINDINGS}
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        if active.node is screen and binding.description and binding.action in own:
-            found.setdefault(binding.action, (binding, binding.tooltip or binding.description))
-    return list(found.values())
-
-
-def help_of(screen: Screen[object]) -> HelpScreen | None:
-    """The help of ``screen``: its keys as bound, its ``NOTES`` if it has any. A dialog explains itself."""
-    if isinstance(screen, ModalScreen):
-        return None
-    keys: dict[str, list[str]] = {}
-    for active in screen.active_bindings.values():
-        if active.node is screen:
-            key = active.binding.key
-            keys.setdefault(active.binding.action, []).append(SIGNS.get(key, key))
-    rows = [(" ".join(keys[binding.action]), meaning) for binding, meaning in keys_of(screen)]
-    title = getattr(screen, "HEADING", "keys")
-    return HelpScreen(title, rows, getattr(screen, "NOTES", ()))
 
 
 class Confirm(ModalScreen[bool]):
@@ -136,7 +94,7 @@ class ConfirmStop(Confirm):
     def __init__(self, name: str) -> None:
         name = words.plain(name)
         text = Text.assemble(
-            "It finishes its present step, saves its state and ends: no work is lost.\nIt goes on later with ",
+            "It finishes its present step, saves its state and ends: no work is lost.\nr resumes it later, as does ",
             (f"vdtui resume {name}", "bold"),
         )
         super().__init__(f"Stop {words.short(name, 40)}?", text, "Keep running", "Stop it")
@@ -159,7 +117,7 @@ class ConfirmRemove(Confirm):
 
 @dataclass(frozen=True)
 class ExportWish:
-    """What to export, how and where to."""
+    """An export: format, precision, and path."""
 
     format: str
     precision: str | None

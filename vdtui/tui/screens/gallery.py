@@ -12,15 +12,15 @@ from typing import ClassVar
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.binding import BindingType
 from textual.timer import Timer
-from textual.widgets import Footer
 
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.clips import RealClips
 from vdtui.tui.previews import Panel, Preview, PreviewError, load_preview, panels_of, real_panel
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.films import REPAINTS, Films
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 Saved = tuple[str, int, str]
@@ -40,23 +40,11 @@ def frame_rate(interval: int) -> tuple[float, str]:
     return real, "playing at real speed"
 
 
-class GalleryScreen(Screen[None]):
+class GalleryScreen(DashboardScreen):
     """Plays what ``previews`` names in ``folder``; ``follow`` tells it of new ones."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Class", key_display="←→", tooltip="the class before"),
-        Binding("right", "turn(1)", "Next class", show=False, tooltip="the next class"),
-        Binding("comma,down,left_square_bracket", "travel(-1)", "Step", key_display=",.", tooltip="an earlier step"),
-        Binding("full_stop,up,right_square_bracket", "travel(1)", "Later", show=False, tooltip="a later step"),
-        Binding("t", "lapse", "Steps", tooltip="play all steps: the memory as it forms"),
-        Binding("n", "next_clip", "Clip", tooltip="the next clip of this class"),
-        Binding("r", "next_real", "Real clip", show=False, tooltip="another real clip of this class"),
-        Binding("v", "view", "View", show=False, tooltip="one film alone, large"),
-        Binding("space", "play", "Play", tooltip="play, pause"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("escape,g", "app.pop_screen", "Back", key_display="esc", tooltip="back to the run"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; the run goes on"),
-    ]
+    SCREEN = "gallery"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "gallery"
     NOTES = (
         "A static memory is one picture, a dynamic memory its change over time",
@@ -94,7 +82,7 @@ class GalleryScreen(Screen[None]):
         yield Lines(id="class")
         yield Films()
         yield Lines(id="timeline")
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Load the newest preview."""
@@ -117,7 +105,7 @@ class GalleryScreen(Screen[None]):
 
     @property
     def ready(self) -> bool:
-        """Whether everything that was asked for is on the screen."""
+        """Tell whether everything that was asked for is on the screen."""
         return self._loaded == self._wanted and self.query_one(Films).ready and self._source is None
 
     @property
@@ -262,10 +250,16 @@ class GalleryScreen(Screen[None]):
             self._real_clip = (self._real_clip + 1) % self._real.instances
             self._show()
 
-    def action_next_clip(self) -> None:
+    def action_end(self, last: bool) -> None:
+        """The first or the last class."""
+        if self._preview is not None:
+            self._label, self._clip = len(self._preview.classes) - 1 if last else 0, 0
+            self._show()
+
+    def action_next_clip(self, by: int) -> None:
         """Another clip of the class."""
         if self._preview is not None:
-            self._clip = (self._clip + 1) % self._preview.instances
+            self._clip = (self._clip + by) % self._preview.instances
             self._show()
 
     def action_view(self) -> None:

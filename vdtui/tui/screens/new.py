@@ -1,4 +1,4 @@
-"""A new run: a preset is chosen, its values are changed in a form, and the run is started.
+"""The form of a new run: the values of a preset are changed, and the run is started.
 
 The form is that of ``vdtui.tui.form``; what clips files hold is asked of a process of its own, since nothing here may
 open one. A run that is started lives by itself, as one that `vdtui distill --detach` has started.
@@ -7,37 +7,39 @@ open one. A run that is started lives by itself, as one that `vdtui distill --de
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import time
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import Screen
-from textual.widgets import Button, Footer, Input, OptionList, Static
+from textual.widget import Widget
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.config import Preset, is_published, load_preset, preset_names
+from engine.config import Preset
 from engine.config.schema import DatasetSection
 from engine.data.recipe import DEMO, default_file, prepare_command, where_from
 from engine.errors import DataError, PresetError, VdtuiError
 from engine.runs import RunDirectory
 from engine.runs.directory import check_name
 from vdtui.tui import form as forms
-from vdtui.tui import words
+from vdtui.tui import keys, words
 from vdtui.tui.commands import run_module
-from vdtui.tui.form import DataFacts, Form, FormField
+from vdtui.tui.form import DataFacts, Form, FormField, summed
+from vdtui.tui.messages import RunStarted
+from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.widgets.fields import FieldRow
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 NAME = "run name"
 GENERAL = "general"
-ANY = "any data"
-ABLATIONS = "ablations of default"
 MOST_FILES = 20
 PATIENCE_SECONDS = 60
 TYPING_SECONDS = 0.4
@@ -46,214 +48,18 @@ SETTLED = ("run.seed", "run.device", "run.precision", "dataset.path")
 """Fields that stand on the first page, whatever section they belong to."""
 
 
-class PresetScreen(Screen[None]):
-    """The presets, by data set; what is typed searches in names and descriptions."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Choose", priority=True, tooltip="go on to the values of this preset"),
-        Binding("up", "move(-1)", "Move", key_display="↑↓", priority=True, tooltip="the preset above"),
-        Binding("down", "move(1)", show=False, priority=True),
-        Binding("f1", "app.help", "Help", tooltip="this help"),
-        Binding("escape", "back", "Back", tooltip="clear the search, or back to the runs"),
-    ]
-    AUTO_FOCUS = "#search"
-    HEADING = "choose a preset"
-    NOTES = (
-        "Type to search; every word must be in the name, the data set or the description.",
-        "A preset's rates are ours; type published for those of the papers (NAME-published).",
-        "The path of a .toml file of your own works too.",
-        "Published numbers are the papers' own; nobody has checked them here.",
-    )
-
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
-        self.presets: dict[str, Preset] = {}
-        self._folder = folder
-        self._clock = clock
-
-    def compose(self) -> ComposeResult:
-        """Search, list, what the preset under the cursor is."""
-        yield Lines(id="class")
-        yield Input(placeholder="type to search, e.g. hmdb51 mtt", compact=True, id="search")
-        with Horizontal(id="choice"):
-            yield OptionList(id="presets", compact=True, markup=False)
-            with VerticalScroll(id="about"):
-                yield Static(id="about-text", markup=False)
-        yield Footer(show_command_palette=False)
-
-    def on_mount(self) -> None:
-        """Read the presets."""
-        self.query_one("#presets").can_focus = False
-        self.query_one("#about").can_focus = False
-        title = Text(" new run · choose a preset", f"bold {self.app.theme_variables['primary']}")
-        self.query_one("#class", Lines).put(title)
-        self.run_worker(self._read())
-
-    async def _read(self) -> None:
-        self.presets = await asyncio.to_thread(_all_presets)
-        self._fill()
-
-    def on_input_changed(self) -> None:
-        """Search as the user types."""
-        self._fill()
-
-    def _fill(self) -> None:
-        typed = self.query_one("#search", Input).value
-        found = [name for name, preset in self.presets.items() if _matches(name, preset, typed)]
-        options: list[Option] = []
-        last = None
-        for name in found:
-            group = _group(name, self.presets[name])
-            if group != last:
-                colour = self.app.theme_variables["text-muted"]
-                options.append(Option(Text(f"─ {group}", colour), disabled=True))
-                last = group
-            options.append(Option(Text(name), id=name))
-        path = Path(typed.strip()).expanduser()
-        if typed.strip().endswith(".toml") and path.is_file():
-            options.append(Option(Text(f"file {words.plain(path)}"), id=str(path)))
-        chooser = self.query_one("#presets", OptionList)
-        chooser.clear_options()
-        chooser.add_options(options)
-        if any(option.id for option in options):
-            chooser.highlighted = next(place for place, option in enumerate(options) if option.id)
-        else:
-            self._say("No preset has these words." if self.presets else "Reading the presets ...")
-
-    def _say(self, text: str) -> None:
-        self.query_one("#about-text", Static).update(Text(text, self.app.theme_variables["text-muted"]))
-
-    @property
-    def chosen(self) -> str | None:
-        """The preset under the cursor."""
-        chooser = self.query_one("#presets", OptionList)
-        if chooser.highlighted is None:
-            return None
-        return chooser.get_option_at_index(chooser.highlighted).id
-
-    def on_option_list_option_highlighted(self) -> None:
-        """Say what this preset is."""
-        name = self.chosen
-        if name is None:
-            return
-        if name in self.presets:
-            self.query_one("#about-text", Static).update(about(name, self.presets[name], self.app.theme_variables))
-        else:
-            self._say("A preset file of your own.")
-
-    def on_option_list_option_selected(self) -> None:
-        """A click chooses."""
-        self.action_choose()
-
-    def action_move(self, by: int) -> None:
-        """Up and down in the list while the search is typed."""
-        chooser = self.query_one("#presets", OptionList)
-        chooser.action_cursor_down() if by > 0 else chooser.action_cursor_up()
-
-    def action_choose(self) -> None:
-        """Go on to the form."""
-        name = self.chosen
-        if name is None:
-            return
-        try:
-            form = Form(name)
-        except PresetError as error:
-            self._say(f"{error.problem}\n{error.hint}")
-            return
-        self.app.push_screen(NewRunScreen(form, self._folder, self._clock))
-
-    def action_back(self) -> None:
-        """Clear the search; without one, leave."""
-        field = self.query_one("#search", Input)
-        if field.value:
-            field.value = ""
-        else:
-            self.app.pop_screen()
-
-    def recolour(self) -> None:
-        """The list and the description in the colours of the theme."""
-        self._fill()
-
-
-def _all_presets() -> dict[str, Preset]:
-    """The shipped presets, those of a data set beside each other, ``default`` and ``demo`` first, ablations last."""
-    found = {name: load_preset(name) for name in preset_names()}
-    order = {ANY: "0", DEMO: "1", ABLATIONS: "3"}
-
-    def place(name: str) -> tuple[str, bool, str]:
-        group = _group(name, found[name])
-        return order.get(group, f"2{group}"), is_published(name), name
-
-    return {name: found[name] for name in sorted(found, key=place)}
-
-
-def _group(name: str, preset: Preset) -> str:
-    """The head under which the preset is listed."""
-    return ABLATIONS if name.startswith("ablation-") else preset.dataset.layout or ANY
-
-
-def _matches(name: str, preset: Preset, typed: str) -> bool:
-    """Whether every word that was typed is said of the preset; the published settings are asked for by name."""
-    if is_published(name) and "pub" not in typed.lower():
-        return False
-    text = f"{name} {_group(name, preset)} {preset.description} {preset.synthetic.kind} {preset.dynamic.objective}"
-    return all(word in text.lower() for word in typed.lower().split())
-
-
-def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
-    """What a preset is, for the one who chooses."""
-    muted = colours["text-muted"]
-    values = forms.stored(preset, None)
-    text = Text.assemble((f"{name}\n", f"bold {colours['primary']}"), f"{preset.description}\n")
-    if preset.published:
-        text.append("\npublished, unchecked  ", muted).append(f"{preset.published}\n")
-    method = (
-        f"{preset.synthetic.kind}, {preset.dynamic.objective}" if "dynamic" in preset.stages else preset.synthetic.kind
-    )
-    rows = {
-        "method": method,
-        "ipc": str(preset.synthetic.ipc),
-        "clips": _shape(preset.dataset),
-        "stores": "depends on the data" if values is None else f"{values:,} values, {words.size(4 * values)}",
-        "steps": _sum(forms.steps(preset)) or "none",
-        "networks": _sum(forms.networks(preset, None)),
-        "protocol": preset.evaluation.protocol,
-    }
-    for what, value in rows.items():
-        text.append(f"\n{what:<9} ", muted).append(value)
-    return text
-
-
-def _shape(table: DatasetSection) -> str:
-    if table.frames is None or table.size is None:
-        return "as in the clips file"
-    return f"{table.frames} frames of {table.size} x {table.size}"
-
-
-def _sum(counts: dict[str, int]) -> str:
-    return " + ".join(f"{count:,} {what}" for what, count in counts.items())
-
-
-class NewRunScreen(Screen[None]):
+class NewRunScreen(DashboardScreen):
     """The form ``form``; a run that is started from it goes into ``folder``."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True, tooltip="start the run"),
-        Binding("ctrl+r", "reset", "Reset", priority=True, tooltip="the preset's value in this field again"),
-        Binding("ctrl+n", "section(1)", "Next page", priority=True, tooltip="the next page of values"),
-        Binding("ctrl+b", "section(-1)", "Page before", show=False, priority=True, tooltip="the page before"),
-        Binding("ctrl+y", "copy", "Copy command", show=False, priority=True, tooltip="copy the prepare command"),
-        Binding("f1", "app.help", "Help", tooltip="this help"),
-        Binding("escape", "app.pop_screen", "Back", tooltip="back to the presets"),
-    ]
+    SCREEN = "form"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "new run"
     NOTES = (
-        "tab and shift tab go through the fields; enter goes to the next one.",
         "A changed value is marked with ●; an empty field is unset, where that can be.",
         "The run goes on by itself when the dashboard is left.",
     )
 
-    def __init__(self, form: Form, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, form: Form, folder: Path) -> None:
         super().__init__()
         self.form = form
         self.files: dict[str, dict[str, Any]] = {}
@@ -263,7 +69,6 @@ class NewRunScreen(Screen[None]):
         self.run_name = _free_name(folder, form)
         self.starting = False
         self._folder = folder
-        self._clock = clock
         self._looked = NAME
         self._pages = _pages(form)
 
@@ -277,11 +82,11 @@ class NewRunScreen(Screen[None]):
             yield Lines(id="help")
             yield Lines(id="cost")
             yield Button("Start the run (ctrl+s)", id="start", variant="primary", compact=True)
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     async def on_mount(self) -> None:
         """The first page, and a look for clips files."""
-        title = words.plain(self.form.base.title or self.form.name)
+        title = words.plain(self.form.run or self.form.base.title or self.form.name)
         colours = self.app.theme_variables
         head = Text.assemble((f" new run · {title}", f"bold {colours['primary']}"), no_wrap=True, overflow="ellipsis")
         head.append(f"  {words.plain(self.form.base.description)}", colours["text-muted"])
@@ -306,7 +111,7 @@ class NewRunScreen(Screen[None]):
             await page.mount(Static(id="files-head", markup=False), OptionList(id="files", compact=True, markup=False))
             self._list_files()
         page.scroll_home(animate=False)
-        rows[0].editor.focus()
+        self.set_focus(rows[0].editor)  # at once: letters may follow
 
     def _title(self, field: FormField) -> str:
         return "data" if field.key == "dataset.path" else field.name
@@ -315,15 +120,24 @@ class NewRunScreen(Screen[None]):
         return self.run_name if key == NAME else self.form.text(key)
 
     def on_field_row_changed(self, event: FieldRow.Changed) -> None:
-        """Take what was typed, and say at once what that means."""
-        if event.key == NAME:
-            self.run_name = event.text
-        else:
-            before = self.form.text(event.key)
-            self.form.put(event.key, event.text)
-            if event.key.startswith("dataset.") and before != event.text:
-                self._look_soon()
+        """Say at once what that means which was typed."""
+        self._take(event.key, event.text)
         self._show()
+
+    def _take(self, key: str, text: str) -> None:
+        if key == NAME:
+            self.run_name = text
+            return
+        before = self.form.text(key)
+        self.form.put(key, text)
+        if key.startswith("dataset.") and before != text:
+            self._look_soon()
+
+    def _take_all(self) -> None:
+        """Take what stands in the fields: news of the last letters may still be on their way."""
+        for row in self.query(FieldRow):
+            if row.text != self._text(row.field.key):
+                self._take(row.field.key, row.text)
 
     def on_field_row_looked(self, event: FieldRow.Looked) -> None:
         """Help for the field that the user came to, unless they have left it since: rows may tell in another order."""
@@ -334,6 +148,7 @@ class NewRunScreen(Screen[None]):
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A page, or a clips file."""
         event.stop()
+        self._take_all()
         if event.option_list.id == "sections":
             await self._open(list(self._pages)[event.option_index])
         elif event.option.id is not None:
@@ -348,9 +163,26 @@ class NewRunScreen(Screen[None]):
 
     async def action_section(self, by: int) -> None:
         """Another page."""
+        self._take_all()
         names = list(self._pages)
         await self._open(names[(names.index(self.section) + by) % len(names)])
         self._show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let enter choose in lists and press buttons; it goes to the next field from one that is typed in."""
+        return isinstance(self.focused, Input) if action == "next_field" else True
+
+    def action_next_field(self) -> None:
+        """Go on from a field that is typed in."""
+        self.action_field(1)
+
+    def action_field(self, by: int) -> None:
+        """Go to the next or the last field: by their order, which Textual knows only once they are laid out."""
+        stops: list[Widget] = [row.editor for row in self.query(FieldRow)]
+        stops += [widget for widget in self.query("#files, #start, #sections") if widget.focusable]
+        inside = set(self.focused.ancestors_with_self) if self.focused is not None else set()
+        at = next((place for place, stop in enumerate(stops) if stop in inside), -1)
+        self.set_focus(stops[(at + by) % len(stops)])
 
     def action_reset(self) -> None:
         """The preset's value again, in the field that the user is in."""
@@ -428,7 +260,7 @@ class NewRunScreen(Screen[None]):
         chooser.highlighted = list(self._pages).index(self.section)
 
     def _is_used(self, section: str) -> bool:
-        """Whether the run that the form makes reads this section at all."""
+        """Tell whether the run that the form makes reads this section at all."""
         preset = self.preset or self.form.base
         stage, _, objective = section.partition(".")
         if objective:
@@ -469,8 +301,8 @@ class NewRunScreen(Screen[None]):
         for index, (what, value) in enumerate(
             (
                 ("stores", size),
-                ("steps", _sum(forms.steps(preset)) or "none"),
-                ("networks", _sum(forms.networks(preset, self._facts()))),
+                ("steps", summed(forms.steps(preset)) or "none"),
+                ("networks", summed(forms.networks(preset, self._facts()))),
             )
         ):
             text.append(f"{what:<9}", colours["text-muted"]).append(value + ("\n" if index < 2 else ""), "bold")
@@ -547,6 +379,7 @@ class NewRunScreen(Screen[None]):
 
     async def action_start(self) -> None:
         """Start the run, if nothing is wrong; else go to what is."""
+        self._take_all()
         self._show()
         if self.starting:
             return
@@ -566,7 +399,7 @@ class NewRunScreen(Screen[None]):
             self._show()
         for row in self.query(FieldRow):
             if row.field.key == key:
-                row.editor.focus()
+                self.set_focus(row.editor)
 
     async def _start(self, preset: Preset) -> None:
         self._show_cost()
@@ -574,22 +407,11 @@ class NewRunScreen(Screen[None]):
             run = await asyncio.to_thread(start, self.form, preset, self._folder, self.run_name)
         except (VdtuiError, OSError) as error:
             self.starting = False
-            hint = f" {error.hint}" if isinstance(error, VdtuiError) else ""
-            self.say(f"{error}{hint}", warn=True)
+            self.say_error(error)
             await self._go_to(NAME if "exists already" in str(error) else "dataset.path")
             self._show()
             return
-        from vdtui.tui.screens.runs import run_screen
-
-        clock = self._clock
-        self.app.pop_screen()
-        self.app.pop_screen()
-        self.app.push_screen(run_screen(run, clock))
-
-    def say(self, text: str, warn: bool = False) -> None:
-        """A short message in the corner; its text is never markup."""
-        severity = "warning" if warn else "information"
-        self.app.notify(words.plain(text), severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
+        self.post_message(RunStarted(run))
 
     def recolour(self) -> None:
         """The texts in the colours of the theme."""
@@ -610,12 +432,10 @@ def _pages(form: Form) -> dict[str, list[FormField]]:
 
 
 def _free_name(folder: Path, form: Form) -> str:
-    """The preset's name, with a number if there is a run of that name already."""
-    stem = Path(form.name).stem
-    number = 1
-    while (folder / (name := stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return name
+    """The preset's name, or that of the run that it is from, with a number if there is a run of that name already."""
+    stem = re.sub(r"-\d+$", "", form.run) if form.run else Path(form.name).stem
+    names = itertools.chain([] if form.run else [stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (folder / name).exists())
 
 
 def found_files(runs_folder: Path) -> list[Path]:
@@ -632,7 +452,7 @@ def found_files(runs_folder: Path) -> list[Path]:
 
 
 def ask_headers(names: Sequence[str], preset: Preset) -> list[dict[str, Any]]:
-    """What each file is and why it will not do, asked of a process of its own; call it in a thread."""
+    """Ask a process of its own for the facts of each file, and why it will not do; call it in a thread."""
     if not names:
         return []
     done = run_module("vdtui.headers", json.dumps(preset.tables()), *names, patience=PATIENCE_SECONDS)

@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer
 
-from engine.errors import VdtuiError
-from engine.runs import ENDED, RunDirectory
+from engine.runs import RunDirectory
 from engine.runs.state import Accuracy
-from engine.runs.status import Action, Want
-from vdtui.tui import words
-from vdtui.tui.screens.dialogs import ConfirmStop
-from vdtui.tui.screens.live import LiveScreen
+from engine.runs.status import Action
+from vdtui.tui import keys, words
+from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
 from vdtui.tui.watch import RunSnapshot, RunWatcher
 from vdtui.tui.widgets.classes import Classes
 from vdtui.tui.widgets.curves import AccuracyCurve, LossCurve, Reference
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.panels import Banner, Figures, Header, Log, Results, top1
 from vdtui.tui.widgets.search import SearchLine
 from vdtui.tui.widgets.series import Group, figure_groups
@@ -35,9 +33,12 @@ from vdtui.tui.widgets.stepper import Stepper
 
 if TYPE_CHECKING:
     from vdtui.tui.clips import RealClips
+    from vdtui.tui.screens.gallery import GalleryScreen
 
 REDRAW_SECONDS = 1.0
-WIDE, TALL, VERY_WIDE = 100, 30, 170
+WIDE, TALL, VERY_WIDE = 112, 38, 170
+"""The least size for three rows of panels; below it two rows are larger than three would be."""
+ROOMY_ROWS = 30
 ORDER = (LossCurve, Figures, AccuracyCurve, Results, Classes, Log)
 COMPACT_ORDER = (LossCurve, AccuracyCurve, Log, Results, Classes, Figures)
 """The panels from left to right and from top to bottom; with little room, log and results share a place."""
@@ -45,35 +46,11 @@ REFERENCES = {"full": ("full data", "warning"), "random": ("random coreset", "se
 """Results that stand as lines in the accuracy plot: what they are called there, and their colours."""
 
 
-class RunScreen(LiveScreen):
+class RunScreen(SteeringScreen):
     """Shows ``run`` as it is on the disk; ``clock`` gives Unix seconds."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "pause", "Pause/go on", tooltip="pause the run, and let it go on"),
-        Binding("s", "stop", "Stop", tooltip="stop the run (asks first); its state is saved"),
-        Binding("g", "gallery", "Gallery", tooltip="gallery: the synthetic clips of a class"),
-        Binding("d", "data", "Data", show=False, tooltip="data: what is in the clips file, and real clips"),
-        Binding("e", "once('evaluate')", "Evaluate", show=False, tooltip="evaluate now; the choice ignores it"),
-        Binding("k", "once('checkpoint')", "Checkpoint", show=False, tooltip="save a checkpoint now"),
-        Binding("f", "figures", "Figures", tooltip="other curves: step size, gradients, ranges, device"),
-        Binding("tab", "stage", "Stage", show=False, tooltip="the curve of the next stage"),
-        Binding("1", "stage('static')", "Static", show=False, tooltip="the curve of the static stage"),
-        Binding("2", "stage('dynamic')", "Dynamic", show=False, tooltip="the curve of the dynamic stage"),
-        Binding("l", "scale", "Scale", show=False, tooltip="logarithmic or linear scale"),
-        Binding("m", "smooth", "Smooth", show=False, tooltip="smooth the curve: off, 0.9, 0.99"),
-        Binding("plus,equals_sign", "zoom(True)", "Zoom in", show=False, tooltip="fewer of the last steps (or wheel)"),
-        Binding("minus", "zoom(False)", "Zoom out", show=False, tooltip="more steps (or wheel)"),
-        Binding("left,comma", "move(False)", "Earlier", show=False, tooltip="earlier steps, where not all are shown"),
-        Binding("right,full_stop", "move(True)", "Later", show=False, tooltip="later steps, where not all are shown"),
-        Binding("p", "classes", "Classes", show=False, tooltip="accuracy of each class, or the results"),
-        Binding("v", "view", "View", show=False, tooltip="results or log, where both do not fit"),
-        Binding(
-            "slash", "search", "Search", key_display="/", show=False, tooltip="search the log; esc shows all of it"
-        ),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("escape", "back", "Runs", key_display="esc", tooltip="back to all runs"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; the run goes on"),
-    ]
+    SCREEN = "run"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "run"
     NOTES = (
         "The bright line is the mean of the loss, the dark one its range, or the raw loss.",
@@ -92,6 +69,7 @@ class RunScreen(LiveScreen):
         self._logarithmic = False
         self._figures = 0
         self._real: RealClips | None = None
+        self._gallery: GalleryScreen | None = None
         self._show_classes = False
         self._drawn = float("-inf")
         self._undrawn = False
@@ -110,7 +88,7 @@ class RunScreen(LiveScreen):
             yield Classes(classes="panel")
             yield Log(classes="panel")
         yield SearchLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Begin to follow the run."""
@@ -131,11 +109,8 @@ class RunScreen(LiveScreen):
             await asyncio.sleep(self._watcher.pause)
 
     def _pass_on(self, snapshot: RunSnapshot) -> None:
-        from vdtui.tui.screens.gallery import GalleryScreen
-
-        for screen in self.app.screen_stack:
-            if isinstance(screen, GalleryScreen):
-                screen.follow(snapshot.previews)
+        if self._gallery is not None and self._gallery.is_running:
+            self._gallery.follow(snapshot.previews)
 
     def _tick(self) -> None:
         if self.snapshot is None or not self.shown:
@@ -152,6 +127,7 @@ class RunScreen(LiveScreen):
         """Choose the layout for this size."""
         compact = event.size.width < WIDE or event.size.height < TALL
         self.set_class(compact, "compact")
+        self.set_class(compact and event.size.height >= ROOMY_ROWS, "roomy")
         self.set_class(not compact and event.size.width >= VERY_WIDE, "wide")
         order = COMPACT_ORDER if compact else ORDER
         self.query_one("#panels").sort_children(key=lambda panel: order.index(type(panel)))
@@ -169,6 +145,7 @@ class RunScreen(LiveScreen):
             self.query_one(Log).show(run.log)
             self.query_one(Results).show(run)
             self.query_one(Classes).show(run)
+            self.query_one(KeyLine).show()
             self.set_class(self._show_classes, "classes")
             self.set_class(self._log_is_first(run), "log-first")
             if time.monotonic() - self._drawn >= REDRAW_SECONDS:
@@ -177,7 +154,7 @@ class RunScreen(LiveScreen):
                 self._undrawn = True
 
     def _log_is_first(self, run: RunSnapshot) -> bool:
-        """Where results and log do not both fit: results when there are any, unless the user chose."""
+        """Tell whether the log hides the results where both do not fit: while there are none, unless the user chose."""
         return not run.results if self._log_first is None else self._log_first
 
     def _draw_curves(self, run: RunSnapshot) -> None:
@@ -201,72 +178,30 @@ class RunScreen(LiveScreen):
             return self._chosen_stage
         return run.stage if run.stage in run.losses else next(reversed(run.losses), "")
 
-    def action_pause(self) -> None:
-        """Pause a run that runs; let one go on that is, or is about to be, paused."""
-        if self._refused("paused"):
-            return
-        want: Want = "pause" if self._watcher.run.control().want == "run" else "run"
-        said = "Pausing: it waits after the present step." if want == "pause" else "It goes on."
-        self._request(want, said)
+    def chosen(self) -> ChosenRun | None:
+        """The run of this screen, once something is known of it; one that is asked to stop counts as stopping."""
+        if self.snapshot is None:
+            return None
+        stopping = self.snapshot.shown_state == "stopping"
+        return ChosenRun(self.run, "stopping" if stopping else self.snapshot.state)
+
+    def scrolled(self) -> Log:
+        """The log, which the keys that scroll move in."""
+        return self.query_one(Log)
 
     def action_once(self, what: Action) -> None:
         """Ask for an evaluation or a checkpoint now; the run goes on as if nobody had asked."""
-        run = self.snapshot
-        if self._refused({"evaluate": "evaluated", "checkpoint": "saved"}[what]) or run is None:
+        run, chosen = self.snapshot, self.chosen()
+        done = {"evaluate": "evaluated", "checkpoint": "saved"}[what]
+        if run is None or chosen is None or self._refused(chosen, done):
             return
         why = unready(run, what)
         if why:
             self.say(why, warn=True)
             return
-        said = {"evaluate": "It evaluates the set after the present step.", "checkpoint": "It saves a checkpoint."}
+        said = {"evaluate": "evaluates the set after the present step.", "checkpoint": "saves a checkpoint."}
         waits = " It is paused: that waits until it goes on." if what == "evaluate" and run.state == "paused" else ""
-        self._try(lambda: self.run.request_once(what), said[what] + waits)
-
-    def action_stop(self) -> None:
-        """Ask, then stop the run."""
-        if self._refused("stopped"):
-            return
-        self.app.push_screen(ConfirmStop(self.run.name), self._stop)
-
-    def _stop(self, confirmed: bool | None) -> None:
-        if confirmed and not self._refused("stopped"):
-            self._request("stop", f"Stopping: it saves its state. Later: vdtui resume {self.run.name}")
-
-    def _refused(self, what: str) -> bool:
-        run = self.snapshot
-        if run is None:
-            return True
-        if run.state in ENDED:
-            again = "" if run.state == "completed" else f" It goes on with: vdtui resume {run.name}"
-            self.say(f"It cannot be {what}: the run is {run.state}.{again}", warn=True)
-        elif run.state == "removed":
-            self.say(f"It cannot be {what}: the run's folder is gone.", warn=True)
-        elif run.shown_state == "stopping":
-            self.say("It is stopping already.", warn=True)
-        return run.state in (*ENDED, "removed") or run.shown_state == "stopping"
-
-    def _request(self, want: Want, said: str) -> None:
-        self._try(lambda: self.run.request(want), said)
-
-    def _try(self, request: Callable[[], object], said: str) -> None:
-        try:
-            request()
-        except (VdtuiError, OSError) as error:
-            hint = f" {error.hint}" if isinstance(error, VdtuiError) else ""
-            self.say(f"{error}{hint}", warn=True)
-            return
-        self.say(said)
-
-    def say(self, text: str, warn: bool = False) -> None:
-        """A short message in the corner; its text is never markup."""
-        self.app.notify(words.plain(text), severity="warning" if warn else "information", timeout=4, markup=False)
-
-    def action_data(self) -> None:
-        """The clips file that this run learns from."""
-        from vdtui.tui.clips import clips_file
-        from vdtui.tui.screens.data import DataScreen
-
-        self.app.push_screen(DataScreen(clips_file(self.run)))
+        self._request(chosen, lambda: self.run.request_once(what), said[what] + waits)
 
     def action_scale(self) -> None:
         """Logarithmic or linear loss."""
@@ -355,7 +290,8 @@ class RunScreen(LiveScreen):
         self._real = self._real or RealClips(self.run)
         previews = self.snapshot.previews if self.snapshot else ()
         interval = frame_interval(self.run)
-        self.app.push_screen(GalleryScreen(self.run.previews, previews, real=self._real, interval=interval))
+        self._gallery = GalleryScreen(self.run.previews, previews, real=self._real, interval=interval)
+        self.app.push_screen(self._gallery)
 
 
 def accuracy_points(run: RunSnapshot) -> tuple[Accuracy, ...]:
@@ -380,7 +316,7 @@ def asked_for(run: RunSnapshot) -> tuple[Accuracy, ...]:
 
 
 def unready(run: RunSnapshot, what: str) -> str:
-    """Why ``what`` cannot be asked of a living run at this moment, or nothing."""
+    """Say why ``what`` cannot be asked of a living run at this moment, or nothing."""
     if run.state == "queued":
         return "Its worker has not begun yet."
     if what == "evaluate" and run.stage != "dynamic":
@@ -391,7 +327,7 @@ def unready(run: RunSnapshot, what: str) -> str:
 
 
 def references(run: RunSnapshot) -> tuple[Reference, ...]:
-    """What random clips and all data reach, if the results tell, and what the paper says, if the preset does."""
+    """The accuracies of random clips and all data, if the results tell, and of the paper, if the preset does."""
     found = [(result.get("what"), top1(result, "mean")) for result in run.results]
     known = {what: mean for what, mean in found if isinstance(what, str) and what in REFERENCES and mean is not None}
     lines = [Reference(REFERENCES[what][0], what, mean, REFERENCES[what][1]) for what, mean in known.items()]

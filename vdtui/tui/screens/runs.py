@@ -14,21 +14,27 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Input
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.widgets import DataTable, Input
 
 from engine.errors import VdtuiError
-from engine.runs import ENDED, RunDirectory, remove_run
-from engine.runs.status import Want
-from vdtui.tui import words
-from vdtui.tui.screens.dialogs import ConfirmRemove, ConfirmStop, ExportDialog, ExportWish
-from vdtui.tui.screens.live import LiveScreen
-from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher
+from engine.runs import RunDirectory, remove_run
+from vdtui.tui import keys, words
+from vdtui.tui.cautions import CHOSEN_ON_TEST, shorts
+from vdtui.tui.messages import OpenComparison, OpenRun
+from vdtui.tui.screens.dialogs import ConfirmRemove
+from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
+from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher, RunWatcher
+from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
+from vdtui.tui.widgets.preview import RunPreview
 
 WIDE, VERY_WIDE = 110, 150
+PREVIEW_WIDTH, PREVIEW_CELLS = 170, 70
+"""The least width for the chosen run beside the table, and the room that it takes."""
+PREVIEW_SECONDS = 0.3
 COLUMNS = {
     "": (("state", 11), ("stage", 8), ("progress", 5), ("best", 7), ("course", 8), ("age", 6)),
     "wide": (
@@ -55,7 +61,7 @@ COLUMNS = {
 """Names and widths of the columns after mark and name, by the width of the terminal."""
 RIGHT = ("best", "stored", "age")
 ORDERS = ("age", "name", "state", "progress", "best", "stored")
-"""What the rows can be sorted by; age, name and state from the least, the others from the greatest."""
+"""The orders of the rows: age, name, state from the least, the others from the greatest."""
 STATE_ORDER = (
     "running", "paused", "stopping", "queued", "failed", "crashed", "damaged", "stopped", "completed"
 )  # fmt: skip
@@ -68,30 +74,30 @@ The demo needs no download: a small made-up video dataset is distilled to a
 few clips per class. The run appears here by itself."""
 
 
-class RunsScreen(LiveScreen):
+class RunTable(DataTable[Text]):
+    """A table in which Home and End go to the first and the last row; Textual's go to columns."""
+
+    def to_end(self, last: bool) -> None:
+        """Go to the first or the last row."""
+        self.move_cursor(row=self.row_count - 1 if last else 0)
+
+    def action_scroll_home(self) -> None:
+        """Go to the first row."""
+        self.to_end(False)
+
+    def action_scroll_end(self) -> None:
+        """Go to the last row."""
+        self.to_end(True)
+
+
+class RunsScreen(SteeringScreen):
     """Shows all runs in ``folder``, newest first unless sorted otherwise; ``clock`` gives Unix seconds."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=True, tooltip="open the run: curves, log, gallery"),
-        Binding("n", "new", "New", tooltip="start a new run"),
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="show only runs with these words; esc shows all"),
-        Binding("o", "order", "Sort", tooltip="sort by the next column (or click its head)"),
-        Binding("O", "turn_order", "Turn order", show=False, tooltip="turn the order round"),
-        Binding("space,m", "mark", "Mark", tooltip="mark the run, to compare it"),
-        Binding("c", "compare", "Compare", tooltip="compare the marked runs, 2 to 6"),
-        Binding("e", "export", "Export", show=False, tooltip="export the synthetic set as tensors, videos, pictures"),
-        Binding("r", "report", "Report", show=False, tooltip="write the report, a page of HTML, into the run's folder"),
-        Binding("d", "data", "Data", show=False, tooltip="data: what is in its clips file, and real clips"),
-        Binding("p", "pause", "Pause/go on", show=False, tooltip="pause the run, and let it go on"),
-        Binding("s", "stop", "Stop", show=False, tooltip="stop the run (asks first); its state is saved"),
-        Binding("x,delete", "remove", "Remove", show=False, tooltip="delete a run that has ended (asks first)"),
-        Binding("escape", "clear", "Show all", show=False, tooltip="end the filter; a second time: forget the marks"),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this help"),
-        Binding("q", "app.leave", "Leave", tooltip="leave the dashboard; runs go on"),
-    ]
+    SCREEN = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "runs"
     NOTES = (
-        "best: accuracy on validation; course: how it came there.",
+        "best: accuracy on validation (!: on test, by which it was chosen); course: the way there.",
         "Silent: the worker lives, but says nothing (suspended?).",
         "ctrl+p opens the command palette: all this, and themes.",
     )
@@ -116,16 +122,19 @@ class RunsScreen(LiveScreen):
         yield Input(
             placeholder="words in name, preset, state or stage; enter keeps, esc ends", compact=True, id="filter"
         )
-        yield DataTable(cursor_type="row", cursor_foreground_priority="renderable")
+        with Horizontal(id="table"):
+            yield RunTable(cursor_type="row", cursor_foreground_priority="renderable")
+            yield RunPreview(classes="panel")
         yield Lines(id="empty")
         yield Lines(id="details")
-        yield Footer(show_command_palette=False)
+        yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
         """Begin to follow the folder."""
-        self.query_one(DataTable).display = False
+        self.query_one(DataTable).display = self.query_one("#filter").display = False
         self.query_one(DataTable).focus()
         self.run_worker(self._follow())
+        self.run_worker(self._follow_chosen())
 
     async def _follow(self) -> None:
         while True:
@@ -136,8 +145,24 @@ class RunsScreen(LiveScreen):
                 self._show()
             await asyncio.sleep(self._watcher.pause or 0.1)
 
+    async def _follow_chosen(self) -> None:
+        """Follow the run under the cursor, where there is room to show it."""
+        watcher: RunWatcher | None = None
+        while True:
+            chosen = self.chosen() if self.has_class("preview") and self.shown else None
+            if chosen is not None:
+                preview = self.query_one(RunPreview)
+                if watcher is None or watcher.run.path != chosen.run.path:
+                    watcher = RunWatcher(chosen.run)
+                    preview.show(None, self._clock())
+                snapshot = await asyncio.to_thread(watcher.poll)
+                if snapshot is not None:
+                    preview.show(snapshot, self._clock())
+            await asyncio.sleep(max(PREVIEW_SECONDS, watcher.pause if watcher is not None else 0))
+
     def on_resize(self, event: events.Resize) -> None:
-        """Choose the columns for this width."""
+        """Choose the columns for this width, and show the chosen run where there is room."""
+        self.set_class(event.size.width >= PREVIEW_WIDTH, "preview")
         self.recolour()
 
     def recolour(self) -> None:
@@ -158,6 +183,7 @@ class RunsScreen(LiveScreen):
         table = self.query_one(DataTable)
         if table.display != bool(rows):
             table.display, self.query_one("#empty").display = bool(rows), not rows
+            self.query_one("#table").display = bool(rows)
         if not rows:
             self._show_empty()
         now = self._clock()
@@ -167,7 +193,7 @@ class RunsScreen(LiveScreen):
         self._show_details()
 
     def _wanted(self, row: RunRow) -> bool:
-        """Whether every word of the filter is somewhere in the row."""
+        """Tell whether every word of the filter is somewhere in the row."""
         text = f"{row.name} {row.title} {self._state_of(row)} {row.stage}".lower()
         return all(word in text for word in self.words.lower().split())
 
@@ -217,7 +243,7 @@ class RunsScreen(LiveScreen):
         self.query_one("#empty", Lines).put(text)
 
     def _columns(self) -> list[tuple[str, int]]:
-        width = self.size.width
+        width = self.size.width - (PREVIEW_CELLS if self.size.width >= PREVIEW_WIDTH else 0)
         fixed = COLUMNS["very wide" if width >= VERY_WIDE else "wide" if width >= WIDE else ""]
         used = sum(cells + 2 for _, cells in fixed) + 3
         return [("mark", 1), ("name", max(12, width - used - 4)), *fixed]
@@ -243,12 +269,18 @@ class RunsScreen(LiveScreen):
             "preset": Text(words.short(words.plain(row.title), widths.get("preset", 0))),
             "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
             "progress": _progress(row, widths["progress"], colours),
-            "best": Text(words.percent(row.best).rjust(widths["best"])),
+            "best": self._best(row, widths["best"]),
             "course": Text(course or "—", colours["success" if course else "text-muted"]),
             "stored": Text(words.size(row.stored_bytes).rjust(widths.get("stored", 0))),
             "age": Text(words.age(now - row.created).rjust(widths["age"])),
         }
         return [cells[name] for name in widths]
+
+    def _best(self, row: RunRow, width: int) -> Text:
+        """The best accuracy; one on the test split has a sign."""
+        if row.best is None or not row.chosen_on_test:
+            return Text(words.percent(row.best).rjust(width))
+        return Text(f"!{words.percent(row.best)}".rjust(width), self.app.theme_variables["warning"])
 
     def _state_of(self, row: RunRow) -> str:
         return "silent" if row.silent is not None else row.state
@@ -320,11 +352,14 @@ class RunsScreen(LiveScreen):
             text.append(words.plain(row.title) or "no title", "bold")
             if self.size.width < WIDE and row.stored_bytes is not None:
                 text.append(f" · stored {words.size(row.stored_bytes)}", self.app.theme_variables["text-muted"])
+            if row.best is not None and row.chosen_on_test:
+                text.append(f"  {shorts([CHOSEN_ON_TEST])}: it flatters the best", self.app.theme_variables["warning"])
             text.append(f"\n{self._advice(row)}", self.app.theme_variables["text-muted"])
         details = self.query_one("#details", Lines)
         if details.display != (row is not None):
             details.display = row is not None
         details.put(text)
+        self.query_one(KeyLine).show()
 
     def _advice(self, row: RunRow) -> str:
         if row.trouble:
@@ -352,9 +387,18 @@ class RunsScreen(LiveScreen):
 
     # --- sorting, filtering, marking ---------------------------------------------------------------------------------
 
-    def action_order(self) -> None:
-        """Sort by the next column that can be sorted by."""
-        self.order, self.turned = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)], False
+    def action_row(self, by: int) -> None:
+        """Go up or down."""
+        table = self.query_one(DataTable)
+        table.action_cursor_down() if by > 0 else table.action_cursor_up()
+
+    def action_end(self, last: bool) -> None:
+        """Go to the first or the last run."""
+        self.query_one(RunTable).to_end(last)
+
+    def action_order(self, by: int) -> None:
+        """Sort by another of the columns that can be sorted by."""
+        self.order, self.turned = ORDERS[(ORDERS.index(self.order) + by) % len(ORDERS)], False
         self._show()
 
     def action_turn_order(self) -> None:
@@ -365,21 +409,21 @@ class RunsScreen(LiveScreen):
     def action_filter(self) -> None:
         """Type words that runs must have."""
         field = self.query_one("#filter", Input)
-        field.add_class("-shown")
-        field.focus()
+        field.display = True
+        self.set_focus(field)  # at once: letters may follow
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as the user types."""
-        self.words = event.value
+        self.words = event.input.value  # not that of the event, which may be from before an escape
         self._show()
 
     def action_clear(self) -> None:
         """End the filter; without one, forget the marks."""
         field = self.query_one("#filter", Input)
-        if field.has_class("-shown"):
-            field.remove_class("-shown")
+        if field.display:
+            field.display = False
             field.value = self.words = ""
-            self.query_one(DataTable).focus()
+            self.set_focus(self.query_one(DataTable))
         else:
             self.marked.clear()
         self._show()
@@ -394,20 +438,29 @@ class RunsScreen(LiveScreen):
 
     # --- what can be done with a run ---------------------------------------------------------------------------------
 
+    def chosen(self) -> ChosenRun | None:
+        """The run under the cursor."""
+        row = self._chosen()
+        return ChosenRun(RunDirectory(row.path), row.state) if row is not None else None
+
+    def useful(self, action: str) -> bool:
+        """Leave out of the line of keys what has no run, or not enough runs, to act on."""
+        if action == "open":
+            return self._chosen() is not None
+        if action == "compare":
+            return 2 <= len(self.marked) <= MOST_COMPARED
+        if action in ("mark", "filter", "order(1)"):
+            return len(self._rows) > 1
+        return super().useful(action)
+
     def action_open(self) -> None:
         """Open the chosen run; while a filter is typed, go on to the table."""
-        if self.query_one("#filter").has_focus:
-            self.query_one(DataTable).focus()
+        if self.focused is self.query_one("#filter"):
+            self.set_focus(self.query_one(DataTable))
             return
         row = self._chosen()
         if row is not None:
-            self.app.push_screen(run_screen(RunDirectory(row.path), self._clock))
-
-    def action_new(self) -> None:
-        """Choose a preset for a new run."""
-        from vdtui.tui.screens.new import PresetScreen
-
-        self.app.push_screen(PresetScreen(self._folder, self._clock))
+            self.post_message(OpenRun(RunDirectory(row.path)))
 
     def action_compare(self) -> None:
         """The marked runs beside each other."""
@@ -415,91 +468,7 @@ class RunsScreen(LiveScreen):
         if not 2 <= len(runs) <= MOST_COMPARED:
             self.say(f"Mark 2 to {MOST_COMPARED} runs with space first; {len(runs)} marked.", warn=True)
             return
-        from vdtui.tui.screens.compare import CompareScreen
-
-        self.app.push_screen(CompareScreen(runs))
-
-    def action_data(self) -> None:
-        """The clips file of the chosen run."""
-        row = self._chosen()
-        if row is not None:
-            from vdtui.tui.clips import clips_file
-            from vdtui.tui.screens.data import DataScreen
-
-            self.app.push_screen(DataScreen(clips_file(RunDirectory(row.path))))
-
-    def action_export(self) -> None:
-        """Ask how and where to, then export the chosen run's synthetic set."""
-        row = self._chosen()
-        if row is None:
-            return
-        run = RunDirectory(row.path)
-        if not run.best.is_file() and not run.last.is_file():
-            self.say(f"{row.name} has no synthetic set yet: the first evaluation writes it.", warn=True)
-            return
-
-        def export(wish: ExportWish | None) -> None:
-            if wish is not None:
-                self.run_worker(self._export(row, wish))
-
-        self.app.push_screen(ExportDialog(row.name), export)
-
-    async def _export(self, row: RunRow, wish: ExportWish) -> None:
-        precision = [f"--precision={wish.precision}"] if wish.precision is not None else []
-        overwrite = ["--overwrite"] if wish.overwrite else []
-        output = str(Path(wish.output).expanduser())
-        options = [f"--format={wish.format}", *precision, *overwrite, f"--output={output}"]
-        await self._command(f"Exporting {row.name} ...", "export", *options, "--", str(row.path.resolve()))
-
-    def action_report(self) -> None:
-        """Write the report of the chosen run into its folder."""
-        row = self._chosen()
-        if row is not None:
-            path, source = RunDirectory(row.path).report.resolve(), str(row.path.resolve())
-            options = ["--format=html", "--overwrite", f"--output={path}"]
-            self.run_worker(self._command(f"Writing the report of {row.name} ...", "report", *options, "--", source))
-
-    async def _command(self, saying: str, *arguments: str) -> None:
-        from vdtui.tui.commands import run_vdtui
-
-        self.say(saying)
-        done = await asyncio.to_thread(run_vdtui, *arguments)
-        self.say(done.problem or done.out or done.said, warn=bool(done.problem), seconds=12)
-
-    def action_pause(self) -> None:
-        """Pause the chosen run, or let it go on."""
-        row = self._chosen()
-        if row is None or self._refused(row, "paused"):
-            return
-        want: Want = "pause" if RunDirectory(row.path).control().want == "run" else "run"
-        self._request(row, want, "pauses after its present step." if want == "pause" else "goes on.")
-
-    def action_stop(self) -> None:
-        """Ask, then stop the chosen run."""
-        row = self._chosen()
-        if row is None or self._refused(row, "stopped"):
-            return
-
-        def stop(confirmed: bool | None) -> None:
-            if confirmed:
-                self._request(row, "stop", f"stops and saves its state. Later: vdtui resume {row.name}")
-
-        self.app.push_screen(ConfirmStop(row.name), stop)
-
-    def _refused(self, row: RunRow, what: str) -> bool:
-        if row.alive:
-            return False
-        again = f" It goes on with: vdtui resume {row.name}" if row.state in ENDED and row.state != "completed" else ""
-        self.say(f"{row.name} cannot be {what}: it is {row.state}.{again}", warn=True)
-        return True
-
-    def _request(self, row: RunRow, want: Want, said: str) -> None:
-        try:
-            RunDirectory(row.path).request(want)
-        except (VdtuiError, OSError) as error:
-            self.say(_told(error), warn=True)
-            return
-        self.say(f"{row.name} {said}")
+        self.post_message(OpenComparison(runs))
 
     def action_remove(self) -> None:
         """Ask, then delete the chosen run; one that lives is kept."""
@@ -520,25 +489,9 @@ class RunsScreen(LiveScreen):
         try:
             await asyncio.to_thread(remove_run, RunDirectory(row.path))
         except (VdtuiError, OSError) as error:
-            self.say(_told(error), warn=True)
+            self.say_error(error)
             return
         self.say(f"Removed {row.path}.")
-
-    def say(self, text: str, warn: bool = False, seconds: float = 5) -> None:
-        """A short message in the corner; its text is never markup."""
-        severity = "warning" if warn else "information"
-        self.app.notify(words.plain(text), severity=severity, timeout=seconds, markup=False)  # type: ignore[arg-type]
-
-
-def _told(error: Exception) -> str:
-    return f"{error} {error.hint}" if isinstance(error, VdtuiError) else str(error)
-
-
-def run_screen(run: RunDirectory, clock: Callable[[], float]) -> Screen[None]:
-    """The screen of one run; imported here, since curves need numpy and the table does not."""
-    from vdtui.tui.screens.run import RunScreen
-
-    return RunScreen(run, clock)
 
 
 def _progress(row: RunRow, width: int, colours: dict[str, str]) -> Text:

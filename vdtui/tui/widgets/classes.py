@@ -60,7 +60,7 @@ def _line(name: str, accuracy: float, width: int, columns: int, colours: dict[st
 
 
 def per_class(run: RunSnapshot) -> tuple[str, list[tuple[str, float]]]:
-    """Of which result, and its classes with their accuracies, best first."""
+    """Name a result, and list its classes with their accuracies, best first."""
     with_classes = [result for result in run.results if _accuracies(result)]
     own = [result for result in with_classes if result.get("what") == run.kind] or with_classes[-1:]
     if not own:

@@ -430,7 +430,7 @@ def plottable(loss: Loss, logarithmic: bool) -> tuple[np.ndarray, np.ndarray, in
 
 
 def _all_plottable(loss: Loss, logarithmic: bool) -> bool:
-    """Whether all is as in the log of a sound run; with a million steps what follows otherwise would be felt."""
+    """Tell whether all is as in the log of a sound run; with a million steps what follows otherwise would be felt."""
     if not len(loss.steps):
         return True
     low, high = float(loss.values.min()), float(loss.values.max())  # NaN if there is one
@@ -440,7 +440,7 @@ def _all_plottable(loss: Loss, logarithmic: bool) -> bool:
 
 
 def decimated(steps: np.ndarray, values: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most two points a column, the least and the greatest value in it; ``steps`` and what comes out are ordered."""
+    """Keep the least and the greatest value of each column; ``steps`` and what comes out are ordered."""
     if len(steps) <= 2 * columns:
         return steps, values
     starts, kept = _starts(steps, columns).tolist(), set()
@@ -489,7 +489,7 @@ def _count(tick: float) -> str:
 
 
 def nice_ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
-    """At most ``most`` + 1 ticks at multiples of 1, 2 or 5 times a power of ten, and their labels."""
+    """Place at most ``most`` + 1 ticks at multiples of 1, 2 or 5 times a power of ten, and label them."""
     rough = (high - low) / max(1, most)
     power = 10.0 ** math.floor(math.log10(rough))
     spacing = next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough)

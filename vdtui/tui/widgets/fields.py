@@ -43,6 +43,11 @@ class FieldRow(Horizontal):
         yield self.editor
         yield self._note
 
+    @property
+    def text(self) -> str:
+        """The text in the field as it is now."""
+        return str(self.editor.value)
+
     def put(self, text: str) -> None:
         """Show ``text`` in the field."""
         if self.editor.value != text:
@@ -55,17 +60,12 @@ class FieldRow(Horizontal):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed."""
         event.stop()
-        self.post_message(self.Changed(self.field.key, event.value))
+        self.post_message(self.Changed(self.field.key, self.text))
 
     def on_select_changed(self, event: Select.Changed) -> None:
         """Pass on what was chosen."""
         event.stop()
-        self.post_message(self.Changed(self.field.key, str(event.value)))
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter goes on to the next field."""
-        event.stop()
-        self.screen.focus_next()
+        self.post_message(self.Changed(self.field.key, self.text))
 
     def on_descendant_focus(self) -> None:
         """Tell that the user is here."""
@@ -73,7 +73,7 @@ class FieldRow(Horizontal):
 
 
 def _editor(field: FormField, text: str) -> Input | Select[str]:
-    """Where the value is typed, or chosen where there are few."""
+    """Make the box in which the value is typed, or chosen where there are few."""
     if field.choices and not field.many and text in field.choices:
         return Select([(choice, choice) for choice in field.choices], value=text, allow_blank=False, compact=True)
     return Input(text, placeholder="unset" if field.optional else "", compact=True)

@@ -55,7 +55,7 @@ class Films(Widget):
 
     @property
     def ready(self) -> bool:
-        """Whether every frame is built."""
+        """Tell whether every frame is built."""
         return bool(self._message) or 0 < self.length == len(self._frames)
 
     def show(self, panels: list[Panel]) -> None:
@@ -134,7 +134,7 @@ def frame_of(panels: list[Panel], time: int, size: Size, background: Style, pixe
 
 
 def changed(before: Frame, after: Frame, places: dict[int, Offset]) -> list[Region]:
-    """What must be repainted from one frame to another: in each row of each film, from its first change to its last."""
+    """Find what to repaint from one frame to another: in each row of each film, from its first change to its last."""
     regions = []
     for panel, cells in after.cells.items():
         differs = cells != before.cells[panel]
@@ -155,7 +155,7 @@ class Place:
 
 
 def arranged(panels: list[Panel], size: Size) -> list[list[Place]]:
-    """Where the panels stand: columns from left to right, each from top to bottom.
+    """Arrange the panels in columns from left to right, each from top to bottom.
 
     All in a row, or the first two, the memories, small above each other and the clips beside them: as the clips become
     larger.
@@ -181,7 +181,7 @@ def _place(panels: list[Panel], index: int, columns: int, rows: int) -> Place:
 
 
 def corners(panels: list[Panel], size: Size) -> dict[int, Offset]:
-    """Where the first pixel of each film is."""
+    """The cell of each film's first pixel."""
     columns = arranged(panels, size)
     widths = [_width(panels, places) for places in columns]
     height = max(sum(place.rows + 1 for place in places) for places in columns)

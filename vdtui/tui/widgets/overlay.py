@@ -15,9 +15,9 @@ from vdtui.tui.widgets.curves import Curve, averaged, last_cell, padded, percent
 
 MARKERS = ("●", "▲", "■", "◆", "✚", "○")
 COLOURS = ("primary", "accent", "success", "secondary", "error", "foreground")
-"""Of the first run, the second, and so on; as many as can be compared."""
+"""The colour of the first run, the second, and so on; as many as can be compared."""
 MARKS = 6
-"""How often a marker stands on a curve of many points."""
+"""The number of markers on a curve of many points."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.events import Resize
 from textual.widgets import RichLog
 
 from engine.runs.state import LogLine
 from vdtui.tui import words
+from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
 from vdtui.tui.watch import RunSnapshot, is_number
 from vdtui.tui.widgets.lines import Lines
 
 SHOWN_LINES = 300
 """Lines of the log that are laid out; the search looks through all that the snapshot has."""
 ADVICE = {
-    "stopped": "Its state is saved. It goes on with: vdtui resume {name}",
-    "crashed": "Its worker is gone. It goes on from the last checkpoint with: vdtui resume {name}",
-    "failed": "When that is mended, it goes on with: vdtui resume {name}",
+    "stopped": "Its state is saved. r resumes it, or: vdtui resume {name}",
+    "crashed": "Its worker is gone. r resumes it, or: vdtui resume {name}",
+    "failed": "When that is mended, r resumes it, or: vdtui resume {name}",
 }
 
 
@@ -44,7 +48,7 @@ class Header(Lines):
 
 
 class Banner(Lines):
-    """What is wrong and what to do, if anything is, beside a bar in the colour of the state; not there otherwise."""
+    """The trouble of a run and its remedy, beside a bar in the colour of the state; hidden where there is none."""
 
     def show(self, run: RunSnapshot) -> None:
         """Show the trouble of ``run``, or hide."""
@@ -56,7 +60,7 @@ class Banner(Lines):
 
 
 def advice(run: RunSnapshot) -> list[str]:
-    """What is wrong with a run and what to do about it, in plain lines."""
+    """Say in plain lines what is wrong with a run and what to do about it."""
     name, glyph = words.plain(run.name), words.GLYPHS[run.state]
     if run.trouble:
         return [f"{glyph} {words.plain(run.trouble[0], 300)}", words.plain(run.trouble[1], 300)]
@@ -99,12 +103,19 @@ def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:
     if run.alive:
         lines.insert(0, ("speed", f"{words.number(rate)} steps/s" if rate > 0 else "—"))
     step, accuracy = run.best or (None, None)
-    lines.append(("best accuracy", words.percent(accuracy)))
+    lines.append(("best accuracy", words.percent(accuracy) + (f" on {chosen_on(run)}" if accuracy is not None else "")))
+    if chosen_on(run) == "test":
+        lines.append((shorts([CHOSEN_ON_TEST]), "flatters it"))
     lines.append(("stored", words.size(run.stored_bytes)))
     if run.data_bytes and run.stored_bytes:
         lines[-1] = ("stored", f"{words.size(run.stored_bytes)}, {share(run.stored_bytes / run.data_bytes)} of data")
     device, learned = measured_lines(run.figures)
     return [*lines, *device, ("best step", "—" if step is None else str(step)), *learned]
+
+
+def chosen_on(run: RunSnapshot) -> str:
+    """The split on which the best step was chosen: ``val``, ``test``, or ``none``."""
+    return next((words.plain(one.split, 8) for one in reversed(run.accuracies) if one.what == "synthetic"), "none")
 
 
 def share(fraction: float) -> str:
@@ -113,12 +124,13 @@ def share(fraction: float) -> str:
 
 
 def elapsed(run: RunSnapshot, now: float) -> float | None:
-    """Seconds that a completed run worked, else since it began up to now or to its last word."""
+    """Seconds that its workers worked: neither while it was paused nor between two workers."""
     if run.started is None:
         return None
     if run.state == "completed" and run.seconds > 0:
         return run.seconds
-    return (now if run.alive else run.updated or run.started) - run.started
+    end = now if run.alive else run.updated or run.started
+    return max(0.0, (end if run.paused_at is None else run.paused_at) - run.started - run.dead_seconds)
 
 
 def measured_lines(figures: dict[str, float]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -146,30 +158,49 @@ def _said(name: str) -> str:
     return words.plain(name, 24).replace("_", " ")
 
 
-class Results(Lines):
-    """The final table."""
+class Results(VerticalScroll):
+    """The final table, each row with its warnings; it scrolls where it does not fit."""
+
+    _run: RunSnapshot | None = None
+
+    def compose(self) -> ComposeResult:
+        """One text, as high as it needs to be."""
+        yield Lines(flows=True)
 
     def on_mount(self) -> None:
         """Name the panel."""
         self.border_title = Text("results · top-1 on unseen videos")
 
+    def on_resize(self) -> None:
+        """Choose anew which columns fit; also when the panel appears."""
+        if self._run is not None:
+            self.show(self._run)
+
     def show(self, run: RunSnapshot) -> None:
         """Show the results of ``run``; its own set stands out from the baselines."""
-        colours = self.app.theme_variables
-        rows = [result_cells(result) for result in run.results]
-        if not rows:
-            self.put(Text("They come with the last stage.", colours["text-muted"]))
+        self._run = run
+        colours, lines, width = self.app.theme_variables, self.query_one(Lines), self.scrollable_content_region.width
+        if not run.results:
+            lines.put(Text("They come with the last stage.", colours["text-muted"]))
             return
-        head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
-        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
-        if sum(widths) + 6 > self.size.width:
-            head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
-        for result, row in zip(run.results, rows, strict=True):
-            own = result.get("what") == run.kind
-            text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
-        self.put(text)
+        lines.put(result_lines(run, width, colours))
+
+
+def result_lines(run: RunSnapshot, width: int, colours: dict[str, str]) -> Text:
+    """The results of ``run`` as a table of at most ``width`` cells, and under each row its warnings."""
+    rows = [result_cells(result) for result in run.results]
+    head: tuple[str, ...] = ("what", "top-1", "bytes", "values")
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
+    if sum(widths) + 6 > width:
+        head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
+    for result, row in zip(run.results, rows, strict=True):
+        own = result.get("what") == run.kind
+        text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
+        for line in textwrap.wrap(shorts(cautions(result)), max(10, width - 2)):
+            text.append(f"\n  {line}", colours["warning"])
+    return text
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
@@ -178,7 +209,7 @@ def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
 
 
 def result_cells(result: dict[str, Any]) -> tuple[str, ...]:
-    """What, top-1, bytes and stored values of one result, as text."""
+    """Name, top-1, bytes and stored values of one result, as text."""
     count, values = result.get("bytes"), result.get("stored_values")
     return (
         words.plain(result.get("what", "?"), 24),

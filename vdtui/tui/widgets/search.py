@@ -17,7 +17,7 @@ class SearchLine(Input):
 
     @dataclasses.dataclass
     class Sought(Message):
-        """What is looked for now; ``done`` when typing has ended."""
+        """The text that is looked for; ``done`` when typing has ended."""
 
         text: str
         done: bool
@@ -29,7 +29,7 @@ class SearchLine(Input):
     def open(self) -> None:
         """Show the line and type in it."""
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once: letters may follow
 
     def close(self) -> bool:
         """Forget what was looked for; whether there was anything to close."""
@@ -44,7 +44,7 @@ class SearchLine(Input):
         """Look while typing."""
         event.stop()
         if self.display:
-            self.post_message(self.Sought(event.value, False))
+            self.post_message(self.Sought(self.value, False))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep what was found."""

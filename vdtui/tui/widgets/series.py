@@ -1,4 +1,4 @@
-"""What the curves of the run screen are made of: smoothing, the window of steps that is shown, groups of figures.
+"""The parts of the run screen's curves: smoothing, the window of steps that is shown, groups of figures.
 
 Apart from the drawing, so that it can be checked against plain arithmetic, and because none of it knows a terminal.
 """
@@ -41,7 +41,7 @@ def exponential(values: np.ndarray, weight: float) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Which steps are shown: ``span`` of them (None: all) up to ``end`` (None: the newest, and what follows it)."""
+    """The steps that are shown: ``span`` of them (None: all) up to ``end`` (None: the newest, and what follows it)."""
 
     span: float | None = None
     end: float | None = None

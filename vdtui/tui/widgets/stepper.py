@@ -9,6 +9,9 @@ from vdtui.tui import words
 from vdtui.tui.watch import RunSnapshot
 from vdtui.tui.widgets.lines import Lines
 
+UNITS = {"prepare": "video", "experts": "epoch", "evaluate": "network"}
+"""The steps of a stage, where they are not optimiser steps."""
+
 
 class Stepper(Lines):
     """Two lines: ``✔ prepare ── ▶ static ── ○ dynamic``, and a bar with percent, step and time left."""
@@ -35,7 +38,7 @@ class Stepper(Lines):
             return self._bar(1.0, f"all stages done in {words.duration(run.seconds)}", colours["primary"], colours)
         if stage is None or stage.total <= 0:
             return Text("no step done yet", colours["text-muted"])
-        parts = [f"step {stage.step:,} of {stage.total:,}".replace(",", " ")]
+        parts = [counted(stage)] if stage.total > 1 else []
         if stage.what:
             parts.append(words.plain(stage.what, 40))
         if not run.alive:
@@ -43,7 +46,7 @@ class Stepper(Lines):
         elif run.state == "paused":
             parts.append("paused")
         else:
-            parts.append(f"ETA {words.duration(stage.eta)}")
+            parts += time_left(run, stage)
         return self._bar(stage.step / stage.total, " · ".join(parts), colours[words.COLOURS[run.shown_state]], colours)
 
     def _bar(self, fraction: float, note: str, colour: str, colours: dict[str, str]) -> Text:
@@ -51,6 +54,23 @@ class Stepper(Lines):
         done, left = words.bar(fraction, width)
         shown = f"{100 * min(1.0, max(0.0, fraction)):4.0f} %  "
         return Text.assemble((done, colour), (left, colours["text-disabled"]), (shown, "bold"), note, no_wrap=True)
+
+
+def counted(stage: Stage) -> str:
+    """The progress of a stage in its own unit: ``step 60 of 100``, ``video 3 of 9``."""
+    unit = UNITS.get(stage.name, "step")
+    return f"{unit} {stage.step:,} of {stage.total:,}".replace(",", " ")
+
+
+def time_left(run: RunSnapshot, stage: Stage) -> list[str]:
+    """The time that the stage still takes, and what is known of the run's: stages that have not begun tell none."""
+    if stage.eta is None:
+        return ["time left unknown"]
+    left = words.duration(stage.eta)
+    ahead = [words.plain(other.name, 16) for other in run.stages if not other.finished and other is not run.present]
+    if not ahead:
+        return [f"run: {left} left"]
+    return [f"stage: {left} left", f"run: more, then {', '.join(ahead)}"]
 
 
 def _mark(stage: Stage, run: RunSnapshot) -> tuple[str, str]:

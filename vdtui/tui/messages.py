@@ -1,0 +1,56 @@
+"""Requests of a screen to the application, which alone knows all screens: a screen that opened another would import it,
+and two that open each other would import in a circle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from engine.runs import RunDirectory
+
+if TYPE_CHECKING:
+    from vdtui.tui.form import Form
+
+
+@dataclasses.dataclass
+class OpenRun(Message):
+    """Show the screen of ``run``."""
+
+    run: RunDirectory
+
+
+@dataclasses.dataclass
+class OpenData(Message):
+    """Show the clips file of ``run``."""
+
+    run: RunDirectory
+
+
+@dataclasses.dataclass
+class OpenComparison(Message):
+    """Show ``runs`` beside each other."""
+
+    runs: Sequence[RunDirectory]
+
+
+@dataclasses.dataclass
+class OpenPresets(Message):
+    """Show the presets, of which one begins a new run."""
+
+
+@dataclasses.dataclass
+class OpenForm(Message):
+    """Show ``form``, from which a new run is started."""
+
+    form: Form
+
+
+@dataclasses.dataclass
+class RunStarted(Message):
+    """Tell that ``run`` was started: its screen takes the place of the form's."""
+
+    run: RunDirectory
