@@ -311,11 +311,11 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         StaticDynamicKind(),
-        LowRankKind(),
         PixelsKind(),
         StillVideoKind(),
         CoresetKind(),
         FullKind(),
+        LowRankKind(),
         StaticImagesKind(),
     )
 }

@@ -21,6 +21,7 @@ from safetensors.torch import load
 from engine import load_preset, load_synthetic, run_distillation
 from engine.config.load import keys
 from engine.data import prepare
+from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.data.verify import verify
 from engine.errors import StopRequested
@@ -49,6 +50,7 @@ from engine.synthetic import (
     load_set,
     save_synthetic,
 )
+from engine.synthetic.low_rank import LowRank
 from tests.engine.matching.test_experts import make as make_expert
 from tests.tiny import ROOT, make_pixels, make_spec, make_static_dynamic
 from tests.tiny_run import QUICK, make_clips
@@ -362,6 +364,7 @@ def sets() -> dict[str, SyntheticSet]:
         ),
         "per-class": make_static_dynamic(spec, 1, 2, 1, temporal=Temporal(6, 4), per_class=True),
         "dynamic-only": make_static_dynamic(spec, 2, 0, 2),
+        "low-rank": make_low_rank(spec, Temporal(6, 2, 2, "linear")),
         "pixels": Pixels(spec, noise(2, 6, 3, 8, 10), soft_labels=noise(2, 3)),
         "pixels-less": Pixels(spec, noise(2, 4, 3, 8, 10), temporal=Temporal(6, 2, 2)),
         "coreset": Coreset(spec, spec.normalise(real).movedim(1, 2).unflatten(0, (3, 2)).contiguous()),
@@ -369,6 +372,12 @@ def sets() -> dict[str, SyntheticSet]:
         "static-only": StillVideo(spec, 2, noise(4, 3, 8, 10)),
         "static-images": StaticImages(spec, noise(2, 3, 8, 10)),
     }
+
+
+def make_low_rank(spec: ClipSpec, temporal: Temporal) -> LowRank:
+    whole, rng = make_static_dynamic(spec, 2, 1, 2, per_class=True), torch.Generator().manual_seed(1)
+    coefficients, maps = (torch.randn(3, 4, 2, *shape, generator=rng) for shape in ((4,), (1, 5, 5)))
+    return LowRank(spec, 2, whole.static, coefficients, maps, whole.hallucinator, temporal=temporal, per_class=True)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "uint8"])
@@ -382,7 +391,8 @@ def test_a_set_file_has_what_the_page_says_and_its_code_reads_it(name: str, prec
         said, stored = set(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     assert {*column("Set file", 1)} - {"temporal", "hallucinator", "distinct"} <= said <= {*column("Set file", 1)}
     own = {names(row[1])[0] for row in table("Set file") if row[0] == f"`{synthetic.kind}`"}
-    ranged = [key for key in own if precision == "uint8" and "." not in key and synthetic.kind != "coreset"]
+    pictures = [part.name for part in synthetic.description.parts if part.channels and not part.exact]
+    ranged = pictures if precision == "uint8" else []
     assert set(stored) == own | {"labels"} | {f"{key}.{part}" for key in ranged for part in ("offset", "scale")}
     clips, labels = function("load_clips")(path)
     expected, targets = load_synthetic(path).expand()
