@@ -123,14 +123,13 @@ class Video:
     @property
     def counts(self) -> bool:
         """Whether a packet of this stream is a frame, and has its frame's timestamp."""
-        codec = self.stream.codec_context
-        reordered = self.is_avi and codec.has_b_frames
-        return codec.codec.canonical_name in PACKET_IS_FRAME and bool(self.stream.time_base) and not reordered
+        codec = self.stream.codec_context.codec.canonical_name
+        return codec in PACKET_IS_FRAME and bool(self.stream.time_base) and not self.reorders_without_times
 
     @property
-    def is_avi(self) -> bool:
-        """AVI has a constant rate and no times of frames; what FFmpeg makes up is wrong where they are reordered."""
-        return bool(self.container.format.name == "avi")
+    def reorders_without_times(self) -> bool:
+        """AVI has a place for each frame and no times; what FFmpeg makes up is wrong where frames are reordered."""
+        return bool(self.container.format.name == "avi" and self.stream.codec_context.has_b_frames)
 
     def ticks(self, seconds: float) -> int:
         """The first timestamp that is not before ``seconds`` from the file's beginning."""
@@ -191,6 +190,17 @@ def frame_rate(stream: Any, times: np.ndarray) -> float | None:
         if rate is not None and 0 < rate < 10_000:
             return float(rate)
     return None
+
+
+def uneven_times(stream: Any, times: np.ndarray, rate: float | None) -> np.ndarray | None:
+    """Seconds at which frames are shown, if counting at ``rate`` would tell them wrong by half a frame or more.
+
+    ``times`` are in ticks and growing. None where frames come evenly enough to be counted, as nearly always.
+    """
+    if len(times) < 2 or rate is None:
+        return None
+    seconds = (times - times[0]) * float(stream.time_base)
+    return seconds if np.abs(seconds * rate - np.arange(len(times))).max() >= 0.5 else None
 
 
 def pixel_ratio(stream: Any) -> float:

@@ -30,7 +30,7 @@ import av.error
 import numpy as np
 from av.video.frame import PictureType
 
-from engine.data.container import UnreadableError, Video, frame_rate, pixel_ratio, stretch_limit
+from engine.data.container import UnreadableError, Video, frame_rate, pixel_ratio, stretch_limit, uneven_times
 from engine.data.layouts.base import VideoEntry
 from engine.data.layouts.folders import frame_files
 from engine.data.layouts.scan import OUTSIDE
@@ -66,6 +66,33 @@ class DecodedVideo:
     """Frames in the whole video (the stretch), counted without decoding where that can be trusted."""
     rate: float | None = None
     """Frames per second; None where it is neither known nor needed."""
+    rules: tuple[str, ...] = ()
+    """Names of rules by which these pictures differ from those of versions that did not know them: a fingerprint must
+    tell the two apart."""
+
+
+BY_TIMES = "frames by their times"
+""":attr:`DecodedVideo.rules`: frames at a rate were counted before, also where they do not come evenly."""
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """When the frames of a video, or of a stretch, are shown."""
+
+    rate: float | None
+    """Frames per second; None where that is unknown."""
+    times: np.ndarray | None = None
+    """Seconds, float64, of frames that do not come evenly; None of those that do."""
+
+    @classmethod
+    def of(cls, stream: Any, ticks: np.ndarray) -> _Clock:
+        """The clock of frames with these growing timestamps."""
+        rate = frame_rate(stream, ticks)
+        times = uneven_times(stream, ticks, rate)
+        return cls(rate) if times is None else cls((len(times) - 1) / float(times[-1]), times)
+
+    def rules(self, sampling: Sampling) -> tuple[str, ...]:
+        return (BY_TIMES,) if sampling.needs_rate and self.times is not None else ()
 
 
 @dataclass(frozen=True)
@@ -135,9 +162,11 @@ def _open_file(path: Path) -> BinaryIO:
     return file
 
 
-def _indices(length: int, rate: float | None, entry: VideoEntry, sampling: Sampling) -> np.ndarray:
+def _indices(length: int, clock: _Clock, entry: VideoEntry, sampling: Sampling) -> np.ndarray:
     """Which frames the clips are made of; refuses more clips than fit into memory."""
-    indices = sampling.indices(length, rate=rate, split=entry.split, name=entry.name)
+    if clock.rate is None and sampling.needs_rate:
+        raise UnreadableError("it does not say how many frames it shows per second")
+    indices = sampling.indices(length, rate=clock.rate, times=clock.times, split=entry.split, name=entry.name)
     if 3 * indices.size * sampling.size**2 > max(CLIP_BYTES, 3 * sampling.frames * sampling.size**2):
         raise UnreadableError(f"its {len(indices)} clips do not fit into memory; take fewer, or a larger --stride")
     return indices
@@ -154,7 +183,7 @@ def _read_folder(path: Path, entry: VideoEntry, sampling: Sampling, root: Path |
     if rate is None and (sampling.needs_rate or (entry.start, entry.end) != (None, None)):
         return SkippedVideo("images do not say how many are shown per second; give --folder-fps")
     first, last = _stretch_of_frames(entry, len(files), rate)
-    indices = _indices(last - first, rate, entry, sampling)
+    indices = _indices(last - first, _Clock(rate), entry, sampling)
     pictures = Pictures(indices + first, Squarer(sampling))
     for number in pictures.numbers.tolist():
         try:
@@ -342,14 +371,13 @@ def _read_wanted(video: Video, track: _Track, entry: VideoEntry, sampling: Sampl
     inside = times[first:last]
     if not len(inside):
         raise UnreadableError(_no_frames(entry))
-    rate = frame_rate(video.stream, inside)
-    _require_rate(rate, sampling)
-    indices = _indices(len(inside), rate, entry, sampling)
+    clock = _Clock.of(video.stream, inside)
+    indices = _indices(len(inside), clock, entry, sampling)
     pictures = Pictures(indices, Squarer(sampling, pixel_ratio(video.stream)))
     wanted = deque(zip(pictures.numbers.tolist(), inside[pictures.numbers].tolist(), strict=True))
     while wanted:
         _decode_run(video, track, times, wanted, pictures)
-    return DecodedVideo(pictures.clips(indices), indices, len(inside), rate)
+    return DecodedVideo(pictures.clips(indices), indices, len(inside), clock.rate, clock.rules(sampling))
 
 
 def _decode_run(
@@ -405,11 +433,6 @@ def _find_packet(video: Video, track: _Track, position: int) -> Iterator[Any]:
     raise _IrregularError
 
 
-def _require_rate(rate: float | None, sampling: Sampling) -> None:
-    if rate is None and sampling.needs_rate:
-        raise UnreadableError("it does not say how many frames it shows per second")
-
-
 # ---------------------------------------------------------------- other files: decode everything
 
 
@@ -430,9 +453,8 @@ def _read_all(
         times.append(NO_TIME if frame.pts is None else frame.pts)
     if not times:
         raise UnreadableError("it has no frame that can be decoded")
-    first, last, rate = _stretch_of_file(video, np.array(times, np.int64), entry)
-    _require_rate(rate, sampling)
-    indices = _indices(last - first, rate, entry, sampling)
+    first, last, clock = _stretch_of_file(video, np.array(times, np.int64), entry)
+    indices = _indices(last - first, clock, entry, sampling)
     if not pictures.has(indices + first):
         pictures = Pictures(indices + first, squarer)
         video.container.close()
@@ -443,7 +465,7 @@ def _read_all(
                 break
         if pictures.missing:
             raise UnreadableError("it changed while it was read")
-    return DecodedVideo(pictures.clips(indices + first), indices, last - first, rate)
+    return DecodedVideo(pictures.clips(indices + first), indices, last - first, clock.rate, clock.rules(sampling))
 
 
 def _likely(video: Video, expected: int, entry: VideoEntry, sampling: Sampling) -> np.ndarray:
@@ -453,22 +475,21 @@ def _likely(video: Video, expected: int, entry: VideoEntry, sampling: Sampling) 
         return np.empty(0, np.int64)
     lengths = {max(1, expected), max(1, expected - 1)}
     try:
-        return np.concatenate([_indices(length, rate, entry, sampling).ravel() for length in lengths])
+        return np.concatenate([_indices(length, _Clock(rate), entry, sampling).ravel() for length in lengths])
     except UnreadableError:
         return np.empty(0, np.int64)
 
 
-def _stretch_of_file(video: Video, times: np.ndarray, entry: VideoEntry) -> tuple[int, int, float | None]:
-    """First frame of the stretch, first after it, frames per second; by the frames' ``times`` if they make sense."""
+def _stretch_of_file(video: Video, times: np.ndarray, entry: VideoEntry) -> tuple[int, int, _Clock]:
+    """First frame of the stretch, first after it, and their clock; by the frames' ``times`` if they make sense."""
     growing = times[0] != NO_TIME and bool((np.diff(times) > 0).all())
-    if growing and video.stream.time_base and not video.is_avi:
-        rate = frame_rate(video.stream, times)
+    if growing and video.stream.time_base and not video.reorders_without_times:
         first = 0 if entry.start is None else int(np.searchsorted(times, video.ticks(entry.start)))
         last = len(times) if entry.end is None else int(np.searchsorted(times, video.ticks(entry.end)))
         if first >= last:
             raise UnreadableError(_no_frames(entry))
-        return first, last, rate
+        return first, last, _Clock.of(video.stream, times[first:last])
     rate = frame_rate(video.stream, np.empty(0, np.int64))
     if rate is None and (entry.start, entry.end) != (None, None):
         raise UnreadableError("it does not say when its frames are shown")
-    return *_stretch_of_frames(entry, len(times), rate), rate
+    return *_stretch_of_frames(entry, len(times), rate), _Clock(rate)

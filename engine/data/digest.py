@@ -66,7 +66,7 @@ def digest(task: Task) -> Digest | SkippedVideo:
         _dense(sampling, decoded.length, decoded.rate),
         tuple(zlib.crc32(clip.data) for clip in clips),
         totals(clips),
-        content(entry.path),
+        content(entry.path, decoded.rules),
     )
 
 
@@ -85,11 +85,16 @@ def totals(clips: np.ndarray) -> tuple[int, ...]:
     return (*sums, *squares)
 
 
-def content(path: Path) -> str:
-    """32 hex digits of a file's size, first and last 64 KiB; of a folder, of its images' names, sizes and two ends."""
+def content(path: Path, rules: tuple[str, ...] = ()) -> str:
+    """32 hex digits of a file's size, first and last 64 KiB; of a folder, of its images' names, sizes and two ends.
+
+    ``rules`` (:attr:`DecodedVideo.rules`) count too.
+    """
     sha = hashlib.sha256()
     for part in _parts(path):
         sha.update(part)
+    for rule in rules:
+        sha.update(rule.encode())
     return sha.hexdigest()[:32]
 
 

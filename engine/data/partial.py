@@ -33,6 +33,10 @@ from engine.data.pool import Lost
 from engine.errors import UsageError
 from engine.files import read_json, sweep, unlinked, write_json
 
+RULES = 2
+"""Of what becomes of a video: which frames, which series of images, which stream, which colours. Whatever changes that
+counts this up, so that what an older version has half done is not mixed with what this one does."""
+
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 2.0
 

@@ -29,7 +29,7 @@ import numpy as np
 from engine.data.decode import SkippedVideo
 from engine.data.digest import Digest, Task, digest
 from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key
-from engine.data.partial import PartialClips, Records, exclusive, remove
+from engine.data.partial import RULES, PartialClips, Records, exclusive, remove
 from engine.data.pool import Workers
 from engine.data.sampling import Sampling
 from engine.data.store import FORMAT, VERSION
@@ -151,6 +151,7 @@ def _header(listing: Listing, videos: list[VideoEntry], sampling: Sampling, chec
         "format": FORMAT,
         "version": VERSION,
         "tool": TOOL_VERSION,
+        "rules": RULES,
         "dataset": listing.dataset,
         "layout": listing.layout,
         "split": listing.official_split,

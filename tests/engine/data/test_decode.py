@@ -480,7 +480,63 @@ def test_rate_that_nobody_knows() -> None:
     assert container.frame_rate(Stream, np.array([5, 10])) == 2
     assert container.frame_rate(Stream, np.array([5])) is None
     with pytest.raises(container.UnreadableError, match="per second"):
-        decode._require_rate(None, Sampling(1, 32, fps=1, spacing="fps"))
+        decode._indices(9, decode._Clock(None), entry(Path("v")), Sampling(1, 32, fps=1, spacing="fps"))
+
+
+UNEVEN = [40 * n for n in range(20)] + [800 + 200 * n for n in range(20)]
+"""Milliseconds: a phone in the dark shows fewer frames per second."""
+
+
+def shown_at(time: float) -> int:
+    """The frame of :data:`UNEVEN` that a player shows at ``time``, in milliseconds."""
+    return max(number for number, begin in enumerate(UNEVEN) if begin <= time)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [(".mp4", {}), (".mkv", {}), (".webm", {"codec": "libvpx"}), (".gif", {}), (".mp4", x264("bframes=3"))],
+)
+def test_frames_that_do_not_come_evenly(tmp_path: Path, suffix: str, how: dict[str, Any]) -> None:
+    """Half a second must be half a second: counted, frames were 160 or 800 ms apart in place of 500."""
+    path = write_video(tmp_path / f"v{suffix}", moving_square(40), times=UNEVEN, **how)
+    expected, _ = all_frames(path, 32)
+    found = decoded(path, Sampling(8, 32, fps=2, spacing="fps"))
+    last = max(start for start in range(40) if UNEVEN[start] + 3500 < UNEVEN[-1] + UNEVEN[-1] / 39)
+    start = shown_at(UNEVEN[last] / 2)
+    assert found.indices[0].tolist() == [shown_at(UNEVEN[start] + 500 * k) for k in range(8)]
+    assert np.array_equal(found.clips, expected[found.indices])
+    assert found.rules == (decode.BY_TIMES,)
+    found = decoded(path, Sampling(3, 32, fps=5, spacing="fps"), 0.6, 2.0)
+    inside = [number for number, time in enumerate(UNEVEN) if 600 <= time < 2000]
+    assert found.length == len(inside)
+    times = [UNEVEN[inside[number]] for number in found.indices[0]]
+    assert np.diff(times).tolist() == pytest.approx([200, 200], abs=40)
+    assert decoded(path, Sampling(8, 32, 2)).rules == ()
+
+
+def test_frames_that_a_screen_recorder_left_out(tmp_path: Path) -> None:
+    """AVI says "as before" with an empty packet; the frame before it is then shown for longer."""
+    source = write_video(tmp_path / "v.avi", moving_square(40), b_frames=0, gop=5)
+
+    def thin(number: int, packet: Any) -> list[Any]:
+        return [packet] if number < 20 or number % 5 == 0 else []
+
+    path = rewrite(source, tmp_path / "thin.avi", thin)
+    _, times = all_frames(path, 32)
+    found = decoded(path, Sampling(3, 32, fps=1, spacing="fps"))
+    assert found.length == 24
+    assert np.diff([times[number] or 0.0 for number in found.indices[0]]).tolist() == pytest.approx([1, 1], abs=0.5)
+    assert decoded(path, Sampling(1, 32), 2.0, 3.0).length == 2
+
+
+def test_nearly_even_frames_are_counted(tmp_path: Path) -> None:
+    """Times that are rounded, or shake by less than half a frame, must not change clips that were right."""
+    shaken = [33 * n + (n % 3) * 5 for n in range(60)]
+    path = write_video(tmp_path / "v.mkv", moving_square(60), times=shaken)
+    found = decoded(path, Sampling(4, 32, fps=5, spacing="fps"))
+    assert found.rules == ()
+    assert found.rate is not None
+    assert np.array_equal(found.indices, Sampling(4, 32, fps=5, spacing="fps").indices(60, rate=found.rate))
 
 
 # ---------------------------------------------------------------- geometry

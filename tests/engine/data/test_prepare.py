@@ -275,6 +275,25 @@ def test_partial_of_other_data_is_not_mixed_in(source: Path, tmp_path: Path) -> 
     assert everything(tmp_path / "c.h5") == everything(tmp_path / "whole.h5")
 
 
+def test_partial_by_other_rules_is_not_mixed_in(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the clips by the clock and half by counting, after an update in the middle of a prepare."""
+
+    def stop(done: int, total: int, name: str) -> None:
+        if done == 6:
+            raise StopNowError
+
+    with monkeypatch.context() as patch, pytest.raises(StopNowError):
+        patch.setattr(prepare_module, "RULES", prepare_module.RULES - 1)
+        make(source, tmp_path / "c.h5", progress=stop)
+    assert make(source, tmp_path / "c.h5").resumed_videos == 0
+
+
+def test_clips_by_another_rule_have_another_fingerprint(tmp_path: Path) -> None:
+    """Results on clips that were counted wrong must not pass for results on these."""
+    path = write_video(tmp_path / "v.mp4", grey_ramp(6))
+    assert content(path) != content(path, ("a rule",))
+
+
 def made_up(value: int, frames: int, clips: int = 1) -> Digest:
     """A digest of grey clips of 2 x 4 x 4."""
     pixels = np.full((clips, 2, 4, 4, 3), value, np.uint8)
