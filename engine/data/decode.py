@@ -23,7 +23,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import av.error
@@ -32,7 +32,7 @@ from av.video.frame import PictureType
 
 from engine.data.container import UnreadableError, Video, frame_rate, pixel_ratio, stretch_limit, uneven_times
 from engine.data.layouts.base import VideoEntry
-from engine.data.layouts.folders import frame_files
+from engine.data.layouts.frames import SeveralSeriesError, frames_of
 from engine.data.layouts.scan import OUTSIDE
 from engine.data.pictures import Pictures, Squarer
 from engine.data.sampling import Sampling
@@ -54,6 +54,21 @@ NO_TIME = -(2**63)
 """In ticks; no file has such a time."""
 
 
+class Remark(NamedTuple):
+    """Something that a user should know of a video that gave clips."""
+
+    kind: str
+    """A key of :data:`REMARKS`."""
+    detail: str = ""
+    """What is so in this video."""
+
+
+REMARKS = {
+    "series": ("folder holds images that are no frames of it", "folders hold images that are no frames of them"),
+}
+"""What is told of one video, and of several, after their number."""
+
+
 @dataclass(frozen=True)
 class DecodedVideo:
     """Clips of one video."""
@@ -66,6 +81,7 @@ class DecodedVideo:
     """Frames in the whole video (the stretch), counted without decoding where that can be trusted."""
     rate: float | None = None
     """Frames per second; None where it is neither known nor needed."""
+    remarks: tuple[Remark, ...] = ()
     rules: tuple[str, ...] = ()
     """Names of rules by which these pictures differ from those of versions that did not know them: a fingerprint must
     tell the two apart."""
@@ -176,7 +192,11 @@ def _indices(length: int, clock: _Clock, entry: VideoEntry, sampling: Sampling) 
 
 
 def _read_folder(path: Path, entry: VideoEntry, sampling: Sampling, root: Path | None) -> DecodedVideo | SkippedVideo:
-    files = frame_files(path)
+    try:
+        found = frames_of(path)
+    except SeveralSeriesError as error:
+        return SkippedVideo(str(error))
+    files = found.files
     if not files:
         return SkippedVideo("the folder holds no images")
     rate = sampling.folder_fps
@@ -196,7 +216,8 @@ def _read_folder(path: Path, entry: VideoEntry, sampling: Sampling, root: Path |
             return SkippedVideo(f"image {number + 1} of {len(files)}: {error}")
         except (av.error.FFmpegError, ValueError):
             return SkippedVideo(f"image {number + 1} of {len(files)} cannot be decoded")
-    return DecodedVideo(pictures.clips(indices + first), indices, last - first, rate)
+    remarks = (Remark("series", ", ".join(found.others)),) if found.others else ()
+    return DecodedVideo(pictures.clips(indices + first), indices, last - first, rate, remarks=remarks)
 
 
 def _stretch_of_frames(entry: VideoEntry, length: int, rate: float | None) -> tuple[int, int]:
@@ -377,7 +398,7 @@ def _read_wanted(video: Video, track: _Track, entry: VideoEntry, sampling: Sampl
     wanted = deque(zip(pictures.numbers.tolist(), inside[pictures.numbers].tolist(), strict=True))
     while wanted:
         _decode_run(video, track, times, wanted, pictures)
-    return DecodedVideo(pictures.clips(indices), indices, len(inside), clock.rate, clock.rules(sampling))
+    return DecodedVideo(pictures.clips(indices), indices, len(inside), clock.rate, rules=clock.rules(sampling))
 
 
 def _decode_run(
@@ -465,7 +486,7 @@ def _read_all(
                 break
         if pictures.missing:
             raise UnreadableError("it changed while it was read")
-    return DecodedVideo(pictures.clips(indices + first), indices, last - first, clock.rate, clock.rules(sampling))
+    return DecodedVideo(pictures.clips(indices + first), indices, last - first, clock.rate, rules=clock.rules(sampling))
 
 
 def _likely(video: Video, expected: int, entry: VideoEntry, sampling: Sampling) -> np.ndarray:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.decode import SkippedVideo, read_video
+from engine.data.decode import Remark, SkippedVideo, read_video
 from engine.data.layouts.base import VideoEntry
-from engine.data.layouts.folders import frame_files
+from engine.data.layouts.frames import frame_files
 from engine.data.sampling import Sampling
 
 HASHED_BYTES = 64 * 1024
@@ -50,6 +50,7 @@ class Digest:
     """Sums of red, green and blue, then of their squares, over all pixels of all clips."""
     content: str
     """Hash of what is in the source: a file's size and ends, or the images of a folder."""
+    remarks: tuple[Remark, ...] = ()
 
 
 def digest(task: Task) -> Digest | SkippedVideo:
@@ -67,6 +68,7 @@ def digest(task: Task) -> Digest | SkippedVideo:
         tuple(zlib.crc32(clip.data) for clip in clips),
         totals(clips),
         content(entry.path, decoded.rules),
+        decoded.remarks,
     )
 
 

@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from engine.data.decode import SkippedVideo
+from engine.data.decode import REMARKS, Remark, SkippedVideo
 from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
@@ -44,13 +44,15 @@ COMMIT_SECONDS = 2.0
 class Records:
     """What is known of the videos that are done, in order: columns, since there may be hundreds of thousands.
 
-    Columns but ``skipped`` have the videos with clips only.
+    Columns but ``skipped`` and ``remarks`` have the videos with clips only.
     """
 
     def __init__(self, frames_per_clip: int) -> None:
         self.done = 0
         self.skipped: dict[int, str] = {}
         """Number of the video -> reason."""
+        self.remarks: dict[int, list[Remark]] = {}
+        """Number of the video -> what is to be told of it; few have any."""
         self.frames, self.clips, self.dense = array("q"), array("q"), array("b")
         self.contents: list[str] = []
         self.totals = array("Q")
@@ -70,6 +72,11 @@ class Records:
             crc32, indices, totals = (array(kind, record[key]) for kind, key in _LISTS)
             if len(indices) != len(crc32) * self._frames_per_clip or len(totals) != 6 or not crc32:
                 raise ValueError
+            remarks = [Remark(str(kind), str(detail)) for kind, detail in record.get("remarks", ())]
+            if not {remark.kind for remark in remarks} <= REMARKS.keys():
+                raise ValueError
+            if remarks:
+                self.remarks[self.done] = remarks
             self.frames.append(frames)
             self.clips.append(len(crc32))
             self.dense.append(dense)
@@ -142,6 +149,8 @@ class PartialClips:
                 "totals": outcome.totals,
                 "content": outcome.content,
             }
+            if outcome.remarks:
+                record["remarks"] = outcome.remarks
         else:
             record = {"skipped": outcome.reason}
         self.records.add(record)

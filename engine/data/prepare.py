@@ -26,7 +26,7 @@ import av
 import h5py
 import numpy as np
 
-from engine.data.decode import SkippedVideo
+from engine.data.decode import REMARKS, SkippedVideo
 from engine.data.digest import Digest, Task, digest
 from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key
 from engine.data.partial import RULES, PartialClips, Records, exclusive, remove
@@ -143,7 +143,7 @@ def _header(listing: Listing, videos: list[VideoEntry], sampling: Sampling, chec
             size = status.st_size if stat.S_ISREG(status.st_mode) else -1
         except OSError:
             size = -2  # decoding will say so too; once mended, this is another data set
-        record = [video.name, video.label, video.split, video.start, video.end, size]
+        record = [video.name, video.label, video.split, *video.stretch(), video.within, size]
         sha.update(json.dumps(record).encode())
     for rest in (listing.rejected, listing.missing, listing.notes):
         sha.update(json.dumps(rest).encode())
@@ -308,7 +308,7 @@ class _Work:
         contents = iter(self.records.contents)
         for number, video in enumerate(self.videos):
             content = "" if number in self.records.skipped else next(contents)
-            sha.update(json.dumps([video.name, video.label, video.split, video.start, video.end, content]).encode())
+            sha.update(json.dumps([video.name, video.label, video.split, *video.stretch(), content]).encode())
         return sha.hexdigest()
 
     @cached_property
@@ -319,12 +319,24 @@ class _Work:
         if names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             found.append(f"No test videos in {len(names)} of {len(self.listing.classes)} classes: {shown}.")
-        return (*found, *self._leaks())
+        return (*found, *self._remarks(), *self._leaks())
+
+    def _remarks(self) -> Iterator[str]:
+        """A note for each kind of thing that is to be told of single videos."""
+        for kind, (one, several) in REMARKS.items():
+            told = [
+                (number, at.detail) for number, own in self.records.remarks.items() for at in own if at.kind == kind
+            ]
+            if told:
+                number, detail = told[0]
+                first = f"{one_line(self.videos[number].name)}{f' ({detail})' if detail else ''}"
+                shown = f"1 {one}: {first}" if len(told) == 1 else f"{len(told)} {several}, first {first}"
+                yield f"{shown}."
 
     def _leaks(self) -> Iterator[str]:
         """A note if videos of other splits are, byte for byte, training videos."""
         whole = zip(self.used, self.records.contents, strict=True)
-        known = [((content, video.start, video.end), video) for video, content in whole]
+        known = [((content, *video.stretch()), video) for video, content in whole]
         trained = {key: video for key, video in known if video.split == "train"}
         leaks = [(video, trained[key]) for key, video in known if video.split != "train" and key in trained]
         if leaks:
