@@ -74,8 +74,8 @@ class Sampling:
     """The clips' shape and their rule in time and space.
 
     ``spacing`` of a clip's frames: ``interval``, every ``interval``-th frame; ``fps``, frames at ``fps`` per second of
-    the video's own time, by the times of its frames where they do not come evenly; ``uniform``, the middle of each of ``frames`` equal parts of the whole video (TSN; Wang et
-    al. 2016).
+    the video's own time, by the times of its frames where they do not come evenly; ``uniform``, the middle of each of
+    ``frames`` equal parts of the whole video (TSN; Wang et al. 2016).
 
     ``size`` S and ``resize``: ``published``, resized to S*160/112 x S*120/112, whatever the aspect, and centre-cropped
     to S x S (for S = 112: 160 x 120, cropped to 112 x 112). The others keep the aspect in which a player shows the
@@ -120,6 +120,11 @@ class Sampling:
     def placement(self, split: str) -> Placement:
         """How clips are placed in the videos of ``split``."""
         return self.train if split == "train" else self.test
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, S, S, 3)."""
+        return self.frames, self.size, self.size, 3
 
     @property
     def needs_rate(self) -> bool:

@@ -64,6 +64,8 @@ class Listing:
     """Things that a user should know and that are no error, one line each."""
     official_split: int | None = None
     """Which of the data set's own splits this is; None where there is only one, or none."""
+    published: bool = False
+    """Whether videos and split are those that the data set's authors published: then copies are used as they are."""
     root: Path | None = None
     """Nothing that lies outside of this folder is read, not even through a link; None: links are followed."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.data.layouts.annotations import SPLIT_NAMES
-from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, distinct, natural_key
+from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, composed, distinct, natural_key
 from engine.data.layouts.claims import Claim, entries, settle
 from engine.data.layouts.expected import counted, explain_absence, link_notes, open_source, peek, some, wrong_source
 from engine.data.layouts.holdout import hold_out
@@ -82,6 +82,8 @@ class _Found:
     folders_outside: list[Place] = field(default_factory=list)
     inner: dict[str, set[str]] = field(default_factory=dict)
     """Class -> the folders in it that hold video files or further folders."""
+    spelling: dict[str, str] = field(default_factory=dict)
+    """Class with its accents composed -> as the first folder spells it."""
     stray_images: int = 0
     """Images right in a class's folder, which are no video's frames."""
 
@@ -103,7 +105,8 @@ def _unwrapped(source: Source) -> tuple[tuple[Place, ...], Contents]:
     two or more folders, of which none is a video; or such a folder.
     """
     top = source.read(source.top)
-    above, inner = (source.top,), top
+    above: tuple[Place, ...] = (source.top,)
+    inner = top
     while len(inner.folders) == 1 and not inner.videos and not inner.images and not inner.outside:
         above = (*above, inner.folders[0])
         inner = source.read(above[-1])
@@ -158,7 +161,7 @@ def _collect(source: Source, split: str, above: tuple[Place, ...], contents: Con
     """Add the videos of the class folders in the last of ``above``."""
     found.folders_outside += contents.outside
     for child in contents.folders:
-        label = child.name.rpartition("/")[2]
+        label = found.spelling.setdefault(composed(name := child.name.rpartition("/")[2]), name)
         for place in _videos(source, child, above, label, found):
             path = source.locate(place)
             found.claims.append(Claim(place.name, path, label, split, place.real, place.linked))

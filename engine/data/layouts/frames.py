@@ -36,11 +36,12 @@ IMAGE_SUFFIXES = frozenset(f".{suffix}" for kind in IMAGE_KINDS for suffix in ki
 MOVING_SUFFIXES = frozenset({".gif", ".webp"})
 """Images that may be videos themselves."""
 
-BESIDE = frozenset(
-    "flow flowx flowy optical opticalflow tvl1 warp x y u v dx dy depth disp disparity mask masks seg segm segmentation "
-    "label labels annotation gt ir infrared thermal normal normals edge edges diff rgbdiff pose skeleton heatmap "
-    "cover poster thumb thumbs thumbnail preview folder".split()
+_BESIDE = (
+    "flow flowx flowy optical opticalflow tvl1 warp x y u v dx dy depth disp disparity",
+    "mask masks seg segm segmentation label labels annotation gt ir infrared thermal normal normals",
+    "edge edges diff rgbdiff pose skeleton heatmap cover poster thumb thumbs thumbnail preview folder",
 )
+BESIDE = frozenset(word for line in _BESIDE for word in line.split())
 """Words for images that lie beside the pictures of a video and are none of them."""
 
 MOST_SERIES = 10

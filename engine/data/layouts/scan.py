@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.data.layouts.base import natural_key
 from engine.data.layouts.frames import IMAGE_SUFFIXES, MOVING_SUFFIXES
-from engine.data.layouts.looks import is_video, moves
+from engine.data.looks import is_video, moves
 from engine.errors import DataError
 from engine.text import one_line
 

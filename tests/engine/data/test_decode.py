@@ -659,13 +659,32 @@ def test_turned_and_published_is_as_if_it_had_been_filmed_upright(tmp_path: Path
     assert np.abs(one - two).mean() < 2
 
 
-def test_photos_stand_upright(tmp_path: Path) -> None:
-    """Frame folders of a camera: the same, in Exif."""
+EXIF = {1: "wrgb", 2: "rwbg", 3: "bgrw", 4: "gbwr", 5: "wgrb", 6: "gwbr", 7: "brgw", 8: "rbwg"}
+"""How :func:`scene` is to be shown by each orientation of Exif 2.3."""
+
+
+@pytest.mark.parametrize("orientation", EXIF)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+def test_photos_stand_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """Frame folders of a camera: the same, in Exif. Mirrored ones stood on their heads."""
     (tmp_path / "f").mkdir()
     exif = Image.Exif()
-    exif[0x112] = 6  # to be turned clockwise
-    Image.fromarray(scene(64, 64)[0]).save(tmp_path / "f/1.jpg", exif=exif, quality=95)
-    assert quarters(clips_of(tmp_path / "f", Sampling(1, 48))[0, 0]) == "gwbr"
+    exif[0x112] = orientation
+    kind = {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix)
+    options: dict[str, Any] = {} if suffix == "tif" else {"quality": 95}
+    Image.fromarray(scene(64, 64)[0]).save(tmp_path / f"f/1.{suffix}", kind, exif=exif, **options)
+    assert quarters(clips_of(tmp_path / "f", Sampling(1, 48))[0, 0]) == EXIF[orientation]
+
+
+def test_a_picture_that_is_too_large_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was called damaged, which nobody can mend."""
+    write_image(tmp_path / "f/1.jpg", moving_square(1)[0])
+    paths = [write_video(tmp_path / "v.mp4", moving_square(3)), write_video(tmp_path / "v.avi", moving_square(3))]
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(container, "LARGEST_PICTURE", 1000)
+    for path in (*paths, tmp_path / "f"):
+        assert "its pictures of 64 x 48 are too large" in reason_of(path)
+        assert "damaged" in reason_of(tmp_path / "broken.mp4")  # although FFmpeg's last word was on sizes
 
 
 @pytest.mark.parametrize("transposed", [False, True])

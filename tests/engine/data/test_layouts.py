@@ -138,6 +138,13 @@ def test_validation_is_for_testing_where_there_is_no_test(tmp_path: Path, above:
     assert listing.notes == (f"{val}/ is the test split: there is no test/.",)
 
 
+def test_a_class_whose_accents_are_spelt_in_two_ways(tmp_path: Path) -> None:
+    """Half of a data set was copied by way of macOS: test/ had a class that train/ has not."""
+    touch(tmp_path, "train/caf\u00e9/1.mp4", "test/cafe\u0301/2.mp4")
+    listing = list_videos("folders", tmp_path)
+    assert (listing.classes, len(listing.videos)) == (("caf\u00e9",), 2)
+
+
 def test_a_folder_around_the_classes(tmp_path: Path) -> None:
     """As archives unpack to; it would be the only class."""
     touch(tmp_path / "1", "mine/walk/1.mp4", "mine/walk/2.mp4", "mine/run/1.mp4")
