@@ -118,7 +118,7 @@ def write_dataset(folder: Path, classes: tuple[str, ...] = ("a", "b"), each: int
     for name in classes:
         for number in range(each):
             frames = grey_ramp(length, start=int(generator.integers(10, 100)))
-            write_video(folder / name / f"{number}.mp4", frames)
+            write_video(folder / name / f"{number}.mp4", frames, metadata={"title": f"{name} {number}"})  # no copies
     return folder
 
 

@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -138,9 +138,6 @@ class PartialClips:
 
     def append(self, outcome: Digest | SkippedVideo | Lost) -> None:
         if isinstance(outcome, Digest):
-            assert outcome.clips.shape[1:] == self.clip_shape
-            _write_all(self._raw, outcome.clips.data)
-            self._pending_bytes += outcome.clips.nbytes
             record: dict[str, Any] = {
                 "frames": outcome.frames,
                 "dense": outcome.dense,
@@ -151,8 +148,28 @@ class PartialClips:
             }
             if outcome.remarks:
                 record["remarks"] = outcome.remarks
+            self._add(record, outcome.clips)
         else:
-            record = {"skipped": outcome.reason}
+            self._add({"skipped": outcome.reason}, None)
+
+    def take_over(self, other: PartialClips, skip: int, check: Callable[[], None]) -> None:
+        """Append the videos that ``other`` has done, but for the first ``skip``."""
+        clips, place = other.clips(), 0
+        with other._log_path.open("rb") as log:
+            for number, line in enumerate(log):
+                check()
+                record = json.loads(line)
+                count = len(record.get("crc32", ()))
+                if number >= skip:
+                    self._add(record, np.asarray(clips[place : place + count]) if count else None)
+                place += count
+        self.commit()
+
+    def _add(self, record: dict[str, Any], clips: np.ndarray | None) -> None:
+        if clips is not None:
+            assert clips.shape[1:] == self.clip_shape
+            _write_all(self._raw, clips.data)
+            self._pending_bytes += clips.nbytes
         self.records.add(record)
         self._pending.append(json.dumps(record, separators=(",", ":")) + "\n")
         if self._pending_bytes >= COMMIT_BYTES or time.monotonic() - self._committed_at > COMMIT_SECONDS:
