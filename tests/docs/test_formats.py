@@ -214,7 +214,7 @@ def test_a_clips_file_by_the_page_s_code_is_taken(tmp_path: Path) -> None:
 def test_the_folder_of_an_unfinished_prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there of hours of decoding, and what may be removed to begin anew."""
 
-    def die(finished: Path, output: Path) -> None:
+    def die(*_: object) -> None:
         raise RuntimeError("pulled the plug")
 
     monkeypatch.setattr(prepare, "_publish", die)
@@ -224,7 +224,7 @@ def test_the_folder_of_an_unfinished_prepare(tmp_path: Path, monkeypatch: pytest
     assert sorted(path.name for path in folder.iterdir()) == sorted(column("Clips file", 2))
     (said,) = (names(row[1]) for row in table("Clips file", 2) if row[0] == "`videos.jsonl`")
     records = [json.loads(line) for line in (folder / "videos.jsonl").read_text().splitlines()]
-    assert len(records) == 10 and all([*record, "skipped"] == said for record in records)
+    assert len(records) == 10 and all([*record, "remarks", "skipped"] == said for record in records)
     assert (folder / "clips.raw").stat().st_size == 10 * 8 * 64 * 64 * 3
 
 
