@@ -97,5 +97,6 @@ def subjects(work: Work) -> Iterator[Subject]:
     for what in rows:
         if what in real:
             yield real[what]()
-        elif chosen is not None:
+        else:
+            assert chosen is not None
             yield set_of_run(chosen, what) if what == rows[0] else of_set(what, chosen.synthetic.baselines()[what])

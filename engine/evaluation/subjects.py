@@ -65,7 +65,7 @@ def of_set(what: str, synthetic: SyntheticSet, precision: str = "float32") -> Su
 
 
 def _distinct_clips(synthetic: SyntheticSet) -> int | None:
-    """How many clips a set of real ones has, if it has fewer than instances."""
+    """Return how many clips a set of real ones has, if it has fewer than instances."""
     number = sum(synthetic.distinct or ())
     return number if 0 < number < len(synthetic.spec.classes) * synthetic.ipc else None
 

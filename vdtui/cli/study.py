@@ -94,7 +94,7 @@ def grid(
 
 
 STILLS, CLIPS = ("jpeg-80", "jpeg-60"), ("h264-23", "h264-35")
-"""How stills and what moves are stored through codecs in the study of bytes, well and poorly."""
+"""The codecs of stills and of what moves in the study of bytes: a good and a poor one."""
 REAL = "h264-35@half,h264-35,h264-28,h264-23,h264-18,uint8"
 
 
@@ -180,7 +180,7 @@ def _points(
 
 
 def _usual_storages(kind: Kind) -> list[str]:
-    """How a learned set is stored in the study of bytes; real clips and stills alone are stored in the one way."""
+    """Name the ways to store a learned set in the study of bytes; real clips and stills alone have the one."""
     if not kind.in_stage_2:
         return ["uint8"]
     stills = any(part.still for part in kind.parts)
