@@ -58,7 +58,7 @@ def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective)
 
 
 def whitening(work: Work, synthetic: SyntheticSet, part: Part) -> Whitening | None:
-    """Return the whitening of a part by what would store training clips in its stead, or None if it has no such axes."""
+    """Return the whitening of a part by what would store training clips in its stead, or None without such axes."""
     if not part.smooth:
         return None
     chosen = torch.randperm(len(work.train), generator=generator(work.seed, "spectrum"))[:MEASURED].sort().values

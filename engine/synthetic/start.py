@@ -17,7 +17,7 @@ from engine.synthetic.temporal import Temporal
 
 @dataclass(frozen=True)
 class Start:
-    """The things that ``SyntheticSet.start`` may read. Equal ones give equal sets: every draw is by the preset's seed."""
+    """The things that ``SyntheticSet.start`` may read. Equal ones give equal sets: draws are by the preset's seed."""
 
     preset: Preset
     real: RealClips
