@@ -78,7 +78,7 @@ class Storage:
         return self.clips if isinstance(self.clips, str) and self.clips == self.stills else None
 
     def of(self, part: Part) -> Codec | str:
-        """How these pictures are stored."""
+        """Return how these pictures are stored."""
         return self.stills if part.still else self.clips
 
 
