@@ -17,15 +17,11 @@ from typing import ClassVar
 
 import av
 import numpy as np
-import torch
 from av.error import FFmpegError
 from PIL import Image, UnidentifiedImageError, features
-from torch.nn.functional import avg_pool2d, interpolate
 
 from engine.errors import UsageError
-
-Frames = np.ndarray
-"""uint8 (T, H, W, 3), or (T, H, W, 1) of gray ones."""
+from engine.synthetic.pictures import Frames, even, from_planes, resized, to_planes
 
 LEAST_SIZE = 8
 """The smallest square that a codec may be asked to store frames as."""
@@ -116,11 +112,11 @@ class H264(Codec):
         return 1
 
     def _encode(self, frames: Frames) -> list[bytes]:
-        frames = _even(frames)
+        frames = even(frames)
         pix_fmt = "gray" if frames.shape[3] == 1 else "yuv420p"
         context = self._encoder(frames.shape[1], frames.shape[2], pix_fmt)
         packets = []
-        for number, plane in enumerate(_planes(frames)):
+        for number, plane in enumerate(to_planes(frames)):
             picture = av.VideoFrame.from_ndarray(plane, format=pix_fmt)
             picture.pts, picture.time_base = number, context.time_base
             picture.color_range, picture.colorspace = _FULL_RANGE, _BT601
@@ -145,10 +141,10 @@ class H264(Codec):
 
     def _decode(self, streams: list[bytes], shape: tuple[int, int, int, int]) -> Frames:
         frames, height, width, channels = shape
-        even = (height + height % 2, width + width % 2)
-        planes = np.stack(_h264_planes(streams[0], frames, even))
+        size = (height + height % 2, width + width % 2)
+        planes = np.stack(_h264_planes(streams[0], frames, size))
         # The decoder shows gray streams in colour, with a chroma that says nothing.
-        shown = planes[:, : even[0], :, None] if channels == 1 else _colours(planes, *even)
+        shown = planes[:, : size[0], :, None] if channels == 1 else from_planes(planes, *size)
         return np.ascontiguousarray(shown[:, :height, :width])
 
 
@@ -233,51 +229,6 @@ def parse_codec(text: str) -> Codec | None:
     if found is None or found[1] not in CODECS:
         return None
     return CODECS[found[1]](int(found[2]), None if found[3] is None else int(found[3]))
-
-
-def resized(frames: Frames, size: tuple[int, int]) -> Frames:
-    """``frames`` at ``size`` (height and width), bicubic; without aliases where they become smaller."""
-    if frames.shape[1:3] == tuple(size):
-        return frames
-    planes = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).to(torch.float32)
-    # Without `antialias` torch's cubic is another one (a = -0.75 for Keys' -0.5), which bends straight ramps.
-    scaled = interpolate(planes, tuple(size), mode="bicubic", align_corners=False, antialias=True)
-    return _bytes(scaled).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _bytes(values: torch.Tensor) -> torch.Tensor:
-    return values.round().clamp(0, 255).to(torch.uint8)
-
-
-def _even(frames: Frames) -> Frames:
-    """With an edge row or column more where their number is odd: 4:2:0 has one chroma value for two by two pixels."""
-    return np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
-
-
-def _planes(frames: Frames) -> np.ndarray:
-    """What FFmpeg takes: gray (T, H, W), or yuv420p (T, 3 H / 2, W), the chroma planes below the luma plane.
-
-    Y = 0.299 R + 0.587 G + 0.114 B, Cb = 128 + (B - Y) / 1.772, Cr = 128 + (R - Y) / 1.402 (JFIF 1.02), chroma as the
-    mean of two by two. Converted here rather than by FFmpeg, whose defaults take the nearest pixel's chroma and
-    219 of 256 levels.
-    """
-    if frames.shape[3] == 1:
-        return np.ascontiguousarray(frames[..., 0])
-    red, green, blue = torch.from_numpy(np.ascontiguousarray(frames)).to(torch.float32).unbind(3)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    chroma = 128 + torch.stack([(blue - luma) / 1.772, (red - luma) / 1.402], 1)
-    parts = [_bytes(luma).flatten(1), _bytes(avg_pool2d(chroma, 2)).flatten(1)]
-    return torch.cat(parts, 1).view(len(frames), -1, frames.shape[2]).numpy()
-
-
-def _colours(planes: np.ndarray, height: int, width: int) -> Frames:
-    """RGB (T, H, W, 3) of yuv420p ``planes``: the inverse of ``_planes``, chroma bilinearly between its centres."""
-    flat = torch.from_numpy(planes).to(torch.float32).flatten(1)
-    luma = flat[:, : height * width].view(-1, height, width)
-    quarter = flat[:, height * width :].view(-1, 2, height // 2, width // 2)
-    blue, red = (interpolate(quarter, (height, width), mode="bilinear", align_corners=False) - 128).unbind(1)
-    green = luma - (0.114 * 1.772 / 0.587) * blue - (0.299 * 1.402 / 0.587) * red
-    return _bytes(torch.stack([luma + 1.402 * red, green, luma + 1.772 * blue], 3)).numpy()
 
 
 def _without_remarks(stream: bytes) -> bytes:

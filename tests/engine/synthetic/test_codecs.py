@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from engine.errors import UsageError
-from engine.synthetic.codecs import H264, Avif, Codec, DamagedStreamError, Jpeg, parse_codec, resized
+from engine.synthetic.codecs import H264, Avif, Codec, DamagedStreamError, Jpeg, parse_codec
+from engine.synthetic.pictures import resized
 
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
 SHAPES = st.tuples(st.integers(1, 9), st.integers(16, 70), st.integers(16, 70), st.sampled_from([1, 3]))
