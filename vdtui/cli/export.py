@@ -68,9 +68,9 @@ def export(
     """Write the synthetic set of a run as tensors, video or pictures.
 
     Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. set is the
-    file that counts, in as few bytes as --storage makes it, and safetensors has its tensors; pt and h5 have the clips that it makes, for any training code, and folders has
-    their frames as pictures, one folder per clip, which `vdtui prepare folders` reads. Videos, gifs and png are for
-    looking at.
+    file that counts, in as few bytes as --storage makes it, and safetensors has its tensors; pt and h5 have the clips
+    that it makes, for any training code, and folders has their frames as pictures, one folder per clip, which
+    `vdtui prepare folders` reads. Videos, gifs and png are for looking at.
 
     Example: vdtui export demo --format mp4 --output demo.mp4
 
