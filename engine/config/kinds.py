@@ -43,11 +43,11 @@ class Part:
     channels: int = 0
     """Channels of its pictures; 0 for what is no pictures, and so is stored as float32 at any precision."""
     still: bool = False
-    """Whether each picture stands alone, and the tensor is (C, number, channels, h, w)."""
+    """True where each picture stands alone, and the tensor is (C, number, channels, h, w)."""
     smooth: tuple[int, ...] = ()
     """The axes, counted from the end, along which real video varies smoothly, and whitened steps too."""
     exact: bool = False
-    """Whether its values are those of real video, which uint8 holds without loss."""
+    """True where its values are those of real video, which uint8 holds without loss."""
 
     def pictures(self, shape: Shape) -> Pictures | None:
         """The series of pictures that each memory of the tensor's ``shape`` is; None where it is no pictures."""
@@ -72,28 +72,28 @@ class Kind(ABC):
 
     name: ClassVar[str]
     label: ClassVar[str]
-    """What tables call a set of it."""
+    """The name of its sets in tables."""
     made_by: ClassVar[str]
     """Its class, as ``module:Class``; "" where there is no set, since nothing is stored beside the data."""
     parts: ClassVar[tuple[Part, ...]]
-    """All tensors that it stores but soft labels; clips have the height and width of the first."""
+    """The tensors that it stores, without soft labels; clips have the height and width of the first."""
     keys: ClassVar[frozenset[str]] = frozenset()
-    """Those of the optional keys of [synthetic] that it reads."""
+    """The optional keys of [synthetic] that it reads."""
     contains: ClassVar[tuple[str, ...]] = ()
     """The kinds of the sets that one of it may contain, and that stand beside it in tables."""
     beside: ClassVar[str] = ""
-    """What a sentence calls a set of it that another one contains; "" where none does."""
+    """The words for a set of it that another one contains, in a sentence; "" where none does."""
     in_presets: ClassVar[bool] = True
-    """Whether ``synthetic.kind`` may name it."""
+    """True where ``synthetic.kind`` may name it."""
 
     @property
     def learned(self) -> bool:
-        """Whether an optimiser makes its clips; the others' are real."""
+        """Return whether an optimiser makes its clips; the others' are real."""
         return any(part.rate for part in self.parts)
 
     @property
     def in_stage_2(self) -> bool:
-        """Whether stage 2 learns some of it."""
+        """Return whether stage 2 learns some of it."""
         return any(part.stage == "dynamic" for part in self.parts)
 
     def part(self, name: str) -> Part:
@@ -109,24 +109,24 @@ class Kind(ABC):
         """The shape of each of ``parts`` in a set of ``classes`` classes whose clips are ``clip``."""
 
     def stored_values(self, section: SyntheticSection, classes: int, clip: Pictures) -> int:
-        """How many numbers such a set stores, with learned labels."""
+        """Return how many numbers such a set stores, with learned labels."""
         labels = section.ipc * classes**2 if section.labels == "learned" and self.in_stage_2 else 0
         return sum(math.prod(shape) for shape in self.shapes(section, classes, clip).values()) + labels
 
     def baselines(self, section: SyntheticSection) -> tuple[str, ...]:
-        """Those of ``contains`` that a set has."""
+        """Return the kinds of ``contains`` that a set has in it."""
         return self.contains
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """What the rows of the final table are of: the set, then its rivals."""
+        """Name the rows of the final table: the set, then its rivals."""
         return (self.name, "random", *self.baselines(preset.synthetic))
 
     def start_clips(self, preset: Preset) -> int:
-        """How many real clips of each class its memories start from."""
+        """Return how many real clips of each class its memories start from."""
         return 0
 
     def impossible(self, section: SyntheticSection) -> str:
-        """Why there can be no such set of this kind, or ""."""
+        """Say why there can be no such set of this kind, or ""."""
         for key, needed in _OPTIONAL.items():
             if getattr(section, key) is not None and key not in self.keys:
                 return f"synthetic.{key} needs {needed}, which synthetic.kind = {self.name} has not"
@@ -181,7 +181,7 @@ class StaticDynamicKind(Kind):
 
 
 class LowRankKind(StaticDynamicKind):
-    """Such sets, whose dynamic memories are sums of few maps that rise and fall over time (``LowRank``)."""
+    """Still images and dynamic memories that are sums of few maps, which rise and fall over time (``LowRank``)."""
 
     name = "low-rank"
     label = "static and low-rank dynamic memory"
@@ -246,7 +246,7 @@ class StillVideoKind(Kind):
         return stills_to_start(preset)
 
     def impossible(self, section: SyntheticSection) -> str:
-        """Without images there is nothing, and what stage 2 would learn is not learned."""
+        """Refuse a set without images, and what only stage 2 would learn."""
         if section.statics_per_instance == 0:
             return "synthetic.kind = static-only has nothing but still images, and synthetic.statics_per_instance is 0"
         if section.n_syn is not None or section.labels == "learned":
@@ -277,7 +277,7 @@ class CoresetKind(Kind):
         return ("select",)
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """All frames, whatever a learned set would store of them."""
+        """Count all frames, whatever a learned set would store of them."""
         return {"pixels": (classes, section.ipc, clip.frames, 3, clip.height, clip.width)}
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
@@ -287,7 +287,7 @@ class CoresetKind(Kind):
 
 
 class FullKind(Kind):
-    """All of the data: the ceiling, of which nothing is stored."""
+    """The data itself, all of it: the ceiling, of which nothing is stored."""
 
     name = "full"
     label = "all training clips"
@@ -295,11 +295,11 @@ class FullKind(Kind):
     parts = ()
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """Nothing is made."""
+        """No stage: nothing is made."""
         return ()
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """Nothing is stored beside the data."""
+        """No tensors: nothing is stored beside the data."""
         return {}
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
@@ -311,11 +311,11 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         StaticDynamicKind(),
-        LowRankKind(),
         PixelsKind(),
         StillVideoKind(),
         CoresetKind(),
         FullKind(),
+        LowRankKind(),
         StaticImagesKind(),
     )
 }

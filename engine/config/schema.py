@@ -59,7 +59,7 @@ class SyntheticSection(Section):
     """What is learned, and so what is stored."""
 
     kind: KindName = Field(
-        PRESET_KINDS[0],
+        "static-dynamic",
         description=f"what is learned: {'; '.join(f'{name}: {KINDS[name].label}' for name in PRESET_KINDS)}",
     )
     ipc: Instances = Field(1, description="instances per class")

@@ -59,7 +59,7 @@ def _label(row: dict[str, Any]) -> str:
     )
 
 
-ARMS = {"random": "x"} | dict(zip(LEARNED, "ods^v<>", strict=False))
+ARMS = {"random": "x"} | dict(zip(LEARNED, "osd^v<>", strict=False))
 """What is drawn in the study of bytes, with its markers."""
 
 

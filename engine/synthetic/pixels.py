@@ -112,7 +112,7 @@ class Coreset(Pixels):
         return cls.of(start.real, start.chosen)
 
     def encoded(self, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Each clip once, and at uint8 as its pixels were in the video, if that is what they are.
+        """Store each clip once, and at uint8 as its pixels were in the video, if that is what they are.
 
         Where clips come again, the metadata ``distinct`` is how many of each class are stored, and ``pixels`` is
         (1, N, ...), the clips of one class after the other.

@@ -21,6 +21,7 @@ from engine import load_preset, load_synthetic, run_distillation
 from engine.config.kinds import KINDS
 from engine.config.load import keys
 from engine.data import prepare
+from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.data.verify import verify
 from engine.errors import StopRequested
@@ -51,6 +52,7 @@ from engine.synthetic import (
 )
 from engine.synthetic.container import WORDS as WORDS_OF_HEADS
 from engine.synthetic.container import unpack
+from engine.synthetic.low_rank import LowRank
 from tests.engine.matching.test_experts import make as make_expert
 from tests.tiny import ROOT, make_pixels, make_spec, make_static_dynamic
 from tests.tiny_run import QUICK, make_clips
@@ -214,7 +216,7 @@ def test_a_clips_file_by_the_page_s_code_is_taken(tmp_path: Path) -> None:
 def test_the_folder_of_an_unfinished_prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there of hours of decoding, and what may be removed to begin anew."""
 
-    def die(finished: Path, output: Path) -> None:
+    def die(*_: object) -> None:
         raise RuntimeError("pulled the plug")
 
     monkeypatch.setattr(prepare, "_publish", die)
@@ -224,7 +226,7 @@ def test_the_folder_of_an_unfinished_prepare(tmp_path: Path, monkeypatch: pytest
     assert sorted(path.name for path in folder.iterdir()) == sorted(column("Clips file", 2))
     (said,) = (names(row[1]) for row in table("Clips file", 2) if row[0] == "`videos.jsonl`")
     records = [json.loads(line) for line in (folder / "videos.jsonl").read_text().splitlines()]
-    assert len(records) == 10 and all([*record, "skipped"] == said for record in records)
+    assert len(records) == 10 and all([*record, "remarks", "skipped"] == said for record in records)
     assert (folder / "clips.raw").stat().st_size == 10 * 8 * 64 * 64 * 3
 
 
@@ -365,6 +367,7 @@ def sets() -> dict[str, SyntheticSet]:
         ),
         "per-class": make_static_dynamic(spec, 1, 2, 1, temporal=Temporal(6, 4), per_class=True),
         "dynamic-only": make_static_dynamic(spec, 2, 0, 2),
+        "low-rank": make_low_rank(spec, Temporal(6, 2, 2, "linear")),
         "pixels": Pixels(spec, noise(2, 6, 3, 8, 10), soft_labels=noise(2, 3)),
         "pixels-less": Pixels(spec, noise(2, 4, 3, 8, 10), temporal=Temporal(6, 2, 2)),
         "coreset": Coreset(spec, spec.normalise(real).movedim(1, 2).unflatten(0, (3, 2)).contiguous()),
@@ -374,18 +377,25 @@ def sets() -> dict[str, SyntheticSet]:
     }
 
 
+def make_low_rank(spec: ClipSpec, temporal: Temporal) -> LowRank:
+    whole, rng = make_static_dynamic(spec, 2, 1, 2, per_class=True), torch.Generator().manual_seed(1)
+    coefficients, maps = (torch.randn(3, 4, 2, *shape, generator=rng) for shape in ((4,), (1, 5, 5)))
+    return LowRank(spec, 2, whole.static, coefficients, maps, whole.hallucinator, temporal=temporal, per_class=True)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16", "uint8"])
 @pytest.mark.parametrize("name", sets())
 def test_a_set_file_has_what_the_page_says_and_its_code_reads_it(name: str, precision: str, tmp_path: Path) -> None:
     """A stranger with NumPy gets the very clips that networks here are trained on."""
     path, synthetic = tmp_path / "set.safetensors", sets()[name]
-    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02), precision)
+    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm"), precision)
     with safe_open(path, "numpy") as file:
         assert ("distinct" in file.metadata()) == (name == "coreset-again")
         said, stored = set(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     assert {*column("Set file", 1)} - {"temporal", "hallucinator", "distinct"} <= said <= {*column("Set file", 1)}
     own = {names(row[1])[0] for row in table("Set file") if row[0] == f"`{synthetic.kind}`"}
-    ranged = [key for key in own if precision == "uint8" and "." not in key and synthetic.kind != "coreset"]
+    pictures = [part.name for part in synthetic.description.parts if part.channels and not part.exact]
+    ranged = pictures if precision == "uint8" else []
     assert set(stored) == own | {"labels"} | {f"{key}.{part}" for key in ranged for part in ("offset", "scale")}
     clips, labels = function("load_clips")(path)
     expected, targets = load_synthetic(path).expand()

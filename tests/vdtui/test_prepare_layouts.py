@@ -125,7 +125,7 @@ def test_bad_files_are_skipped_and_named(tmp_path: Path) -> None:
     MAKERS["folders"](tmp_path / "source", real_video)
     for name, content in (("broken.mp4", b"\x00" * 5000), ("empty.mp4", b""), ("text.avi", b"hello\n")):
         (tmp_path / "source/run" / name).write_bytes(content)
-    (tmp_path / "outside.mp4").write_bytes((tmp_path / "source/run/0.mp4").read_bytes())
+    real_video(tmp_path / "outside.mp4")
     (tmp_path / "source/walk/link.mp4").symlink_to(tmp_path / "outside.mp4")
     words = ("prepare", "folders", "--source", "source", "--output", "s.h5", *SMALL, "--json")
     refused(vdtui(tmp_path, *words), "--max-skipped")
