@@ -134,13 +134,13 @@ def prepare(
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What a machine did of a prepare that several share."""
+    """The part that one machine did of a prepare that several share."""
 
     folder: Path
     shard: str
     """`3/16`."""
     videos: int
-    """Of this shard, skipped ones included."""
+    """Number of videos in this shard, skipped ones included."""
     skipped: tuple[tuple[str, str], ...]
     """(video, reason) of those that gave no clips."""
     resumed_videos: int
