@@ -109,9 +109,9 @@ def prepare(
     _check_options(output, overwrite, max_skipped_percent, compression)
     check = check or _nothing
     before = _state(output)
-    plan = _Plan.of(listing, sampling, check)
     folder = output.with_name(output.name + ".partial")
-    with Workers(digest, min(workers, len(plan.videos))) as processes, storage_errors(output):
+    with Workers(digest, min(workers, len(listing.videos))) as processes, storage_errors(output):
+        plan = _Plan.of(listing, sampling, check)
         _limit_skipped(listing, {}, plan.videos, max_skipped_percent)
         with exclusive(folder):
             _check_options(output, overwrite, max_skipped_percent, compression)  # it may have appeared meanwhile
@@ -165,10 +165,12 @@ def prepare_shard(
     started = time.monotonic()
     _check_options(output, overwrite=False, max_skipped_percent=max_skipped_percent, compression=None)
     check = check or _nothing
-    plan = _Plan.of(listing, sampling, check)
-    part = shard.part(len(plan.videos))
-    videos, folder = plan.videos[part.start : part.stop], shard.folder(output)
-    with Workers(digest, min(workers, len(videos))) as processes, storage_errors(output), exclusive(folder):
+    folder = shard.folder(output)
+    most = len(shard.part(len(listing.videos)))
+    with Workers(digest, min(workers, most)) as processes, storage_errors(output), exclusive(folder):
+        plan = _Plan.of(listing, sampling, check)
+        part = shard.part(len(plan.videos))
+        videos = plan.videos[part.start : part.stop]
         partial = PartialClips(folder, plan.header, sampling.clip_shape)
         try:
             resumed = partial.records.done

@@ -55,7 +55,7 @@ class Shard:
 
 
 def shards_of(output: Path) -> list[Shard]:
-    """Return the shards of ``output`` that were begun, in order. Raises UsageError if they are parts of different wholes."""
+    """Return the shards of ``output`` that were begun, in order; raises UsageError if those of different wholes are."""
     found = []
     for folder in output.parent.glob("*.shard-*-of-*"):
         named = FOLDER.fullmatch(folder.name.removeprefix(output.name))

@@ -27,7 +27,7 @@ TO_BT709 = np.array(
 
 
 def to_sdr(pixels: np.ndarray, transfer: int) -> np.ndarray:
-    """Convert uint16 (H, W, 3) of BT.2020 in ``transfer`` (:data:`PQ` or :data:`HLG`) to uint8 (H, W, 3) for any screen."""
+    """Convert uint16 (H, W, 3) of BT.2020 in ``transfer`` (:data:`PQ`, :data:`HLG`) to uint8 (H, W, 3) of sRGB."""
     linear = _light(transfer)[pixels]
     if transfer == HLG:  # the system gamma of a display of 1000 nits, which acts on the luminance (ITU-R BT.2100)
         linear = linear * ((linear @ LUMINANCE)[..., None] ** np.float32(0.2)) * np.float32(1000 / WHITE)
