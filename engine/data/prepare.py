@@ -452,7 +452,8 @@ class _Work:
         ):
             if found:
                 one, other = found[0]
-                yield f"{len(found)} {what}, first {one_line(one.name)} of {one_line(other.name)}."
+                warning = "Warning: " if found is conflicts else ""
+                yield f"{warning}{len(found)} {what}, first {one_line(one.name)} of {one_line(other.name)}."
 
     @property
     def short_videos(self) -> int:

@@ -64,7 +64,7 @@ class Frames:
     files: list[Path]
     """In the order of time."""
     others: tuple[str, ...] = ()
-    """Further series, which are left out, by what their files are called: `flow_x_*.jpg`."""
+    """Further series, which are left out, by what their files are called: `flow_x_*.jpg`; other formats of frames."""
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -83,7 +83,9 @@ def frames_of(folder: Path) -> Frames:
     if len(plain) > 1 or (series and not plain):
         raise SeveralSeriesError(f"its images are several series, and which is the video is not clear: {_list(series)}")
     files = [folder / name for key in plain for name in sorted(series[key], key=natural_key)]
-    return Frames(files, tuple(_shown(key, series[key]) for key in sorted(series) if key not in plain))
+    beside = [_shown(key, series[key]) for key in sorted(series) if key not in plain]
+    again = {suffix_of(name) for name in set(names).difference(*series.values())}
+    return Frames(files, (*beside, *(f"the same as {suffix}" for suffix in sorted(again))))
 
 
 def suffix_of(name: str) -> str:
