@@ -15,7 +15,6 @@ VAGUE = re.compile(r"(That|Those|Of|What|Whether|Where|How|As)\b")
 NOT_YET = (
     "engine/matching",
     "engine/synthetic",
-    "engine/config",
     "engine/data",
     "engine/models",
     "engine/export",
