@@ -454,7 +454,7 @@ class _Work:
         conflict = "video copies one of another class", "videos copy some of another class"
         for found, (one, several), rest in (
             (leaks, leak, " training videos"),
-            (doubles, double, ", and counts twice"),
+            (doubles, double, ""),
             (conflicts, conflict, ", so that a label is wrong"),
         ):
             if found:
