@@ -372,7 +372,7 @@ def sets() -> dict[str, SyntheticSet]:
 def test_a_set_file_has_what_the_page_says_and_its_code_reads_it(name: str, precision: str, tmp_path: Path) -> None:
     """A stranger with NumPy gets the very clips that networks here are trained on."""
     path, synthetic = tmp_path / "set.safetensors", sets()[name]
-    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02), precision)
+    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm"), precision)
     with safe_open(path, "numpy") as file:
         assert ("distinct" in file.metadata()) == (name == "coreset-again")
         said, stored = set(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
