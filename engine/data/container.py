@@ -57,12 +57,15 @@ def stretch_limit(time: float) -> Fraction:
 
 
 def too_large(width: int, height: int) -> str:
-    """Why pictures of that size are not decoded."""
+    """Return the reason for which pictures of that size are not decoded."""
     return f"its pictures of {width} x {height} are too large, more than {LARGEST_PICTURE // 10**6} megapixels"
 
 
 def oversize(file: BinaryIO) -> str | None:
-    """Why nothing came out of an open file, if that is the size of its pictures; FFmpeg says so in its log alone."""
+    """Return the reason why an open file gave no frames, if it is the size of its pictures; else None.
+
+    FFmpeg says so in its log alone.
+    """
     level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)  # the file before may have failed alike
@@ -87,7 +90,7 @@ OVERSIZE = re.compile(r"Picture size ([0-9]+)x([0-9]+) exceeds")
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether the outermost parts of a file (AVI, MP4 and its kin, Matroska) say that it goes on beyond its end."""
+    """Return whether the outermost parts of a file (AVI, MP4 and its kin, Matroska) go on beyond its end."""
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
     head = file.read(64)
@@ -107,7 +110,7 @@ MOST_BOXES = 1000
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the boxes of an MP4 file end, as far as they say; of many, as in a broadcast, only the first are read."""
+    """Return where the boxes of an MP4 file end, in bytes; of many, as in a broadcast, only the first are read."""
     at = 0
     for _ in range(MOST_BOXES):
         file.seek(at)
@@ -126,7 +129,7 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
 
 
 def _matroska_end(head: bytes) -> int:
-    """Where the segment of a Matroska file ends; 0 where that is not said."""
+    """Return where the segment of a Matroska file ends, in bytes; 0 where that is not said."""
     at = 4
     for identity in (None, SEGMENT):
         if identity is not None:
@@ -159,7 +162,7 @@ class Source:
 
 
 def best_stream(streams: Sequence[Any]) -> Any:
-    """Of video streams the default one, else the one with the most frames and pixels; no thumbnails beside a film."""
+    """Return the default video stream, else the one with the most frames and pixels; no thumbnails beside a film."""
     frames = [_frame_count(stream) for stream in streams]
     pixels = [
         stream.codec_context.width * stream.codec_context.height if stream.codec_context else 0 for stream in streams
@@ -184,7 +187,7 @@ STILL, THUMBNAILS = av.stream.Disposition.still_image, av.stream.Disposition.tim
 
 
 def _frame_count(stream: Any) -> int:
-    """How many frames the container says a stream has, or its length and rate do; 0 where neither is said."""
+    """Return the number of frames that the container, or length and rate, say a stream has; 0 where neither is said."""
     if stream.frames > 0:
         return int(stream.frames)
     if stream.duration is None or not stream.average_rate or not stream.time_base:
@@ -267,14 +270,14 @@ class Video:
         return max(-LATEST, min(LATEST, origin + math.ceil(stretch_limit(seconds) / base)))
 
     def promised_frames(self) -> int:
-        """How many frames the file says that it has; 0 where it says nothing."""
+        """Return the number of frames that the file says it has; 0 where it says nothing."""
         if self.stream.frames > 0:
             return int(self.stream.frames)
         duration, rate = self.container.duration, self.stream.average_rate
         return round(duration / av.time_base * float(rate)) if duration and duration > 0 and rate else 0
 
     def seconds(self) -> float:
-        """How long the file is, as it says, or else as its packets say; then it begins anew."""
+        """Return the length of the file in seconds, as it says, or else as its packets say; then it begins anew."""
         said = self.container.duration
         if said is not None and said > 0:
             return said / av.time_base
@@ -339,7 +342,7 @@ def frame_rate(stream: Any, times: np.ndarray) -> float | None:
 
 
 def uneven_times(stream: Any, times: np.ndarray, rate: float | None) -> np.ndarray | None:
-    """Seconds at which frames are shown, if counting at ``rate`` would tell them wrong by a frame or more.
+    """Return the seconds at which frames are shown, float64, if counting at ``rate`` is wrong by a frame or more.
 
     ``times`` are in ticks and growing. None where frames come evenly enough to be counted, as nearly always.
     """

@@ -33,11 +33,12 @@ class Copies:
 
     @cached_property
     def names(self) -> frozenset[str]:
+        """The names in :attr:`skipped`."""
         return frozenset(name for name, _ in self.skipped)
 
 
 def find_copies(videos: Sequence[VideoEntry], sizes: dict[str, int], classes: Sequence[str], check: Check) -> Copies:
-    """Which of ``videos`` (of :attr:`VideoEntry.name` -> bytes in ``sizes``) are files that another one is already.
+    """Return those of ``videos`` whose files are, byte for byte, another one; ``sizes`` are bytes by name.
 
     Testing goes before validation and that before training; then the name decides. Only files of equal size are opened.
     ``check`` is called often and may raise.

@@ -71,7 +71,7 @@ class Remark(NamedTuple):
     kind: str
     """A key of :data:`REMARKS`."""
     detail: str = ""
-    """What is so in this video."""
+    """The particulars of this video."""
 
 
 REMARKS = {
@@ -87,7 +87,7 @@ REMARKS = {
     "streams": ("video has several streams, of which one is used", "videos have several streams, of which one is used"),
     "series": ("folder holds images that are no frames of it", "folders hold images that are no frames of them"),
 }
-"""What is told of one video, and of several, after their number."""
+"""The words for one video, and for several, after their number."""
 
 SEEN = {"hdr": "hdr", "colours": "odd_colours"}
 """Kinds of remarks -> what :class:`Squarer` calls them."""
@@ -349,7 +349,7 @@ def _read_stretch(video: Video, entry: VideoEntry, sampling: Sampling) -> Decode
 
 
 def _is_longer(seconds: float, start: float, end: float) -> bool:
-    """Whether a file of ``seconds`` is longer than its stretch from ``start`` to ``end``, and so not yet cut to it.
+    """Return whether a file of ``seconds`` is longer than its stretch from ``start`` to ``end``: not yet cut to it.
 
     A file is cut at key frames, so it may be a little longer; one that is much longer and does not reach the stretch is
     another video: :class:`UnreadableError`.

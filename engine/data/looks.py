@@ -36,7 +36,7 @@ OGG_VIDEO = (b"\x80theora", b"OVP80", b"BBCD\0", b"\1video")
 
 
 def is_video(path: str) -> bool:
-    """Whether the file begins as one of the usual containers of video does; never raises."""
+    """Return whether the file begins as one of the usual containers of video does; never raises."""
     try:
         with open(path, "rb") as file:
             head = file.read(LOOKED_AT)
@@ -53,7 +53,7 @@ def is_video(path: str) -> bool:
 
 
 def moves(path: str) -> bool:
-    """Whether the image has more than one picture; never raises."""
+    """Return whether the image has more than one picture; never raises."""
     try:
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))
@@ -62,7 +62,7 @@ def moves(path: str) -> bool:
 
 
 def exif_orientation(file: BinaryIO) -> int | None:
-    """How a photo says that it is to be turned, 1 to 8; None where it says nothing that can be read."""
+    """Return the Exif orientation of a photo, 1 to 8; None where it says nothing that can be read."""
     file.seek(0)
     try:
         with Image.open(file) as image:

@@ -34,8 +34,8 @@ from engine.errors import UsageError
 from engine.files import read_json, sweep, unlinked, write_json
 
 RULES = 2
-"""Of what becomes of a video: which frames, which series of images, which stream, which colours. Whatever changes that
-counts this up, so that what an older version has half done is not mixed with what this one does."""
+"""The revision of what becomes of a video: which frames, which series of images, which stream, which colours. A change
+of any of that counts it up, so that what an older version has half done is not mixed with what this one does."""
 
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 2.0

@@ -46,7 +46,7 @@ class Squarer:
         self.stretched = stretched
         self.reformatter = VideoReformatter()  # setting up FFmpeg's scaler costs more than using it
         self.hdr = self.mirrored = self.odd_colours = False
-        """Whether a frame was of high dynamic range, mirrored by Exif, or in colours that are not converted here."""
+        """True once a frame was of high dynamic range, mirrored by Exif, or in colours that are not converted here."""
 
     def into(self, picture: np.ndarray, frame: av.VideoFrame, exif: int | None = None) -> None:
         """Write ``frame`` to ``picture``, (S, S, 3); ``exif`` is the orientation that a photo says it has, 1 to 8."""
@@ -105,7 +105,7 @@ def _centred(length: int, size: int) -> tuple[slice, slice]:
 
 
 def has_exif(frame: av.VideoFrame) -> bool:
-    """Whether the frame is a photo that says how it was taken. PyAV does not know that kind of side data."""
+    """Return whether the frame is a photo with Exif, which is side data of a kind that PyAV does not know."""
     try:
         frame.side_data.get("DISPLAYMATRIX")
     except ValueError:

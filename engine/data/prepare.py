@@ -109,9 +109,9 @@ def prepare(
     _check_options(output, overwrite, max_skipped_percent, compression)
     check = check or _nothing
     before = _state(output)
-    plan = _Plan.of(listing, sampling, check)
     folder = output.with_name(output.name + ".partial")
-    with Workers(digest, min(workers, len(plan.videos))) as processes, storage_errors(output):
+    with Workers(digest, min(workers, len(listing.videos))) as processes, storage_errors(output):
+        plan = _Plan.of(listing, sampling, check)
         _limit_skipped(listing, {}, plan.videos, max_skipped_percent)
         with exclusive(folder):
             _check_options(output, overwrite, max_skipped_percent, compression)  # it may have appeared meanwhile
@@ -134,13 +134,13 @@ def prepare(
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What a machine did of a prepare that several share."""
+    """The part that one machine did of a prepare that several share."""
 
     folder: Path
     shard: str
     """`3/16`."""
     videos: int
-    """Of this shard, skipped ones included."""
+    """Number of videos in this shard, skipped ones included."""
     skipped: tuple[tuple[str, str], ...]
     """(video, reason) of those that gave no clips."""
     resumed_videos: int
@@ -165,10 +165,12 @@ def prepare_shard(
     started = time.monotonic()
     _check_options(output, overwrite=False, max_skipped_percent=max_skipped_percent, compression=None)
     check = check or _nothing
-    plan = _Plan.of(listing, sampling, check)
-    part = shard.part(len(plan.videos))
-    videos, folder = plan.videos[part.start : part.stop], shard.folder(output)
-    with Workers(digest, min(workers, len(videos))) as processes, storage_errors(output), exclusive(folder):
+    folder = shard.folder(output)
+    most = len(shard.part(len(listing.videos)))
+    with Workers(digest, min(workers, most)) as processes, storage_errors(output), exclusive(folder):
+        plan = _Plan.of(listing, sampling, check)
+        part = shard.part(len(plan.videos))
+        videos = plan.videos[part.start : part.stop]
         partial = PartialClips(folder, plan.header, sampling.clip_shape)
         try:
             resumed = partial.records.done
@@ -450,7 +452,8 @@ class _Work:
         ):
             if found:
                 one, other = found[0]
-                yield f"{len(found)} {what}, first {one_line(one.name)} of {one_line(other.name)}."
+                warning = "Warning: " if found is conflicts else ""
+                yield f"{warning}{len(found)} {what}, first {one_line(one.name)} of {one_line(other.name)}."
 
     @property
     def short_videos(self) -> int:

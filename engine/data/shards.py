@@ -43,11 +43,11 @@ class Shard:
         return cls(int(count), int(number))
 
     def part(self, total: int) -> range:
-        """Which of ``total`` videos are its own."""
+        """Return which of ``total`` videos are its own."""
         return range(total * (self.number - 1) // self.count, total * self.number // self.count)
 
     def folder(self, output: Path) -> Path:
-        """Where its work lies until all is joined."""
+        """Return the folder in which its work lies until all is joined."""
         return output.with_name(f"{output.name}.shard-{self.number}-of-{self.count}")
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Shard:
 
 
 def shards_of(output: Path) -> list[Shard]:
-    """Shards of ``output`` that were begun, in order. Raises UsageError if they are parts of different wholes."""
+    """Return the shards of ``output`` that were begun, in order; raises UsageError if those of different wholes are."""
     found = []
     for folder in output.parent.glob("*.shard-*-of-*"):
         named = FOLDER.fullmatch(folder.name.removeprefix(output.name))

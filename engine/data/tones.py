@@ -18,7 +18,7 @@ WHITE = 203.0
 """Nits of ordinary white; in HLG, 75 % of the signal on a display of 1000 nits."""
 
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
-"""Of red, green and blue of BT.2020."""
+"""Shares of red, green and blue of BT.2020 in the luminance."""
 
 TO_BT709 = np.array(
     [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]], np.float32
@@ -27,7 +27,7 @@ TO_BT709 = np.array(
 
 
 def to_sdr(pixels: np.ndarray, transfer: int) -> np.ndarray:
-    """uint16 (H, W, 3) of BT.2020 in ``transfer`` (:data:`PQ` or :data:`HLG`) to uint8 (H, W, 3) for any screen."""
+    """Convert uint16 (H, W, 3) of BT.2020 in ``transfer`` (:data:`PQ`, :data:`HLG`) to uint8 (H, W, 3) of sRGB."""
     linear = _light(transfer)[pixels]
     if transfer == HLG:  # the system gamma of a display of 1000 nits, which acts on the luminance (ITU-R BT.2100)
         linear = linear * ((linear @ LUMINANCE)[..., None] ** np.float32(0.2)) * np.float32(1000 / WHITE)

@@ -75,5 +75,6 @@ def subjects(work: Work) -> Iterator[Subject]:
     for name in rows:
         if name in real:
             yield real[name]()
-        elif chosen is not None:
+        else:
+            assert chosen is not None
             yield set_of_run(chosen, name) if name == rows[0] else of_baseline(chosen, name)

@@ -157,6 +157,8 @@ def _described(loaded: LoadedSet) -> dict[str, Any]:
         "stored_values": synthetic.stored_values,
         "bytes": {precision: synthetic.nbytes(precision) for precision in PRECISIONS},
         "precision": loaded.precision,
+        "storage": None if loaded.storage is None else str(loaded.storage),
+        "file_bytes": loaded.nbytes,
         "step": loaded.provenance.step,
         "selected_on": loaded.provenance.selected_on,
     }
@@ -245,8 +247,9 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
         )
     if document["set"]:
         described = document["set"]
-        values, precision = wording.count(described["stored_values"]), described["precision"]
-        tiles.append(("stored", wording.size(described["bytes"][precision]), f"{values} values as {precision}"))
+        values, how = wording.count(described["stored_values"]), described["storage"] or described["precision"]
+        size = described["file_bytes"] or described["bytes"][how]
+        tiles.append(("stored", wording.size(size), f"{values} values as {how}"))
         shape = f"{described['frames']} × {described['height']} × {described['width']}"
         tiles.append(("clips", f"{described['clips_per_class']} per class", f"IPC {described['ipc']}, {shape}"))
     device = document["device"] or "no device yet"

@@ -197,6 +197,5 @@ def verdict(results: Sequence[Result]) -> str:
 
 
 def _stored(result: Result) -> str:
-    return (
-        f"{size(result.get('bytes'))} ({count(result.get('stored_values'))} values as {result.get('precision', '?')})"
-    )
+    how = result.get("storage") or result.get("precision", "?")
+    return f"{size(result.get('bytes'))} ({count(result.get('stored_values'))} values as {how})"

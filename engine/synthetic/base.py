@@ -39,7 +39,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a class stores, to be looked at beside its clips."""
+    """The pictures of what a class stores, to be looked at beside its clips."""
 
     stills: torch.Tensor
     """(S, 3, H, W), normalised as clips are; S may be 0."""
@@ -57,7 +57,7 @@ class SyntheticSet(ABC):
     kind: ClassVar[str]
     """The name of its description in ``engine.config.kinds``."""
     metadata_read: ClassVar[tuple[str, ...]] = ()
-    """What ``build`` may find in a file's metadata, beside what all files have."""
+    """The names that ``build`` may find in a file's metadata, beside those that all files have."""
     soft_labels: torch.Tensor | None = None
     temporal: Temporal | None = None
     """How the stored frames become those of a clip; None where all of them are stored, or none."""
@@ -75,12 +75,12 @@ class SyntheticSet(ABC):
 
     @property
     def description(self) -> Kind:
-        """What is known of its kind without torch."""
+        """Return the description of its kind."""
         return KINDS[self.kind]
 
     @property
     def distinct(self) -> tuple[int, ...] | None:
-        """How many clips each class has before they come again, or None where none need come again."""
+        """Return how many clips each class has before they come again, or None where none need come again."""
         return None
 
     @classmethod
@@ -97,7 +97,7 @@ class SyntheticSet(ABC):
         """
 
     def metadata(self) -> dict[str, str]:
-        """What the tensors do not say, by name, as ``build`` reads it; most sets have nothing to say.
+        """Return what the tensors do not say, by name, as ``build`` reads it; most sets have nothing to say.
 
         ``temporal``: how stored frames become a clip's, where not all are stored.
         """
@@ -107,7 +107,7 @@ class SyntheticSet(ABC):
         return {"temporal": json.dumps(named)}
 
     def pairing(self) -> dict[str, int]:
-        """How many memories of each sort an instance owns."""
+        """Count the memories of each sort that an instance owns."""
         return {"statics": self.variants, "dynamics": 0}
 
     def encoded(self, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -132,7 +132,7 @@ class SyntheticSet(ABC):
         """
 
     def shown_parts(self, label: int, most: int | None = None) -> Shown:
-        """What class ``label`` stores beside its clips, at most ``most`` of each sort: nothing for most sets."""
+        """Show what class ``label`` stores beside its clips, at most ``most`` of each sort: nothing for most sets."""
         spec = self.spec
         stills = torch.zeros(0, 3, spec.height, spec.width)
         return Shown(stills, torch.zeros(0, spec.frames, spec.height, spec.width))

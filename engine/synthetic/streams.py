@@ -341,7 +341,7 @@ class H264(Coder):
     """H.264 by libx264 at a constant rate factor (0 to 51, less is better).
 
     Preset ``veryslow``, tuned for the least error: at 8 x 64 x 64 that takes 17 % less than x264's defaults for the
-    eye at the same error, ``placebo`` takes no less, and ``medium`` 4 % more in two thirds of the time. Three B-frames
+    eye at the same error, ``placebo`` takes no less, and ``medium`` 4 % more in half of the time. Three B-frames
     at most, no weighted prediction, and a key frame distance that is no longer than the clip, since numbers in every
     slice's head grow with it.
     """

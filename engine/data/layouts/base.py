@@ -42,7 +42,7 @@ class VideoEntry:
     """The stretch (start, end) that it is if the file is longer than that; a file that was cut to it is taken whole."""
 
     def stretch(self) -> list[Any]:
-        """What part of the file it is, for fingerprints."""
+        """Return which part of the file it is, for fingerprints: seconds, and frames if they are given."""
         return [self.start, self.end] if self.frames is None else [self.start, self.end, *self.frames]
 
 
@@ -65,7 +65,7 @@ class Listing:
     official_split: int | None = None
     """Which of the data set's own splits this is; None where there is only one, or none."""
     published: bool = False
-    """Whether videos and split are those that the data set's authors published: then copies are used as they are."""
+    """True if the videos and the split are those that the data set's authors published: copies are then left in."""
     root: Path | None = None
     """Nothing that lies outside of this folder is read, not even through a link; None: links are followed."""
 
@@ -128,7 +128,7 @@ class Layout:
 
 
 def composed(name: str) -> str:
-    """``name`` with accents as parts of letters: file systems and tables spell one name in two ways."""
+    """Return ``name`` with accents as parts of letters: file systems and tables spell one name in two ways."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 

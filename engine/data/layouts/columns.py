@@ -1,4 +1,4 @@
-"""What the columns of a table are called, and how they are parted.
+"""The names of a table's columns, and what parts them.
 
 Tables come out of labelling tools, spreadsheets and other trainers, each with its own names and separators. A column
 that is silently not read is a split or a stretch of time that is silently not used; so every usual name is known here,
@@ -27,7 +27,7 @@ COLUMNS = {
     "start_frame": "start_frame frame_start begin_frame first_frame",
     "end_frame": "end_frame frame_end stop_frame last_frame",
 }
-"""What is read -> what people call its column; the first that is there is read."""
+"""Field -> names that people give its column; the first that is there is read."""
 
 ALIASES = {field: tuple(names.split()) for field, names in COLUMNS.items()}
 
@@ -41,15 +41,16 @@ BLANKS = re.compile(r"\s+")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table are read."""
+    """The columns of a table that are read, and those that are not."""
 
     read: dict[str, str]
-    """What is read -> the name of its column, in lower case."""
+    """Field -> the name of its column, in lower case."""
     unread: tuple[str, ...]
     """The names of the others."""
 
     @classmethod
     def of(cls, names: Sequence[str]) -> Columns:
+        """Return what is read of a table whose columns have these ``names``, in any case."""
         known = [name.lower() for name in names]
         read = {field: next((name for name in aliases if name in known), "") for field, aliases in ALIASES.items()}
         read = {field: name for field, name in read.items() if name}
@@ -60,13 +61,14 @@ class Columns:
 
     @property
     def suffice(self) -> bool:
+        """True if there is a path and a label."""
         return {"path", "label"} <= self.read.keys()
 
 
 def read_rows(
     file: AnnotationFile, separator: str, is_path: Callable[[str], bool]
 ) -> tuple[Columns, Iterator[tuple[int, dict[str, str]]]]:
-    """The columns of the table ``file``, and (line, what is read -> cell) of each row.
+    """Return the columns of the table ``file``, and (line, field -> cell) of each row.
 
     ``separator`` is tried before the others. A list without a header has a path, which ``is_path`` knows, and a class
     in each line, and perhaps a split, or between the two the number of frames. Raises :class:`DataError`.

@@ -89,11 +89,11 @@ class _Found:
 
 
 SPLIT_WORDS = re.compile(r"[-_. ]*(?:set|data|dataset|split|videos?|clips?|frames|images)$")
-"""What people add to the name of a split: `train_set`, `test-videos`."""
+"""Words that people add to the name of a split: `train_set`, `test-videos`."""
 
 
 def split_named(name: str) -> str | None:
-    """The split that a folder called ``name`` holds, if it is called like one."""
+    """Return the split that a folder called ``name`` holds, if it is called like one."""
     folded = name.rpartition("/")[2].casefold()
     return SPLIT_NAMES.get(folded) or SPLIT_NAMES.get(SPLIT_WORDS.sub("", folded))
 

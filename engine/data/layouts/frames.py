@@ -1,4 +1,4 @@
-"""Which images of a folder are the frames of a video.
+"""The images of a folder that are the frames of a video.
 
 A folder of frames often holds more than the pictures: optical flow beside them (`flow_x_00001.jpg`), depth, masks, the
 same frames in a second format, a cover. Taken all together in the order of their names they would make a film that
@@ -64,11 +64,11 @@ class Frames:
     files: list[Path]
     """In the order of time."""
     others: tuple[str, ...] = ()
-    """Further series, which are left out, by what their files are called: `flow_x_*.jpg`."""
+    """Further series, which are left out, by what their files are called: `flow_x_*.jpg`; other formats of frames."""
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The images in ``folder`` that are its video's frames, in the order of time.
+    """Return the images in ``folder`` that are its video's frames, in the order of time.
 
     Raises :class:`SeveralSeriesError`.
     """
@@ -76,18 +76,20 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def frames_of(folder: Path) -> Frames:
-    """The series in ``folder`` that is its video, and the others; raises :class:`SeveralSeriesError`."""
+    """Return the series in ``folder`` that is its video, and the others; raises :class:`SeveralSeriesError`."""
     names = [name for name in os.listdir(folder) if suffix_of(name) in IMAGE_SUFFIXES and name[0] != "."]
     series = _series(names)
     plain = [key for key in series if len(series) == 1 or not _is_beside(key)]
     if len(plain) > 1 or (series and not plain):
         raise SeveralSeriesError(f"its images are several series, and which is the video is not clear: {_list(series)}")
     files = [folder / name for key in plain for name in sorted(series[key], key=natural_key)]
-    return Frames(files, tuple(_shown(key, series[key]) for key in sorted(series) if key not in plain))
+    beside = [_shown(key, series[key]) for key in sorted(series) if key not in plain]
+    again = {suffix_of(name) for name in set(names).difference(*series.values())}
+    return Frames(files, (*beside, *(f"the same as {suffix}" for suffix in sorted(again))))
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a file name in lower case; a first dot begins none."""
+    """Return the suffix of a file name in lower case; a first dot begins none."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
 

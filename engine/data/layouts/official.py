@@ -88,7 +88,7 @@ class Disk:
         return self.find_named(wanted)[1]
 
     def find_named(self, wanted: Wanted) -> tuple[str, list[Place]]:
-        """By which of its stems it is found, and where."""
+        """Return by which of its stems it is found, and where; an empty stem and list where it is not."""
         for name in wanted.stems:
             places = self.by_stem.get(name) or self.by_other.get(name.casefold() if self.any_case else name)
             if places:
@@ -96,7 +96,7 @@ class Disk:
         return "", []
 
     def is_known(self, place: Place, known: frozenset[str] | set[str]) -> bool:
-        """Whether ``place`` has one of the ``known`` names (in lower case where any case is found)."""
+        """Return whether ``place`` has one of the ``known`` names (in lower case where any case is found)."""
         name = stem(place)
         spelt = name.casefold() if self.any_case else name
         return spelt in known or any(other in known for other in self.other_names(name))

@@ -37,7 +37,7 @@ OTHER_SUFFIXES = frozenset(f".{name}" for kind in _OTHER_KINDS for name in kind.
 """Files that are surely no video. Anything else is tried: what FFmpeg reads is a video, whatever it is called."""
 
 UNTOLD_SUFFIXES = frozenset({".dat", ".ogg"})
-"""Of sound or numbers, and of video: what is in them says which."""
+"""Suffixes of sound or numbers, and of video: what is in the files says which."""
 
 PASSED_OVER = frozenset(
     {
@@ -95,7 +95,7 @@ class Contents:
     outside: list[Place] = field(default_factory=list)
     """Folders that a link out of the source leads to."""
     images: int = 0
-    """How many there are."""
+    """The number of images."""
 
 
 class Source:

@@ -254,8 +254,8 @@ def test_a_published_data_set_is_left_as_it_is(tmp_path: Path) -> None:
         "v_Biking_g02_c01.avi.",
         "1 videos are copies of others of their class, and count twice, first v_Archery_g03_c01.avi of "
         "v_Archery_g02_c01.avi.",
-        "1 videos are copies of videos of another class, so that a label is wrong, first v_Archery_g01_c01.avi of "
-        "v_Biking_g02_c01.avi.",
+        "Warning: 1 videos are copies of videos of another class, so that a label is wrong, first "
+        "v_Archery_g01_c01.avi of v_Biking_g02_c01.avi.",
     )
 
 

@@ -65,6 +65,7 @@ def test_a_frame_in_two_formats_is_one_frame(tmp_path: Path) -> None:
     found = read(tmp_path / "clip")
     assert isinstance(found, DecodedVideo)
     assert (found.length, ramp_numbers(found.clips[0])) == (10, [3, 4, 5, 6])
+    assert [remark.detail for remark in found.remarks] == ["the same as .png"]
     write_image(tmp_path / "clip/10.png", ramp[0])  # now there are more of them
     assert {path.suffix for path in frame_files(tmp_path / "clip")} == {".png"}
 
