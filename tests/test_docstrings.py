@@ -13,7 +13,6 @@ from tests.tiny import ROOT
 
 VAGUE = re.compile(r"(That|Those|Of|What|Whether|Where|How|As)\b")
 NOT_YET = (
-    "vdtui",
     "engine/synthetic",
     "engine/data",
 )
