@@ -15,6 +15,8 @@ import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from engine.config.choosing import split_of_choice
+
 if TYPE_CHECKING:
     from engine.config.schema import Preset, SyntheticSection
 
@@ -118,8 +120,15 @@ class Kind(ABC):
         return self.contains
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """What the rows of the final table are of: the set, then its rivals."""
-        return (self.name, "random", *self.baselines(preset.synthetic))
+        """What the rows of the final table are of: the set, its baselines of real clips, and the sets it contains."""
+        return (self.name, *self.real_clips(preset), *self.baselines(preset.synthetic))
+
+    def real_clips(self, preset: Preset) -> tuple[str, ...]:
+        """The real clips that stand beside the set, each name once."""
+        if preset.evaluation.baselines is not None:
+            return tuple(dict.fromkeys(preset.evaluation.baselines))
+        published = split_of_choice(preset.evaluation.protocol) == "test"
+        return ("random", *COMPRESSED) if self.learned and not published else ("random",)
 
     def start_clips(self, preset: Preset) -> int:
         """How many real clips of each class its memories start from."""
@@ -281,9 +290,8 @@ class CoresetKind(Kind):
         return {"pixels": (classes, section.ipc, clip.frames, 3, clip.height, clip.width)}
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """A coreset has the name of its method; random clips are drawn anew for each network, and are no rival."""
-        method = preset.selection.method
-        return ("random",) if method == "random" else (method, "random")
+        """A coreset has the name of its method; of random clips, which each network draws anew, there is one row."""
+        return tuple(dict.fromkeys((preset.selection.method, *self.real_clips(preset))))
 
 
 class FullKind(Kind):
@@ -323,6 +331,8 @@ PRESET_KINDS = tuple(kind.name for kind in KINDS.values() if kind.in_presets)
 """The values of ``synthetic.kind``."""
 BASELINES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.contains))
 """The kinds of sets that others contain."""
+COMPRESSED = ("compressed-random", "compressed-herding")
+"""Baselines of real clips that are compressed into as many bytes as a set."""
 if TYPE_CHECKING:
     KindName = str
 else:
