@@ -42,6 +42,21 @@ STALE_SECONDS = 24 * 3600.0
 """A draft of another machine, whose processes cannot be asked for, is left over when it is older."""
 
 
+SET_SUFFIXES = (".vds", ".safetensors")
+"""The names of files of synthetic sets end so: coded ones, and those of tensors."""
+
+
+def looks_like_set(path: Path) -> bool:
+    """Return whether ``path`` is a file that begins as that of a synthetic set, of either sort; it may be damaged."""
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(9)
+    except (OSError, ValueError):
+        return False
+    # A safetensors file begins with the length of its header, which is JSON and begins with a brace.
+    return begins.startswith(b"vds") or begins[8:] == b"{"
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into a :class:`StorageError` that names ``path``."""

@@ -36,7 +36,8 @@ def touch(folder: Path, *names: str) -> Path:
 
 def real_video(path: Path) -> Path:
     """A video of 12 grey frames; how dark it begins depends on its name."""
-    return write_video(path, grey_ramp(12, start=10 + sum(path.name.encode()) % 80))
+    title = f"{path.parent.name} {path.name}"  # no two are copies
+    return write_video(path, grey_ramp(12, start=10 + sum(path.name.encode()) % 80), metadata={"title": title})
 
 
 def frame_folder(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path, PosixPath
 from typing import Any
@@ -28,11 +28,13 @@ def write_video(
     pixels: str = "yuv420p",
     turned: dict[str, Any] | None = None,
     aspect: Fraction | None = None,
+    times: Sequence[int] | None = None,
 ) -> Path:
     """Write ``frames``, uint8 (T, H, W, 3) with even H and W; the codec goes by the suffix if it is not given.
 
     ``options`` are the encoder's, beside a high quality; ``gop`` is the distance of key frames. ``turned`` (degrees,
     hflip, vflip) says how a player shall turn the frames, ``aspect`` how wide it shall show a pixel of height 1.
+    ``times`` are the frames' in milliseconds, where they do not come evenly.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     codec = codec or CODECS[path.suffix]
@@ -52,8 +54,13 @@ def write_video(
             stream.codec_context.sample_aspect_ratio = aspect
         if codec == "mpeg4":
             stream.codec_context.qmin = stream.codec_context.qmax = 2
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, pixels_of_frame in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels_of_frame, "rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[number], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
@@ -111,7 +118,7 @@ def write_dataset(folder: Path, classes: tuple[str, ...] = ("a", "b"), each: int
     for name in classes:
         for number in range(each):
             frames = grey_ramp(length, start=int(generator.integers(10, 100)))
-            write_video(folder / name / f"{number}.mp4", frames)
+            write_video(folder / name / f"{number}.mp4", frames, metadata={"title": f"{name} {number}"})  # no copies
     return folder
 
 

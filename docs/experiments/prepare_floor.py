@@ -25,7 +25,7 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from engine.data.layouts import list_videos
-from engine.data.layouts.folders import frame_files
+from engine.data.layouts.frames import frame_files
 
 REPEATS = 3
 PROCESSES = (1, 2)

@@ -44,4 +44,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'engine.config' has no attribute {name!r}")
-    return getattr(import_module(f"engine.config.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"engine.config.{_HOMES[name]}")
+    except AttributeError as error:  # of an objective's file, say: ``from engine.config import ...`` would swallow it
+        raise ImportError(f"engine.config.{_HOMES[name]} cannot be imported: {error}") from error
+    return getattr(home, name)

@@ -1,7 +1,7 @@
-"""The split on which a run chooses its iteration: a fact of its protocol.
+"""The split on which a run chooses its iteration, which its protocol decides.
 
-It stands here, below the data, because clips are parted by it: where the test split chooses, nothing is held out of
-training. Needs no torch.
+It stands here, below the data, because the split of the clips depends on it: where the test split chooses, nothing is
+held out of training. Needs no torch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What a run will do, counted from its preset alone.
+"""Counts of the work of a run, from its preset alone.
 
-The run, its plan and the form in which it is set up must agree; the form starts at once, so this needs no torch.
+The run, its plan and the form in which it is set up must agree on them. The form starts without torch, and so does
+this module.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ MOST_RUNGS = 6
 
 
 def is_candidate(section: DynamicSection, step: int) -> bool:
-    """Whether ``step`` is one among which the iteration is chosen: 0, every ``eval_every``, and the last."""
+    """Return True if the iteration may be chosen at ``step``: at 0, at multiples of ``eval_every``, and at the last."""
     return step == section.steps or (0 <= step < section.steps and step % section.eval_every == 0)
 
 
 def candidates(section: DynamicSection, after: int = -1) -> int:
-    """How many of these steps are later than ``after``, which is a step, or -1 for all of them."""
+    """Return the number of steps later than ``after`` at which the iteration may be chosen; -1 counts all of them."""
     if after >= section.steps:
         return 0
     return (section.steps - 1) // section.eval_every - after // section.eval_every + 1

@@ -1,6 +1,6 @@
-"""Types of a preset's values, with their bounds, and the base of its sections.
+"""Types of a preset's values, with their bounds, and the base class of its sections.
 
-They lie below the schema, so that an objective can declare its own keys beside its code: the schema is built from them.
+They lie below the schema, so that an objective can declare its keys beside its code; the schema is built from these.
 Units: steps are optimiser steps, sizes pixels, learning rates per optimiser step on normalised pixels.
 """
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# No machine finishes, or holds, what is beyond these bounds: such a number is a slip of the keyboard.
+# A number beyond these bounds is a slip of the keyboard: no machine has the time, or the memory, for so much.
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrNone = Annotated[int, Field(ge=0, le=1_000_000)]
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
@@ -25,7 +25,7 @@ Pixels = Annotated[int, Field(ge=1, le=8_192)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-"""A fraction that may be all."""
+"""A fraction that may be 1."""
 
 
 class Section(BaseModel):

@@ -1,8 +1,8 @@
-"""The kinds of sets (``synthetic.kind``): what each stores, in which stages it is made, and what stands beside it.
+"""The kinds of sets (``synthetic.kind``): what each stores, in which stages it is made, and its neighbours in tables.
 
-Presets, plans, the form and the dashboard must know all this at once, so the description of a kind needs no torch; its
-class in ``engine/synthetic`` does the rest, and a test holds the two together. Everything that differs between kinds is
-asked here or of the class: an ``if`` on the name of a kind would be one more place that a new kind must be added to.
+Presets, plans, the form and the dashboard read these descriptions before torch is imported. The class of a kind, in
+``engine/synthetic``, does the rest, and a test compares the two. Code that differs between kinds asks the description
+or the class: an ``if`` on the name of a kind would be one more place to edit for each new kind.
 
 A new kind is a subclass of ``Kind`` here, its class there, and a field of the schema for each key of its own: see
 docs/extending.md.
@@ -34,7 +34,7 @@ class Pictures(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One tensor that a set stores. Of pictures it is (C, number, frames, channels, h, w): so many of each class."""
+    """One tensor that a set stores. Pictures have the shape (C, number per class, frames, channels, h, w)."""
 
     name: str
     """The name in the set file, and in figures and checkpoints."""
@@ -43,16 +43,16 @@ class Part:
     rate: str = ""
     """The key of its learning rate, in the last stage that can learn it; "" for real clips, which are not learned."""
     channels: int = 0
-    """Channels of its pictures; 0 for what is no pictures, and so is stored as float32 at any precision."""
+    """The channels of its pictures; 0 for a tensor without pictures, which is stored as float32 at any precision."""
     still: bool = False
-    """Whether each picture stands alone, and the tensor is (C, number, channels, h, w)."""
+    """True if its pictures are single images, so that its shape is (C, number per class, channels, h, w)."""
     smooth: tuple[int, ...] = ()
     """The axes, counted from the end, along which real video varies smoothly, and whitened steps too."""
     exact: bool = False
-    """Whether its values are those of real video, which uint8 holds without loss."""
+    """True if its values are those of real video, which uint8 holds without loss."""
 
     def pictures(self, shape: Shape) -> Pictures | None:
-        """The series of pictures that each memory of the tensor's ``shape`` is; None where it is no pictures."""
+        """Return the shape of one memory in a tensor of ``shape``, as a series of pictures; None if it has none."""
         if not self.channels:
             return None
         frames = 1 if self.still else shape[2]
@@ -60,13 +60,13 @@ class Part:
 
 
 LABELS = Part("soft_labels", "dynamic")
-"""The learned labels (C, ipc, C), which a set of any kind that has stage 2 may store; their rate is the objective's."""
+"""The learned labels (C, ipc, C), which any kind with stage 2 may store; the objective sets their learning rate."""
 STATIC = Part("static", "static", "dynamic.lr_static", channels=3, still=True, smooth=(-2, -1))
 STILLS = dataclasses.replace(STATIC, rate="static.lr")
-"""The static memory where stage 1 is the last."""
+"""The static memory of kinds whose last stage is stage 1."""
 HALLUCINATOR = tuple(Part(f"hallucinator.{name}", "dynamic", "dynamic.lr_hallucinator") for name in ("weight", "bias"))
 _OPTIONAL = {"dynamic_size": "a dynamic memory", "rank": "a dynamic memory of low rank"}
-"""Keys of [synthetic] that are unset unless they are read, and what they need."""
+"""Keys of [synthetic] that only some kinds read, with what such a kind must have; for other kinds they stay unset."""
 
 
 class Kind(ABC):
@@ -74,68 +74,68 @@ class Kind(ABC):
 
     name: ClassVar[str]
     label: ClassVar[str]
-    """What tables call a set of it."""
+    """The name of a set of this kind in tables."""
     made_by: ClassVar[str]
-    """Its class, as ``module:Class``; "" where there is no set, since nothing is stored beside the data."""
+    """The class of its sets, as ``module:Class``; "" for a kind that stores nothing beside the data."""
     parts: ClassVar[tuple[Part, ...]]
-    """All tensors that it stores but soft labels; clips have the height and width of the first."""
+    """All tensors that a set stores but soft labels; clips have the height and width of the first."""
     keys: ClassVar[frozenset[str]] = frozenset()
-    """Those of the optional keys of [synthetic] that it reads."""
+    """The optional keys of [synthetic] that it reads."""
     contains: ClassVar[tuple[str, ...]] = ()
-    """The kinds of the sets that one of it may contain, and that stand beside it in tables."""
+    """The kinds of smaller sets that are parts of a set of this kind, and stand beside it in tables."""
     beside: ClassVar[str] = ""
-    """What a sentence calls a set of it that another one contains; "" where none does."""
+    """The name in sentences about a larger set that contains one of this kind; "" if no kind does."""
     in_presets: ClassVar[bool] = True
-    """Whether ``synthetic.kind`` may name it."""
+    """True if ``synthetic.kind`` may name it."""
 
     @property
     def learned(self) -> bool:
-        """Whether an optimiser makes its clips; the others' are real."""
+        """True if an optimiser makes its clips; the clips of other kinds are real."""
         return any(part.rate for part in self.parts)
 
     @property
     def in_stage_2(self) -> bool:
-        """Whether stage 2 learns some of it."""
+        """True if stage 2 learns at least one of its tensors."""
         return any(part.stage == "dynamic" for part in self.parts)
 
     def part(self, name: str) -> Part:
-        """The tensor ``name``. Raises KeyError if it stores none such."""
+        """Return the tensor ``name``. Raises KeyError if a set stores none of that name."""
         return {part.name: part for part in (*self.parts, LABELS)}[name]
 
     @abstractmethod
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """The stages that make the set, in their order, without those that every run has."""
+        """Return the stages that make the set, in order, without those that every run has."""
 
     @abstractmethod
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """The shape of each of ``parts`` in a set of ``classes`` classes whose clips are ``clip``."""
+        """Return the shape of each of ``parts``, by name, in a set of ``classes`` classes whose clips are ``clip``."""
 
     def stored_values(self, section: SyntheticSection, classes: int, clip: Pictures) -> int:
-        """How many numbers such a set stores, with learned labels."""
+        """Return the number of values that a set as in ``shapes`` stores, learned labels included."""
         labels = section.ipc * classes**2 if section.labels == "learned" and self.in_stage_2 else 0
         return sum(math.prod(shape) for shape in self.shapes(section, classes, clip).values()) + labels
 
     def baselines(self, section: SyntheticSection) -> tuple[str, ...]:
-        """Those of ``contains`` that a set has."""
+        """Return the kinds in ``contains`` that a set made by ``section`` has."""
         return self.contains
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """What the rows of the final table are of: the set, its baselines of real clips, and the sets it contains."""
+        """Return the names of the rows of the final table: the set, real clips, and the sets it contains."""
         return (self.name, *self.real_clips(preset), *self.baselines(preset.synthetic))
 
     def real_clips(self, preset: Preset) -> tuple[str, ...]:
-        """The real clips that stand beside the set, each name once."""
+        """Return the names of the real clips that stand beside the set, each once."""
         if preset.evaluation.baselines is not None:
             return tuple(dict.fromkeys(preset.evaluation.baselines))
         published = split_of_choice(preset.evaluation.protocol) == "test"
         return ("random", *COMPRESSED) if self.learned and not published else ("random",)
 
     def start_clips(self, preset: Preset) -> int:
-        """How many real clips of each class its memories start from."""
+        """Return the number of real clips of each class from which the memories start."""
         return 0
 
     def impossible(self, section: SyntheticSection) -> str:
-        """Why there can be no such set of this kind, or ""."""
+        """Return the reason why no set of this kind can be made by ``section``, or ""."""
         for key, needed in _OPTIONAL.items():
             if getattr(section, key) is not None and key not in self.keys:
                 return f"synthetic.{key} needs {needed}, which synthetic.kind = {self.name} has not"
@@ -158,39 +158,39 @@ class StaticDynamicKind(Kind):
     contains = ("static-only",)
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """The two stages; without still images there is nothing for the first."""
+        """Return both stages; without still images the first has nothing to learn, and is left out."""
         return ("static", "dynamic") if section.statics_per_instance else ("dynamic",)
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """The static memory at the clips' size, the dynamic one at its own, and 327 numbers for each hallucinator."""
+        """Return those of static memory (at the clips' size), dynamic memory, and hallucinators (327 values each)."""
         number = classes if section.hallucinator == "per-class" else section.hallucinators
-        several = (number,) if number > 1 else ()
+        hallucinators = (number,) if number > 1 else ()
         height, width = (section.dynamic_size or side for side in clip[2:])
         moving = Pictures(1, stored_frames(section, clip), height, width)
         return {
             "static": (classes, section.ipc * section.statics_per_instance, 3, clip.height, clip.width),
             **self.dynamic_shapes(section, (classes, section.ipc * section.dynamics_per_instance), moving),
-            "hallucinator.weight": (*several, 3, 4, 3, 3, 3),
-            "hallucinator.bias": (*several, 3),
+            "hallucinator.weight": (*hallucinators, 3, 4, 3, 3, 3),
+            "hallucinator.bias": (*hallucinators, 3),
         }
 
     def dynamic_shapes(self, section: SyntheticSection, number: Shape, moving: Pictures) -> dict[str, Shape]:
-        """The shapes of what stores ``number`` (classes, of each) dynamic memories ``moving``."""
+        """Return the shapes of the tensors of dynamic memories ``moving``; ``number`` is (classes, per class)."""
         return {"dynamic": (*number, moving.frames, 1, moving.height, moving.width)}
 
     def baselines(self, section: SyntheticSection) -> tuple[str, ...]:
-        """The still video of its static memory, if it has one."""
+        """Return the still video of the static memory, if the set has one."""
         return self.contains if section.statics_per_instance else ()
 
     def start_clips(self, preset: Preset) -> int:
-        """Static and dynamic memory start from the same clips, as far as both go."""
+        """Return the larger of the numbers that the two memories need: both start from the same clips."""
         section = preset.synthetic
         dynamic = 0 if preset.dynamic.init == "noise" else section.ipc * section.dynamics_per_instance
         return max(stills_to_start(preset), dynamic)
 
 
 class LowRankKind(StaticDynamicKind):
-    """Such sets, whose dynamic memories are sums of few maps that rise and fall over time (``LowRank``)."""
+    """Still images and dynamic memories, each the sum of a few maps that rise and fall over time (``LowRank``)."""
 
     name = "low-rank"
     label = "static and low-rank dynamic memory"
@@ -204,7 +204,7 @@ class LowRankKind(StaticDynamicKind):
     keys = frozenset({"dynamic_size", "rank"})
 
     def dynamic_shapes(self, section: SyntheticSection, number: Shape, moving: Pictures) -> dict[str, Shape]:
-        """The series of a number for each frame, and the maps that they are of."""
+        """Return the shapes of the maps, and of their coefficients, one for each map and frame."""
         rank = section.rank or max(1, moving.frames // 4)
         return {
             "coefficients": (*number, rank, moving.frames),
@@ -213,7 +213,7 @@ class LowRankKind(StaticDynamicKind):
 
 
 class PixelsKind(Kind):
-    """Whole clips, whose pixels are learned (``Pixels``)."""
+    """Clips whose pixels are learned (``Pixels``)."""
 
     name = "pixels"
     label = "learned clips"
@@ -221,15 +221,15 @@ class PixelsKind(Kind):
     parts = (Part("pixels", "dynamic", "dynamic.lr_dynamic", channels=3, smooth=(-4, -2, -1)),)
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """Stage 2 alone."""
+        """Return stage 2 alone."""
         return ("dynamic",)
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """The frames that are stored, at the clips' size."""
+        """Return the shape of the stored frames, at the clips' size."""
         return {"pixels": (classes, section.ipc, stored_frames(section, clip), 3, clip.height, clip.width)}
 
     def start_clips(self, preset: Preset) -> int:
-        """A clip for each instance."""
+        """Return one clip for each instance, or 0 where pixels start from noise."""
         return 0 if preset.dynamic.init == "noise" else preset.synthetic.ipc
 
 
@@ -243,29 +243,29 @@ class StillVideoKind(Kind):
     parts = (STILLS,)
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """Stage 1 alone."""
+        """Return stage 1 alone."""
         return ("static",)
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """The static memory."""
+        """Return the shape of the static memory."""
         return {"static": (classes, section.ipc * section.statics_per_instance, 3, clip.height, clip.width)}
 
     def start_clips(self, preset: Preset) -> int:
-        """A clip for each image."""
+        """Return one clip for each image, or 0 where images start from noise."""
         return stills_to_start(preset)
 
     def impossible(self, section: SyntheticSection) -> str:
-        """Without images there is nothing, and what stage 2 would learn is not learned."""
+        """Refuse sets without images, and settings that need stage 2, as well as what every kind refuses."""
         if section.statics_per_instance == 0:
             return "synthetic.kind = static-only has nothing but still images, and synthetic.statics_per_instance is 0"
         if section.n_syn is not None or section.labels == "learned":
-            which = "synthetic.labels = learned" if section.n_syn is None else "synthetic.n_syn"
-            return f"{which} needs stage 2, which synthetic.kind = static-only has not"
+            setting = "synthetic.labels = learned" if section.n_syn is None else "synthetic.n_syn"
+            return f"{setting} needs stage 2, which synthetic.kind = static-only has not"
         return super().impossible(section)
 
 
 class StaticImagesKind(StillVideoKind):
-    """The images themselves, as stage 1 learns them (``StaticImages``): an instance is an image."""
+    """The images that stage 1 learns, as images rather than clips (``StaticImages``); each is one instance."""
 
     name = "static-images"
     label = "still images"
@@ -274,7 +274,7 @@ class StaticImagesKind(StillVideoKind):
 
 
 class CoresetKind(Kind):
-    """Real clips that are chosen (``Coreset``)."""
+    """A choice of real clips (``Coreset``)."""
 
     name = "coreset"
     label = "chosen real clips"
@@ -282,20 +282,20 @@ class CoresetKind(Kind):
     parts = (Part("pixels", "select", channels=3, smooth=(-4, -2, -1), exact=True),)
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """The choice."""
+        """Return the stage that chooses the clips."""
         return ("select",)
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """All frames, whatever a learned set would store of them."""
+        """Return the shape of the clips, with all their frames: ``section.n_syn`` is of learned sets only."""
         return {"pixels": (classes, section.ipc, clip.frames, 3, clip.height, clip.width)}
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """A coreset has the name of its method; of random clips, which each network draws anew, there is one row."""
+        """Return the name of the selection method, then the real clips beside it; random ones are one row."""
         return tuple(dict.fromkeys((preset.selection.method, *self.real_clips(preset))))
 
 
 class FullKind(Kind):
-    """All of the data: the ceiling, of which nothing is stored."""
+    """All training clips, as the ceiling of every table; nothing is stored beside the data."""
 
     name = "full"
     label = "all training clips"
@@ -303,15 +303,15 @@ class FullKind(Kind):
     parts = ()
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
-        """Nothing is made."""
+        """Return no stage: nothing is made."""
         return ()
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
-        """Nothing is stored beside the data."""
+        """Return no shape: nothing is stored beside the data."""
         return {}
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """The data alone."""
+        """Return one row: all training clips."""
         return (self.name,)
 
 
@@ -319,18 +319,18 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         StaticDynamicKind(),
-        LowRankKind(),
         PixelsKind(),
         StillVideoKind(),
         CoresetKind(),
         FullKind(),
+        LowRankKind(),
         StaticImagesKind(),
     )
 }
 PRESET_KINDS = tuple(kind.name for kind in KINDS.values() if kind.in_presets)
 """The values of ``synthetic.kind``."""
 BASELINES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.contains))
-"""The kinds of sets that others contain."""
+"""The kinds of sets that sets of other kinds contain."""
 COMPRESSED = ("compressed-random", "compressed-herding")
 """Baselines of real clips that are compressed into as many bytes as a set."""
 if TYPE_CHECKING:
@@ -340,11 +340,11 @@ else:
 
 
 def stored_frames(section: SyntheticSection, clip: Pictures) -> int:
-    """Frames that are stored of a clip."""
+    """Return the number of frames that a learned set stores of each clip."""
     return clip.frames if section.n_syn is None else section.n_syn * section.segments
 
 
 def stills_to_start(preset: Preset) -> int:
-    """Real clips of each class that the static memory starts from, one for each image."""
+    """Return the number of real clips of each class from which the static memory starts: one for each image."""
     section = preset.synthetic
     return 0 if preset.static.init == "noise" else section.ipc * section.statics_per_instance

@@ -24,17 +24,17 @@ from engine.errors import PresetError
 from engine.files import UnfitFileError, read_text, too_deep
 
 _PUBLISHED = "-published"
-"""What the names of published settings end with."""
+"""The end of the names of published settings."""
 _SHOWN = 60
-"""Characters of a wrong value that a message shows."""
+"""The number of characters of a wrong value that a message shows."""
 MOST_LEVELS = 30
-"""How many presets may extend each other in a row."""
+"""The longest chain of presets of which each extends the next."""
 MOST_FILES = 200
-"""How often a preset may name another in all that it extends; chains of links have no end otherwise."""
+"""The most names in the `extends` of a preset and of all that it extends; links in a circle have no end otherwise."""
 MOST_PARTS = 10
-"""Parts of a key of `--set`; the longest that there is has four."""
+"""The most parts of a key of `--set`; real keys have at most four."""
 _LONG_KEY = re.compile(r"(?:\.[\w\"' \t-]{1,80}){100}")
-"""A key of so many parts that the TOML reader, whose time grows with their square, would not come back."""
+"""A key of a hundred parts or more: the TOML reader's time grows with their square, so it would not come back."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Source:
 
 
 def preset_names() -> list[str]:
-    """The names of the presets that come with the package, sorted. Those that start with _ are for inheritance."""
+    """Return the names of the package's presets, sorted, without those for inheritance only, which start with _."""
     names = [entry.name.removesuffix(".toml") for entry in resources.files("presets").iterdir()]
     return sorted(
         name
@@ -57,18 +57,18 @@ def preset_names() -> list[str]:
 
 
 def is_published(name: str) -> bool:
-    """Whether the preset ``name`` has a published setting, by its name; the others' rates are ours."""
+    """Return True if ``name`` is that of a published setting; the learning rates of other presets are ours."""
     return name.endswith(_PUBLISHED)
 
 
 def published_twin(name: str) -> Preset | None:
-    """The published setting beside the preset ``name``, if there is one."""
+    """Return the published setting beside the preset ``name``, or None if there is none."""
     twin = f"{name}{_PUBLISHED}"
     return load_preset(twin) if twin in preset_names() else None
 
 
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Preset:
-    """The preset ``name`` (a shipped one, or the path of a .toml file) with ``overrides`` applied, validated.
+    """Return the preset ``name`` (a shipped one, or the path of a .toml file) with ``overrides`` applied, validated.
 
     ``overrides`` is a mapping of ``"section.key"`` to values, or strings ``"section.key=value"`` as on the command
     line. Raises PresetError.
@@ -80,7 +80,7 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] =
 
 
 def override(preset: Preset, overrides: Mapping[str, Any] | Iterable[str], label: str) -> Preset:
-    """``preset`` with ``overrides`` as in ``load_preset``; raises PresetError, naming ``label``."""
+    """Return ``preset`` with ``overrides`` as in ``load_preset``; raises PresetError, naming ``label``."""
     tables = preset.tables()
     for key, value in _override_items(overrides):
         _set(tables, key, value)
@@ -88,7 +88,7 @@ def override(preset: Preset, overrides: Mapping[str, Any] | Iterable[str], label
 
 
 def validate(tables: dict[str, Any], label: str) -> Preset:
-    """``tables`` as a Preset; raises PresetError, naming ``label`` and the first key that is wrong."""
+    """Return ``tables`` as a Preset; raises PresetError, naming ``label`` and the first key that is wrong."""
     try:
         return Preset.model_validate(tables)
     except ValidationError as error:
@@ -96,30 +96,30 @@ def validate(tables: dict[str, Any], label: str) -> Preset:
 
 
 def read_preset(path: Path) -> Preset:
-    """The resolved preset of a run directory."""
+    """Return the resolved preset that the run directory stores at ``path``; raises PresetError."""
     return validate(_parse(path.name, _read(path)), str(path))
 
 
 def to_toml(preset: Preset, published: Preset | None = None) -> str:
-    """``preset`` as TOML with every value spelled out; loading it gives an equal preset.
+    """Return ``preset`` as TOML with every value spelled out; loading it gives an equal preset.
 
-    A value that is another one in ``published``, the published setting, says so in a comment.
+    Where ``published``, the published setting, has another value, a comment gives it.
     """
-    theirs = None if published is None else published.tables()
-    return "\n".join(_table_lines(preset.tables(), theirs, "")).lstrip("\n") + "\n"
+    published_tables = None if published is None else published.tables()
+    return "\n".join(_table_lines(preset.tables(), published_tables, "")).lstrip("\n") + "\n"
 
 
-def _table_lines(section: dict[str, Any], theirs: dict[str, Any] | None, prefix: str) -> Iterator[str]:
-    """The lines of a table, its own values before the tables in it."""
+def _table_lines(section: dict[str, Any], published: dict[str, Any] | None, prefix: str) -> Iterator[str]:
+    """Yield the lines of a table, its own values before the tables in it."""
     for key, value in section.items():
         if not isinstance(value, dict):
-            other = value if theirs is None or not prefix else theirs.get(key)
+            other = value if published is None or not prefix else published.get(key)
             remark = "" if other == value else f"  # ours; published: {'unset' if other is None else _toml(other)}"
             yield f"{key} = {_toml(value)}{remark}"
     for name, inner in section.items():
         if isinstance(inner, dict):
             yield from ("", f"[{prefix}{name}]")
-            yield from _table_lines(inner, None if theirs is None else theirs.get(name, {}), f"{prefix}{name}.")
+            yield from _table_lines(inner, None if published is None else published.get(name, {}), f"{prefix}{name}.")
 
 
 def _toml(value: Any) -> str:
@@ -130,26 +130,29 @@ def _toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but it has none for these, of which a terminal takes some for commands.
+        # JSON's escapes are valid TOML. It leaves these characters as they are, and a terminal obeys some of them.
         quoted = json.dumps(value, ensure_ascii=False)
-        return re.sub("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", quoted)
+        return re.sub("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]", lambda match: f"\\u{ord(match[0]):04x}", quoted)
     return str(value)
 
 
 def _resolve(name: str) -> tuple[dict[str, Any], str]:
-    """The tables of the preset ``name`` over those that it extends, and its label."""
+    """Return the tables of the preset ``name``, laid over those that it extends, and its label."""
     return _Lineage().tables_of(_find(name, None), ())
 
 
 class _Lineage:
-    """Reads a preset and all that it extends, each file once: many may extend the same one."""
+    """The reader of a preset and of all that it extends; a file that several presets extend is read once."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, Any]] = {}
         self._files = 0
 
     def tables_of(self, source: _Source, below: tuple[str, ...]) -> tuple[dict[str, Any], str]:
-        """The tables of ``source``, which those in ``below`` extend, and its label."""
+        """Return the tables of ``source``, laid over those that it extends, and its label.
+
+        ``below`` are the labels of the presets that led here, each of which extends the next.
+        """
         if source.label in below:
             circle = " -> ".join(below[below.index(source.label) :])
             problem = f"Presets extend each other in a circle: {circle} -> {source.label}."
@@ -178,7 +181,7 @@ class _Lineage:
 
 
 def _parents(extends: Any, label: str) -> list[str]:
-    """The presets that one extends, in the order in which they are laid over each other."""
+    """Return the names in the ``extends`` of the preset ``label``; the values of later ones win."""
     names = [extends] if isinstance(extends, str) else extends
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         hint = 'Write, for example, extends = "default", or a list of names of which the later ones win.'
@@ -187,17 +190,17 @@ def _parents(extends: Any, label: str) -> list[str]:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``below`` with the values of ``above``; tables are merged key by key."""
+    """Return ``below`` with the values of ``above``; tables are merged key by key."""
     result = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
+        both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both_tables else value
     return result
 
 
 def _find(name: str, folder: Path | None) -> _Source:
     if name.endswith(".toml") or "/" in name:
-        # Normalised, so that a circle of presets is seen however they name each other.
+        # Normalised, so that a circle of presets is found by whatever paths they name each other.
         path = Path(os.path.normpath(Path(name) if folder is None else folder / name))
         return _Source(str(path), _parse(str(path), _read(path)), path.parent)
     entry = resources.files("presets") / f"{name}.toml"
@@ -244,15 +247,16 @@ def _parse(label: str, text: str) -> dict[str, Any]:
 
 
 def shortened(text: str) -> str:
-    """``text`` with no run of more than 4,000 digits, and so with no whole number that Python refuses to read.
+    """Return ``text`` with each run of digits cut to 4,000, so that Python does not refuse to read a whole number.
 
-    For a text with such a number only: the cut number is beyond every bound too, so that what it is for refuses it.
+    Only for a text that Python has refused: a number cut to 4,000 digits is still beyond every bound of the schema,
+    so validation refuses the key that has it.
     """
     return re.sub(r"(\d[\d_]{3999})[\d_]+", r"\1", text)
 
 
 def _toml_tables(text: str) -> dict[str, Any]:
-    """``text`` read; raises TOMLDecodeError, and RecursionError where tables or lists lie too deep in each other."""
+    """Return the tables of ``text``; raises TOMLDecodeError, and RecursionError where they are nested too deeply."""
     if _LONG_KEY.search(text):
         raise RecursionError
     tables = tomllib.loads(text)
@@ -272,15 +276,15 @@ def _override_items(overrides: Mapping[str, Any] | Iterable[str]) -> Iterator[tu
                 f"--set {text}: no value.", "Write --set section.key=value, for example dynamic.steps=100."
             )
         try:
-            meant = parsed(value.strip())
+            typed_value = parsed(value.strip())
         except RecursionError as error:
             problem = f"--set {_short(key.strip())}: the value is nested too deeply."
             raise PresetError(problem, "Write a number, a word, or a list of them.") from error
-        yield key.strip(), meant
+        yield key.strip(), typed_value
 
 
 def parsed(text: str) -> Any:
-    """The value that ``text`` is in TOML, or the text itself: a bare word needs no quotes on the command line."""
+    """Return ``text`` read as a TOML value, or as it is: a bare word needs no quotes on the command line."""
     try:
         return _toml_tables(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -293,32 +297,33 @@ def _set(tables: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     if len(sections) > MOST_PARTS:
         raise PresetError(f"--set {_short(key)}: unknown key.", "`vdtui presets default` shows all keys.")
-    inside = tables
+    table = tables
     for name in sections:
-        if not isinstance(inside.get(name, {}), dict):
+        if not isinstance(table.get(name, {}), dict):
             raise PresetError(f"--set {key}: {name} is not a section.", _suggest(key))
-        inside[name] = inside = dict(inside.get(name, {}))
-    inside[last] = value
+        table[name] = table = dict(table.get(name, {}))
+    table[last] = value
 
 
 def keys(model: type[BaseModel] = Preset, prefix: str = "") -> list[str]:
-    """All valid keys, dotted."""
-    found = []
+    """Return all valid keys of ``model``, dotted, each with ``prefix`` before it."""
+    dotted = []
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found += keys(kind, f"{prefix}{name}.")
+            dotted += keys(kind, f"{prefix}{name}.")
         else:
-            found.append(prefix + name)
-    return found
+            dotted.append(prefix + name)
+    return dotted
 
 
 def _suggest(key: str) -> str:
-    same = [valid for valid in keys() if valid.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = difflib.get_close_matches(key, same, n=1, cutoff=0.5) or difflib.get_close_matches(
-        key, keys(), n=1, cutoff=0.5
+    same_last_part = [valid for valid in keys() if valid.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = (
+        difflib.get_close_matches(key, same_last_part, n=1, cutoff=0.5)
+        or difflib.get_close_matches(key, keys(), n=1, cutoff=0.5)
+        or same_last_part
     )
-    near = near or same
     return f"Did you mean {near[0]}?" if near else "`vdtui presets default` shows all keys."
 
 
@@ -326,13 +331,13 @@ def _explained(error: ValidationError, label: str) -> PresetError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        if isinstance(first["input"], dict) and first["input"]:  # a section that does not exist
+        if isinstance(first["input"], dict) and first["input"]:  # the section does not exist
             key = f"{key}.{next(iter(first['input']))}"
         return PresetError(f"{label}: unknown key {key}.", _suggest(key))
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return PresetError(f"{label}: {message}.", "Change one of these values.")
-    if first["type"] == "value_error":  # of a table, whose keys contradict each other
+    if first["type"] == "value_error":  # ``key`` is a table, whose keys contradict each other
         names = "|".join(_model_at(key).model_fields)
         dotted = re.sub(rf"(?<![\w.])({names})\b", rf"{key}.\1", message)
         return PresetError(f"{label}: {dotted}.", "Change one of these values.")
@@ -341,11 +346,11 @@ def _explained(error: ValidationError, label: str) -> PresetError:
 
 
 def _shown(value: Any) -> str:
-    """``value`` as JSON, of which the beginning does for a long one."""
+    """Return ``value`` as JSON, of which a message shows no more than the beginning."""
     try:
         text = json.dumps(value, default=str)
     except ValueError:
-        return "a number of thousands of digits"  # of a power of two as its base, in which Python reads any length
+        return "a number of thousands of digits"  # written in hex, octal or binary, where Python reads any length
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
@@ -357,7 +362,7 @@ def _expectation(key: str) -> str:
 
 
 def _model_at(section: str) -> type[BaseModel]:
-    """The model of a dotted section, as far as there is one."""
+    """Return the model of the dotted ``section``, or of the nearest section above it that exists."""
     model: type[BaseModel] = Preset
     for name in filter(None, section.split(".")):
         kind = model.model_fields[name].annotation if name in model.model_fields else None

@@ -1,8 +1,7 @@
-"""The objectives that there are, and what must be known of each before it computes anything.
+"""The list of objectives, and the facts of each that presets, forms, plans, counts and messages need.
 
-Presets, forms, plans, counts and messages are made of what the classes say of themselves, so an objective is one file
-and one line here. Classes are named by text and imported when the schema is built: they lie above presets, and their
-files import no torch (``engine.lazy``).
+A new objective is one file, whose class states its facts, and one line here. The classes lie above presets, so this
+module names them as text and imports them when the schema is built; their files import no torch (``engine.lazy``).
 """
 
 from __future__ import annotations
@@ -23,60 +22,60 @@ OBJECTIVES = [
     "engine.matching.kernel:KernelRegression",
     "engine.matching.characteristic:CharacteristicFunctions",
 ]
-"""``module:Class`` of each, in the order in which presets and forms list them."""
+"""The classes, as ``module:Class``, in the order in which presets and forms list them."""
 
 
 class Facts:
-    """What an objective says of itself; ``engine.matching.Objective`` inherits this."""
+    """The facts of an objective; ``engine.matching.Objective`` inherits this."""
 
     name: ClassVar[str]
     """The name in presets: ``dynamic.objective = "NAME"``, ``[dynamic.NAME]``."""
     title: ClassVar[str]
-    """What it is in a few words, with its source."""
+    """The name in full, with its source, in a few words."""
     still_settings: ClassVar[type[Section] | None] = None
-    """Keys of ``[static.NAME]`` (none: ``Section``); None: it does not work in stage 1, on still images."""
+    """The class of ``[static.NAME]``, ``Section`` if it has no keys; None if it does not work on still images."""
     clip_settings: ClassVar[type[Section] | None] = None
-    """Keys of ``[dynamic.NAME]`` (none: ``Section``); None: it does not work in stage 2, on clips."""
+    """The class of ``[dynamic.NAME]``, ``Section`` if it has no keys; None if it does not work on clips."""
     still_settings_inline: ClassVar[bool] = False
-    """Whether its keys of stage 1 stand in ``[static]`` itself, as in presets that are older than ``[static.NAME]``."""
+    """True if its keys of stage 1 stand in ``[static]`` itself, as in presets older than ``[static.NAME]``."""
     needs_experts: ClassVar[bool] = False
-    """Whether it follows experts, trained on all clips before; their networks may have no buffers."""
+    """True if it follows experts, trained on all clips beforehand; their networks may have no buffers."""
     learns_labels: ClassVar[bool] = False
-    """Whether a set's soft labels get a gradient."""
+    """True if it gives soft labels a gradient."""
     learns_step_size: ClassVar[bool] = False
-    """Whether it learns a ``step_size``, at which networks may be trained on the set."""
+    """True if it learns a ``step_size``, at which networks may be trained on the set."""
     compares_embeddings: ClassVar[bool] = False
-    """Whether it compares what ``dynamic.embedding`` chooses."""
+    """True if it compares the features that ``dynamic.embedding`` names."""
 
     @classmethod
     def settings_in(cls, stage: str) -> type[Section] | None:
-        """The keys of its own in ``stage``, which is ``static`` or ``dynamic``; None: it does not work there."""
+        """Return the class of its keys in ``stage`` (``static`` or ``dynamic``); None if it does not work there."""
         return {"static": cls.still_settings, "dynamic": cls.clip_settings}[stage]
 
     @classmethod
     def expert_snapshots(cls, settings: Section) -> int:
-        """How many of an expert's weights can be drawn, the first ones among them; 0 where it needs no experts."""
+        """Return the number of an expert's snapshots that can be drawn, its first weights included; 0 without any."""
         return 0
 
     @classmethod
     def banked_networks(cls, preset: Preset) -> int:
-        """How many networks stage 2 of ``preset`` computes targets for and keeps; 0 where it has no target bank."""
+        """Return the number of networks whose targets stage 2 of ``preset`` keeps; 0 without a target bank."""
         return 0
 
     @classmethod
     def steps_per_network(cls, settings: Section) -> int:
-        """After how many steps a network is drawn anew; it is trained after each of them but the last."""
+        """Return the number of steps that share one network; it is trained after each of them but the last."""
         return 1
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
-        """``settings`` for a rehearsal of three steps: what fills slowly is full at once, what comes later comes."""
+        """Return ``settings`` for a rehearsal of three steps, in which all that takes time in a run must happen."""
         return settings
 
 
 @cache
 def objectives() -> dict[str, type[Facts]]:
-    """All objectives by name, in the order of ``OBJECTIVES``."""
+    """Return the classes of all objectives by name, in the order of ``OBJECTIVES``."""
     found: dict[str, type[Facts]] = {}
     for address in OBJECTIVES:
         module, _, name = address.partition(":")
@@ -87,15 +86,15 @@ def objectives() -> dict[str, type[Facts]]:
 
 
 def named(objective: str) -> type[Facts]:
-    """The objective of that name, which a validated preset has."""
+    """Return the class of the objective that a validated preset names."""
     return objectives()[objective]
 
 
 def working_in(stage: str) -> dict[str, type[Facts]]:
-    """The objectives of ``stage``, which is ``static`` or ``dynamic``, by name."""
+    """Return the objectives that work in ``stage`` (``static`` or ``dynamic``), by name."""
     return {name: each for name, each in objectives().items() if each.settings_in(stage) is not None}
 
 
-def that(fact: str) -> list[str]:
-    """The names of the objectives of which ``fact``, an attribute of ``Facts``, is true."""
+def names_with(fact: str) -> list[str]:
+    """Return the names of the objectives of which ``fact``, an attribute of ``Facts``, is true."""
     return [name for name, each in objectives().items() if getattr(each, fact)]

@@ -1,9 +1,8 @@
-"""What words of a preset have meant: parts of the method whose definition was corrected after sets were learned by it.
+"""Revisions of the parts of the method whose definition was corrected after sets had been learned by it.
 
-A preset says ``embedding`` or ``whitened-adam``; the code says what that is. Where the code has changed, half a run by
-the one and half by the other is a set of no method, and cells of one study would differ in more than the study says. So
-checkpoints and runs carry the revisions of the parts that they use, and those of other revisions are not gone on with.
-Nothing here needs torch.
+A preset names a part, such as ``whitened-adam``, and the code defines it. A run that goes on under a new definition
+would make a set of neither, and the cells of a study would differ in more than the study varies. So checkpoints and
+runs store the revisions of the parts that they use, and one of another revision is refused. Needs no torch.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from engine.config.objectives import named
 from engine.config.schema import Preset
 
 EMBEDDING = 2
-"""1: ConvNet3D's features behind its last average pool; 2: what ``dynamic.embedding`` says."""
+"""1: ConvNet3D's features behind its last average pool; 2: the features that ``dynamic.embedding`` names."""
 WHITENING = 2
-"""1: a whitened step as long as whitening made it; 2: of the length of Adam's."""
+"""1: a whitened step has the length that whitening gives it; 2: it has the length of Adam's step."""
 
 
 def revisions(preset: Preset) -> dict[str, int]:
-    """The revisions of those parts of stage 2 that ``preset`` uses, by their name."""
+    """Return the revisions, by name, of the parts that stage 2 of ``preset`` uses."""
     if "dynamic" not in preset.stages:
         return {}
     section = preset.dynamic
@@ -29,11 +28,15 @@ def revisions(preset: Preset) -> dict[str, int]:
 
 
 def earlier(parts: list[str]) -> str:
-    """What a message says of work that is by other revisions of ``parts``."""
+    """Return the words in which messages name a version of vdtui that had other revisions of ``parts``."""
     return f"an earlier vdtui, in which {' and '.join(parts)} meant something else"
 
 
 def outdated(known: Any, preset: Preset) -> list[str]:
-    """The parts that were others when ``known`` was written: revisions by name, or None before there were any."""
-    before = known if isinstance(known, dict) else {}
-    return [name for name, revision in revisions(preset).items() if before.get(name, 1) != revision]
+    """Return the parts of ``preset`` whose revision is not the stored one.
+
+    ``known`` are the stored revisions by name, read from a file; anything but a dict is of the time before there were
+    any, when every part was at revision 1.
+    """
+    stored = known if isinstance(known, dict) else {}
+    return [name for name, revision in revisions(preset).items() if stored.get(name, 1) != revision]

@@ -26,19 +26,20 @@ from engine.config.fields import (
     Steps,
 )
 from engine.config.kinds import KINDS, PRESET_KINDS, Kind, KindName
-from engine.config.objectives import named, that, working_in
+from engine.config.objectives import named, names_with, working_in
+from engine.config.storage import has_losses, impossible
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T", bound="StageSection")
 
 MOST_EVALUATIONS = 10_000
-"""During stage 2, each of which trains networks."""
+"""The most evaluations during stage 2, each of which trains networks."""
 WITH_BUFFERS = ("r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t")
 """Networks whose state is more than their weights, which trajectories cannot follow."""
 
 
 class DatasetSection(Section):
-    """Where the clips come from. A clips file given with ``--data`` must fit what is said here."""
+    """The clips file, and properties that a run requires of it, also where ``--data`` names the file."""
 
     layout: str | None = Field(
         None, description="layout from which `vdtui prepare` makes the clips file; `demo` is made by the run itself"
@@ -56,10 +57,10 @@ class DatasetSection(Section):
 
 
 class SyntheticSection(Section):
-    """What is learned, and so what is stored."""
+    """The set that is made: its kind, its size, and so the tensors that are stored."""
 
     kind: KindName = Field(
-        PRESET_KINDS[0],
+        "static-dynamic",
         description=f"what is learned: {'; '.join(f'{name}: {KINDS[name].label}' for name in PRESET_KINDS)}",
     )
     ipc: Instances = Field(1, description="instances per class")
@@ -88,16 +89,16 @@ class SyntheticSection(Section):
 
 
 class StageSection(Section):
-    """What the sections of both stages have: an objective, and its settings."""
+    """The fields of both stages' sections: an objective, and its settings."""
 
     stage: ClassVar[str]
     objective: str
 
     def table(self, name: str, kind: type[S]) -> S:
-        """The settings of the objective ``name`` in this stage, which are of the class ``kind``."""
-        found = self if self._inline(name) else getattr(self, name, Section())
-        assert isinstance(found, kind), f"{name} has no {kind.__name__} in stage {self.stage}"
-        return found
+        """Return the settings of the objective ``name`` in this stage, which are of the class ``kind``."""
+        settings = self if self._inline(name) else getattr(self, name, Section())
+        assert isinstance(settings, kind), f"{name} has no {kind.__name__} in stage {self.stage}"
+        return settings
 
     @property
     def settings(self) -> Section:
@@ -105,7 +106,7 @@ class StageSection(Section):
         return self.table(self.objective, Section)
 
     def with_settings(self, settings: Section) -> Self:
-        """A copy whose objective has ``settings``, which are of the class of its own."""
+        """Return a copy with ``settings`` as those of its objective; they are of the class that they replace."""
         if self._inline(self.objective):
             return cast(Self, settings)
         return self.model_copy(update={self.objective: settings} if type(settings).model_fields else {})
@@ -154,35 +155,49 @@ class DynamicSection(StageSection):
     )
     embedding: Literal["map", "pooled"] = Field(
         "map",
-        description=f"features that {', '.join(that('compares_embeddings'))} compare: map: convnet3d's last map before "
-        "its average pool, as published; pooled: behind it (other networks have one embedding)",
+        description=f"features that {', '.join(names_with('compares_embeddings'))} compare: map: convnet3d's last map "
+        "before its average pool, as published; pooled: behind it (other networks have one embedding)",
     )
     eval_every: Every = Field(400, description="steps between two evaluations on the validation split; 0 is one too")
     checkpoint_every: Every = Field(50, description="steps between two checkpoints")
 
 
 def _with_objectives(base: type[T]) -> type[T]:
-    """``base`` with the names of the stage's objectives as values of ``objective``, and with their keys."""
-    found = working_in(base.stage)
-    about = "; ".join(f"{name}: {each.title}" for name, each in found.items())
+    """Return ``base`` with the names of the stage's objectives as values of ``objective``, and with their keys."""
+    objectives = working_in(base.stage)
+    titles = "; ".join(f"{name}: {each.title}" for name, each in objectives.items())
     fields: dict[str, Any] = {
-        "objective": (Literal[tuple(found)], Field(base.model_fields["objective"].default, description=about))
+        "objective": (Literal[tuple(objectives)], Field(base.model_fields["objective"].default, description=titles))
     }
     inline: list[type[Section]] = []
-    for name, each in found.items():
+    for name, each in objectives.items():
         settings = cast(type[Section], each.settings_in(base.stage))
         if base.stage == "static" and each.still_settings_inline:
             inline.append(settings)
         elif settings.model_fields:
             fields[name] = (settings, settings())
     # pydantic takes the fields of the last base first
-    made: type[T] = cast(Any, create_model)(base.__name__, __base__=(*inline, base), __module__=__name__, **fields)
-    made.__doc__ = base.__doc__
-    return made
+    section: type[T] = cast(Any, create_model)(base.__name__, __base__=(*inline, base), __module__=__name__, **fields)
+    section.__doc__ = base.__doc__
+    return section
+
+
+class StorageSection(Section):
+    """How the set is stored. Whatever judges it is trained on what its file decodes to."""
+
+    how: str = Field(
+        "float32",
+        description="float32, float16, uint8, or through a codec at a quality: h264-35, av1-10, jpeg-80, with @SIDE or "
+        "@half, :repeatK frames, :444; STILLS+CLIPS: jpeg-80+h264-28; real clips are uint8 where it says float32",
+    )
+    learn_through: bool = Field(
+        False, description="show the objectives what will be decoded, and let their gradients through to the memories"
+    )
+    every: Every = Field(1, description="steps between two encodings where learn_through is true")
 
 
 class SelectionSection(Section):
-    """How the real clips of a coreset are chosen (synthetic.kind = coreset)."""
+    """The choice of the real clips of a coreset (synthetic.kind = coreset)."""
 
     method: Literal["random", "herding", "k-center"] = Field(
         "random", description="random; herding (Welling 2009); k-center: greedy (Sener and Savarese 2018)"
@@ -211,7 +226,7 @@ class ExpertsSection(Section):
 
 
 class EvaluationSection(Section):
-    """How a synthetic set is judged: networks trained on it from scratch."""
+    """The evaluation of a synthetic set, by networks trained on it from scratch."""
 
     protocol: Literal["strict", "strict-strong", "strict-teacher", "vdsd"] = Field(
         "strict",
@@ -275,7 +290,7 @@ class EvaluationSection(Section):
 
 
 class RunSection(Section):
-    """Where and with which seed it runs."""
+    """The seed of a run, its device, and the number format of its network passes."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the one seed that every random draw comes from")
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
@@ -286,18 +301,32 @@ class RunSection(Section):
     )
 
 
+def _impossible_storage(storage: StorageSection, kind: Kind) -> str:
+    """Why sets of ``kind`` cannot be stored so, or ""."""
+    if wrong := impossible(storage.how, kind):
+        return wrong
+    if storage.learn_through and not has_losses(storage.how):
+        return f"storage.learn_through needs a storage.how that loses something, and {storage.how} does not"
+    if storage.learn_through and not kind.learned:
+        return f"storage.learn_through needs a set that is learned, which synthetic.kind = {kind.name} is not"
+    if storage.every > 1 and not storage.learn_through:
+        return "storage.every needs storage.learn_through = true, without which nothing is encoded while learning"
+    return ""
+
+
 _Static = _with_objectives(StaticSection)
 _Dynamic = _with_objectives(DynamicSection)
 
 
 class Preset(Section):
-    """A whole preset, resolved. ``published`` is the paper's number, if there is one, unchecked."""
+    """A whole preset, resolved. ``published`` is the paper's number as text, if there is one; nothing checks it."""
 
     title: str = ""
     description: str = ""
     published: str | None = None
     dataset: DatasetSection = DatasetSection()
     synthetic: SyntheticSection = SyntheticSection()
+    storage: StorageSection = StorageSection()
     if TYPE_CHECKING:  # a type checker knows neither the names nor the tables of objectives
         static: StaticSection = StaticSection()
         dynamic: DynamicSection = DynamicSection()
@@ -316,24 +345,24 @@ class Preset(Section):
             raise ValueError("dynamic.steps is above 0 but both learning rates are 0, so nothing would be learned")
         if (number := 1 + -(-section.steps // section.eval_every)) > MOST_EVALUATIONS:
             steps = f"of dynamic.steps = {section.steps}"
-            every = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
-            raise ValueError(f"{every}, and {MOST_EVALUATIONS} are the most")
-        if wrong := self.kind.impossible(synthetic):
-            raise ValueError(wrong)
+            evaluations = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
+            raise ValueError(f"{evaluations}, and {MOST_EVALUATIONS} are the most")
+        if reason := self.kind.impossible(synthetic) or _impossible_storage(self.storage, self.kind):
+            raise ValueError(reason)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
         if synthetic.labels == "learned" and not objective.learns_labels:
-            fitting = f"dynamic.objective = {' or '.join(that('learns_labels'))}"
+            fitting = f"dynamic.objective = {' or '.join(names_with('learns_labels'))}"
             raise ValueError(f"synthetic.labels = learned needs {fitting}, which learns them")
         if self.evaluation.use_learned_lr and not objective.learns_step_size:
-            fitting = f"dynamic.objective = {' or '.join(that('learns_step_size'))}"
+            fitting = f"dynamic.objective = {' or '.join(names_with('learns_step_size'))}"
             raise ValueError(f"evaluation.use_learned_lr needs {fitting}, which learns it")
         if self.evaluation.protocol == "strict-teacher" and self.evaluation.labels == "own":
             raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
         if objective.needs_experts and self.evaluation.models[0] in WITH_BUFFERS:
             model = self.evaluation.models[0]
-            why = f"cannot follow {model}, whose state is more than weights"
-            raise ValueError(f"dynamic.objective = {section.objective} {why}; name another first")
+            reason = f"cannot follow {model}, whose state is more than weights"
+            raise ValueError(f"dynamic.objective = {section.objective} {reason}; name another first")
         if section.embedding == "pooled" and self.evaluation.models[0] != "convnet3d":
             model = self.evaluation.models[0]
             raise ValueError(f"dynamic.embedding = pooled is convnet3d's; {model} has one embedding")
@@ -345,7 +374,7 @@ class Preset(Section):
 
     @property
     def expert_snapshots(self) -> int:
-        """How many of an expert's weights stage 2 can draw, the first ones among them; 0 where it follows none."""
+        """The number of an expert's snapshots that stage 2 can draw, its first weights included; 0 without experts."""
         return named(self.dynamic.objective).expert_snapshots(self.dynamic.settings)
 
     @property
@@ -361,9 +390,9 @@ class Preset(Section):
         return KINDS[self.synthetic.kind]
 
     def value(self, key: str) -> Any:
-        """The value of ``key``, such as ``dynamic.lr_dynamic``."""
+        """Return the value of ``key``, such as ``dynamic.lr_dynamic``."""
         return functools.reduce(getattr, key.split("."), self)
 
     def tables(self) -> dict[str, Any]:
-        """All values as plain tables, without those that are unset."""
+        """Return all values as plain tables, without those that are unset."""
         return self.model_dump(exclude_none=True)

@@ -1,7 +1,6 @@
-"""What a preset will store, computed from its numbers alone.
+"""The size of the set that a preset makes, computed from its numbers alone.
 
-The list of presets, a form in which values are changed, and a plan need this at once, so it does without torch; that
-it agrees with what the memories really hold is tested.
+The list of presets, the form and the plan show it before torch is imported. A test compares it with real memories.
 """
 
 from __future__ import annotations
@@ -11,5 +10,5 @@ from engine.config.schema import SyntheticSection
 
 
 def stored_values(section: SyntheticSection, classes: int, frames: int, size: int) -> int:
-    """How many numbers a synthetic set of ``classes`` classes of clips of ``frames`` x ``size`` x ``size`` stores."""
+    """Return the number of values in a set of ``classes`` classes whose clips are ``frames`` x ``size`` x ``size``."""
     return KINDS[section.kind].stored_values(section, classes, Pictures(3, frames, size, size))

@@ -1,4 +1,5 @@
-"""A video file opened: its one stream of pictures, its packets, and its decoder. Nothing of clips is known here.
+"""A video file opened: the stream of pictures that is taken, its packets, and its decoder. Nothing of clips is known
+here.
 
 Files come from strangers: what may be opened, and how large its pictures may be, is decided here.
 """
@@ -7,14 +8,19 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+import re
+import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import av
 import av.error
+import av.logging
 import numpy as np
 
 FORMATS = (
@@ -50,6 +56,96 @@ def stretch_limit(time: float) -> Fraction:
     return Fraction(time) - Fraction(1, 10**6)
 
 
+def too_large(width: int, height: int) -> str:
+    """Return the reason for which pictures of that size are not decoded."""
+    return f"its pictures of {width} x {height} are too large, more than {LARGEST_PICTURE // 10**6} megapixels"
+
+
+def oversize(file: BinaryIO) -> str | None:
+    """Return the reason why an open file gave no frames, if it is the size of its pictures; else None.
+
+    FFmpeg says so in its log alone.
+    """
+    level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # the file before may have failed alike
+    try:
+        with (
+            av.logging.Capture() as said,
+            suppress(av.error.FFmpegError, ValueError, UnreadableError),
+            Video(file) as video,
+        ):
+            for packet in islice(video.packets(), 3):
+                video.decode(packet)
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skipping)
+    for _, _, line in said:
+        if (found := OVERSIZE.match(line)) and "(repeated" not in line:
+            return too_large(int(found[1]), int(found[2]))
+    return None
+
+
+OVERSIZE = re.compile(r"Picture size ([0-9]+)x([0-9]+) exceeds")
+
+
+def is_cut_off(file: BinaryIO) -> bool:
+    """Return whether the outermost parts of a file (AVI, MP4 and its kin, Matroska) go on beyond its end."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    head = file.read(64)
+    if len(head) < 8:
+        return False
+    if head[:4] == b"RIFF":
+        (rest,) = struct.unpack_from("<I", head, 4)
+        return 0 < rest < 2**32 - 1 and 8 + rest > size
+    if head[:4] == MATROSKA:
+        return _matroska_end(head) > size
+    return head[4:8] in BOXES and _boxes_end(file, size) > size
+
+
+MATROSKA, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
+MOST_BOXES = 1000
+
+
+def _boxes_end(file: BinaryIO, size: int) -> int:
+    """Return where the boxes of an MP4 file end, in bytes; of many, as in a broadcast, only the first are read."""
+    at = 0
+    for _ in range(MOST_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        (length,) = struct.unpack_from(">I", head)
+        if length == 1 and len(head) == 16:
+            (length,) = struct.unpack_from(">Q", head, 8)
+        if length < 8:  # to the end of the file, or damaged
+            break
+        at += length
+        if at > size:
+            break
+    return at
+
+
+def _matroska_end(head: bytes) -> int:
+    """Return where the segment of a Matroska file ends, in bytes; 0 where that is not said."""
+    at = 4
+    for identity in (None, SEGMENT):
+        if identity is not None:
+            if head[at : at + 4] != identity:
+                return 0
+            at += 4
+        if at >= len(head) or head[at] == 0:
+            return 0
+        width = 9 - head[at].bit_length()
+        value = int.from_bytes(head[at : at + width], "big") & (1 << 7 * width) - 1
+        if value == (1 << 7 * width) - 1:  # unknown, as of a live recording
+            return 0
+        at += width + value
+    return at
+
+
 class Source:
     """What PyAV reads a file through; places that do not exist are refused in FFmpeg's way, not with an exception."""
 
@@ -65,8 +161,42 @@ class Source:
             return -errno.EINVAL
 
 
+def best_stream(streams: Sequence[Any]) -> Any:
+    """Return the default video stream, else the one with the most frames and pixels; no thumbnails beside a film."""
+    frames = [_frame_count(stream) for stream in streams]
+    pixels = [
+        stream.codec_context.width * stream.codec_context.height if stream.codec_context else 0 for stream in streams
+    ]
+
+    def is_thumbnail(at: int) -> bool:
+        still = streams[at].disposition & (STILL | THUMBNAILS)
+        fewer = any(
+            4 * pixels[at] <= pixels[other] and 0 < 2 * frames[at] <= frames[other] for other in range(len(streams))
+        )
+        tiny = 16 * pixels[at] <= max(pixels)
+        return bool(still or (frames[at] == 1 < max(frames)) or fewer or tiny)
+
+    def rank(at: int) -> tuple[bool, bool, int, int]:
+        default = bool(streams[at].disposition & av.stream.Disposition.default)
+        return not is_thumbnail(at), default, frames[at] * pixels[at], pixels[at]
+
+    return streams[max(range(len(streams)), key=rank)]
+
+
+STILL, THUMBNAILS = av.stream.Disposition.still_image, av.stream.Disposition.timed_thumbnails
+
+
+def _frame_count(stream: Any) -> int:
+    """Return the number of frames that the container, or length and rate, say a stream has; 0 where neither is said."""
+    if stream.frames > 0:
+        return int(stream.frames)
+    if stream.duration is None or not stream.average_rate or not stream.time_base:
+        return 0
+    return round(stream.duration * stream.time_base * stream.average_rate)
+
+
 class Video:
-    """The first video stream of an open file, and its decoder.
+    """The video stream of an open file, and its decoder.
 
     One thread, so that the frames do not depend on the machine.
     """
@@ -93,7 +223,7 @@ class Video:
         self.used = False
 
     def _choose_stream(self) -> Any:
-        """The first that is a video; a song has its cover as one."""
+        """The video that a player would show; a song has its cover as one."""
         streams: list[Any] = [
             stream
             for stream in self.container.streams.video
@@ -101,12 +231,13 @@ class Video:
         ]
         if not streams:
             raise UnreadableError("it has no video stream")
-        stream = streams[0]
+        stream = best_stream([stream for stream in streams if stream.codec_context is not None] or streams)
+        self.place = (streams.index(stream) + 1, len(streams))
         codec = stream.codec_context
         if codec is None:
             raise UnreadableError("its codec is unknown here")
         if codec.width * codec.height > LARGEST_PICTURE:
-            raise UnreadableError("its pictures are too large")
+            raise UnreadableError(too_large(codec.width, codec.height))
         for other in self.container.streams:
             if other is not stream:
                 other.discard = av.stream.Discard.all
@@ -123,14 +254,13 @@ class Video:
     @property
     def counts(self) -> bool:
         """Whether a packet of this stream is a frame, and has its frame's timestamp."""
-        codec = self.stream.codec_context
-        reordered = self.is_avi and codec.has_b_frames
-        return codec.codec.canonical_name in PACKET_IS_FRAME and bool(self.stream.time_base) and not reordered
+        codec = self.stream.codec_context.codec.canonical_name
+        return codec in PACKET_IS_FRAME and bool(self.stream.time_base) and not self.reorders_without_times
 
     @property
-    def is_avi(self) -> bool:
-        """AVI has a constant rate and no times of frames; what FFmpeg makes up is wrong where they are reordered."""
-        return bool(self.container.format.name == "avi")
+    def reorders_without_times(self) -> bool:
+        """AVI has a place for each frame and no times; what FFmpeg makes up is wrong where frames are reordered."""
+        return bool(self.container.format.name == "avi" and self.stream.codec_context.has_b_frames)
 
     def ticks(self, seconds: float) -> int:
         """The first timestamp that is not before ``seconds`` from the file's beginning."""
@@ -138,6 +268,24 @@ class Video:
         base = self.stream.time_base
         origin = (self.stream.start_time or 0) if begin is None else round(Fraction(begin, av.time_base) / base)
         return max(-LATEST, min(LATEST, origin + math.ceil(stretch_limit(seconds) / base)))
+
+    def promised_frames(self) -> int:
+        """Return the number of frames that the file says it has; 0 where it says nothing."""
+        if self.stream.frames > 0:
+            return int(self.stream.frames)
+        duration, rate = self.container.duration, self.stream.average_rate
+        return round(duration / av.time_base * float(rate)) if duration and duration > 0 and rate else 0
+
+    def seconds(self) -> float:
+        """Return the length of the file in seconds, as it says, or else as its packets say; then it begins anew."""
+        said = self.container.duration
+        if said is not None and said > 0:
+            return said / av.time_base
+        base = float(self.stream.time_base or 0)
+        times = [packet.pts for packet in self.packets() if packet.pts is not None]
+        self.container.close()
+        self.open()
+        return (max(times) - min(times)) * base if times else 0.0
 
     def packets(self) -> Iterator[Any]:
         """Packets of the stream that hold anything, from where the file is read now."""
@@ -191,6 +339,17 @@ def frame_rate(stream: Any, times: np.ndarray) -> float | None:
         if rate is not None and 0 < rate < 10_000:
             return float(rate)
     return None
+
+
+def uneven_times(stream: Any, times: np.ndarray, rate: float | None) -> np.ndarray | None:
+    """Return the seconds at which frames are shown, float64, if counting at ``rate`` is wrong by a frame or more.
+
+    ``times`` are in ticks and growing. None where frames come evenly enough to be counted, as nearly always.
+    """
+    if len(times) < 2 or rate is None:
+        return None
+    seconds = (times - times[0]) * float(stream.time_base)
+    return seconds if np.abs(seconds * rate - np.arange(len(times))).max() >= 1 else None
 
 
 def pixel_ratio(stream: Any) -> float:

@@ -18,23 +18,34 @@ import stat
 from array import array
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import av.error
 import numpy as np
 from av.video.frame import PictureType
 
-from engine.data.container import UnreadableError, Video, frame_rate, pixel_ratio, stretch_limit
+from engine.data.container import (
+    UnreadableError,
+    Video,
+    frame_rate,
+    is_cut_off,
+    oversize,
+    pixel_ratio,
+    stretch_limit,
+    uneven_times,
+)
 from engine.data.layouts.base import VideoEntry
-from engine.data.layouts.folders import frame_files
+from engine.data.layouts.frames import SeveralSeriesError, frames_of
 from engine.data.layouts.scan import OUTSIDE
-from engine.data.pictures import Pictures, Squarer
+from engine.data.looks import exif_orientation
+from engine.data.pictures import Pictures, Squarer, has_exif
 from engine.data.sampling import Sampling
 
 SMALLEST_MPEG4 = 20
@@ -54,6 +65,34 @@ NO_TIME = -(2**63)
 """In ticks; no file has such a time."""
 
 
+class Remark(NamedTuple):
+    """Something that a user should know of a video that gave clips."""
+
+    kind: str
+    """A key of :data:`REMARKS`."""
+    detail: str = ""
+    """The particulars of this video."""
+
+
+REMARKS = {
+    "cut": ("video ends early", "videos end early"),
+    "hdr": (
+        "video is of high dynamic range and is shown as ordinary video",
+        "videos are of high dynamic range and are shown as ordinary video",
+    ),
+    "colours": (
+        "video has colours that are not converted right here",
+        "videos have colours that are not converted right",
+    ),
+    "streams": ("video has several streams, of which one is used", "videos have several streams, of which one is used"),
+    "series": ("folder holds images that are no frames of it", "folders hold images that are no frames of them"),
+}
+"""The words for one video, and for several, after their number."""
+
+SEEN = {"hdr": "hdr", "colours": "odd_colours"}
+"""Kinds of remarks -> what :class:`Squarer` calls them."""
+
+
 @dataclass(frozen=True)
 class DecodedVideo:
     """Clips of one video."""
@@ -66,6 +105,34 @@ class DecodedVideo:
     """Frames in the whole video (the stretch), counted without decoding where that can be trusted."""
     rate: float | None = None
     """Frames per second; None where it is neither known nor needed."""
+    remarks: tuple[Remark, ...] = ()
+    rules: tuple[str, ...] = ()
+    """Names of rules by which these pictures differ from those of versions that did not know them: a fingerprint must
+    tell the two apart."""
+
+
+BY_TIMES = "frames by their times"
+""":attr:`DecodedVideo.rules`: frames at a rate were counted before, also where they do not come evenly."""
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """When the frames of a video, or of a stretch, are shown."""
+
+    rate: float | None
+    """Frames per second; None where that is unknown."""
+    times: np.ndarray | None = None
+    """Seconds, float64, of frames that do not come evenly; None of those that do."""
+
+    @classmethod
+    def of(cls, stream: Any, ticks: np.ndarray) -> _Clock:
+        """The clock of frames with these growing timestamps."""
+        rate = frame_rate(stream, ticks)
+        times = uneven_times(stream, ticks, rate)
+        return cls(rate) if times is None else cls((len(times) - 1) / float(times[-1]), times)
+
+    def rules(self, sampling: Sampling) -> tuple[str, ...]:
+        return (BY_TIMES,) if sampling.needs_rate and self.times is not None else ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +156,7 @@ def read_video(entry: VideoEntry, sampling: Sampling, root: Path | None = None) 
         path = _inside(entry.path, root)
         if entry.path.is_dir():
             return _read_folder(path, entry, sampling, root)
-        with _open_file(path) as file:
+        with _open_file(path) as file, _sizes_told(file):
             return _read_file(file, entry, sampling)
     except UnreadableError as error:
         return SkippedVideo(str(error))
@@ -103,6 +170,17 @@ def read_video(entry: VideoEntry, sampling: Sampling, root: Path | None = None) 
         return SkippedVideo("no permission to read it")
     except OSError as error:
         return SkippedVideo(f"it cannot be read from the disk ({error.strerror or 'read error'})")
+
+
+@contextmanager
+def _sizes_told(file: BinaryIO) -> Iterator[None]:
+    """Say of a file that fails that its pictures are too large, if they are."""
+    try:
+        yield
+    except (UnreadableError, av.error.FFmpegError, ValueError) as error:
+        if reason := oversize(file):
+            raise UnreadableError(reason) from error
+        raise
 
 
 class _IrregularError(Exception):
@@ -135,9 +213,11 @@ def _open_file(path: Path) -> BinaryIO:
     return file
 
 
-def _indices(length: int, rate: float | None, entry: VideoEntry, sampling: Sampling) -> np.ndarray:
+def _indices(length: int, clock: _Clock, entry: VideoEntry, sampling: Sampling) -> np.ndarray:
     """Which frames the clips are made of; refuses more clips than fit into memory."""
-    indices = sampling.indices(length, rate=rate, split=entry.split, name=entry.name)
+    if clock.rate is None and sampling.needs_rate:
+        raise UnreadableError("it does not say how many frames it shows per second")
+    indices = sampling.indices(length, rate=clock.rate, times=clock.times, split=entry.split, name=entry.name)
     if 3 * indices.size * sampling.size**2 > max(CLIP_BYTES, 3 * sampling.frames * sampling.size**2):
         raise UnreadableError(f"its {len(indices)} clips do not fit into memory; take fewer, or a larger --stride")
     return indices
@@ -147,32 +227,59 @@ def _indices(length: int, rate: float | None, entry: VideoEntry, sampling: Sampl
 
 
 def _read_folder(path: Path, entry: VideoEntry, sampling: Sampling, root: Path | None) -> DecodedVideo | SkippedVideo:
-    files = frame_files(path)
+    try:
+        found = frames_of(path)
+    except SeveralSeriesError as error:
+        return SkippedVideo(str(error))
+    files = found.files
     if not files:
         return SkippedVideo("the folder holds no images")
     rate = sampling.folder_fps
     if rate is None and (sampling.needs_rate or (entry.start, entry.end) != (None, None)):
         return SkippedVideo("images do not say how many are shown per second; give --folder-fps")
+    rules: tuple[str, ...] = ()
+    if entry.within is not None and rate is not None and _is_longer(len(files) / rate, *entry.within):
+        start, end = entry.within
+        entry, rules = replace(entry, start=start, end=end), (f"cut to {start:g}-{end:g}",)
     first, last = _stretch_of_frames(entry, len(files), rate)
-    indices = _indices(last - first, rate, entry, sampling)
+    indices = _indices(last - first, _Clock(rate), entry, sampling)
     pictures = Pictures(indices + first, Squarer(sampling))
     for number in pictures.numbers.tolist():
         try:
-            with _open_file(_inside(files[number], root)) as file, Video(file) as video:
+            with _open_file(_inside(files[number], root)) as file, _sizes_told(file), Video(file) as video:
                 frame = next(video.frames(), None)
-            if frame is None:
-                raise ValueError
-            pictures.offer(number, frame)
+                if frame is None:
+                    raise ValueError
+                pictures.offer(number, frame, exif_orientation(file) if has_exif(frame) else None)
         except UnreadableError as error:
             return SkippedVideo(f"image {number + 1} of {len(files)}: {error}")
         except (av.error.FFmpegError, ValueError):
             return SkippedVideo(f"image {number + 1} of {len(files)} cannot be decoded")
-    return DecodedVideo(pictures.clips(indices + first), indices, last - first, rate)
+    series = (Remark("series", ", ".join(found.others)),) if found.others else ()
+    return _decoded(pictures, indices, first, last - first, _Clock(rate), sampling, series, rules)
+
+
+def _decoded(
+    pictures: Pictures,
+    indices: np.ndarray,
+    first: int,
+    length: int,
+    clock: _Clock,
+    sampling: Sampling,
+    remarks: tuple[Remark, ...] = (),
+    rules: tuple[str, ...] = (),
+) -> DecodedVideo:
+    """The clips of ``indices`` (clips, T), counted from ``first``; with what is to be told of how they were made."""
+    squarer = pictures.squarer
+    remarks = (*remarks, *(Remark(kind) for kind in ("hdr", "colours") if getattr(squarer, SEEN[kind])))
+    rules = (*rules, *clock.rules(sampling), *(name for name in ("hdr", "mirrored") if getattr(squarer, name)))
+    return DecodedVideo(pictures.clips(indices + first), indices, length, clock.rate, remarks, rules)
 
 
 def _stretch_of_frames(entry: VideoEntry, length: int, rate: float | None) -> tuple[int, int]:
     """Numbers of the first frame of the stretch and of the first after it, if frame i is shown at i / rate."""
-    first, last = 0, length
+    first, last = entry.frames or (0, None)
+    last = length if last is None else min(length, last)
     if entry.start is not None:
         assert rate is not None
         first = max(first, math.ceil(Fraction(rate) * (stretch_limit(entry.start))))
@@ -185,6 +292,8 @@ def _stretch_of_frames(entry: VideoEntry, length: int, rate: float | None) -> tu
 
 
 def _no_frames(entry: VideoEntry) -> str:
+    if entry.frames is not None:
+        return f"it has no frames from number {entry.frames[0]} on"
     start = f"from {entry.start:g} s" if entry.start is not None else "from its beginning"
     end = f"to {entry.end:g} s" if entry.end is not None else "to its end"
     return f"it has no frames {start} {end}"
@@ -195,17 +304,63 @@ def _no_frames(entry: VideoEntry) -> str:
 
 def _read_file(file: BinaryIO, entry: VideoEntry, sampling: Sampling) -> DecodedVideo:
     with Video(file) as video:
-        track = _survey(video, entry)
-        if track.regular:
-            try:
-                return _read_wanted(video, track, entry, sampling)
-            except (_IrregularError, av.error.FFmpegError):
-                pass
-        if video.used or track.packets is None or not track.whole:
-            video.container.close()
-            video.open()
-            return _read_all(video, None, len(track.times), entry, sampling)
-        return _read_all(video, track.packets, len(track.times), entry, sampling)
+        if entry.within is not None and _is_longer(video.seconds(), *entry.within):
+            start, end = entry.within
+            found = _read_stretch(video, replace(entry, start=start, end=end, within=None), sampling)
+            found = replace(found, rules=(*found.rules, f"cut to {start:g}-{end:g}"))
+        else:
+            found = _read_stretch(video, entry, sampling)
+            found = _tell_loss(video, file, entry, found)
+        return _tell_stream(video, found)
+
+
+def _tell_loss(video: Video, file: BinaryIO, entry: VideoEntry, found: DecodedVideo) -> DecodedVideo:
+    """``found``, with a remark if the file ends before its last frame, as a download that broke off."""
+    lost = video.promised_frames() - found.length
+    if (entry.start, entry.end, entry.frames) != (None, None, None) or lost <= 0 or not is_cut_off(file):
+        return found
+    remark = Remark("cut", f"{lost} of {lost + found.length} frames are missing")
+    return replace(found, remarks=(*found.remarks, remark))
+
+
+def _tell_stream(video: Video, found: DecodedVideo) -> DecodedVideo:
+    """``found``, with a remark if the file has several videos."""
+    place, count = video.place
+    if count == 1:
+        return found
+    codec = video.stream.codec_context
+    remark = Remark("streams", f"number {place} of {count}, {codec.width} x {codec.height}")
+    rules = found.rules if place == 1 else (*found.rules, f"stream {place}")
+    return replace(found, remarks=(*found.remarks, remark), rules=rules)
+
+
+def _read_stretch(video: Video, entry: VideoEntry, sampling: Sampling) -> DecodedVideo:
+    track = _survey(video, entry)
+    if track.regular:
+        try:
+            return _read_wanted(video, track, entry, sampling)
+        except (_IrregularError, av.error.FFmpegError):
+            pass
+    if video.used or track.packets is None or not track.whole:
+        video.container.close()
+        video.open()
+        return _read_all(video, None, len(track.times), entry, sampling)
+    return _read_all(video, track.packets, len(track.times), entry, sampling)
+
+
+def _is_longer(seconds: float, start: float, end: float) -> bool:
+    """Return whether a file of ``seconds`` is longer than its stretch from ``start`` to ``end``: not yet cut to it.
+
+    A file is cut at key frames, so it may be a little longer; one that is much longer and does not reach the stretch is
+    another video: :class:`UnreadableError`.
+    """
+    if seconds <= end - start + 1:
+        return False
+    if seconds >= end - 1:
+        return True
+    if seconds > 1.5 * (end - start):
+        raise UnreadableError(f"it is {seconds:.0f} s long, neither cut to {start:g}-{end:g} s nor reaching that")
+    return False
 
 
 # ---------------------------------------------------------------- regular files: decode what is wanted
@@ -337,19 +492,15 @@ def _begins_well(track: _Track, searched: bool) -> bool:
 def _read_wanted(video: Video, track: _Track, entry: VideoEntry, sampling: Sampling) -> DecodedVideo:
     """Decode only what the clips rest on; raises :class:`_IrregularError` if the track was wrong."""
     times = track.frame_times
-    first = 0 if track.lower is None else int(np.searchsorted(times, track.lower))
-    last = len(times) if track.upper is None else int(np.searchsorted(times, track.upper))
+    first, last = _stretch_of_times(times, track.lower, track.upper, entry)
     inside = times[first:last]
-    if not len(inside):
-        raise UnreadableError(_no_frames(entry))
-    rate = frame_rate(video.stream, inside)
-    _require_rate(rate, sampling)
-    indices = _indices(len(inside), rate, entry, sampling)
+    clock = _Clock.of(video.stream, inside)
+    indices = _indices(len(inside), clock, entry, sampling)
     pictures = Pictures(indices, Squarer(sampling, pixel_ratio(video.stream)))
     wanted = deque(zip(pictures.numbers.tolist(), inside[pictures.numbers].tolist(), strict=True))
     while wanted:
         _decode_run(video, track, times, wanted, pictures)
-    return DecodedVideo(pictures.clips(indices), indices, len(inside), rate)
+    return _decoded(pictures, indices, 0, len(inside), clock, sampling)
 
 
 def _decode_run(
@@ -405,11 +556,6 @@ def _find_packet(video: Video, track: _Track, position: int) -> Iterator[Any]:
     raise _IrregularError
 
 
-def _require_rate(rate: float | None, sampling: Sampling) -> None:
-    if rate is None and sampling.needs_rate:
-        raise UnreadableError("it does not say how many frames it shows per second")
-
-
 # ---------------------------------------------------------------- other files: decode everything
 
 
@@ -430,9 +576,8 @@ def _read_all(
         times.append(NO_TIME if frame.pts is None else frame.pts)
     if not times:
         raise UnreadableError("it has no frame that can be decoded")
-    first, last, rate = _stretch_of_file(video, np.array(times, np.int64), entry)
-    _require_rate(rate, sampling)
-    indices = _indices(last - first, rate, entry, sampling)
+    first, last, clock = _stretch_of_file(video, np.array(times, np.int64), entry)
+    indices = _indices(last - first, clock, entry, sampling)
     if not pictures.has(indices + first):
         pictures = Pictures(indices + first, squarer)
         video.container.close()
@@ -443,32 +588,40 @@ def _read_all(
                 break
         if pictures.missing:
             raise UnreadableError("it changed while it was read")
-    return DecodedVideo(pictures.clips(indices + first), indices, last - first, rate)
+    return _decoded(pictures, indices, first, last - first, clock, sampling)
 
 
 def _likely(video: Video, expected: int, entry: VideoEntry, sampling: Sampling) -> np.ndarray:
     """Frames that are wanted if the file has as many as ``expected``; none where too little is known."""
     rate = frame_rate(video.stream, np.empty(0, np.int64))
-    if (entry.start, entry.end) != (None, None) or (rate is None and sampling.needs_rate):
+    if (entry.start, entry.end, entry.frames) != (None, None, None) or (rate is None and sampling.needs_rate):
         return np.empty(0, np.int64)
     lengths = {max(1, expected), max(1, expected - 1)}
     try:
-        return np.concatenate([_indices(length, rate, entry, sampling).ravel() for length in lengths])
+        return np.concatenate([_indices(length, _Clock(rate), entry, sampling).ravel() for length in lengths])
     except UnreadableError:
         return np.empty(0, np.int64)
 
 
-def _stretch_of_file(video: Video, times: np.ndarray, entry: VideoEntry) -> tuple[int, int, float | None]:
-    """First frame of the stretch, first after it, frames per second; by the frames' ``times`` if they make sense."""
+def _stretch_of_times(times: np.ndarray, lower: int | None, upper: int | None, entry: VideoEntry) -> tuple[int, int]:
+    """Numbers of the first frame of the stretch and of the first after it; limits and growing ``times`` in ticks."""
+    first, end = entry.frames or (0, None)
+    last = len(times) if end is None else min(len(times), end)
+    first = first if lower is None else int(np.searchsorted(times, lower))
+    last = last if upper is None else int(np.searchsorted(times, upper))
+    if first >= last:
+        raise UnreadableError(_no_frames(entry))
+    return first, last
+
+
+def _stretch_of_file(video: Video, times: np.ndarray, entry: VideoEntry) -> tuple[int, int, _Clock]:
+    """First frame of the stretch, first after it, and their clock; by the frames' ``times`` if they make sense."""
     growing = times[0] != NO_TIME and bool((np.diff(times) > 0).all())
-    if growing and video.stream.time_base and not video.is_avi:
-        rate = frame_rate(video.stream, times)
-        first = 0 if entry.start is None else int(np.searchsorted(times, video.ticks(entry.start)))
-        last = len(times) if entry.end is None else int(np.searchsorted(times, video.ticks(entry.end)))
-        if first >= last:
-            raise UnreadableError(_no_frames(entry))
-        return first, last, rate
+    if growing and video.stream.time_base and not video.reorders_without_times:
+        lower, upper = (None if at is None else video.ticks(at) for at in (entry.start, entry.end))
+        first, last = _stretch_of_times(times, lower, upper, entry)
+        return first, last, _Clock.of(video.stream, times[first:last])
     rate = frame_rate(video.stream, np.empty(0, np.int64))
     if rate is None and (entry.start, entry.end) != (None, None):
         raise UnreadableError("it does not say when its frames are shown")
-    return *_stretch_of_frames(entry, len(times), rate), rate
+    return *_stretch_of_frames(entry, len(times), rate), _Clock(rate)

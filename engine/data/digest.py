@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.decode import SkippedVideo, read_video
+from engine.data.decode import Remark, SkippedVideo, read_video
 from engine.data.layouts.base import VideoEntry
-from engine.data.layouts.folders import frame_files
+from engine.data.layouts.frames import frame_files
 from engine.data.sampling import Sampling
 
 HASHED_BYTES = 64 * 1024
@@ -50,6 +50,7 @@ class Digest:
     """Sums of red, green and blue, then of their squares, over all pixels of all clips."""
     content: str
     """Hash of what is in the source: a file's size and ends, or the images of a folder."""
+    remarks: tuple[Remark, ...] = ()
 
 
 def digest(task: Task) -> Digest | SkippedVideo:
@@ -66,7 +67,8 @@ def digest(task: Task) -> Digest | SkippedVideo:
         _dense(sampling, decoded.length, decoded.rate),
         tuple(zlib.crc32(clip.data) for clip in clips),
         totals(clips),
-        content(entry.path),
+        content(entry.path, decoded.rules),
+        decoded.remarks,
     )
 
 
@@ -85,11 +87,16 @@ def totals(clips: np.ndarray) -> tuple[int, ...]:
     return (*sums, *squares)
 
 
-def content(path: Path) -> str:
-    """32 hex digits of a file's size, first and last 64 KiB; of a folder, of its images' names, sizes and two ends."""
+def content(path: Path, rules: tuple[str, ...] = ()) -> str:
+    """32 hex digits of a file's size, first and last 64 KiB; of a folder, of its images' names, sizes and two ends.
+
+    ``rules`` (:attr:`DecodedVideo.rules`) count too.
+    """
     sha = hashlib.sha256()
     for part in _parts(path):
         sha.update(part)
+    for rule in rules:
+        sha.update(rule.encode())
     return sha.hexdigest()[:32]
 
 

@@ -21,17 +21,21 @@ import os
 import shutil
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from engine.data.decode import SkippedVideo
+from engine.data.decode import REMARKS, Remark, SkippedVideo
 from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
 from engine.files import read_json, sweep, unlinked, write_json
+
+RULES = 2
+"""The revision of what becomes of a video: which frames, which series of images, which stream, which colours. A change
+of any of that counts it up, so that what an older version has half done is not mixed with what this one does."""
 
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 2.0
@@ -40,13 +44,15 @@ COMMIT_SECONDS = 2.0
 class Records:
     """What is known of the videos that are done, in order: columns, since there may be hundreds of thousands.
 
-    Columns but ``skipped`` have the videos with clips only.
+    Columns but ``skipped`` and ``remarks`` have the videos with clips only.
     """
 
     def __init__(self, frames_per_clip: int) -> None:
         self.done = 0
         self.skipped: dict[int, str] = {}
         """Number of the video -> reason."""
+        self.remarks: dict[int, list[Remark]] = {}
+        """Number of the video -> what is to be told of it; few have any."""
         self.frames, self.clips, self.dense = array("q"), array("q"), array("b")
         self.contents: list[str] = []
         self.totals = array("Q")
@@ -66,6 +72,11 @@ class Records:
             crc32, indices, totals = (array(kind, record[key]) for kind, key in _LISTS)
             if len(indices) != len(crc32) * self._frames_per_clip or len(totals) != 6 or not crc32:
                 raise ValueError
+            remarks = [Remark(str(kind), str(detail)) for kind, detail in record.get("remarks", ())]
+            if not {remark.kind for remark in remarks} <= REMARKS.keys():
+                raise ValueError
+            if remarks:
+                self.remarks[self.done] = remarks
             self.frames.append(frames)
             self.clips.append(len(crc32))
             self.dense.append(dense)
@@ -127,9 +138,6 @@ class PartialClips:
 
     def append(self, outcome: Digest | SkippedVideo | Lost) -> None:
         if isinstance(outcome, Digest):
-            assert outcome.clips.shape[1:] == self.clip_shape
-            _write_all(self._raw, outcome.clips.data)
-            self._pending_bytes += outcome.clips.nbytes
             record: dict[str, Any] = {
                 "frames": outcome.frames,
                 "dense": outcome.dense,
@@ -138,8 +146,30 @@ class PartialClips:
                 "totals": outcome.totals,
                 "content": outcome.content,
             }
+            if outcome.remarks:
+                record["remarks"] = outcome.remarks
+            self._add(record, outcome.clips)
         else:
-            record = {"skipped": outcome.reason}
+            self._add({"skipped": outcome.reason}, None)
+
+    def take_over(self, other: PartialClips, skip: int, check: Callable[[], None]) -> None:
+        """Append the videos that ``other`` has done, but for the first ``skip``."""
+        clips, place = other.clips(), 0
+        with other._log_path.open("rb") as log:
+            for number, line in enumerate(log):
+                check()
+                record = json.loads(line)
+                count = len(record.get("crc32", ()))
+                if number >= skip:
+                    self._add(record, np.asarray(clips[place : place + count]) if count else None)
+                place += count
+        self.commit()
+
+    def _add(self, record: dict[str, Any], clips: np.ndarray | None) -> None:
+        if clips is not None:
+            assert clips.shape[1:] == self.clip_shape
+            _write_all(self._raw, clips.data)
+            self._pending_bytes += clips.nbytes
         self.records.add(record)
         self._pending.append(json.dumps(record, separators=(",", ":")) + "\n")
         if self._pending_bytes >= COMMIT_BYTES or time.monotonic() - self._committed_at > COMMIT_SECONDS:

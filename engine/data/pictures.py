@@ -13,6 +13,22 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from engine.data.sampling import Sampling
+from engine.data.tones import HLG, PQ, to_sdr
+
+ODD_COLOURS = frozenset({14, 15})
+"""Colour matrices by ITU-T H.273 that FFmpeg's scaler does not know: ICtCp, and IPT of Dolby Vision."""
+
+EXIF_ORIENTATIONS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+"""Rows and columns swapped, then upside down, then mirrored."""
 
 LONGEST_SIDE = 16
 """Times the shorter one; frames that are longer are squeezed to it, since a crop would throw all of it away anyway."""
@@ -29,10 +45,13 @@ class Squarer:
         self.kind = sampling.resize
         self.stretched = stretched
         self.reformatter = VideoReformatter()  # setting up FFmpeg's scaler costs more than using it
+        self.hdr = self.mirrored = self.odd_colours = False
+        """True once a frame was of high dynamic range, mirrored by Exif, or in colours that are not converted here."""
 
-    def into(self, picture: np.ndarray, frame: av.VideoFrame) -> None:
-        """Write ``frame`` to ``picture``, (S, S, 3)."""
-        transposed, upside_down, mirrored = _orientation(frame)
+    def into(self, picture: np.ndarray, frame: av.VideoFrame, exif: int | None = None) -> None:
+        """Write ``frame`` to ``picture``, (S, S, 3); ``exif`` is the orientation that a photo says it has, 1 to 8."""
+        transposed, upside_down, mirrored = _orientation(frame, exif)
+        self.mirrored |= exif in (2, 4, 5, 7)
         width, height = (frame.height, frame.width) if transposed else (frame.width, frame.height)
         width, height = self.resized(width, height, 1 / self.stretched if transposed else self.stretched)
         if transposed:
@@ -62,9 +81,17 @@ class Squarer:
         return width, height
 
     def _scale(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-        rgb = self.reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
+        self.odd_colours |= frame.colorspace in ODD_COLOURS
+        if frame.color_trc in (PQ, HLG):
+            self.hdr = True
+            deep = self._rgb(frame, width, height, "rgb48le", np.uint16)
+            return to_sdr(deep, int(frame.color_trc))
+        return self._rgb(frame, width, height, "rgb24", np.uint8)
+
+    def _rgb(self, frame: av.VideoFrame, width: int, height: int, pixels: str, kind: Any) -> np.ndarray:
+        rgb = self.reformatter.reformat(frame, width, height, pixels, interpolation="BILINEAR", threads=1)
         plane: Any = rgb.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        rows = np.frombuffer(plane, kind).reshape(height, plane.line_size // np.dtype(kind).itemsize)
         return rows[:, : 3 * width].reshape(height, width, 3)
 
 
@@ -77,12 +104,23 @@ def _centred(length: int, size: int) -> tuple[slice, slice]:
     return slice(None), slice(start, start + size)
 
 
-def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+def has_exif(frame: av.VideoFrame) -> bool:
+    """Return whether the frame is a photo with Exif, which is side data of a kind that PyAV does not know."""
+    try:
+        frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        return True
+    return False
+
+
+def _orientation(frame: av.VideoFrame, exif: int | None) -> tuple[bool, bool, bool]:
     """(rows and columns swapped, then upside down, then mirrored): what makes the frame look as it should.
 
     From the display matrix, which sends the pixel (x, y) to (a x + c y, b x + d y); its angle alone, FFmpeg's
     ``rotation``, takes a mirrored video for one that stands on its head. Other than right angles are left as they are.
     """
+    if exif in EXIF_ORIENTATIONS:
+        return EXIF_ORIENTATIONS[exif]
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV does not know every kind of side data, such as the Exif of a photo
@@ -108,10 +146,10 @@ class Pictures:
         self.missing = set(self.slots)
         self.pixels = np.empty((len(self.numbers), squarer.size, squarer.size, 3), np.uint8)
 
-    def offer(self, number: int, frame: av.VideoFrame) -> None:
-        """Keep the frame if it is one that is wanted."""
+    def offer(self, number: int, frame: av.VideoFrame, exif: int | None = None) -> None:
+        """Keep the frame if it is one that is wanted; ``exif`` as in :meth:`Squarer.into`."""
         if number in self.missing:
-            self.squarer.into(self.pixels[self.slots[number]], frame)
+            self.squarer.into(self.pixels[self.slots[number]], frame, exif)
             self.missing.remove(number)
 
     def has(self, numbers: np.ndarray) -> bool:

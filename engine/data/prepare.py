@@ -14,9 +14,9 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +26,15 @@ import av
 import h5py
 import numpy as np
 
-from engine.data.decode import SkippedVideo
+from engine.data.copies import Copies, find_copies
+from engine.data.decode import REMARKS, SkippedVideo
 from engine.data.digest import Digest, Task, digest
 from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key
-from engine.data.partial import PartialClips, Records, exclusive, remove
+from engine.data.layouts.expected import counted
+from engine.data.partial import RULES, PartialClips, Records, exclusive, remove
 from engine.data.pool import Workers
 from engine.data.sampling import Sampling
+from engine.data.shards import Shard, join
 from engine.data.store import FORMAT, VERSION
 from engine.data.verify import content_checksum
 from engine.errors import DataError, StorageError, UsageError
@@ -106,30 +109,114 @@ def prepare(
     started = time.monotonic()
     _check_options(output, overwrite, max_skipped_percent, compression)
     check = check or _nothing
-    videos = sorted(listing.videos, key=_order)
+    before = _state(output)
     folder = output.with_name(output.name + ".partial")
-    with Workers(digest, min(workers, len(videos))) as processes, storage_errors(output):
-        _limit_skipped(listing, {}, videos, max_skipped_percent)
-        header = _header(listing, videos, sampling, check)
+    with Workers(digest, min(workers, len(listing.videos))) as processes, storage_errors(output):
+        plan = _Plan.of(listing, sampling, check)
+        _limit_skipped(listing, {}, plan.videos, max_skipped_percent)
         with exclusive(folder):
             _check_options(output, overwrite, max_skipped_percent, compression)  # it may have appeared meanwhile
-            partial = PartialClips(folder, header, (sampling.frames, sampling.size, sampling.size, 3))
+            partial = PartialClips(folder, plan.header, sampling.clip_shape)
             try:
+                join(output, partial, plan.header, len(plan.videos), check)
                 resumed = partial.records.done
-                _require_room(folder, listing, partial, sampling, max_skipped_percent, compression)
-                work = _Work(listing, videos, partial, sampling)
+                _require_room(folder, plan.videos, partial, sampling, max_skipped_percent, compression)
+                work = _Work(listing, plan.videos, partial, sampling, plan.copies)
                 _decode_rest(work, processes, max_skipped_percent, progress or _quiet, check)
                 work.validate()
                 work.fingerprint = work.source_fingerprint()
                 mean, std = _assemble(work, folder / "assembled.h5", compression, check)
             finally:
                 partial.close()
-            _publish(folder / "assembled.h5", output)
+            _publish(folder / "assembled.h5", output, before)
             remove(folder)
     return work.summary(output, resumed, mean, std, time.monotonic() - started)
 
 
-def _header(listing: Listing, videos: list[VideoEntry], sampling: Sampling, check: Check) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ShardSummary:
+    """The part that one machine did of a prepare that several share."""
+
+    folder: Path
+    shard: str
+    """`3/16`."""
+    videos: int
+    """Number of videos in this shard, skipped ones included."""
+    skipped: tuple[tuple[str, str], ...]
+    """(video, reason) of those that gave no clips."""
+    resumed_videos: int
+    seconds: float
+
+
+def prepare_shard(
+    listing: Listing,
+    output: Path,
+    sampling: Sampling,
+    shard: Shard,
+    *,
+    workers: int = 0,
+    max_skipped_percent: float = 5.0,
+    progress: Progress | None = None,
+    check: Check | None = None,
+) -> ShardSummary:
+    """Decode the videos of ``shard`` for a later :func:`prepare` to join, of the same listing and sampling.
+
+    Options and errors are those of :func:`prepare`; what is done already is not done again.
+    """
+    started = time.monotonic()
+    _check_options(output, overwrite=False, max_skipped_percent=max_skipped_percent, compression=None)
+    check = check or _nothing
+    folder = shard.folder(output)
+    most = len(shard.part(len(listing.videos)))
+    with Workers(digest, min(workers, most)) as processes, storage_errors(output), exclusive(folder):
+        plan = _Plan.of(listing, sampling, check)
+        part = shard.part(len(plan.videos))
+        videos = plan.videos[part.start : part.stop]
+        partial = PartialClips(folder, plan.header, sampling.clip_shape)
+        try:
+            resumed = partial.records.done
+            _require_room(folder, videos, partial, sampling, max_skipped_percent, compression=None)
+            work = _Work(listing, videos, partial, sampling)
+            _decode_rest(work, processes, max_skipped_percent, progress or _quiet, check, len(plan.videos))
+        finally:
+            partial.close()
+    skipped = tuple((videos[number].name, reason) for number, reason in partial.records.skipped.items())
+    return ShardSummary(folder, str(shard), len(videos), skipped, resumed, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be decoded, in order, and what identifies it."""
+
+    videos: list[VideoEntry]
+    copies: Copies
+    header: dict[str, Any]
+
+    @classmethod
+    def of(cls, listing: Listing, sampling: Sampling, check: Check) -> _Plan:
+        sizes = _sizes(listing.videos, check)
+        copies = Copies() if listing.published else find_copies(listing.videos, sizes, listing.classes, check)
+        videos = sorted((video for video in listing.videos if video.name not in copies.names), key=_order)
+        return cls(videos, copies, _header(listing, videos, sampling, sizes, copies))
+
+
+def _sizes(videos: Sequence[VideoEntry], check: Check) -> dict[str, int]:
+    """Bytes of each video by its name; -1 of folders, -2 of what is not there (decoding will say so too)."""
+    sizes = {}
+    for video in videos:
+        check()
+        try:
+            status = video.path.stat()
+        except OSError:
+            sizes[video.name] = -2
+        else:
+            sizes[video.name] = status.st_size if stat.S_ISREG(status.st_mode) else -1
+    return sizes
+
+
+def _header(
+    listing: Listing, videos: list[VideoEntry], sampling: Sampling, sizes: dict[str, int], copies: Copies
+) -> dict[str, Any]:
     """What an interrupted prepare must have been doing for its work to be taken over.
 
     Sources count by name and size; looking into hundreds of thousands of files is left to the moment when each of them
@@ -137,20 +224,15 @@ def _header(listing: Listing, videos: list[VideoEntry], sampling: Sampling, chec
     """
     sha = hashlib.sha256()
     for video in videos:
-        check()
-        try:
-            status = video.path.stat()
-            size = status.st_size if stat.S_ISREG(status.st_mode) else -1
-        except OSError:
-            size = -2  # decoding will say so too; once mended, this is another data set
-        record = [video.name, video.label, video.split, video.start, video.end, size]
+        record = [video.name, video.label, video.split, *video.stretch(), video.within, sizes[video.name]]
         sha.update(json.dumps(record).encode())
-    for rest in (listing.rejected, listing.missing, listing.notes):
+    for rest in (listing.rejected, copies.skipped, listing.missing, listing.notes):
         sha.update(json.dumps(rest).encode())
     return {
         "format": FORMAT,
         "version": VERSION,
         "tool": TOOL_VERSION,
+        "rules": RULES,
         "dataset": listing.dataset,
         "layout": listing.layout,
         "split": listing.official_split,
@@ -163,14 +245,14 @@ def _header(listing: Listing, videos: list[VideoEntry], sampling: Sampling, chec
 
 def _require_room(
     folder: Path,
-    listing: Listing,
+    videos: Sequence[VideoEntry],
     partial: PartialClips,
     sampling: Sampling,
     max_skipped_percent: float,
     compression: str | None,
 ) -> None:
     """Refuse at once what surely cannot fit: the clips twice, for a while. Sliding windows count as one clip each."""
-    numbers = sum(sampling.placement(video.split).number or 1 for video in listing.videos)
+    numbers = sum(sampling.placement(video.split).number or 1 for video in videos)
     copies = 2 if compression is None else 1
     needed = copies * numbers * partial.clip_bytes * (1 - max_skipped_percent / 100)
     there = partial.records.clip_count * partial.clip_bytes
@@ -214,26 +296,33 @@ def _decode_rest(
     max_skipped_percent: float,
     progress: Progress,
     check: Check,
+    total: int | None = None,
 ) -> None:
-    """Bring the partial clips up to the last video; stop early when more are skipped than allowed."""
+    """Bring the partial clips up to the last video; stop early when more are skipped than allowed.
+
+    ``total`` is the number of videos that the limit is a share of, where these are a part.
+    """
     videos, partial, listing = work.videos, work.partial, work.listing
     rest = videos[partial.records.done :]
     progress(partial.records.done, len(videos), "")
     tasks = [Task(video, work.sampling, listing.root) for video in rest]
     try:
-        _limit_skipped(listing, partial.records.skipped, videos, max_skipped_percent)
+        _limit_skipped(listing, partial.records.skipped, videos, max_skipped_percent, total)
         for video, outcome in zip(rest, processes.map(tasks, check), strict=True):
             partial.append(outcome)
             if not isinstance(outcome, Digest):
-                _limit_skipped(listing, partial.records.skipped, videos, max_skipped_percent)
+                _limit_skipped(listing, partial.records.skipped, videos, max_skipped_percent, total)
             progress(partial.records.done, len(videos), video.name)
     finally:
         partial.commit()
 
 
-def _limit_skipped(listing: Listing, skipped: dict[int, str], videos: list[VideoEntry], percent: float) -> None:
+def _limit_skipped(
+    listing: Listing, skipped: dict[int, str], videos: list[VideoEntry], percent: float, total: int | None = None
+) -> None:
     """Raise DataError if more are skipped than ``percent`` of all allows; those that the layout rejected count too."""
-    total, number = len(videos) + len(listing.rejected), len(skipped) + len(listing.rejected)
+    total = (len(videos) if total is None else total) + len(listing.rejected)
+    number = len(skipped) + len(listing.rejected)
     if number <= total * percent / 100:
         return
     name, reason = next(_skipped(listing, skipped, videos))
@@ -241,6 +330,15 @@ def _limit_skipped(listing: Listing, skipped: dict[int, str], videos: list[Video
         f"{number} of {total} videos cannot be used, more than allowed; first {one_line(name)}: {reason}.",
         "Mend or remove such videos, or allow more with --max-skipped PERCENT.",
     )
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from another that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _skipped(listing: Listing, skipped: dict[int, str], videos: list[VideoEntry]) -> Iterator[tuple[str, str]]:
@@ -258,6 +356,7 @@ class _Work:
     videos: list[VideoEntry]
     partial: PartialClips
     sampling: Sampling
+    copies: Copies = field(default_factory=Copies)
     fingerprint: str = ""
 
     @property
@@ -307,7 +406,7 @@ class _Work:
         contents = iter(self.records.contents)
         for number, video in enumerate(self.videos):
             content = "" if number in self.records.skipped else next(contents)
-            sha.update(json.dumps([video.name, video.label, video.split, video.start, video.end, content]).encode())
+            sha.update(json.dumps([video.name, video.label, video.split, *video.stretch(), content]).encode())
         return sha.hexdigest()
 
     @cached_property
@@ -318,20 +417,52 @@ class _Work:
         if names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             found.append(f"No test videos in {len(names)} of {len(self.listing.classes)} classes: {shown}.")
-        return (*found, *self._leaks())
+        return (*found, *self._remarks(), *self.copies.notes, *self._copies_used())
 
-    def _leaks(self) -> Iterator[str]:
-        """A note if videos of other splits are, byte for byte, training videos."""
+    def _remarks(self) -> Iterator[str]:
+        """A note for each kind of thing that is to be told of single videos."""
+        for kind, (one, several) in REMARKS.items():
+            told = [
+                (number, at.detail) for number, own in self.records.remarks.items() for at in own if at.kind == kind
+            ]
+            if told:
+                number, detail = told[0]
+                first = f"{one_line(self.videos[number].name)}{f' ({detail})' if detail else ''}"
+                shown = f"1 {one}: {first}" if len(told) == 1 else f"{len(told)} {several}, first {first}"
+                yield f"{shown}."
+
+    def _copies_used(self) -> Iterator[str]:
+        """What to say of videos that are, as far as their ends tell, others once more, and are used as they are."""
+        first: dict[Any, VideoEntry] = {}
+        leaks, conflicts, doubles = [], [], []
         whole = zip(self.used, self.records.contents, strict=True)
-        known = [((content, video.start, video.end), video) for video, content in whole]
-        trained = {key: video for key, video in known if video.split == "train"}
-        leaks = [(video, trained[key]) for key, video in known if video.split != "train" and key in trained]
-        if leaks:
-            one, other = leaks[0]
-            yield (
-                f"{len(leaks)} videos held out of training are copies of training videos, "
-                f"first {one_line(one.name)} of {one_line(other.name)}."
-            )
+        for video, content in whole:  # training videos come first
+            other = first.setdefault((content, *video.stretch()), video)
+            if other is video:
+                continue
+            if other.split == "train" and video.split != "train":
+                leaks.append((video, other))
+            elif other.label == video.label:
+                doubles.append((video, other))
+            if other.label != video.label:
+                conflicts.append((video, other))
+        leak = "video held out of training copies", "videos held out of training copy"
+        double = (
+            "video copies another of its class, and counts twice",
+            "videos copy others of their class, and count twice",
+        )
+        conflict = "video copies one of another class", "videos copy some of another class"
+        for found, (one, several), rest in (
+            (leaks, leak, " training videos"),
+            (doubles, double, ""),
+            (conflicts, conflict, ", so that a label is wrong"),
+        ):
+            if found:
+                video, other = found[0]
+                warning = "Warning: " if found is conflicts else ""
+                pair = f"{one_line(video.name)} and {one_line(other.name)}"
+                named = pair if len(found) == 1 else f"first {pair}"
+                yield f"{warning}{counted(len(found), one, several)}{rest}: {named}."
 
     @property
     def short_videos(self) -> int:
@@ -342,7 +473,7 @@ class _Work:
         return sum(self.records.dense)
 
     def skipped(self) -> tuple[tuple[str, str], ...]:
-        return tuple(_skipped(self.listing, self.records.skipped, self.videos))
+        return (*_skipped(self.listing, self.records.skipped, self.videos), *self.copies.skipped)
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and std of the training clips, float64 (3,), of pixel values in [0, 1].
@@ -499,13 +630,45 @@ def _attributes(work: _Work, mean: np.ndarray, std: np.ndarray) -> dict[str, Any
     }
 
 
-def _publish(finished: Path, output: Path) -> None:
-    """Give the finished file its name; after this it survives a power cut."""
+def _publish(finished: Path, output: Path, before: tuple[int, ...] | None) -> None:
+    """Give the finished file its name; after this it survives a power cut.
+
+    ``before`` is what was at ``output`` when the work began, and may be replaced. Nothing else is: whatever appeared
+    there meanwhile is somebody's. Raises UsageError; the finished work is kept then.
+    """
     with finished.open("rb") as file:
         os.fsync(file.fileno())
-    finished.replace(output)
+    if before is None:
+        _name_exclusively(finished, output)
+    elif _state(output) in (before, None):
+        finished.replace(output)
+    else:
+        raise _appeared(output)
     directory = os.open(output.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _name_exclusively(finished: Path, output: Path) -> None:
+    """Rename ``finished`` to ``output``, where nothing may be."""
+    try:
+        os.link(finished, output)
+    except FileExistsError:
+        raise _appeared(output) from None
+    except OSError:  # a file system without hard links
+        try:
+            output.open("xb").close()
+        except FileExistsError:
+            raise _appeared(output) from None
+        finished.replace(output)
+    else:
+        finished.unlink()
+
+
+def _appeared(output: Path) -> UsageError:
+    return UsageError(
+        f"{one_line(output)} appeared while this was prepared, and is left as it is.",
+        "Move it away and run the same command again: nothing is decoded a second time.",
+    )

@@ -22,6 +22,9 @@ LARGEST_NUMBER = 10_000
 EXACT = 1e-6
 """Frame numbers that are whole up to this are whole: 0.29 * 100 is 28.999999999999996, and means frame 29."""
 
+EARLY = 0.0011
+"""Seconds that a frame may come late and still be the one shown: many containers round times to milliseconds."""
+
 Where = Literal["uniform", "random", "sliding"]
 Resize = Literal["published", "pad", "centre-crop", "shorter-side"]
 Spacing = Literal["interval", "fps", "uniform"]
@@ -71,8 +74,8 @@ class Sampling:
     """The clips' shape and their rule in time and space.
 
     ``spacing`` of a clip's frames: ``interval``, every ``interval``-th frame; ``fps``, frames at ``fps`` per second of
-    the video's own time; ``uniform``, the middle of each of ``frames`` equal parts of the whole video (TSN; Wang et
-    al. 2016).
+    the video's own time, by the times of its frames where they do not come evenly; ``uniform``, the middle of each of
+    ``frames`` equal parts of the whole video (TSN; Wang et al. 2016).
 
     ``size`` S and ``resize``: ``published``, resized to S*160/112 x S*120/112, whatever the aspect, and centre-cropped
     to S x S (for S = 112: 160 x 120, cropped to 112 x 112). The others keep the aspect in which a player shows the
@@ -119,6 +122,11 @@ class Sampling:
         return self.train if split == "train" else self.test
 
     @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(T, S, S, 3)."""
+        return self.frames, self.size, self.size, 3
+
+    @property
     def needs_rate(self) -> bool:
         """Whether the video's frames per second decide which frames are taken."""
         return self.spacing == "fps"
@@ -135,22 +143,59 @@ class Sampling:
             wanted = rate / self.fps
         return wanted if length + EXACT >= self.frames * wanted else min(wanted, max(1, length // self.frames))
 
-    def indices(self, length: int, *, rate: float | None = None, split: str = "train", name: str = "") -> np.ndarray:
+    def indices(
+        self,
+        length: int,
+        *,
+        rate: float | None = None,
+        times: np.ndarray | None = None,
+        split: str = "train",
+        name: str = "",
+    ) -> np.ndarray:
         """Frame numbers (clips, frames), int32, in a video of ``length`` >= 1 frames.
 
-        Where even every frame is not enough, the last one is repeated. ``rate`` is needed for ``fps``; ``name`` and
-        the seed decide random placements. A video that is a stretch of a file counts from the stretch's first frame.
+        Where even every frame is not enough, the last one is repeated. ``rate`` is needed for ``fps``, and is the mean
+        one where ``times``, in seconds and growing, say that frames do not follow each other evenly; ``name`` and the
+        seed decide random placements. A video that is a stretch of a file counts from the stretch's first frame.
         """
         assert length >= 1
         placement = self.placement(split)
         if self.spacing == "uniform":
             within = self._within(placement, name)
             wanted = _whole((np.arange(self.frames) + within[:, None]) * length / self.frames)
+        elif self.spacing == "fps" and times is not None:
+            assert rate is not None and len(times) == length
+            wanted = self._shown(times, self.step(length, rate) / rate, placement, name)
         else:
             offsets = _whole(self.step(length, rate) * np.arange(self.frames))
             slack = max(0, length - 1 - int(offsets[-1]))
             wanted = self._starts(placement, slack, name)[:, None] + offsets
         return np.minimum(wanted, length - 1).astype(np.int32)
+
+    def _shown(self, times: np.ndarray, step: float, placement: Placement, name: str) -> np.ndarray:
+        """The frames that a player shows ``step`` seconds apart, (clips, frames); with even ``times``, those that
+        counting gives."""
+        gaps = np.diff(times) if len(times) > 1 else np.zeros(1)
+        early = min(EARLY, gaps.min() / 2)
+
+        def frame_at(time: Any) -> Any:
+            return np.searchsorted(times, time + early, "right") - 1
+
+        offsets = step * np.arange(self.frames)
+        end = times[-1] + gaps.mean()  # as if the last frame were shown for as long as others are
+        last = max(0, int(np.searchsorted(times, end - offsets[-1] - early)) - 1)
+        if placement.where == "sliding":
+            starts = self._starts(placement, last, name)
+        elif placement.where == "random":
+            assert placement.number is not None
+            draws = np.array([draw / 2**64 for draw in self._draws(placement.number, name)])
+            room = (times[last + 1] if last + 1 < len(times) else end) - times[0]
+            starts = np.minimum(last, frame_at(times[0] + draws * room))
+        else:
+            number = placement.number or 1
+            shares = np.array([0.5]) if number == 1 else np.arange(number) / (number - 1)
+            starts = frame_at(times[0] + shares * (times[last] - times[0]))
+        return frame_at(times[starts][:, None] + offsets)
 
     def _starts(self, placement: Placement, slack: int, name: str) -> np.ndarray:
         """First frames of the clips, of which each is at most ``slack``."""

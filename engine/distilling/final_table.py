@@ -13,12 +13,13 @@ from typing import Any
 
 from engine.config.kinds import COMPRESSED
 from engine.distilling.baselines import compressed_baseline
+from engine.distilling.keeping import storage_of
 from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
 from engine.evaluation import Subject, Trial, TrialCache
 from engine.evaluation.baselines import all_clips
 from engine.evaluation.rows import Row, judged
-from engine.evaluation.subjects import full_data, of_baseline, random_clips, set_of_run
+from engine.evaluation.subjects import as_stored, full_data, of_baseline, random_clips, set_of_run
 from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
 from engine.files import write_json
 from engine.synthetic import load_set
@@ -72,6 +73,15 @@ def _title(work: Work, row: Row) -> str:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
+def _random(work: Work) -> Subject:
+    """Return random real clips; where they are the run's own set, as they come out of its file."""
+    preset = work.preset
+    clips = random_clips(work.train, preset.synthetic.ipc, work.seed)
+    if preset.kind.rows(preset)[0] == "random" and (how := storage_of(preset)).precision is None:
+        return as_stored(clips, how, preset.evaluation.repeats)
+    return clips
+
+
 def subjects(work: Work, total: int) -> Iterator[Subject]:
     """Yield the rows of the final table of ``total`` networks: the run's own set, then what stands beside it.
 
@@ -80,7 +90,7 @@ def subjects(work: Work, total: int) -> Iterator[Subject]:
     preset = work.preset
     real = {
         "full": lambda: full_data(work.train),
-        "random": lambda: random_clips(work.train, preset.synthetic.ipc, work.seed),
+        "random": lambda: _random(work),
     }
     own, *beside = preset.kind.rows(preset)
     needs_set = bool({own, *beside} - set(real))
@@ -98,7 +108,7 @@ def subjects(work: Work, total: int) -> Iterator[Subject]:
 
 
 def _all_real(work: Work) -> dict[str, Any] | None:
-    """The bytes of all training clips, where some are compressed to stand beside the set."""
+    """Return the bytes of all training clips, where some are compressed to stand beside the set."""
     if not set(COMPRESSED) & set(work.preset.kind.rows(work.preset)):
         return None
     return all_clips(work.train, work.seed, work.session.run.baselines / "all-clips.json")

@@ -31,13 +31,18 @@ from engine.models import Network
 from engine.seeds import generator
 from engine.selection import select_coreset
 from engine.synthetic import Coreset
-from engine.synthetic.compressed import Storage, Stored, equal_bytes
+from engine.synthetic.compressed import Stored, equal_bytes
+from engine.synthetic.container import unpack
+from engine.synthetic.storage import Storage
+from engine.synthetic.streams import CODERS, Coding
 
 QUALITIES = (18, 28, 35, 43, 51)
 """Rate factors of H.264 on the ladder."""
 SHARES = (1.0, 0.5, 0.25)
 """Sides on the ladder, of the clips' own; LEAST_SIDE pixels or more."""
 LEAST_SIDE = 16
+FRAMES = (4, 1)
+"""Frames of a clip on the ladder beside all of them, each shown for its share of the time; one is a still."""
 FIXED = "h264-28"
 """The storage where there is no validation split to choose by; the next coarser rung where it cannot hold a clip."""
 SAMPLED = 1000
@@ -49,25 +54,27 @@ class Rung:
     """One way to store clips: a ``storage`` as ``Storage.parse`` reads it, and what is left of the clips."""
 
     storage: str
+    frames: int = 0
     side: int = 0
     quality: int = 0
     """The rate factor; the smaller, the better."""
 
     def as_good(self, other: Rung) -> bool:
         """Return whether nothing that a codec keeps of a clip is less than on ``other``."""
-        return self.side >= other.side and self.quality <= other.quality
+        return self.frames >= other.frames and self.side >= other.side and self.quality <= other.quality
 
 
 def ladder(spec: ClipSpec) -> list[Rung]:
     """Return the rungs for clips of ``spec``, each after all that are better in everything."""
     own = min(spec.height, spec.width)
     sides = dict.fromkeys(own if share == 1 else max(LEAST_SIDE, 8 * round(share * own / 8)) for share in SHARES)
-    return [
-        Rung(f"h264-{quality}" if side == own else f"h264-{quality}@{side}", side, quality)
-        for side in sides
-        if side <= own
-        for quality in QUALITIES
-    ]
+    rungs = []
+    for frames in (spec.frames, *(number for number in FRAMES if number < spec.frames)):
+        for side in (side for side in sides if side <= own):
+            for quality in QUALITIES:
+                size, stored = None if side == own else side, None if frames == spec.frames else frames
+                rungs.append(Rung(str(Coding("h264", quality, size, stored)), frames, side, quality))
+    return rungs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +168,7 @@ class Shelf:
 
     def _kept(self, storage: str, draw: int, most: int) -> bytes:
         """The file's content, from the folder if it is there."""
-        name = f"{self._stem}-{_in_a_name(storage)}-{draw}-{most}.bin"
+        name = f"{self._stem}-{_in_a_name(storage)}-{draw}-{most}.vds"
         path = None if self._folder is None else self._folder / name
         if path is not None and path.is_file():
             return path.read_bytes()
@@ -185,18 +192,18 @@ def _in_a_name(storage: str) -> str:
     return storage.replace(":", "_")
 
 
-def _codec(storage: str) -> Any:
+def _codec(storage: str) -> Coding:
     """The one codec that ``storage`` names. Raises UsageError if it is none."""
     how = Storage.parse(storage)
-    if isinstance(how.clips, str) or how.stills != how.clips:
+    if how.clips.name not in CODERS or how != Storage(how.clips, how.clips):
         raise UsageError(f"Clips are stored through one codec, and {how} is none.", "Choose one such as h264-23.")
     return how.clips
 
 
 def _per_class(blob: bytes) -> int:
     """The number of clips of each class in a file."""
-    header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-    return int(header["__metadata__"]["ipc"])
+    head, _ = unpack(blob)
+    return int(head["ipc"])
 
 
 def random_order(train: RealClips, seed: int) -> Callable[[int], list[torch.Tensor]]:

@@ -33,12 +33,12 @@ from engine.evaluation.subjects import (
     set_of_run,
 )
 from engine.evaluation.trainers import Watch, networks_text
-from engine.files import write_json
+from engine.files import SET_SUFFIXES, looks_like_set, write_json
 from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
 from engine.synthetic import LoadedSet, load_set
-from engine.synthetic.compressed import Storage
+from engine.synthetic.storage import Storage
 from engine.text import one_line
 
 Report = Callable[[int, int, str, float], None]
@@ -79,13 +79,14 @@ class Source:
 def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[str]) -> Source:
     """Find the source ``name``: a synthetic set's file, a clips file, or a run. Raises VdtuiError.
 
+    The content of a file says what it is.
     ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else.
     """
     changes = list(overrides)
     if name.endswith((".h5", ".hdf5")):
         whole = ["synthetic.kind=full", *changes]
         return Source(name, _on(load_preset("default", whole), data or Path(name)))
-    if name.endswith(".safetensors"):
+    if looks_like_set(Path(name)) or name.endswith(SET_SUFFIXES):
         loaded = load_set(name)
         preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
         if data is None:
@@ -195,6 +196,8 @@ def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
     own = set_of_run(loaded, preset.kind.rows(preset)[0] if kind == preset.kind.name else kind)
     if source.run is not None and own.what == "random":
         own = random_clips(train, loaded.synthetic.ipc, preset.run.seed)
+        if loaded.storage is not None:
+            own = as_stored(own, loaded.storage, preset.evaluation.repeats)
     return own, loaded
 
 

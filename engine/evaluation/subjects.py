@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from engine.config.kinds import KINDS
 from engine.data.batches import RealClips
 from engine.evaluation.training import TrainingData
 from engine.selection import coreset, select_coreset
 from engine.synthetic import Coreset, LoadedSet, SyntheticSet
-from engine.synthetic.compressed import Storage, Stored, encode_set
+from engine.synthetic.compressed import Stored, encode_set
+from engine.synthetic.storage import Storage
 from engine.text import one_line
 
 NAMED_CLASSES = 3
@@ -48,7 +50,7 @@ class Subject:
 
 def set_of_run(chosen: LoadedSet, name: str) -> Subject:
     """Return the set of a run, learned or chosen, at the precision of its file, as the row ``name``."""
-    subject, origin = of_set(name, chosen.synthetic, chosen.precision), chosen.provenance
+    subject, origin = _of_file(name, chosen), chosen.provenance
     if not chosen.synthetic.description.learned:
         return subject
     return dataclasses.replace(
@@ -63,7 +65,18 @@ def set_of_run(chosen: LoadedSet, name: str) -> Subject:
 def of_baseline(chosen: LoadedSet, name: str) -> Subject:
     """Return the set ``name`` that the learned set contains, such as its static memory as clips that do not move."""
     contained = of_set(name, chosen.synthetic.baselines()[name])
+    if chosen.storage is not None:
+        contained = as_stored(contained, chosen.storage.alone(KINDS[name]), 1)
     return dataclasses.replace(contained, objective=chosen.provenance.objective)
+
+
+def _of_file(what: str, chosen: LoadedSet) -> Subject:
+    """Return the subject of a set from a file; one that is coded counts the bytes of its file."""
+    if chosen.storage is None:
+        return of_set(what, chosen.synthetic, chosen.precision)
+    assert chosen.nbytes is not None
+    coded = of_set(what, chosen.synthetic)
+    return dataclasses.replace(coded, nbytes=chosen.nbytes, precision="codec", storage=str(chosen.storage))
 
 
 def of_set(what: str, synthetic: SyntheticSet, precision: str = "float32") -> Subject:

@@ -12,10 +12,20 @@ import re
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.errors import RunError, UsageError
-from engine.files import draft, read_json, read_text, storage_errors, sweep, too_deep, write_json, write_text
+from engine.files import (
+    SET_SUFFIXES,
+    draft,
+    read_json,
+    read_text,
+    storage_errors,
+    sweep,
+    too_deep,
+    write_json,
+    write_text,
+)
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
 from engine.runs.status import Action, Control, Lock, Status, Want, actual_state, request, request_once
@@ -82,12 +92,21 @@ class RunDirectory:
     @property
     def best(self) -> Path:
         """The synthetic set that the validation split chose."""
-        return self.path / "synthetic" / "best.safetensors"
+        return self._set("best")
 
     @property
     def last(self) -> Path:
         """The synthetic set after the last step."""
-        return self.path / "synthetic" / "last.safetensors"
+        return self._set("last")
+
+    def _set(self, name: str) -> Path:
+        """The coded file if there is one, else that of tensors, which may not be there yet: a run has one of them."""
+        coded, tensors = (self.path / "synthetic" / f"{name}{suffix}" for suffix in SET_SUFFIXES)
+        return coded if coded.is_file() else tensors
+
+    def set_file(self, name: Literal["best", "last"], *, coded: bool) -> Path:
+        """Return where the set ``name`` is to be written, as a coded file or as one of tensors."""
+        return self.path / "synthetic" / f"{name}{SET_SUFFIXES[0 if coded else 1]}"
 
     @property
     def previews(self) -> Path:

@@ -84,7 +84,7 @@ def is_real(result: Result) -> bool:
 
 
 def trained_on(result: Mapping[str, Any]) -> str:
-    """What networks were trained on, and by which objective that was learned, if it was: ``static-dynamic, dm``."""
+    """Return the name of what networks were trained on, with the objective that learned it: ``static-dynamic, dm``."""
     what, objective = str(result.get("what", "?")), result.get("objective")
     return f"{what}, {objective}" if isinstance(objective, str) and objective else what
 

@@ -4,7 +4,6 @@ from engine.data.spec import ClipSpec
 from engine.synthetic.base import Draw, Shown, SyntheticSet
 from engine.synthetic.compressed import (
     Candidate,
-    Storage,
     Stored,
     compressed_clips,
     decode_set,
@@ -12,13 +11,15 @@ from engine.synthetic.compressed import (
     equal_bytes,
     rival_codecs,
 )
-from engine.synthetic.files import LoadedSet, Provenance, load_set, load_synthetic, save_synthetic, to_bytes
+from engine.synthetic.described import Provenance
+from engine.synthetic.files import LoadedSet, load_set, load_synthetic, save_synthetic, to_bytes
 from engine.synthetic.numbers import PRECISIONS, check_precision
 from engine.synthetic.pixels import Coreset, Pixels
 from engine.synthetic.registry import set_class
 from engine.synthetic.start import Start
 from engine.synthetic.static_dynamic import StaticDynamic, fit_dynamic, of_one_luminance, residual_dynamic
 from engine.synthetic.still import StaticImages, StillVideo, still_of
+from engine.synthetic.storage import Storage
 from engine.synthetic.temporal import INTERPOLATIONS, Temporal
 
 __all__ = [

@@ -7,6 +7,7 @@ coreset) is one, so that all rows of a table are trained by the same code.
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a class stores, to be looked at beside its clips."""
+    """The pictures of what a class stores, to be looked at beside its clips."""
 
     stills: torch.Tensor
     """(S, 3, H, W), normalised as clips are; S may be 0."""
@@ -57,7 +58,7 @@ class SyntheticSet(ABC):
     kind: ClassVar[str]
     """The name of its description in ``engine.config.kinds``."""
     metadata_read: ClassVar[tuple[str, ...]] = ()
-    """What ``build`` may find in a file's metadata, beside what all files have."""
+    """The names that ``build`` may find in a file's metadata, beside those that all files have."""
     soft_labels: torch.Tensor | None = None
     temporal: Temporal | None = None
     """How the stored frames become those of a clip; None where all of them are stored, or none."""
@@ -75,12 +76,12 @@ class SyntheticSet(ABC):
 
     @property
     def description(self) -> Kind:
-        """What is known of its kind without torch."""
+        """Return the description of its kind."""
         return KINDS[self.kind]
 
     @property
     def distinct(self) -> tuple[int, ...] | None:
-        """How many clips each class has before they come again, or None where none need come again."""
+        """Return how many clips each class has before they come again, or None where none need come again."""
         return None
 
     @classmethod
@@ -97,7 +98,7 @@ class SyntheticSet(ABC):
         """
 
     def metadata(self) -> dict[str, str]:
-        """What the tensors do not say, by name, as ``build`` reads it; most sets have nothing to say.
+        """Return what the tensors do not say, by name, as ``build`` reads it; most sets have nothing to say.
 
         ``temporal``: how stored frames become a clip's, where not all are stored.
         """
@@ -107,7 +108,7 @@ class SyntheticSet(ABC):
         return {"temporal": json.dumps(named)}
 
     def pairing(self) -> dict[str, int]:
-        """How many memories of each sort an instance owns."""
+        """Count the memories of each sort that an instance owns."""
         return {"statics": self.variants, "dynamics": 0}
 
     def encoded(self, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -132,7 +133,7 @@ class SyntheticSet(ABC):
         """
 
     def shown_parts(self, label: int, most: int | None = None) -> Shown:
-        """What class ``label`` stores beside its clips, at most ``most`` of each sort: nothing for most sets."""
+        """Show what class ``label`` stores beside its clips, at most ``most`` of each sort: nothing for most sets."""
         spec = self.spec
         stills = torch.zeros(0, 3, spec.height, spec.width)
         return Shown(stills, torch.zeros(0, spec.frames, spec.height, spec.width))
@@ -148,6 +149,14 @@ class SyntheticSet(ABC):
         """
         stored = self._stored() | ({} if self.soft_labels is None else {"soft_labels": self.soft_labels})
         return {name: tensor.detach() for name, tensor in stored.items()}
+
+    def seen_as(self, pictures: Mapping[str, torch.Tensor]) -> Self:
+        """Return this set with ``pictures``, by part, in place of its own; all else is shared with it."""
+        twin = copy.copy(self)
+        for name, tensor in pictures.items():
+            assert self.description.part(name).channels and getattr(self, name).shape == tensor.shape, name
+            setattr(twin, name, tensor)
+        return twin
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The learnable tensors by name; an optimiser steps on these."""

@@ -1,6 +1,6 @@
-"""The synthetic set file: safetensors, with what is needed to use the set beside the tensors.
+"""The synthetic set file: numbers as safetensors, or streams in the coded container; its content says which.
 
-The same set gives the same bytes: the library writes its metadata in a random order, so the header is put in order
+The same set gives the same bytes: safetensors writes its metadata in a random order, so the header is put in order
 before it is written. Nothing is unpickled when a file from outside is read.
 """
 
@@ -8,79 +8,44 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from engine.config.kinds import KINDS, LABELS
-from engine.data.spec import ClipSpec
-from engine.errors import DataError, PresetError
+from engine.errors import DataError
 from engine.files import write_bytes
 from engine.synthetic.base import SyntheticSet
+from engine.synthetic.coded import read_coded, write_coded
+from engine.synthetic.container import MAGIC, is_packed
+from engine.synthetic.described import DAMAGE, Provenance, checked_spec, hard_labels, refuse_infinite
 from engine.synthetic.numbers import PRECISIONS
 from engine.synthetic.registry import set_class
+from engine.synthetic.storage import Storage
 from engine.text import one_line
 
 FORMAT, VERSION = "vdtui.synthetic", 1
-_MOST_FRAMES = 1 << 16
-"""A damaged file that names more would fill the memory when its few stored frames are shown."""
-_MOST_SIDE = 1 << 12
-"""As above, for the height and width of still images of which there are none, which take no bytes."""
-LATER_FIELDS = ("step_size", "objective")
-"""Fields of ``Provenance`` that a file may lack."""
 _OPTIONAL = ("temporal", "hallucinator")
 """Metadata that says something of some kinds of sets alone."""
 _HINT = "Export it again with `vdtui export RUN --format safetensors`, or use another file."
 
 
-@dataclasses.dataclass(frozen=True)
-class Provenance:
-    """Where a set comes from: preset title, seed, and the protocol and accuracy that chose it."""
+def to_bytes(synthetic: SyntheticSet, provenance: Provenance, how: Storage | str = "float32") -> bytes:
+    """The file's content, stored as ``how`` says; equal sets and provenances give equal bytes.
 
-    preset: str = ""
-    seed: int = 0
-    step: int = 0
-    protocol: str = ""
-    selected_on: str = "none"
-    accuracy: float | None = None
-    step_size: float | None = None
-    """The learning rate that was learned with the set (trajectory matching), which networks are to be trained at."""
-    objective: str | None = None
-    """By which it was learned, as presets name it; None of real clips, and of files from before it was noted."""
-
-    def metadata(self) -> dict[str, str]:
-        """As text by field; a step size or objective that there is not is left out, as in files from before them."""
-        fields = dataclasses.asdict(self)
-        known = {name: value for name, value in fields.items() if name not in LATER_FIELDS or value is not None}
-        return {name: json.dumps(value) for name, value in known.items()}
-
-    @classmethod
-    def of_metadata(cls, metadata: Mapping[str, str]) -> Provenance:
-        """The inverse of ``metadata``. Raises KeyError or ValueError for what is missing or of another type."""
-        own = cls.__dataclass_fields__
-        fields = {name: json.loads(metadata[name]) for name in own if name not in LATER_FIELDS or name in metadata}
-        fields = dict.fromkeys(LATER_FIELDS) | fields
-        wanted = {"preset": str, "seed": int, "step": int, "protocol": str, "selected_on": str}
-        bad = [name for name, kind in wanted.items() if type(fields[name]) is not kind]
-        bad += [name for name in ("accuracy", "step_size") if not _is_measure(fields[name])]
-        bad += [] if isinstance(fields["objective"], str | None) else ["objective"]
-        if bad or (fields["step_size"] is not None and fields["step_size"] <= 0):
-            raise ValueError(bad[0] if bad else "step_size")
-        return cls(**fields)
+    At one precision for all memories it is safetensors, else a coded file (``write_coded``). Raises UsageError if
+    ``how`` does not fit the set, DataError for values that it cannot hold.
+    """
+    how = Storage.parse(how) if isinstance(how, str) else how
+    if how.precision is None:
+        return write_coded(synthetic, provenance, how)
+    return _tensors_file(synthetic, provenance, how.precision)
 
 
-def _is_measure(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and abs(value) <= sys.float_info.max)
-
-
-def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "float32") -> bytes:
-    """The file's content; equal sets and provenances give equal bytes."""
+def _tensors_file(synthetic: SyntheticSet, provenance: Provenance, precision: str) -> bytes:
     spec = synthetic.spec
     metadata = {
         "format": FORMAT,
@@ -102,14 +67,9 @@ def to_bytes(synthetic: SyntheticSet, provenance: Provenance, precision: str = "
     return ordered(save(stored, metadata | extra))
 
 
-def save_synthetic(path: Path, synthetic: SyntheticSet, provenance: Provenance, precision: str = "float32") -> None:
-    """Write ``synthetic`` to ``path``, complete or not at all."""
-    write_bytes(path, to_bytes(synthetic, provenance, precision))
-
-
-def hard_labels(classes: int, ipc: int) -> torch.Tensor:
-    """The labels of instances by their place, int64 (C, ipc)."""
-    return torch.arange(classes).unsqueeze(1).expand(-1, ipc).contiguous()
+def save_synthetic(path: Path, synthetic: SyntheticSet, provenance: Provenance, how: Storage | str = "float32") -> None:
+    """Write ``synthetic``, stored as ``how`` says, to ``path``, complete or not at all."""
+    write_bytes(path, to_bytes(synthetic, provenance, how))
 
 
 def ordered(content: bytes) -> bytes:
@@ -124,11 +84,16 @@ def ordered(content: bytes) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class LoadedSet:
-    """A set from a file, with where it comes from and at which precision it was stored."""
+    """A set from a file, with where it comes from and how it was stored."""
 
     synthetic: SyntheticSet
     provenance: Provenance
     precision: str
+    """That of its numbers; ``codec`` of a coded file."""
+    storage: Storage | None = None
+    """How a coded file stores it; None where the file has plain tensors."""
+    nbytes: int | None = None
+    """The length of a coded file."""
 
 
 def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> SyntheticSet:
@@ -137,9 +102,45 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
 
 
 def load_set(path: str | Path, device: torch.device | str = "cpu") -> LoadedSet:
-    """As ``load_synthetic``, with provenance and precision. Raises DataError."""
+    """As ``load_synthetic``, with provenance and storage. Raises DataError, and UsageError for a codec that is missing.
+
+    What the file is, is told by its content; its name may be any.
+    """
+    shown = one_line(path)
+    if _is_coded(Path(path)):
+        try:
+            return of_bytes(Path(path).read_bytes(), device)
+        except OSError as error:
+            raise DataError(f"{shown} cannot be read: {error.strerror}.", "Check the path.") from error
+        except DataError as error:
+            raise DataError(f"{shown}: {error.problem}", error.hint) from error
     stored, metadata = _read(Path(path), str(device))
-    path = one_line(path)
+    return _loaded(stored, metadata, shown)
+
+
+def of_bytes(content: bytes, device: torch.device | str = "cpu") -> LoadedSet:
+    """The set in the content of a file, as ``load_set``."""
+    if is_packed(content):
+        read = read_coded(content, device)
+        return LoadedSet(read.synthetic, read.provenance, "codec", read.storage, len(content))
+    try:
+        stored = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    except (SafetensorError, ValueError, KeyError) as error:
+        reason = one_line((str(error).splitlines() or ["empty"])[0][:120])
+        raise DataError(f"This is not a synthetic set, or only a part of one: {reason}.", _HINT) from error
+    return _loaded({name: tensor.to(device) for name, tensor in stored.items()}, metadata, "This")
+
+
+def _is_coded(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return is_packed(file.read(len(MAGIC)))
+    except (OSError, ValueError):
+        return False
+
+
+def _loaded(stored: dict[str, torch.Tensor], metadata: dict[str, str], path: str) -> LoadedSet:
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is a safetensors file, but not a synthetic set.", _HINT)
     if metadata.get("version") != str(VERSION):
@@ -152,11 +153,10 @@ def load_set(path: str | Path, device: torch.device | str = "cpu") -> LoadedSet:
             raise ValueError(precision)
         synthetic = built(stored, metadata, precision)
         provenance = Provenance.of_metadata(metadata)
-    except (LookupError, ValueError, TypeError, AssertionError, RuntimeError, ArithmeticError, PresetError) as error:
+        refuse_infinite(synthetic.tensors())
+    except DAMAGE as error:
         reason = one_line(str(error))[:120]
         raise DataError(f"{path} is damaged: its tensors do not fit its description ({reason}).", _HINT) from error
-    if not all(torch.isfinite(tensor).all() for tensor in synthetic.tensors().values()):
-        raise DataError(f"{path} holds values that are not finite.", _HINT)
     return LoadedSet(synthetic, provenance, precision)
 
 
@@ -176,7 +176,8 @@ def _read(path: Path, device: str) -> tuple[dict[str, torch.Tensor], dict[str, s
 def built(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision: str) -> SyntheticSet:
     """The set of a file's tensors and metadata. Raises what ``load_set`` makes a DataError of."""
     kind, ipc = set_class(metadata["kind"]), int(metadata["ipc"])
-    spec = _spec(metadata, stored[KINDS[kind.kind].parts[0].name])
+    said = {name: json.loads(metadata[name]) for name in ("classes", "mean", "std")}
+    spec = checked_spec(**said, frames=metadata["frames"], memory=stored[KINDS[kind.kind].parts[0].name].shape)
     if ipc < 1:
         raise ValueError("ipc")
     if unread := [name for name in _OPTIONAL if name in metadata and name not in kind.metadata_read]:
@@ -187,24 +188,6 @@ def built(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision: 
     if synthetic.ipc != ipc:
         raise ValueError("ipc")
     return synthetic
-
-
-def _spec(metadata: Mapping[str, str], memory: torch.Tensor) -> ClipSpec:
-    spec = ClipSpec(
-        classes=tuple(str(name) for name in json.loads(metadata["classes"])),
-        frames=int(metadata["frames"]),
-        height=memory.shape[-2],
-        width=memory.shape[-1],
-        mean=tuple(float(value) for value in json.loads(metadata["mean"])),
-        std=tuple(float(value) for value in json.loads(metadata["std"])),
-    )
-    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(math.isfinite, spec.mean + spec.std)):
-        raise ValueError("mean or std")
-    if min(spec.std) <= 0 or not 1 <= spec.frames <= _MOST_FRAMES or not spec.classes or 0 in memory.shape[2:]:
-        raise ValueError("std, frames, or no memory at all")
-    if not memory.numel() and max(spec.height, spec.width) > _MOST_SIDE:
-        raise ValueError("height or width")
-    return spec
 
 
 def _soft_labels(stored: Mapping[str, torch.Tensor], classes: int, ipc: int) -> torch.Tensor | None:

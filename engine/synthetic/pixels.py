@@ -112,7 +112,7 @@ class Coreset(Pixels):
         return cls.of(start.real, start.chosen)
 
     def encoded(self, precision: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """Each clip once, and at uint8 as its pixels were in the video, if that is what they are.
+        """Store each clip once, and at uint8 as its pixels were in the video, if that is what they are.
 
         Where clips come again, the metadata ``distinct`` is how many of each class are stored, and ``pixels`` is
         (1, N, ...), the clips of one class after the other.
@@ -122,7 +122,7 @@ class Coreset(Pixels):
         kept = stored_of(self.distinct, self.ipc)
         if sum(kept) < len(kept) * self.ipc:
             said["distinct"] = json.dumps(kept)
-            tensors["pixels"] = _once(tensors["pixels"], kept)
+            tensors["pixels"] = once(tensors["pixels"], kept)
         whole = _real_pixels(tensors["pixels"], self.spec) if precision == "uint8" else None
         if whole is not None:
             del tensors["pixels"]
@@ -184,21 +184,25 @@ def stored_of(distinct: Sequence[int], number: int) -> list[int]:
     return kept
 
 
-def _once(pixels: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
+def once(pixels: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
     """The first ``kept`` clips of each class of ``pixels`` (C, ipc, ...), one class after the other: (1, N, ...)."""
     return torch.cat([own[:number] for own, number in zip(pixels, kept, strict=True)]).unsqueeze(0)
 
 
 def _again(pixels: torch.Tensor, described: str, classes: int, ipc: int) -> torch.Tensor:
-    """The inverse of ``_once``: (C, ipc, ...). Raises ValueError if ``described`` does not go with ``pixels``."""
+    """The inverse of ``once``: (C, ipc, ...). Raises ValueError if ``described`` does not go with ``pixels``."""
     kept = json.loads(described)
     numbers = isinstance(kept, list) and all(type(number) is int and number >= 1 for number in kept)
     fits = numbers and len(kept) == classes and pixels.shape[:2] == (1, sum(kept))
     if not (fits and max(kept) <= ipc <= MOST_REPEATS * max(kept)):
         raise ValueError("distinct")
+    return pixels[0][places_shown(kept, ipc).to(pixels.device)]
+
+
+def places_shown(kept: Sequence[int], ipc: int) -> torch.Tensor:
+    """Which stored clip each instance shows, int64 (C, ipc), where ``kept`` of each class are stored in a row."""
     firsts = torch.tensor([0, *kept[:-1]]).cumsum(0)
-    places = torch.arange(ipc) % torch.tensor(kept).unsqueeze(1) + firsts.unsqueeze(1)
-    return pixels[0][places.to(pixels.device)]
+    return torch.arange(ipc) % torch.tensor(kept).unsqueeze(1) + firsts.unsqueeze(1)
 
 
 def _real_pixels(pixels: torch.Tensor, spec: ClipSpec) -> torch.Tensor | None:

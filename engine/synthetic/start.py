@@ -1,4 +1,4 @@
-"""What a set starts from: noise, real clips, and the memory of the stage before it."""
+"""The start of a set: noise, real clips, and the memory of the stage before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.synthetic.temporal import Temporal
 
 @dataclass(frozen=True)
 class Start:
-    """All that ``SyntheticSet.start`` may read. Equal ones give equal sets: every draw is by the preset's seed."""
+    """The things that ``SyntheticSet.start`` may read. Equal ones give equal sets: draws are by the preset's seed."""
 
     preset: Preset
     real: RealClips
@@ -31,7 +31,7 @@ class Start:
 
     @property
     def spec(self) -> ClipSpec:
-        """What clips are."""
+        """Return what clips are."""
         return self.real.spec
 
     @property
@@ -41,12 +41,12 @@ class Start:
 
     @property
     def device(self) -> torch.device:
-        """Where the set is to be."""
+        """The device that the set is to be on."""
         return self.real.device
 
     @property
     def temporal(self) -> Temporal | None:
-        """How stored frames become those of a clip, or None where all are stored."""
+        """Return how stored frames become those of a clip, or None where all are stored."""
         section = self.preset.synthetic
         if section.n_syn is None:
             return None

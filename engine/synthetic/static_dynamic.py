@@ -139,7 +139,7 @@ class Disentangled(SyntheticSet):
         return cls(spec, ipc, **given)
 
     def metadata(self) -> dict[str, str]:
-        """As that of any set; ``hallucinator``: ``per-class`` where the c-th of them makes the clips of class c."""
+        """Add ``hallucinator``: ``per-class`` where the c-th of them makes the clips of class c."""
         return super().metadata() | ({"hallucinator": "per-class"} if self.per_class else {})
 
     def pairing(self) -> dict[str, int]:
@@ -195,7 +195,7 @@ class Disentangled(SyntheticSet):
         return large if self.temporal is None else self.temporal.stretch(large, 1)
 
     def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
-        """What stores the median over time of each clip, or what moves in it beside that."""
+        """Return what stores the median over time of each clip, or what moves in it beside that."""
         still = still_of(clips, 2)
         if name == "static":
             return still
@@ -220,7 +220,7 @@ class Disentangled(SyntheticSet):
 
 
 class StaticDynamic(Disentangled):
-    """Such a set whose dynamic memory is stored frame by frame: (C, dpc, stored, 1, h, w)."""
+    """Static-dynamic memories whose dynamic one is stored frame by frame: (C, dpc, stored, 1, h, w)."""
 
     kind: ClassVar[str] = "static-dynamic"
 
@@ -256,7 +256,7 @@ class StaticDynamic(Disentangled):
 
 
 def _residuals(start: Start, static: torch.Tensor) -> torch.Tensor:
-    """What real clips add to ``static``, as dynamic memories (C, dpc, stored, 1, h, w)."""
+    """Return what real clips add to ``static``, as dynamic memories (C, dpc, stored, 1, h, w)."""
     section, std = start.preset.synthetic, start.spec.std
     starts = zip(start.clips(section.ipc * section.dynamics_per_instance), static, strict=True)
     fulls = (residual_dynamic(own[None], still[None], section.ipc, std) for own, still in starts)

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
 from engine.errors import UsageError, VdtuiError
-from engine.synthetic import load_set
+from engine.runs import RunDirectory
+from engine.synthetic import encode_set, load_set
 from tests.engine.export.made_up import MadeUpRuns, begun
 from vdtui.cli.export import export
 from vdtui.cli.report import report
@@ -49,6 +51,24 @@ def test_export_writes_the_chosen_set_and_says_so_in_json(folder: Path, tmp_path
     assert document["bytes"] == output.stat().st_size and load_set(output).precision == "uint8"
     call("export", output, "--format", "gif", "--output", tmp_path / "clips")
     assert (tmp_path / "clips" / "red" / "4.gif").is_file()
+
+
+def test_a_set_is_handed_out_in_few_bytes(folder: Path, tmp_path: Path) -> None:
+    """Whoever wants a file of a given storage gets it, whatever it is called, and every command takes it."""
+    output = tmp_path / "few.bytes"
+    call("export", "done", "--runs-dir", folder, "--format", "set", "--storage", "jpeg-80+h264-28", "--output", output)
+    loaded = load_set(output)
+    assert str(loaded.storage) == "jpeg-80+h264-28" and loaded.nbytes == output.stat().st_size
+    whole = load_set(RunDirectory(folder / "done").best)
+    assert loaded.provenance == whole.provenance
+    expected = encode_set(whole.synthetic, "jpeg-80+h264-28").decode().tensors()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.synthetic.tensors().items())
+    call("export", output, "--format", "set", "--output", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == output.read_bytes()
+    call("export", output, "--format", "gif", "--output", tmp_path / "clips")
+    assert (tmp_path / "clips" / "red" / "1.gif").is_file()
+    again = json.loads(call("export", output, "--format", "safetensors", "--output", tmp_path / "s", "--json"))
+    assert "decodes" in again["notes"][0] and load_set(tmp_path / "s").precision == "float32"
 
 
 def test_notes_do_not_mix_with_json(folder: Path, tmp_path: Path) -> None:

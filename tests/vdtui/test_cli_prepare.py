@@ -63,6 +63,17 @@ def test_json_is_one_document(source: Path, tmp_path: Path) -> None:
     assert document["path"] == str(tmp_path / "c.h5")
 
 
+def test_shards_on_a_shared_disk(source: Path, tmp_path: Path) -> None:
+    """Two machines, and a third command that joins what they did."""
+    words = ("prepare", "folders", "--source", source, "--output", tmp_path / "c.h5", *SMALL)
+    said = run(*words, "--shard", "1/2").stderr
+    assert "Shard 1/2: 4 videos, in " in said and "without --shard" in said
+    assert json.loads(run(*words, "--shard", "2/2", "--json").stdout)["videos"] == 4
+    assert json.loads(run(*words, "--json").stdout)["resumed_videos"] == 8
+    with pytest.raises(UsageError, match="mean nothing to a shard"):
+        run(*words, "--shard", "1/2", "--overwrite")
+
+
 def test_output_is_named_after_the_source(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run("prepare", "folders", "--source", source, *SMALL)

@@ -125,7 +125,7 @@ def test_bad_files_are_skipped_and_named(tmp_path: Path) -> None:
     MAKERS["folders"](tmp_path / "source", real_video)
     for name, content in (("broken.mp4", b"\x00" * 5000), ("empty.mp4", b""), ("text.avi", b"hello\n")):
         (tmp_path / "source/run" / name).write_bytes(content)
-    (tmp_path / "outside.mp4").write_bytes((tmp_path / "source/run/0.mp4").read_bytes())
+    real_video(tmp_path / "outside.mp4")
     (tmp_path / "source/walk/link.mp4").symlink_to(tmp_path / "outside.mp4")
     words = ("prepare", "folders", "--source", "source", "--output", "s.h5", *SMALL, "--json")
     refused(vdtui(tmp_path, *words), "--max-skipped")
@@ -152,7 +152,8 @@ def test_stretches_of_a_film(tmp_path: Path) -> None:
 def test_an_interrupted_prepare_goes_on(tmp_path: Path) -> None:
     """Kinetics takes hours: Ctrl+C, or a lost connection, must not cost them."""
     for number in range(40):
-        write_video(tmp_path / f"source/{'ab'[number % 2]}/{number}.mp4", grey_ramp(60, height=240, width=320))
+        frames = grey_ramp(60, height=240, width=320, start=number)
+        write_video(tmp_path / f"source/{'ab'[number % 2]}/{number}.mp4", frames)
     words = ["prepare", "folders", "--source", "source", "--output", "c.h5", "--frames", "16", "--workers", "1"]
     process = subprocess.Popen([*VDTUI, *words], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     log, end = tmp_path / "c.h5.partial" / "videos.jsonl", time.monotonic() + 60

@@ -47,6 +47,7 @@ def test_a_terminal_has_one_line(capsys: pytest.CaptureFixture[str], monkeypatch
     """Ten steps would scroll everything else away."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "xterm")
     clock = Clock()
     line = ProgressLine(clock)
     for second in range(3):

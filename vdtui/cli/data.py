@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.errors import UsageError
+from engine.files import looks_like_set
 from vdtui.cli.options import human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ STRIP_COLUMNS = 24
 
 
 def data(
-    file: Annotated[Path, typer.Argument(metavar="FILE.h5", help="A clips file, made by `vdtui prepare`.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A clips file (.h5), made by `vdtui prepare`; or a synthetic set.")
+    ],
     sheet: Annotated[bool, typer.Option("--sheet", help="Show random clips here, in colour.")] = False,
     png: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Save random clips as a picture.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read every clip and compare its checksum.")] = False,
@@ -45,6 +49,12 @@ def data(
     """
     from engine.data.store import ClipStore
 
+    if looks_like_set(file):
+        if verify or png is not None or sheet or preview is not None:
+            problem = f"{file} is a synthetic set, and these options are about clips files."
+            raise UsageError(problem, "Pictures of a set: vdtui export SET --format png --output OUT.png")
+        _tell_set(file, as_json)
+        return
     if verify:
         _verify(file, as_json)
         return
@@ -61,6 +71,30 @@ def data(
             from engine.data.sheet import save_preview
 
             save_preview(preview, store, split, seed=seed)
+
+
+# --- synthetic sets --------------------------------------------------------------------------------------------------
+
+
+def _tell_set(file: Path, as_json: bool) -> None:
+    """Tell what is in the file of a set."""
+    import dataclasses
+
+    from engine.synthetic import load_set
+
+    loaded = load_set(file)
+    synthetic, spec, size = loaded.synthetic, loaded.synthetic.spec, file.stat().st_size
+    how = loaded.precision if loaded.storage is None else str(loaded.storage)
+    if as_json:
+        about = {"kind": synthetic.kind, "classes": list(spec.classes), "ipc": synthetic.ipc, "storage": how}
+        shape = {"frames": spec.frames, "height": spec.height, "width": spec.width}
+        print_json(about | shape | {"bytes": size, "provenance": dataclasses.asdict(loaded.provenance)})
+        return
+    say(f"{file}: a synthetic set of kind {synthetic.kind}, {len(spec.classes)} classes, IPC {synthetic.ipc}")
+    say(f"clips of {spec.frames} x {spec.height} x {spec.width}, {synthetic.clips_per_class} per class")
+    say(f"{human_bytes(size)} as {how}, {human_bytes(size / len(spec.classes))} per class")
+    if loaded.provenance.preset:
+        say(f"learned by {loaded.provenance.preset}, seed {loaded.provenance.seed}, step {loaded.provenance.step}")
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -81,7 +115,6 @@ def _show(store: ClipStore, split: str, classes: int | None, frames: int, seed: 
     from rich.console import Console
 
     from engine.data.sheet import strips
-    from engine.errors import UsageError
 
     console = Console()
     if not console.is_terminal or console.color_system is None:

@@ -93,7 +93,7 @@ def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -
     if plain or not on_a_terminal():
         from vdtui.cli.follow import follow
 
-        note(f"Run {name} in {run.path}")
+        note(f"Run {name} in {run.path.absolute()}")
         raise typer.Exit(follow(run, since))
     from vdtui.cli.monitor import open_dashboard
 

@@ -21,7 +21,7 @@ def evaluate(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN|SET.safetensors|FILE.h5...",
+            metavar="RUN|SET|FILE.h5...",
             help="Runs, synthetic sets, or all of a clips file.",
             autocompletion=completion.runs,
         ),

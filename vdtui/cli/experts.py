@@ -46,7 +46,7 @@ def experts(
     Example: vdtui experts --preset hmdb51-ipc1-mtt --data hmdb51.h5
     """
     from engine.config import load_preset
-    from engine.config.objectives import that
+    from engine.config.objectives import names_with
     from engine.data.check import check_data
     from engine.errors import PresetError
     from engine.runs import runs_folder
@@ -55,7 +55,7 @@ def experts(
     chosen = with_data(load_preset(preset, with_run(set_, seed, device)), data)
     if "experts" not in chosen.stages:
         problem = f"The preset {chosen.title or preset} matches no trajectories, so it needs no experts."
-        followers = " or ".join(f"--set dynamic.objective={name}" for name in that("needs_experts"))
+        followers = " or ".join(f"--set dynamic.objective={name}" for name in names_with("needs_experts"))
         raise PresetError(problem, f"Choose one that ends in -mtt, or add {followers}.")
     check_data(chosen)
     from engine.distilling.stages import train_experts

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class ExportFormat(enum.StrEnum):
     """The formats that `export` writes."""
 
+    SET = "set"
     SAFETENSORS = "safetensors"
     PT = "pt"
     H5 = "h5"
@@ -35,7 +36,7 @@ class Precision(enum.StrEnum):
 
 
 def export(
-    source: Annotated[str, typer.Argument(metavar="RUN|SET", help="A run, or a synthetic set (.safetensors).")],
+    source: Annotated[str, typer.Argument(metavar="RUN|SET", help="A run, or the file of a synthetic set.")],
     format: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     output: Annotated[
         Path,
@@ -49,6 +50,14 @@ def export(
         Precision | None,
         typer.Option("--precision", help="Of the values in safetensors, pt and h5 (default: float32)."),
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="HOW",
+            help="Of a set: uint8, h264-35@half, jpeg-80+h264-28 ... (default: as the run stores it).",
+        ),
+    ] = None,
     fps: Annotated[
         float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4 and gif (default: 8).")
     ] = None,
@@ -58,18 +67,25 @@ def export(
 ) -> None:
     """Write the synthetic set of a run as tensors, video or pictures.
 
-    Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. safetensors has
-    what is stored, as small as it is; pt and h5 have the clips that it makes, for any training code, and folders has
-    their frames as pictures, one folder per clip, which `vdtui prepare folders` reads. Videos, gifs and png are for
-    looking at.
+    Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. set is the
+    file that counts, in as few bytes as --storage makes it, and safetensors has its tensors; pt and h5 have the clips
+    that it makes, for any training code, and folders has their frames as pictures, one folder per clip, which
+    `vdtui prepare folders` reads. Videos, gifs and png are for looking at.
 
     Example: vdtui export demo --format mp4 --output demo.mp4
+
+    Example: vdtui export demo --format set --storage jpeg-80+h264-28 --output demo.vds
     """
     from engine.export.media import FPS
 
-    _refuse_unread(format, precision, fps)
+    _refuse_unread(format, precision, storage, fps)
     path = _set_path(source, runs_dir)
-    exported = _write(format, path, output, precision or Precision.FLOAT32, FPS if fps is None else fps, overwrite)
+    if format is ExportFormat.SET:
+        from engine.export.tensors import export_set
+
+        exported = export_set(path, output, storage, overwrite)
+    else:
+        exported = _write(format, path, output, precision or Precision.FLOAT32, FPS if fps is None else fps, overwrite)
     for line in exported.notes:
         note(line)
     if json:
@@ -110,13 +126,15 @@ def _write(
     return moving(loaded.synthetic, output, fps, overwrite)
 
 
-def _refuse_unread(format: ExportFormat, precision: Precision | None, fps: float | None) -> None:
+def _refuse_unread(format: ExportFormat, precision: Precision | None, storage: str | None, fps: float | None) -> None:
     """An option that this format does not read is a mistake, not a wish to pass over."""
     from engine.errors import UsageError
 
     if precision is not None and format not in (ExportFormat.SAFETENSORS, ExportFormat.PT, ExportFormat.H5):
         hint = "Leave it out, or use --format safetensors, pt or h5."
         raise UsageError(f"--precision says nothing about {format.value}.", hint)
+    if storage is not None and format is not ExportFormat.SET:
+        raise UsageError(f"--storage says nothing about {format.value}.", "Leave it out, or use --format set.")
     if fps is not None and format not in (ExportFormat.MP4, ExportFormat.GIF):
         raise UsageError(f"--fps says nothing about {format.value}.", "Leave it out, or use --format mp4 or gif.")
 
@@ -124,12 +142,13 @@ def _refuse_unread(format: ExportFormat, precision: Precision | None, fps: float
 def _set_path(source: str, runs_dir: Path | None) -> Path:
     """The set file that ``source`` means: itself, or the best, else the last set of a run."""
     from engine.errors import UsageError
+    from engine.files import SET_SUFFIXES
     from engine.runs import find_run, runs_folder
 
-    if source.endswith(".safetensors"):
-        if not Path(source).is_file():
-            raise UsageError(f"There is no file {source}.", "Check the path, or give the name of a run.")
+    if Path(source).is_file():
         return Path(source)
+    if source.endswith(SET_SUFFIXES):
+        raise UsageError(f"There is no file {source}.", "Check the path, or give the name of a run.")
     run = find_run(runs_folder(runs_dir), source)
     for path in (run.best, run.last):
         if path.is_file():

@@ -131,7 +131,7 @@ def print_table(
 
 def fitting_columns(columns: list[str], rows: list[list[str]], least_needed: tuple[str, ...], width: int) -> list[int]:
     """Leave out ``least_needed`` columns, the first one first, until the rest fits into ``width`` characters."""
-    wide = [max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)]
+    wide = [max(map(len, column)) + 3 for column in zip(columns, *rows, strict=True)]  # with what is between them
     kept = list(range(len(columns)))
     for name in least_needed:
         if sum(wide[number] for number in kept) > width and name in columns:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from engine.data.layouts import Layout, LayoutOptions, Listing
-    from engine.data.prepare import PrepareSummary
+    from engine.data.prepare import PrepareSummary, ShardSummary
     from engine.data.sampling import Sampling
 
     Progress = Callable[[int, int, str], None]
@@ -78,6 +78,9 @@ def prepare(
     compression: Annotated[
         str | None, typer.Option(metavar="gzip|lzf", help="Smaller, and slower to train from.")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="3/16", help="Do part 3 of 16; without it, parts that are done are joined.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
 ) -> None:
     """Turn videos into one file of clips, ready for training.
@@ -85,7 +88,8 @@ def prepare(
     A video is a file that FFmpeg reads, or a folder of frames (images in natural order). The official layouts find
     class folders and split files wherever they lie in SOURCE. LAYOUT folders takes SOURCE/CLASS/VIDEO, or
     SOURCE/train/CLASS/VIDEO beside SOURCE/test/; LAYOUT table a CSV or JSON Lines file with path, label and split;
-    LAYOUT demo makes its own videos. After an interruption, the same command goes on where it stopped.
+    LAYOUT demo makes its own videos. After an interruption, the same command goes on where it stopped. Several
+    machines with a disk in common share the work by --shard; the same command without it then joins the parts.
 
     Frames are resized to 160 x 120 and cropped to 112 x 112 as published (other sizes in proportion). --resize keeps
     the aspect instead: pad (black around), centre-crop (shorter side to size), shorter-side (to 8/7 of it, cropped).
@@ -97,7 +101,14 @@ def prepare(
     from engine.data import prepare as engine
     from engine.data.layouts import LayoutOptions
     from engine.data.recipe import choose_placement, choose_sampling, default_output
+    from engine.data.shards import Shard
+    from engine.errors import UsageError
 
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and (overwrite or compression):
+        raise UsageError(
+            "--overwrite and --compression mean nothing to a shard.", "Give them when the shards are joined."
+        )
     chosen = _layout(layout)
     sampling = choose_sampling(
         chosen,
@@ -118,11 +129,24 @@ def prepare(
             listing = _listing(chosen, source, output, options, progress)
             output = output or default_output(listing.dataset, listing.official_split)
             _say_what_comes(listing, output, sampling)
+            processes = min(8, usable_cores()) if workers is None else workers
+            if part is not None:
+                done = engine.prepare_shard(
+                    listing,
+                    output,
+                    sampling,
+                    part,
+                    workers=processes,
+                    max_skipped_percent=max_skipped,
+                    progress=progress,
+                )
+                _print_shard(done, as_json)
+                return
             summary = engine.prepare(
                 listing,
                 output,
                 sampling,
-                workers=min(8, usable_cores()) if workers is None else workers,
+                workers=processes,
                 max_skipped_percent=max_skipped,
                 overwrite=overwrite,
                 compression=compression,
@@ -233,6 +257,21 @@ def _print_json(summary: PrepareSummary) -> None:
     from dataclasses import asdict
 
     typer.echo(json.dumps({**asdict(summary), "path": str(summary.path)}, indent=1))
+
+
+def _print_shard(summary: ShardSummary, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from engine.text import one_line
+
+    if as_json:
+        typer.echo(json.dumps({**asdict(summary), "folder": str(summary.folder)}, indent=1))
+        return
+    skipped = f", {len(summary.skipped)} of them skipped" if summary.skipped else ""
+    note(f"Shard {summary.shard}: {summary.videos} videos{skipped}, in {summary.seconds:.1f} s.")
+    for name, reason in summary.skipped[:SHOWN_SKIPPED]:
+        note(f"  {one_line(name)}: {reason}")
+    note("When all shards are done, run the same command without --shard to join them.")
 
 
 def _print_summary(summary: PrepareSummary) -> None:

@@ -5,6 +5,7 @@ A log of a run of a day with a line every two seconds is one in which nobody fin
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -36,12 +37,12 @@ class ProgressLine:
         now = self._clock()
         if part != self._part:
             self._part, self._pause, self._told = part, FIRST_SECONDS, float("-inf")
-        if text == self._shown or now - self._told < (ON_TERMINAL_SECONDS if sys.stderr.isatty() else self._pause):
+        if text == self._shown or now - self._told < (ON_TERMINAL_SECONDS if _can_rewrite() else self._pause):
             return
         if self._told > float("-inf"):
             self._pause = min(LONGEST_SECONDS, 2 * self._pause)
         self._told, self._shown = now, text
-        if not sys.stderr.isatty():
+        if not _can_rewrite():
             note(text)
             return
         width = shutil.get_terminal_size().columns - 1  # one that fills the line would begin another
@@ -59,3 +60,8 @@ class ProgressLine:
             typer.echo(ERASED, nl=False, err=True)
             self._open = False
             self._shown = ""
+
+
+def _can_rewrite() -> bool:
+    """Tell whether stderr is a terminal that can go back in a line; a dumb one can only go on."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -33,7 +33,7 @@ def print_results(results: list[dict[str, Any]]) -> None:
 def where_to_find(run: RunDirectory) -> str:
     """Name the set and the report of a completed run; random clips and all of the data are no set."""
     places = (("Synthetic set", run.best), ("Report", run.report))
-    return "\n".join(f"{name}: {path}" for name, path in places if name == "Report" or path.is_file())
+    return "\n".join(f"{name}: {path.absolute()}" for name, path in places if name == "Report" or path.is_file())
 
 
 def _protocol(result: dict[str, Any]) -> str:

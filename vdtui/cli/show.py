@@ -24,12 +24,13 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
         curve = [[point.step, point.mean, point.std] for point in folded.accuracy_curve()]
         print_json({**one, "seed": folded.seed, "results": results, "accuracies": curve, "meta": meta})
         return
+    split = next((point.split for point in reversed(folded.accuracy_curve())), "val").replace("val", "validation")
     lines = {
         "run": one["name"],
         "state": one["state"],
         "preset": one["preset"],
         "stage": f"{one['stage']} {one['step']}/{one['total']}",
-        "chosen": f"step {folded.best[0]}, {percent(folded.best[1])} on validation" if folded.best else "-",
+        "chosen": f"step {folded.best[0]}, {percent(folded.best[1])} on {split}" if folded.best else "-",
         "seed": str(meta.get("seed", "-")),
         "device": str(meta.get("device", "-")),
         "data": f"{meta.get('dataset', '-')} {meta.get('data_fingerprint', '')}",
@@ -46,7 +47,7 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
         for point in folded.accuracy_curve()
     ]
     if curve_rows:
-        print_table(["step", "top-1 on validation", "per network"], curve_rows, right=(0, 1))
+        print_table(["step", f"top-1 on {split}", "per network"], curve_rows, right=(0, 1))
     print_results(results)
     if one["problem"]:
         note(f"problem: {one['problem']}")

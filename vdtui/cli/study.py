@@ -180,7 +180,7 @@ def _points(
 
 
 def _usual_storages(kind: Kind) -> list[str]:
-    """How a learned set is stored in the study of bytes; real clips and stills alone are stored in the one way."""
+    """Name the ways to store a learned set in the study of bytes; real clips and stills alone have the one."""
     if not kind.in_stage_2:
         return ["uint8"]
     stills = any(part.still for part in kind.parts)

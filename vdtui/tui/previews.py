@@ -1,9 +1,9 @@
 """Preview files: reading them with suspicion, and turning their clips into rows of half-block characters.
 
 A preview is an ``.npz`` in the run's ``previews`` folder: ``classes`` (C names), ``clips`` uint8 (C, N, T, h, w, 3),
-and for static-dynamic sets ``static`` uint8 (C, S, h, w, 3) and ``dynamic`` uint8 (C, D, T, h, w), in which 128 means
-zero. Nothing is unpickled, sizes are looked at before anything is unpacked, and a file that is not as described
-raises PreviewError with a line for the user.
+and for sets with dynamic memories ``static`` uint8 (C, S, h, w, 3) and ``dynamic`` uint8 (C, D, T, h, w), in which
+128 means zero. Nothing is unpickled, sizes are looked at before anything is unpacked, and a file that is not as
+described raises PreviewError with a line for the user.
 """
 
 from __future__ import annotations

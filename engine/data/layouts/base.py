@@ -8,9 +8,11 @@ own prepare.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UsageError
 from engine.text import readable
@@ -33,6 +35,15 @@ class VideoEntry:
     """Seconds into the file at which the video begins; None: at its first frame."""
     end: float | None = None
     """Seconds into the file before which it ends; None: after its last frame."""
+    frames: tuple[int, int | None] | None = None
+    """The stretch by numbers of frames in place of seconds: its first, from 0, and the first after it (None: to the
+    end)."""
+    within: tuple[float, float] | None = None
+    """The stretch (start, end) that it is if the file is longer than that; a file that was cut to it is taken whole."""
+
+    def stretch(self) -> list[Any]:
+        """Return which part of the file it is, for fingerprints: seconds, and frames if they are given."""
+        return [self.start, self.end] if self.frames is None else [self.start, self.end, *self.frames]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Listing:
     """Things that a user should know and that are no error, one line each."""
     official_split: int | None = None
     """Which of the data set's own splits this is; None where there is only one, or none."""
+    published: bool = False
+    """True if the videos and the split are those that the data set's authors published: copies are then left in."""
     root: Path | None = None
     """Nothing that lies outside of this folder is read, not even through a link; None: links are followed."""
 
@@ -112,6 +125,11 @@ class Layout:
     """Frames per second of the published sampling, in place of ``interval``."""
     uniform: bool = False
     """Whether the published sampling takes uniform frames, in place of ``interval``."""
+
+
+def composed(name: str) -> str:
+    """Return ``name`` with accents as parts of letters: file systems and tables spell one name in two ways."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:

@@ -37,6 +37,9 @@ class Claim:
     linked: bool = False
     start: float | None = None
     end: float | None = None
+    frames: tuple[int, int | None] | None = None
+    within: tuple[float, float] | None = None
+    """As those of :class:`VideoEntry`."""
 
 
 def settle(claims: Iterable[Claim]) -> tuple[list[Claim], Rejected]:
@@ -69,6 +72,8 @@ def entries(claims: Sequence[Claim], classes: Sequence[str]) -> list[VideoEntry]
     labels = {name: label for label, name in enumerate(classes)}
     names = distinct([claim.name for claim in claims])
     return [
-        VideoEntry(claim.path, name, labels[claim.label], claim.split, claim.start, claim.end)
+        VideoEntry(
+            claim.path, name, labels[claim.label], claim.split, claim.start, claim.end, claim.frames, claim.within
+        )
         for claim, name in zip(claims, names, strict=True)
     ]

@@ -6,19 +6,19 @@ made here, per class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, distinct, natural_key
+from engine.data.layouts.annotations import SPLIT_NAMES
+from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, composed, distinct, natural_key
 from engine.data.layouts.claims import Claim, entries, settle
-from engine.data.layouts.expected import explain_absence, link_notes, open_source, peek, wrong_source
+from engine.data.layouts.expected import counted, explain_absence, link_notes, open_source, peek, some, wrong_source
 from engine.data.layouts.holdout import hold_out
-from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Contents, Place, Scan, Source, frame_files, split_suffix
+from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Contents, Place, Scan, Source, split_suffix
 from engine.errors import DataError, UsageError
 from engine.text import one_line, readable
-
-__all__ = ["DEMO", "LAYOUT", "frame_files", "list_demo_videos", "list_videos"]
 
 TREE = """\
 SOURCE/
@@ -29,23 +29,27 @@ SOURCE/
   ...
 or, with a split of your own,
 SOURCE/
-  train/<class>/...
+  train/<class>/...    (or Training, train_set, ...)
   test/<class>/...
-  val/<class>/...      (need not be there)"""
+  val/<class>/...      (need not be there; it is for testing where there is no test/)"""
 
 
 def list_videos(source: Path, options: LayoutOptions) -> Listing:
     """The :class:`Listing` of a folder of class folders; raises :class:`DataError` if it is not one."""
     place = open_source(source, TREE, options.follow_links)
-    top = place.read(place.top)
-    splits = _given_split(place, top)
-    if len(splits) > 1 and options.test_fraction is not None:
+    above, top = _unwrapped(place)
+    splits, notes = _given_split(place, above[-1], top)
+    given = len(splits) > 1
+    if given and options.test_fraction is not None:
         raise UsageError(
-            "The folders train/ and test/ are a split, so --test-fraction means nothing.", "Leave --test-fraction out."
+            f"The folders {_listed(splits)} are a split, so --test-fraction means nothing.",
+            "Leave --test-fraction out.",
         )
     found = _Found()
-    for split, folder in splits.items():
-        _collect(place, split, folder, top if folder is place.top else place.read(folder), found)
+    for split, folders in splits.items():
+        for folder in folders:
+            contents = top if folder is above[-1] else place.read(folder)
+            _collect(place, split, (*above, folder), contents, found)
     claims, doubles = settle(found.claims)
     if not claims:
         seen = Scan((*found.files_outside,), tuple(top.others), tuple(found.folders_outside))
@@ -55,11 +59,11 @@ def list_videos(source: Path, options: LayoutOptions) -> Listing:
     videos = entries(claims, classes)
     return Listing(
         tuple(distinct(classes)),
-        tuple(videos if len(splits) > 1 else hold_out(videos, options)),
+        tuple(videos if given else hold_out(videos, options)),
         "folders",
         readable(Path(place.top.real).name) or "folders",
         (*((readable(link.name), OUTSIDE) for link in (*found.folders_outside, *found.files_outside)), *doubles),
-        notes=link_notes(found.folders_outside),
+        notes=(*notes, *_level_notes(classes, found), *_stray_notes(top, found), *link_notes(found.folders_outside)),
         root=place.root,
     )
 
@@ -76,47 +80,139 @@ class _Found:
     claims: list[Claim] = field(default_factory=list)
     files_outside: list[Place] = field(default_factory=list)
     folders_outside: list[Place] = field(default_factory=list)
+    inner: dict[str, set[str]] = field(default_factory=dict)
+    """Class -> the folders in it that hold video files or further folders."""
+    spelling: dict[str, str] = field(default_factory=dict)
+    """Class with its accents composed -> as the first folder spells it."""
+    stray_images: int = 0
+    """Images right in a class's folder, which are no video's frames."""
 
 
-def _given_split(source: Source, top: Contents) -> dict[str, Place]:
-    """Which folder holds the classes of which split; only ``train`` where the split has yet to be made."""
-    beyond = [place.name for place in top.outside if place.name in SPLITS]
+SPLIT_WORDS = re.compile(r"[-_. ]*(?:set|data|dataset|split|videos?|clips?|frames|images)$")
+"""Words that people add to the name of a split: `train_set`, `test-videos`."""
+
+
+def split_named(name: str) -> str | None:
+    """Return the split that a folder called ``name`` holds, if it is called like one."""
+    folded = name.rpartition("/")[2].casefold()
+    return SPLIT_NAMES.get(folded) or SPLIT_NAMES.get(SPLIT_WORDS.sub("", folded))
+
+
+def _unwrapped(source: Source) -> tuple[tuple[Place, ...], Contents]:
+    """The folders from the source down to the one that holds the classes or the splits, and what is in that.
+
+    A folder around everything, as archives unpack to, is none of them: it holds nothing but the folders of a split, or
+    two or more folders, of which none is a video; or such a folder.
+    """
+    top = source.read(source.top)
+    above: tuple[Place, ...] = (source.top,)
+    inner = top
+    while len(inner.folders) == 1 and not inner.videos and not inner.images and not inner.outside:
+        above = (*above, inner.folders[0])
+        inner = source.read(above[-1])
+        several = len(inner.folders) > 1 and not any(_is_frames(source.read(folder)) for folder in inner.folders[:3])
+        if not inner.videos and not inner.images and (several or _is_split(inner)):
+            return above, inner
+    return (source.top,), top
+
+
+def _is_split(contents: Contents) -> bool:
+    return {split_named(place.name) for place in contents.folders} >= {"train"}
+
+
+def _is_frames(contents: Contents) -> bool:
+    return bool(contents.images and not contents.videos)
+
+
+def _given_split(source: Source, folder: Place, top: Contents) -> tuple[dict[str, list[Place]], list[str]]:
+    """(split -> the folders that hold its classes, notes); only ``train`` where the split has yet to be made."""
+    beyond = [place.name for place in top.outside if split_named(place.name)]
     if beyond:
         raise DataError(
-            f"{beyond[0]}/ in {one_line(source.path)} is a link out of it.", "Add --follow-links to read it."
+            f"{one_line(beyond[0])}/ in {one_line(source.path)} is a link out of it.", "Add --follow-links to read it."
         )
-    by_name = {place.name: place for place in top.folders}
-    present = {split: by_name[split] for split in SPLITS if split in by_name}
+    present: dict[str, list[Place]] = {}
+    for place in top.folders:
+        if split := split_named(place.name):
+            present.setdefault(split, []).append(place)
+    others = [place.name for place in top.folders if not split_named(place.name)]
+    notes = [f"Beside the folders of the split, {counted(len(others), 'folder is', 'folders are')} not read: "
+             f"{some(others)}."] if others else []  # fmt: skip
     if "train" in present and "test" in present:
-        return present
-    if present and len(present) == len(by_name):
+        return {split: present[split] for split in SPLITS if split in present}, notes
+    if "train" in present and "val" in present and not others:
+        named = some([place.name.rpartition("/")[2] for place in present["val"]])
+        return {"train": present["train"], "test": present["val"]}, [f"{named}/ is the test split: there is no test/."]
+    if present and not others:
         missing = "test" if "train" in present else "train"
+        names = " and ".join(f"{one_line(place.name)}/" for places in present.values() for place in places)
         raise DataError(
-            f"{one_line(source.path)} has {' and '.join(f'{name}/' for name in present)} but no {missing}/.",
-            "A given split needs both train/ and test/; without one, put the class folders directly into SOURCE.",
+            f"{one_line(source.path)} has {names} but no {missing}/.",
+            "A given split needs train/ and test/ (or val/); without one, put the class folders directly into SOURCE.",
         )
-    return {"train": source.top}
+    return {"train": [folder]}, []
 
 
-def _collect(source: Source, split: str, folder: Place, contents: Contents, found: _Found) -> None:
-    """Add the videos of the class folders in ``folder``."""
+def _listed(splits: dict[str, list[Place]]) -> str:
+    return " and ".join(f"{one_line(place.name)}/" for places in splits.values() for place in places)
+
+
+def _collect(source: Source, split: str, above: tuple[Place, ...], contents: Contents, found: _Found) -> None:
+    """Add the videos of the class folders in the last of ``above``."""
     found.folders_outside += contents.outside
     for child in contents.folders:
-        label = child.name.rpartition("/")[2]
-        for place in _videos(source, child, (source.top, folder), found):
+        label = found.spelling.setdefault(composed(name := child.name.rpartition("/")[2]), name)
+        for place in _videos(source, child, above, label, found):
             path = source.locate(place)
             found.claims.append(Claim(place.name, path, label, split, place.real, place.linked))
 
 
-def _videos(source: Source, label: Place, above: tuple[Place, ...], found: _Found) -> Iterator[Place]:
+def _videos(
+    source: Source, folder_of_class: Place, above: tuple[Place, ...], label: str, found: _Found
+) -> Iterator[Place]:
     """Videos of a class. A folder below it with images and no video file is itself a video: its frames."""
-    for folder, contents in source.walk(label, above):
+    inner = found.inner.setdefault(label, set())
+    for folder, contents in source.walk(folder_of_class, above):
         found.folders_outside += contents.outside
         found.files_outside += [place for place in contents.videos if place.outside]
-        if contents.images and not contents.videos and folder is not label:
+        is_frames = _is_frames(contents) and folder is not folder_of_class
+        parts = folder.name.removeprefix(folder_of_class.name).split("/")[1:]
+        if parts and (contents.videos or (is_frames and len(parts) > 1)):
+            inner.add(parts[0])
+        if is_frames:
             contents.folders.clear()
             yield folder
+        elif folder is folder_of_class and not contents.videos:
+            found.stray_images += contents.images
         yield from (place for place in contents.videos if not place.outside)
+
+
+def _level_notes(classes: list[str], found: _Found) -> list[str]:
+    """A word where the folders of one level may be taken for the classes of another."""
+    if len(classes) == 1:
+        inner = found.inner.get(classes[0], set())
+        has = f", with the folders {some(sorted(inner, key=natural_key))}" if len(inner) > 1 else ""
+        return [f"There is only one class, {one_line(classes[0])}{has}. Is --source the folder above the classes?"]
+    shared = set.intersection(*(found.inner.get(name, set()) for name in classes))
+    if shared:
+        names = some(sorted(shared, key=natural_key))
+        return [f"Each of the {len(classes)} classes ({some(classes)}) has the same folders in it ({names}). Are those "
+                "the classes?"]  # fmt: skip
+    return []
+
+
+def _stray_notes(top: Contents, found: _Found) -> list[str]:
+    """What lies where no video is looked for."""
+    notes = []
+    stray = [place.name for place in top.videos if split_suffix(place.name)[1] in VIDEO_SUFFIXES]
+    if stray:
+        what = counted(len(stray), "video lies", "videos lie")
+        notes.append(f"{what} beside the class folders and in none, and not used: {some(stray)}.")
+    if found.stray_images:
+        what = counted(found.stray_images, "image lies", "images lie")
+        notes.append(f"{what} right in the folder of a class without video files, and not used: the frames of a video "
+                     "belong into a folder of their own.")  # fmt: skip
+    return notes
 
 
 def _classes(claims: list[Claim]) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.data.layouts.annotations import AnnotationFile, annotation_files
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key
+from engine.data.layouts.base import Layout, LayoutOptions, Listing, composed, natural_key
 from engine.data.layouts.expected import counted, open_source, peek, unpacking, wrong_source
 from engine.data.layouts.official import (
     Disk,
@@ -111,11 +111,11 @@ class _Nearer:
     """
 
     def __init__(self, classes: list[str]) -> None:
-        self.classes = {name.casefold() for name in classes}
+        self.classes = {composed(name).casefold() for name in classes}
 
     def __call__(self, wanted: Wanted, places: list[Place]) -> list[Place]:
-        above = [{part.casefold() for part in place.name.split("/")[:-1]} for place in places]
-        label = wanted.label.casefold()
+        above = [{part.casefold() for part in composed(place.name).split("/")[:-1]} for place in places]
+        label = composed(wanted.label).casefold()
         inside = [place for place, parts in zip(places, above, strict=True) if label in parts]
         return inside or [place for place, parts in zip(places, above, strict=True) if not parts & self.classes]
 

@@ -9,7 +9,7 @@ labelled test videos.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,8 @@ NAME = "kinetics400"
 TREE = """\
 SOURCE/
   train/                           or other names, or class folders, or all videos flat
-    -3B32lodo2M_000059_000069.mp4  (YouTube's name, from second 59 to 69; -3B32lodo2M.mp4 is found too,
-    ...                             and so are folders of frames of these names)
+    -3B32lodo2M_000059_000069.mp4  (YouTube's name, from second 59 to 69; _59_69 does as well, and
+    ...                             -3B32lodo2M.mp4, which is cut if it is longer; and folders of frames of these names)
   val/
     ...
   train.csv                        with columns label, youtube_id, time_start, time_end, split;
@@ -45,6 +45,12 @@ SOURCE/
 CSV_FILE = re.compile(r"(?:.*[-_. ])?(train|val|validate|validation|test)\.csv", re.DOTALL)
 
 COLUMNS = ("youtube_id", "time_start", "time_end")
+
+TIMED = re.compile(r"(.+?)[-_. ]([0-9]{1,6}(?:\.[0-9]{1,6})?)[-_ ]([0-9]{1,6}(?:\.[0-9]{1,6})?)", re.DOTALL)
+"""ID_59_69, ID-59.0-69.0: a video cut to its seconds."""
+STARTED = re.compile(r"(.+)[-_ ]([0-9]{1,6}(?:\.[0-9]{1,6})?)", re.DOTALL)
+TITLED = re.compile(r".*(?:\[([-\w]{11})\]|-([-\w]{11}))", re.DOTALL | re.ASCII)
+"""TITLE [ID], TITLE-ID: the whole video, as downloaders of single videos name it."""
 
 LATEST_SECOND = 10**6
 """No video on YouTube is that long; six digits are what file names have room for."""
@@ -73,7 +79,7 @@ def list_videos(source: Path, options: LayoutOptions) -> Listing:
     if not any(split == "train" for _, split in files):
         raise missing_lists(TREE, place, found, "There is no train.csv")
     wanted, unlabelled = _read_all(files)
-    disk = Disk(found)
+    disk = Disk(found, other_names=_other_names)
     wanted, notes = test_on_validation(wanted, disk)
     if unlabelled:
         notes.append(f"{counted(len(unlabelled), 'row has', 'rows have')} no label in the split files; not used.")
@@ -92,7 +98,7 @@ def _read_all(files: Iterable[tuple[AnnotationFile, str]]) -> tuple[list[Wanted]
         rows = [row for row in _read_file(file, split) if row not in before]
         before.update(rows)
         unlabelled += [row for row in rows if not row.label]
-        wanted += [Wanted(stems := _stems(row), f"{stems[0]}.mp4", row.label, row.split) for row in rows if row.label]
+        wanted += [_wanted(row) for row in rows if row.label]
     return wanted, unlabelled
 
 
@@ -127,9 +133,29 @@ def _second(cell: str) -> int:
     return int(value)
 
 
-def _stems(row: _Row) -> tuple[str, str]:
-    """What the file of a row may be called, without its suffix."""
-    return f"{row.video}_{row.start:06d}_{row.end:06d}", row.video
+def _wanted(row: _Row) -> Wanted:
+    stems = _stems(row)
+    within = (float(row.start), float(row.end)) if row.end > row.start else None
+    return Wanted(stems, f"{stems[0]}.mp4", row.label, row.split, within)
+
+
+def _stems(row: _Row) -> tuple[str, str, str]:
+    """What the file of a row may be called, without its suffix; the last does not tell the seconds."""
+    return f"{row.video}_{row.start:06d}_{row.end:06d}", f"{row.video}_{row.start:06d}", row.video
+
+
+def _other_names(stem: str) -> Iterator[str]:
+    """Names of :func:`_stems` that downloaders spell as ``stem``."""
+    if timed := TIMED.fullmatch(stem):
+        yield f"{timed[1]}_{_padded(timed[2])}_{_padded(timed[3])}"
+    if started := STARTED.fullmatch(stem):
+        yield f"{started[1]}_{_padded(started[2])}"
+    if titled := TITLED.fullmatch(stem):
+        yield titled[1] or titled[2]
+
+
+def _padded(seconds: str) -> str:
+    return f"{int(float(seconds)):06d}"
 
 
 def _fits(source: Path) -> bool:

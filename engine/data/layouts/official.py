@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.data.layouts.base import Listing, distinct
+from engine.data.layouts.base import Listing, composed, distinct
 from engine.data.layouts.claims import Claim, Rejected, entries, settle
 from engine.data.layouts.expected import counted, explain_absence, link_notes, some, wrong_source
 from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Place, Scan, Source, split_suffix
@@ -37,6 +37,8 @@ class Wanted:
     label: str
     """Its class's name."""
     split: str
+    within: tuple[float, float] | None = None
+    """The seconds that it is, of a file that is found by the last of ``stems``, which does not tell them."""
 
 
 @dataclass(frozen=True)
@@ -61,38 +63,59 @@ Nearer = Callable[[Wanted, list[Place]], list[Place]]
 class Disk:
     """The videos of a scan by their stems.
 
-    ``any_case``: a name that is on the disk only in other upper and lower case is found too.
+    ``any_case``: a name that is on the disk only in other upper and lower case is found too. ``other_names`` gives what
+    else a file of a certain stem may be looked for by.
     """
 
-    def __init__(self, found: Scan, any_case: bool = False) -> None:
+    def __init__(
+        self, found: Scan, any_case: bool = False, other_names: Callable[[str], Iterable[str]] | None = None
+    ) -> None:
+        self.any_case = any_case
+        self.other_names = other_names or _none
         self.by_stem: dict[str, list[Place]] = {}
+        self.by_other: dict[str, list[Place]] = {}
         folders = (Place(place.name, place.real, True, True, frames=True) for place in found.outside)
         for place in (*found.videos, *folders):
-            self.by_stem.setdefault(stem(place), []).append(place)
-        self.any_case = any_case
-        self.by_folded: dict[str, list[Place]] = {}
-        if any_case:
-            for name, places in self.by_stem.items():
-                self.by_folded.setdefault(name.casefold(), []).extend(places)
+            name = stem(place)
+            self.by_stem.setdefault(name, []).append(place)
+            for other in self.other_names(name):
+                self.by_other.setdefault(other, []).append(place)
+        for name, places in self.by_stem.items() if any_case else ():
+            self.by_other.setdefault(name.casefold(), []).extend(places)
 
     def find(self, wanted: Wanted) -> list[Place]:
         """Where it is: files before folders of frames, links out of the source last."""
+        return self.find_named(wanted)[1]
+
+    def find_named(self, wanted: Wanted) -> tuple[str, list[Place]]:
+        """Return by which of its stems it is found, and where; an empty stem and list where it is not."""
         for name in wanted.stems:
-            places = self.by_stem.get(name) or self.by_folded.get(name.casefold())
+            places = self.by_stem.get(name) or self.by_other.get(name.casefold() if self.any_case else name)
             if places:
-                return sorted(places, key=lambda place: (place.outside, place.frames, place.linked))
-        return []
+                return name, sorted(places, key=lambda place: (place.outside, place.frames, place.linked))
+        return "", []
+
+    def is_known(self, place: Place, known: frozenset[str] | set[str]) -> bool:
+        """Return whether ``place`` has one of the ``known`` names (in lower case where any case is found)."""
+        name = stem(place)
+        spelt = name.casefold() if self.any_case else name
+        return spelt in known or any(other in known for other in self.other_names(name))
+
+
+def _none(name: str) -> tuple[str, ...]:
+    return ()
 
 
 def stem(place: Place) -> str:
-    """What the video at ``place`` is called, without folder and suffix."""
-    return bare(place.name) if place.frames else split_suffix(os.path.basename(place.name))[0]
+    """What the video at ``place`` is called, without folder and suffix, accents composed."""
+    return bare(place.name) if place.frames else composed(split_suffix(os.path.basename(place.name))[0])
 
 
 def bare(name: str) -> str:
-    """The last part of ``name`` without the suffix of a video, if it has one."""
-    before, suffix = split_suffix(name.rpartition("/")[2])
-    return before if suffix in VIDEO_SUFFIXES else name.rpartition("/")[2]
+    """The last part of ``name`` without the suffix of a video, if it has one, accents composed."""
+    last = composed(name.rpartition("/")[2])
+    before, suffix = split_suffix(last)
+    return before if suffix in VIDEO_SUFFIXES else last
 
 
 @dataclass
@@ -111,7 +134,7 @@ def match(source: Source, wanted: Iterable[Wanted], disk: Disk, nearer: Nearer |
     result = Matches()
     seen = set[str]()
     for want in wanted:
-        places = disk.find(want)
+        name, places = disk.find_named(want)
         if nearer is not None:
             places = nearer(want, places)
         if not places:
@@ -122,7 +145,9 @@ def match(source: Source, wanted: Iterable[Wanted], disk: Disk, nearer: Nearer |
             result.rejected.append((readable(first.name), OUTSIDE))
             continue
         path = source.locate(first)
-        result.claims.append(Claim(first.name, path, want.label, want.split, first.real, first.linked))
+        within = want.within if name == want.stems[-1] else None
+        same = first.real if within is None else (first.real, within)
+        result.claims.append(Claim(first.name, path, want.label, want.split, same, first.linked, within=within))
         if first.real not in seen:
             seen.add(first.real)
             _reject_others(result, first, others)
@@ -162,7 +187,7 @@ def official_listing(
     A class without training videos is left out; a video of the others that is not here is missing or rejected,
     whichever is normal. Raises :class:`DataError` if nothing is left to train on or to test on.
     """
-    claims, doubles = settle(matches.claims)
+    claims, doubles = settle(_tell_stretches_apart(matches.claims))
     trained = {claim.label for claim in claims if claim.split == "train"}
     classes = [name for name in split.classes if name in trained]
     used = [claim for claim in claims if claim.label in trained]
@@ -183,8 +208,23 @@ def official_listing(
         missing,
         notes,
         split.number,
-        source.root,
+        published=True,
+        root=source.root,
     )
+
+
+def _tell_stretches_apart(claims: Sequence[Claim]) -> list[Claim]:
+    """``claims``, of which several of one file have their seconds in their names: `ID.mp4@10-20`."""
+    stretches: dict[str, set[tuple[float, float]]] = {}
+    for claim in claims:
+        if claim.within is not None:
+            stretches.setdefault(claim.name, set()).add(claim.within)
+    return [
+        replace(claim, name=f"{claim.name}@{claim.within[0]:g}-{claim.within[1]:g}")
+        if claim.within is not None and len(stretches[claim.name]) > 1
+        else claim
+        for claim in claims
+    ]
 
 
 def _check_enough(
@@ -247,7 +287,7 @@ def _count_unlisted(found: Scan, split: Split, disk: Disk) -> int:
     """How many video files no list names."""
     spelling = str.casefold if disk.any_case else str
     known = {spelling(name) for name in split.known.union(*(want.stems for want in split.wanted))}
-    return sum(not place.frames and spelling(stem(place)) not in known for place in found.videos)
+    return sum(not place.frames and not disk.is_known(place, known) for place in found.videos)
 
 
 def missing_lists(tree: str, source: Source, found: Scan, problem: str) -> DataError:

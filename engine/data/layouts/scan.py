@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.data.layouts.base import natural_key
+from engine.data.layouts.frames import IMAGE_SUFFIXES, MOVING_SUFFIXES
+from engine.data.looks import is_video, moves
 from engine.errors import DataError
 from engine.text import one_line
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 )
-"""The usual ones. A file needs none of them to be tried; they say where the name of a listed video ends."""
+"""The usual ones. A file needs none of them to be tried, unless it lies beside images; they say where the name of a
+listed video ends."""
 
 _OTHER_KINDS = (
     "7z bz2 gz rar tar tgz xz zip zst",
@@ -35,10 +36,33 @@ _OTHER_KINDS = (
 OTHER_SUFFIXES = frozenset(f".{name}" for kind in _OTHER_KINDS for name in kind.split())
 """Files that are surely no video. Anything else is tried: what FFmpeg reads is a video, whatever it is called."""
 
+UNTOLD_SUFFIXES = frozenset({".dat", ".ogg"})
+"""Suffixes of sound or numbers, and of video: what is in the files says which."""
+
+PASSED_OVER = frozenset(
+    {
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "lost+found",
+        "__macosx",
+    }
+)
+"""Folders that a storage device, a file system or an archiver makes, in lower case."""
+
+OWN_FILES = frozenset({"preset.toml", "videos.jsonl"})
+"""Files of our own runs and unfinished prepares; a folder in the source with one of them holds no source videos."""
+
 OTHER_NAMES = frozenset({"readme", "license", "makefile", "thumbs.db", "desktop.ini", "n_frames"})
 
 ANNOTATION_DEPTH = 3
 """Split files lie in the source, or in folders at most so many below."""
+
+MOVING_TRIED = 3
+"""GIFs that are looked into to tell a folder of films from one of frames."""
 
 OUTSIDE = "a link out of the source folder; --follow-links reads it"
 
@@ -70,7 +94,8 @@ class Contents:
     """Files that are surely none, images apart."""
     outside: list[Place] = field(default_factory=list)
     """Folders that a link out of the source leads to."""
-    images: bool = False
+    images: int = 0
+    """The number of images."""
 
 
 class Source:
@@ -95,7 +120,8 @@ class Source:
         return not self.follow_links and not Path(real).is_relative_to(self.top.real)
 
     def read(self, folder: Place) -> Contents:
-        """List ``folder``; names that begin with a dot are hidden. Special files (pipes, devices) are left out."""
+        """List ``folder``; names that begin with a dot are hidden. Special files (pipes, devices) are left out, folders
+        that no person made, and what this program wrote."""
         found = Contents()
         try:
             with os.scandir(self.locate(folder)) as entries:
@@ -105,24 +131,45 @@ class Source:
             raise unreadable_folder(self.locate(folder), error) from error
         for places in (found.folders, found.videos, found.others, found.outside):
             places.sort(key=lambda place: natural_key(place.name))
+        if folder.name and OWN_FILES.intersection(os.path.basename(place.name) for place in found.others):
+            return Contents()
+        self._tell_images(found)
         return found
 
     def _sort_in(self, entry: os.DirEntry[str], folder: Place, found: Contents) -> None:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name.casefold() in PASSED_OVER:
             return
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
         except OSError:  # a link that leads to itself, or to where we may not look
             return
         stem, suffix = split_suffix(entry.name)
+        if is_folder and suffix == ".partial":
+            return
         if is_folder:
             place = self._place(entry, folder)
             (found.outside if place.outside else found.folders).append(place)
-        elif is_file and suffix in IMAGE_SUFFIXES:
-            found.images = True
+        elif is_file and suffix in IMAGE_SUFFIXES and suffix not in MOVING_SUFFIXES:
+            found.images += 1
         elif is_file:
+            place = self._place(entry, folder)
             other = suffix in OTHER_SUFFIXES or stem.lower() in OTHER_NAMES
-            (found.others if other else found.videos).append(self._place(entry, folder))
+            if suffix in UNTOLD_SUFFIXES and not place.outside:
+                other = not is_video(place.real)
+            (found.others if other else found.videos).append(place)
+
+    def _tell_images(self, found: Contents) -> None:
+        """Sort out what is a video by its content alone: images that move, and unknown files beside images."""
+        moving = [place for place in found.videos if split_suffix(place.name)[1] in MOVING_SUFFIXES]
+        if moving and (found.images or not any(place.outside or moves(place.real) for place in moving[:MOVING_TRIED])):
+            found.images += len(moving)
+            found.videos = [place for place in found.videos if split_suffix(place.name)[1] not in MOVING_SUFFIXES]
+        if found.images:
+            usual = VIDEO_SUFFIXES | MOVING_SUFFIXES
+            unknown = [place for place in found.videos if split_suffix(place.name)[1] not in usual]
+            no_videos = {place for place in unknown if not place.outside and not is_video(place.real)}
+            found.others += no_videos
+            found.videos = [place for place in found.videos if place not in no_videos]
 
     def _place(self, entry: os.DirEntry[str], folder: Place) -> Place:
         name = f"{folder.name}/{entry.name}" if folder.name else entry.name
@@ -203,12 +250,6 @@ def split_suffix(name: str) -> tuple[str, str]:
     """``name`` before and from its last dot, the latter in lower case; a first dot begins no suffix."""
     dot = name.rfind(".")
     return (name[:dot], name[dot:].lower()) if dot > 0 else (name, "")
-
-
-def frame_files(folder: Path) -> list[Path]:
-    """The images in ``folder`` in natural order, which is the order in time."""
-    names = [name for name in os.listdir(folder) if split_suffix(name)[1] in IMAGE_SUFFIXES and name[0] != "."]
-    return [folder / name for name in sorted(names, key=natural_key)]
 
 
 def unreadable_folder(folder: Path, error: OSError) -> DataError:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.data.layouts.annotations import AnnotationFile, annotation_files, first_named
-from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key
+from engine.data.layouts.base import Layout, LayoutOptions, Listing, composed, natural_key
 from engine.data.layouts.expected import open_source, peek
 from engine.data.layouts.official import Disk, Split, Wanted, bare, match, missing_lists, official_listing
 from engine.data.layouts.scan import scan
@@ -76,10 +76,10 @@ def list_videos(layout: str, source: Path, options: LayoutOptions) -> Listing:
         lines += _read_list(file, split)
     spelling = _read_classes(_find(files, "classind.txt"), lines)
     chosen = list(spelling.values()) if layout == UCF101 else list(MINIUCF_CLASSES)
-    by_folded = {name.casefold(): name for name in chosen}
+    by_folded = {composed(name).casefold(): name for name in chosen}
     wanted, others = list[Wanted](), set[str]()
     for line in lines:
-        label = by_folded.get(line.label.casefold())
+        label = by_folded.get(composed(line.label).casefold())
         if label is None:
             others.add(bare(line.path))
         else:

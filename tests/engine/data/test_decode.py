@@ -480,7 +480,63 @@ def test_rate_that_nobody_knows() -> None:
     assert container.frame_rate(Stream, np.array([5, 10])) == 2
     assert container.frame_rate(Stream, np.array([5])) is None
     with pytest.raises(container.UnreadableError, match="per second"):
-        decode._require_rate(None, Sampling(1, 32, fps=1, spacing="fps"))
+        decode._indices(9, decode._Clock(None), entry(Path("v")), Sampling(1, 32, fps=1, spacing="fps"))
+
+
+UNEVEN = [40 * n for n in range(20)] + [800 + 200 * n for n in range(20)]
+"""Milliseconds: a phone in the dark shows fewer frames per second."""
+
+
+def shown_at(time: float) -> int:
+    """The frame of :data:`UNEVEN` that a player shows at ``time``, in milliseconds."""
+    return max(number for number, begin in enumerate(UNEVEN) if begin <= time)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [(".mp4", {}), (".mkv", {}), (".webm", {"codec": "libvpx"}), (".gif", {}), (".mp4", x264("bframes=3"))],
+)
+def test_frames_that_do_not_come_evenly(tmp_path: Path, suffix: str, how: dict[str, Any]) -> None:
+    """Half a second must be half a second: counted, frames were 160 or 800 ms apart in place of 500."""
+    path = write_video(tmp_path / f"v{suffix}", moving_square(40), times=UNEVEN, **how)
+    expected, _ = all_frames(path, 32)
+    found = decoded(path, Sampling(8, 32, fps=2, spacing="fps"))
+    last = max(start for start in range(40) if UNEVEN[start] + 3500 < UNEVEN[-1] + UNEVEN[-1] / 39)
+    start = shown_at(UNEVEN[last] / 2)
+    assert found.indices[0].tolist() == [shown_at(UNEVEN[start] + 500 * k) for k in range(8)]
+    assert np.array_equal(found.clips, expected[found.indices])
+    assert found.rules == (decode.BY_TIMES,)
+    found = decoded(path, Sampling(3, 32, fps=5, spacing="fps"), 0.6, 2.0)
+    inside = [number for number, time in enumerate(UNEVEN) if 600 <= time < 2000]
+    assert found.length == len(inside)
+    times = [UNEVEN[inside[number]] for number in found.indices[0]]
+    assert np.diff(times).tolist() == pytest.approx([200, 200], abs=40)
+    assert decoded(path, Sampling(8, 32, 2)).rules == ()
+
+
+def test_frames_that_a_screen_recorder_left_out(tmp_path: Path) -> None:
+    """AVI says "as before" with an empty packet; the frame before it is then shown for longer."""
+    source = write_video(tmp_path / "v.avi", moving_square(40), b_frames=0, gop=5)
+
+    def thin(number: int, packet: Any) -> list[Any]:
+        return [packet] if number < 20 or number % 5 == 0 else []
+
+    path = rewrite(source, tmp_path / "thin.avi", thin)
+    _, times = all_frames(path, 32)
+    found = decoded(path, Sampling(3, 32, fps=1, spacing="fps"))
+    assert found.length == 24
+    assert np.diff([times[number] or 0.0 for number in found.indices[0]]).tolist() == pytest.approx([1, 1], abs=0.5)
+    assert decoded(path, Sampling(1, 32), 2.0, 3.0).length == 2
+
+
+def test_nearly_even_frames_are_counted(tmp_path: Path) -> None:
+    """Times that are rounded, or shake by less than half a frame, must not change clips that were right."""
+    shaken = [33 * n + (n % 3) * 5 for n in range(60)]
+    path = write_video(tmp_path / "v.mkv", moving_square(60), times=shaken)
+    found = decoded(path, Sampling(4, 32, fps=5, spacing="fps"))
+    assert found.rules == ()
+    assert found.rate is not None
+    assert np.array_equal(found.indices, Sampling(4, 32, fps=5, spacing="fps").indices(60, rate=found.rate))
 
 
 # ---------------------------------------------------------------- geometry
@@ -603,13 +659,32 @@ def test_turned_and_published_is_as_if_it_had_been_filmed_upright(tmp_path: Path
     assert np.abs(one - two).mean() < 2
 
 
-def test_photos_stand_upright(tmp_path: Path) -> None:
-    """Frame folders of a camera: the same, in Exif."""
+EXIF = {1: "wrgb", 2: "rwbg", 3: "bgrw", 4: "gbwr", 5: "wgrb", 6: "gwbr", 7: "brgw", 8: "rbwg"}
+"""How :func:`scene` is to be shown by each orientation of Exif 2.3."""
+
+
+@pytest.mark.parametrize("orientation", EXIF)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+def test_photos_stand_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """Frame folders of a camera: the same, in Exif. Mirrored ones stood on their heads."""
     (tmp_path / "f").mkdir()
     exif = Image.Exif()
-    exif[0x112] = 6  # to be turned clockwise
-    Image.fromarray(scene(64, 64)[0]).save(tmp_path / "f/1.jpg", exif=exif, quality=95)
-    assert quarters(clips_of(tmp_path / "f", Sampling(1, 48))[0, 0]) == "gwbr"
+    exif[0x112] = orientation
+    kind = {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix)
+    options: dict[str, Any] = {} if suffix == "tif" else {"quality": 95}
+    Image.fromarray(scene(64, 64)[0]).save(tmp_path / f"f/1.{suffix}", kind, exif=exif, **options)
+    assert quarters(clips_of(tmp_path / "f", Sampling(1, 48))[0, 0]) == EXIF[orientation]
+
+
+def test_a_picture_that_is_too_large_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was called damaged, which nobody can mend."""
+    write_image(tmp_path / "f/1.jpg", moving_square(1)[0])
+    paths = [write_video(tmp_path / "v.mp4", moving_square(3)), write_video(tmp_path / "v.avi", moving_square(3))]
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(container, "LARGEST_PICTURE", 1000)
+    for path in (*paths, tmp_path / "f"):
+        assert "its pictures of 64 x 48 are too large" in reason_of(path)
+        assert "damaged" in reason_of(tmp_path / "broken.mp4")  # although FFmpeg's last word was on sizes
 
 
 @pytest.mark.parametrize("transposed", [False, True])

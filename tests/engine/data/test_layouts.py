@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.data.decode import DecodedVideo, read_video
 from engine.data.layouts import LAYOUTS, LayoutOptions, Listing, VideoEntry, list_videos
 from engine.data.layouts.base import distinct, natural_key
-from engine.data.layouts.folders import frame_files
+from engine.data.layouts.frames import frame_files
 from engine.data.layouts.holdout import hold_out
 from engine.data.sampling import Sampling
 from engine.errors import DataError, UsageError
@@ -94,10 +94,105 @@ def test_class_without_training_videos_is_named(tmp_path: Path, split: str) -> N
 
 
 def test_train_without_test_is_no_class(tmp_path: Path) -> None:
-    """train/ and val/ alone must not become two classes named train and val."""
-    touch(tmp_path, "train/a/1.mp4", "val/a/1.mp4")
-    with pytest.raises(DataError, match="no test/"):
+    """train/ alone, or test/ and val/, must not become classes of that name."""
+    touch(tmp_path, "test/a/1.mp4", "val/a/1.mp4")
+    with pytest.raises(DataError, match="no train/"):
         list_videos("folders", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "val"),
+    [
+        ("Train", "Test", "Val"),
+        ("TRAIN", "TEST", "VALID"),
+        ("training", "testing", "validation"),
+        ("train_set", "test_set", "val-set"),
+        ("trainset", "testset", "dev"),
+        ("train-videos", "test-videos", "validation videos"),
+    ],
+)
+@pytest.mark.parametrize("above", ["", "my-videos/", "archive/my-videos/"])
+def test_split_folders_in_any_spelling(tmp_path: Path, above: str, train: str, test: str, val: str) -> None:
+    """Otherwise the classes are Train and Test, and every network is right by chance."""
+    for name in ("walk", "run"):
+        touch(tmp_path, f"{above}{train}/{name}/1.mp4", f"{above}{test}/{name}/2.mp4", f"{above}{val}/{name}/3.mp4")
+    listing = list_videos("folders", tmp_path)
+    assert (listing.classes, listing.notes) == (("run", "walk"), ())
+    assert {(video.split, video.name) for video in listing.videos} == {
+        (split, f"{above}{folder}/{name}/{number}.mp4")
+        for split, folder, number in (("train", train, 1), ("test", test, 2), ("val", val, 3))
+        for name in ("walk", "run")
+    }
+
+
+@pytest.mark.parametrize("above", ["", "my-videos/"])
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_validation_is_for_testing_where_there_is_no_test(tmp_path: Path, above: str, val: str) -> None:
+    """As Kinetics' is; and two classes train and valid would be learned to no end."""
+    touch(tmp_path, *(f"{above}{split}/{name}/1.mp4" for split in ("train", val) for name in ("walk", "run")))
+    listing = list_videos("folders", tmp_path)
+    assert listing.classes == ("run", "walk")
+    assert {(video.split, video.name.removeprefix(above).split("/")[0]) for video in listing.videos} == {
+        ("train", "train"), ("test", val)
+    }  # fmt: skip
+    assert listing.notes == (f"{val}/ is the test split: there is no test/.",)
+
+
+def test_a_class_whose_accents_are_spelt_in_two_ways(tmp_path: Path) -> None:
+    """Half of a data set was copied by way of macOS: test/ had a class that train/ has not."""
+    touch(tmp_path, "train/caf\u00e9/1.mp4", "test/cafe\u0301/2.mp4")
+    listing = list_videos("folders", tmp_path)
+    assert (listing.classes, len(listing.videos)) == (("caf\u00e9",), 2)
+
+
+def test_a_folder_around_the_classes(tmp_path: Path) -> None:
+    """As archives unpack to; it would be the only class."""
+    touch(tmp_path / "1", "mine/walk/1.mp4", "mine/walk/2.mp4", "mine/run/1.mp4")
+    assert list_videos("folders", tmp_path / "1").classes == ("run", "walk")
+    touch(tmp_path / "2", "walk/1/1.jpg", "walk/2/1.jpg", "walk/3/1.jpg")  # a class of three videos
+    listing = list_videos("folders", tmp_path / "2")
+    assert (listing.classes, len(listing.videos)) == (("walk",), 3)
+    assert "There is only one class, walk. Is --source the folder above" in listing.notes[0]
+
+
+def test_classes_with_the_same_folders_are_remarked_on(tmp_path: Path) -> None:
+    """Then the level above was probably taken for the classes: people, cameras, folds."""
+    touch(tmp_path / "1", *(f"{person}/{name}/1.mp4" for person in ("p1", "p2") for name in ("walk", "run")))
+    (note,) = list_videos("folders", tmp_path / "1").notes
+    assert "(p1, p2) has the same folders in it (run, walk)" in note
+    touch(tmp_path / "2", *(f"{name}/{clip}/1.jpg" for name in ("walk", "run") for clip in ("1", "2")))
+    assert list_videos("folders", tmp_path / "2").notes == ()  # folders of frames are called alike everywhere
+
+
+def test_what_no_person_put_there_is_passed_over(tmp_path: Path) -> None:
+    """Thumbnails of a storage device and deleted files became classes and videos."""
+    touch(tmp_path, *(f"{name}/{number}.mp4" for name in "ab" for number in range(3)))
+    expected = names(list_videos("folders", tmp_path))
+    touch(tmp_path, "@eaDir/a/SYNOPHOTO_THUMB_M.jpg", "a/@eaDir/0.mp4/SYNOVIDEO_SCREENSHOT.jpg", "#recycle/old.mp4")
+    touch(tmp_path, "$RECYCLE.BIN/x.mp4", "lost+found/1.mp4", "System Volume Information/1.mp4", "__MACOSX/a/1.mp4")
+    listing = list_videos("folders", tmp_path)
+    assert (names(listing), listing.classes, listing.notes) == (expected, ("a", "b"), ())
+
+
+def test_our_own_outputs_in_the_source_are_passed_over(tmp_path: Path) -> None:
+    """`vdtui prepare folders --source .`: the second time, the unfinished work of the first was a class."""
+    touch(tmp_path, *(f"{name}/{number}.mp4" for name in "ab" for number in range(3)))
+    expected = list_videos("folders", tmp_path)
+    touch(tmp_path, "mine.h5", "mine.h5.partial/clips.raw", "mine.h5.partial/videos.jsonl", "mine.h5.partial/lock")
+    touch(tmp_path, "runs/first/preset.toml", "runs/first/previews/1.png", "runs/first/status.json")
+    assert list_videos("folders", tmp_path) == expected
+
+
+def test_videos_that_lie_where_none_is_looked_for_are_told(tmp_path: Path) -> None:
+    """Half of a data set may be left out because it was never sorted in."""
+    touch(tmp_path, "a/1.mp4", "a/2.mp4", "b/1.mp4", "stray.mp4", "c/1.jpg", "c/2.jpg")
+    notes = list_videos("folders", tmp_path).notes
+    assert "1 video lies beside the class folders and in none, and not used: stray.mp4." in notes
+    assert any(note.startswith("2 images lie right in the folder of a class") for note in notes)
+    touch(tmp_path / "s", "train/a/1.mp4", "test/a/1.mp4", "extra/a/1.mp4")
+    assert (
+        "Beside the folders of the split, 1 folder is not read: extra." in list_videos("folders", tmp_path / "s").notes
+    )
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from engine.data.partial import PartialClips, exclusive
 from engine.data.prepare import PrepareSummary, prepare
 from engine.data.sampling import Placement, Sampling
 from engine.errors import DataError, StorageError, UsageError
-from tests.videos import grey_ramp, ramp_numbers, write_dataset, write_video
+from tests.layouts import make_ucf101, real_video
+from tests.videos import grey_ramp, ramp_numbers, write_dataset, write_image, write_video
 
 ROOT = Path(__file__).parents[3]
 
@@ -186,6 +187,134 @@ def test_skipped_videos_are_recorded(tmp_path: Path) -> None:
         assert len(file["train/clips"]) + len(file["test/clips"]) == 10
 
 
+def copied(tmp_path: Path, *pairs: tuple[str, str]) -> Path:
+    """Two classes of six videos, and copies of some of them."""
+    source = write_dataset(tmp_path / "s", each=6)
+    for name, of in pairs:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / of, source / name)
+    return source
+
+
+def test_a_copy_is_used_once(tmp_path: Path) -> None:
+    """Downloads come twice; README promises that duplicates are skipped, counted and named."""
+    source = copied(tmp_path, ("a/0 (1).mp4", "a/0.mp4"), ("a/deep/0.mp4", "a/0.mp4"))
+    summary = make(source, tmp_path / "c.h5", max_skipped_percent=0)
+    assert sorted(summary.videos.items()) == [("test", 4), ("train", 8)]
+    names = {name for name, _ in summary.skipped}
+    assert len(names) == 2 and names < {"a/0.mp4", "a/0 (1).mp4", "a/deep/0.mp4"}
+    assert all("a copy of a/" in reason and "which is used" in reason for _, reason in summary.skipped)
+    assert summary.notes == ("2 videos are copies of others and are left out.",)
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert {row["path"].decode() for row in file["skipped"][()]} == names
+    assert not [note for note in summary.notes if "held out" in note]
+
+
+def test_a_copy_across_a_given_split_is_tested_on_alone(tmp_path: Path) -> None:
+    """Whoever trains on the test videos reports a number that is too good."""
+    source = tmp_path / "s"
+    write_dataset(source / "train", each=3)
+    write_dataset(source / "test", each=1, length=7)
+    shutil.copy(source / "test/a/0.mp4", source / "train/a/again.mp4")
+    summary = make(source, tmp_path / "c.h5", max_skipped_percent=0)
+    assert summary.skipped == (("train/a/again.mp4", "a copy of test/a/0.mp4, which is used for testing"),)
+    assert summary.videos == {"train": 6, "test": 2}
+
+
+def test_a_copy_in_two_classes_is_warned_of(tmp_path: Path) -> None:
+    """One of the two labels is wrong, and only the user can know which."""
+    source = copied(tmp_path, ("b/0_of_a.mp4", "a/0.mp4"))
+    summary = make(source, tmp_path / "c.h5", max_skipped_percent=0)
+    ((name, reason),) = summary.skipped
+    assert {name, reason.split()[3]} == {"b/0_of_a.mp4", "a/0.mp4"}
+    assert "of class" in reason
+    assert [note for note in summary.notes if note.startswith("Warning: 1 video is in two classes, first ")]
+
+
+def test_what_only_begins_and_ends_alike_is_no_copy(tmp_path: Path) -> None:
+    """Raw video has no marks in its middle but pixels."""
+    source = write_dataset(tmp_path / "s", each=4)
+    content = bytearray((source / "a/0.mp4").read_bytes() + bytes(300_000))
+    for number in range(2):
+        content[150_000] = number
+        (source / f"a/long{number}.mp4").write_bytes(content)
+    summary = make(source, tmp_path / "c.h5", max_skipped_percent=0)
+    assert (summary.skipped, sum(summary.videos.values())) == ((), 10)
+
+
+def test_a_published_data_set_is_left_as_it_is(tmp_path: Path) -> None:
+    """Numbers on a split without some of its videos compare with nothing; but a copy is told."""
+    source = make_ucf101(tmp_path / "s", real_video, videos=".")
+    shutil.copy(source / "v_Archery_g02_c01.avi", source / "v_Archery_g03_c01.avi")
+    shutil.copy(source / "v_Biking_g02_c01.avi", source / "v_Archery_g01_c01.avi")
+    summary = make(source, tmp_path / "c.h5", list_videos("ucf101", source))
+    assert (summary.skipped, summary.videos) == ((), {"train": 9, "test": 3})
+    assert summary.notes == (
+        "1 video held out of training copies training videos: v_Archery_g01_c01.avi and v_Biking_g02_c01.avi.",
+        "1 video copies another of its class, and counts twice: v_Archery_g03_c01.avi and v_Archery_g02_c01.avi.",
+        "Warning: 1 video copies one of another class, so that a label is wrong: v_Archery_g01_c01.avi and "
+        "v_Biking_g02_c01.avi.",
+    )
+
+
+def test_what_is_told_of_single_videos_survives_an_interruption(tmp_path: Path) -> None:
+    """A remark on a video that was done before the interruption would be lost with it."""
+    source = write_dataset(tmp_path / "s", each=4)
+    for number in range(3):
+        for name in ("img", "flow_x"):
+            write_image(source / f"a/0/{name}_{number}.png", grey_ramp(1)[0])
+
+    def stop(done: int, total: int, name: str) -> None:
+        if done == 8:
+            raise StopNowError
+
+    with pytest.raises(StopNowError):
+        make(source, tmp_path / "c.h5", progress=stop)
+    notes = make(source, tmp_path / "c.h5").notes
+    assert notes == ("1 folder holds images that are no frames of it: a/0 (flow_x_*.png).",)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_appears_at_the_output_is_left_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Two hours of another command's work were gone, without --overwrite."""
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+    def appear(done: int, total: int, name: str) -> None:
+        if done == total:
+            (tmp_path / "c.h5").write_text("precious")
+
+    with pytest.raises(UsageError, match="appeared while this was prepared") as caught:
+        make(source, tmp_path / "c.h5", progress=appear)
+    assert "nothing is decoded a second time" in caught.value.hint
+    assert (tmp_path / "c.h5").read_text() == "precious"
+    (tmp_path / "c.h5").unlink()
+    assert make(source, tmp_path / "c.h5").resumed_videos == 10
+    assert list(tmp_path.iterdir()) == [tmp_path / "c.h5"]
+    assert (tmp_path / "c.h5").stat().st_nlink == 1
+
+
+def test_overwrite_is_of_what_was_there(source: Path, tmp_path: Path) -> None:
+    """--overwrite was said of the old file, not of one that came meanwhile."""
+    (tmp_path / "c.h5").write_text("old")
+
+    def appear(done: int, total: int, name: str) -> None:
+        if done == total:
+            (tmp_path / "c.h5").write_text("precious and new")
+
+    with pytest.raises(UsageError, match="appeared while this was prepared"):
+        make(source, tmp_path / "c.h5", overwrite=True, progress=appear)
+    assert (tmp_path / "c.h5").read_text() == "precious and new"
+    make(source, tmp_path / "c.h5", overwrite=True)
+    assert h5py.is_hdf5(tmp_path / "c.h5")
+
+
 def test_class_that_lost_its_training_videos_is_named(tmp_path: Path) -> None:
     """A class that cannot be learned would only show as a low accuracy."""
     write_dataset(tmp_path / "s", each=5)
@@ -212,7 +341,7 @@ def test_short_videos_and_missing_tests_are_told(tmp_path: Path) -> None:
 def test_constant_videos_can_be_normalised(tmp_path: Path) -> None:
     """Training divides by std; black videos would stop it with a division by zero."""
     for number in range(2):
-        write_video(tmp_path / f"s/a/{number}.mp4", np.zeros((4, 32, 32, 3), np.uint8))
+        write_video(tmp_path / f"s/a/{number}.mp4", np.zeros((4 + number, 32, 32, 3), np.uint8))
     assert min(make(tmp_path / "s", tmp_path / "c.h5").std) > 0
 
 
@@ -273,6 +402,25 @@ def test_partial_of_other_data_is_not_mixed_in(source: Path, tmp_path: Path) -> 
     assert make(source, tmp_path / "c.h5").resumed_videos == 0
     make(source, tmp_path / "whole.h5")
     assert everything(tmp_path / "c.h5") == everything(tmp_path / "whole.h5")
+
+
+def test_partial_by_other_rules_is_not_mixed_in(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the clips by the clock and half by counting, after an update in the middle of a prepare."""
+
+    def stop(done: int, total: int, name: str) -> None:
+        if done == 6:
+            raise StopNowError
+
+    with monkeypatch.context() as patch, pytest.raises(StopNowError):
+        patch.setattr(prepare_module, "RULES", prepare_module.RULES - 1)
+        make(source, tmp_path / "c.h5", progress=stop)
+    assert make(source, tmp_path / "c.h5").resumed_videos == 0
+
+
+def test_clips_by_another_rule_have_another_fingerprint(tmp_path: Path) -> None:
+    """Results on clips that were counted wrong must not pass for results on these."""
+    path = write_video(tmp_path / "v.mp4", grey_ramp(6))
+    assert content(path) != content(path, ("a rule",))
 
 
 def made_up(value: int, frames: int, clips: int = 1) -> Digest:
@@ -495,15 +643,15 @@ def test_copies_of_training_videos_among_the_tested_are_named(tmp_path: Path) ->
     write_video(tmp_path / "s/test/a/1.mp4", grey_ramp(6, start=33))
     write_video(tmp_path / "s/test/b/0.mp4", grey_ramp(6, start=44))
     write_video(tmp_path / "s/test/b/1.mp4", grey_ramp(6, start=55))
-    notes = make(tmp_path / "s", tmp_path / "c.h5").notes
-    assert any("1 videos held out" in note and "test/a/0.mp4 of train/a/0.mp4" in note for note in notes)
+    summary = make(tmp_path / "s", tmp_path / "c.h5")
+    assert summary.skipped == (("train/a/0.mp4", "a copy of test/a/0.mp4, which is used for testing"),)
 
 
 def test_short_and_dense_videos_are_told_apart(tmp_path: Path) -> None:
     """The two rules for short videos change what a clip shows in different ways."""
     for length in (3, 9, 20):
         for number in range(2):
-            write_video(tmp_path / f"s/a/{length}-{number}.mp4", grey_ramp(length))
+            write_video(tmp_path / f"s/a/{length}-{number}.mp4", grey_ramp(length, start=10 + number))
     summary = make(tmp_path / "s", tmp_path / "c.h5", interval=4)
     assert (summary.short_videos, summary.dense_videos) == (2, 2)
 

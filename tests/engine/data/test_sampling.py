@@ -95,6 +95,40 @@ def test_frames_per_second_by_hand() -> None:
     assert Sampling(6, 64, fps=20, spacing="fps").indices(3, rate=10).tolist() == [[0, 0, 1, 1, 2, 2]]
 
 
+@given(
+    LENGTHS, FRAMES, st.integers(1, 60), st.integers(1, 10), st.sampled_from(["uniform", "random"]), st.integers(1, 4)
+)
+def test_times_of_even_frames_change_nothing(
+    length: int, frames: int, rate: int, fps: int, where: Any, clips: int
+) -> None:
+    """Counting and looking at the clock are one rule; a video must not change because its times are looked at."""
+    sampling = Sampling(frames, 32, fps=fps, spacing="fps", train=Placement(where, clips), seed=3)
+    times = np.arange(length) / rate
+    counted = sampling.indices(length, rate=rate, name="v")
+    shown = sampling.indices(length, rate=rate, times=times, name="v")
+    if (where == "uniform" and clips > 1) or where == "random":  # shares of whole frames, which floats may miss by one
+        assert np.abs(counted[:, 0] - shown[:, 0]).max() <= 1
+    else:
+        assert counted.tolist() == shown.tolist()
+
+
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=80), FRAMES, st.integers(1, 20), st.integers(1, 5))
+def test_uneven_times_by_the_clock(gaps: list[int], frames: int, fps: int, clips: int) -> None:
+    """Every frame is the one that a player shows at its time, found by going through all of them."""
+    begins = [sum(gaps[:number]) for number in range(len(gaps))]
+    length = len(begins)
+    rate = 1000 * (length - 1) / begins[-1] if length > 1 else 25.0
+    sampling = Sampling(frames, 32, fps=fps, spacing="fps", **placed(clips))
+    found = sampling.indices(length, rate=rate, times=np.array(begins) / 1000)
+    step = 1000 * sampling.step(length, rate) / rate
+    early = min([1.1, *(gap / 2 for gap in gaps[:-1])])  # a millisecond late is not late: containers round
+    for clip in found.tolist():
+        for number, frame in enumerate(clip):
+            time = begins[clip[0]] + number * step + early
+            shown = {max(at for at, begin in enumerate(begins) if begin <= time + slip) for slip in (-1e-6, 1e-6)}
+            assert frame in shown
+
+
 @given(LENGTHS, FRAMES)
 def test_uniform_frames_are_the_middles_of_equal_parts(length: int, frames: int) -> None:
     """As TSN: part k spans [k L / T, (k + 1) L / T), in exact fractions here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -666,3 +667,33 @@ def test_no_torch_is_needed() -> None:
     code = "import sys, engine.data.store, engine.data.prepare, engine.data.demo; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sparse files and peak memory are looked at as Linux has them")
+def test_a_store_larger_than_memory_is_streamed(copy: Path) -> None:
+    """A data set of 200 GB must train on a machine of 16: what is read is a batch, wherever it lies."""
+    shape = (16, 112, 112, 3)
+    counts = {"train": 200 * 10**9 // int(np.prod(shape)), "test": 2}
+    with h5py.File(copy, "r+") as file:
+        file.attrs.update({"frames": 16, "height": 112, "width": 112})
+        for name, count in counts.items():
+            del file[name]
+            group = file.create_group(name)
+            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            layout.set_chunk((1, *shape))
+            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # room in the file, in which nothing is written
+            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            space = h5py.h5s.create_simple((count, *shape))
+            h5py.h5d.create(group.id, b"clips", h5py.h5t.NATIVE_UINT8, space, layout)
+            labels = np.arange(count, dtype=np.int64) % 3
+            group["labels"], group["video"] = labels, np.searchsorted(file["videos/label"][:12], labels)
+    size = copy.stat()
+    assert size.st_size > 199 * 10**9 > 100 * 512 * size.st_blocks
+    grown = []
+    with ClipStore.open(copy) as store:
+        view = store.split("train")
+        generator = np.random.default_rng(0)
+        for _ in range(12):
+            assert not view.clips(generator.integers(0, counts["train"], 64)).any()
+            grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert (grown[-1] - grown[1]) * 1024 < 64 * 2**20  # less than two batches

@@ -94,7 +94,7 @@ def test_the_time_of_a_run_whose_costs_are_known(
         ],
     )
     assert preset.dynamic.dm.target == "bank"
-    monkeypatch.setattr(engine.worker, "work", machine.work)
+    monkeypatch.setattr(engine.distilling.process, "carry_out", machine.work)
     monkeypatch.setattr(engine.distilling.plan.time, "monotonic", lambda: machine.now)
     found = plan(preset)
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in machine.course(preset)))
@@ -104,7 +104,7 @@ def test_the_time_of_a_run_whose_costs_are_known(
 def test_a_chosen_coreset_has_a_rival_and_a_random_one_has_none(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the networks of a night would be missing from its plan."""
     machine = Machine()
-    monkeypatch.setattr(engine.worker, "work", machine.work)
+    monkeypatch.setattr(engine.distilling.process, "carry_out", machine.work)
     rows = {}
     for method in ("herding", "random"):
         changes = ["synthetic.kind=coreset", f"selection.method={method}", "evaluation.repeats=5"]
@@ -141,6 +141,7 @@ MTT = ["dynamic.objective=mtt", "dynamic.mtt.syn_steps=1", "dynamic.mtt.max_star
 PIXELS = ["synthetic.kind=pixels", 'evaluation.models=["convnet3d", "convnet_mean"]', "dynamic.dm.target=batch"]
 RUNS = {
     "bank": ["dynamic.steps=12", "dynamic.eval_every=5", "dynamic.dm.bank=3", "dynamic.dm.renew_every=2"],
+    "ncfm": ["dynamic.objective=ncfm", "dynamic.ncfm.target=bank", "dynamic.ncfm.bank=2", "dynamic.steps=7"],
     "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
     "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
     "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],

@@ -77,7 +77,7 @@ def test_the_ladder_goes_from_the_best_to_the_coarsest() -> None:
         assert str(way) == rung.storage
         assert not any(rung.as_good(before) for before in rungs[:number])
     assert rungs[0].storage == "h264-18" and FIXED in [rung.storage for rung in rungs]
-    assert all(rung.side >= 16 for rung in rungs) and rungs[-1].storage == "h264-51@16"
+    assert all(rung.side >= 16 for rung in rungs) and rungs[-1].storage == "h264-51@16:repeat1"
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.7, 3.3])
@@ -124,6 +124,7 @@ def test_of_small_bytes_no_rung_is_left_that_another_one_beats() -> None:
         if not any(
             other != rung
             and other.side >= rung.side
+            and other.frames >= rung.frames
             and other.quality <= rung.quality
             and number[other] >= number[rung]
             for other in number
@@ -184,7 +185,7 @@ def test_a_rung_is_chosen_on_validation_by_networks_that_do_not_report(
 
     monkeypatch.setattr(Judge, "request", spy)
     val, store = make_real(SPEC, (3, 3), seed=7), shelf(LARGEST)
-    rungs = [Held(Rung(name, 32, 0), 6, 0) for name in ("h264-18", "h264-51@16")]
+    rungs = [Held(Rung(name, 4, 32, 0), 6, 0) for name in ("h264-18", "h264-51@16")]
     told: list[tuple[str, float]] = []
     found = judged_rungs(
         store, rungs, judge, val, tmp_path, lambda queue: None,

@@ -656,7 +656,7 @@ def test_a_run_trains_the_experts_that_it_needs_once(tmp_path: Path) -> None:
     trajectories, warnings, told = opened_for(preset_of(), tmp_path, real)
     assert told[0][:2] == (0, 1) and told[-1][:2] == (1, 1)
     assert (trajectories.number, trajectories.epochs) == (1, 1)
-    start, target = trajectories.draw(generator(0, "test"), 1, 1)
+    start, target = trajectories.draw(generator(0, "test"), range(1), 1)
     assert 0 < (target - start).norm() < 1
     assert len(warnings) == int(trajectories.records[0].failed)
     (folder,) = tmp_path.iterdir()

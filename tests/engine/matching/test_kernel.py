@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -33,6 +32,7 @@ from engine.seeds import generator
 from engine.synthetic import Pixels, StaticDynamic, StaticImages
 from engine.synthetic.base import SyntheticSet
 from tests.tiny import compose_by_hand, make_real, make_spec, make_static_dynamic, normalised
+from tests.turns import in_turns
 
 SPEC = make_spec(classes=("a", "b", "c"), frames=2, height=3)
 CLIP, IMAGE, HIDDEN = 54, 27, 5
@@ -775,36 +775,6 @@ def test_the_preset_is_what_it_runs_with(real: RealClips) -> None:
 # --- several processes -----------------------------------------------------------------------------------------------
 
 
-class Turns(Group):
-    """Processes of one run, played by threads of which one computes at a time: torch is not asked for more."""
-
-    def __init__(
-        self, rank: int, count: int, turn: threading.Lock, meeting: threading.Barrier, held: list[list[torch.Tensor]]
-    ) -> None:
-        super().__init__(rank, count)
-        object.__setattr__(self, "turn", turn)
-        object.__setattr__(self, "meeting", meeting)
-        object.__setattr__(self, "held", held)
-
-    def wait(self) -> None:
-        """Let the others compute until all have come here."""
-        self.turn.release()
-        try:
-            self.meeting.wait(60)
-        finally:
-            self.turn.acquire()
-
-    def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
-        own = list(tensors)
-        self.held[self.rank] = own
-        self.wait()
-        sums = [torch.stack(list(same)).sum(0) for same in zip(*self.held, strict=True)]
-        self.wait()
-        for tensor, total in zip(own, sums, strict=True):
-            tensor.copy_(total)
-        self.wait()
-
-
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_processes_share_the_work_and_not_the_result(real: RealClips, count: int) -> None:
     """Of several processes each computes its share; the sums are those of one, and the pools the same."""
@@ -829,26 +799,16 @@ def test_processes_share_the_work_and_not_the_result(real: RealClips, count: int
         return shares, values, [zeros if t.grad is None else t.grad for t in (synthetic.pixels, synthetic.soft_labels)]
 
     _, alone_values, alone_gradients = two_steps(*start(Group()))
-    turn, meeting, held = threading.Lock(), threading.Barrier(count), [[] for _ in range(count)]
-    results: dict[int, tuple[list[int], list[float], Sequence[torch.Tensor]]] = {}
-    pools: dict[int, dict[str, torch.Tensor]] = {}
 
-    def work(rank: int) -> None:
-        with turn:
-            objective, synthetic = start(Turns(rank, count, turn, meeting, held))
-            results[rank] = two_steps(objective, synthetic)
-            pools[rank] = objective.state()
+    def work(group: Group) -> tuple[list[int], list[float], Sequence[torch.Tensor], dict[str, torch.Tensor]]:
+        objective, synthetic = start(group)
+        return *two_steps(objective, synthetic), objective.state()
 
-    threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert set(results) == set(range(count))
-    assert sum(shares[0] > 0 for shares, _, _ in results.values()) == min(count, C), "some had nothing to do"
+    shares, values, gradients, pools = zip(*in_turns(count, work), strict=True)
+    assert sum(own[0] > 0 for own in shares) == min(count, C), "some had nothing to do"
     for step in range(2):
-        assert sum(values[step] for _, values, _ in results.values()) == pytest.approx(alone_values[step], rel=1e-5)
+        assert sum(own[step] for own in values) == pytest.approx(alone_values[step], rel=1e-5)
     for k, alone in enumerate(alone_gradients):
-        together = torch.stack([gradients[k].expand_as(alone) for _, _, gradients in results.values()]).sum(0)
+        together = torch.stack([own[k].expand_as(alone) for own in gradients]).sum(0)
         assert torch.allclose(together, alone, rtol=1e-3, atol=1e-5)
-    assert all(torch.equal(pools[rank][name], pools[0][name]) for rank in pools for name in pools[0])
+    assert all(torch.equal(pool[name], pools[0][name]) for pool in pools for name in pools[0])

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from engine.config import Preset
-from engine.errors import DivergedError
+from engine.config import Preset, load_preset
+from engine.errors import DivergedError, PresetError
 from engine.machine.process_group import Group
 from engine.matching.base import Setting
 from engine.matching.experts import FlatParameters, Trajectories
-from engine.matching.trajectory import TrajectoryMatching
+from engine.matching.trajectory import TrajectoryMatching, Window
 from engine.matching.unroll import UNROLLS, Student, _stepped, affordable, kept_bytes
 from engine.models import Network, video_model
 from engine.seeds import generator
@@ -374,6 +374,64 @@ def test_every_start_epoch_and_expert_is_drawn_and_a_step_always_draws_the_same(
     assert [again.loss(synthetic, step).item() for step in range(100, 120)] == first[100:]
     other = make_objective(max_start_epoch=4, syn_steps=1, seed=1)
     assert other.loss(synthetic, 100).item() != first[100]
+
+
+@pytest.mark.parametrize(
+    ("window", "bounds"),
+    [
+        (Window(1, 6, 3, 8), [3, 3, 4, 4, 5, 5, 6, 6]),
+        (Window(0, 4, 2, 7), [2, 2, 2, 3, 3, 4, 4]),
+        (Window(2, 5, 5, 3), [5, 5, 5]),
+        (Window(0, 4, 1, 2), [1, 3]),
+        (Window(0, 10), [10, 10, 10]),
+    ],
+)
+def test_the_window_of_start_epochs_grows_from_the_first_bound_to_the_last(window: Window, bounds: list[int]) -> None:
+    """DATM: each bound for an equal part of the steps; asked at any step alone, as a resumed run does."""
+    assert [window.at(step) for step in range(len(bounds))] == [range(window.low, bound) for bound in bounds]
+    assert window.at(len(bounds) - 1) == range(window.low, bounds[-1])
+
+
+def test_a_growing_window_starts_with_easy_epochs() -> None:
+    """The keys of the preset are what is drawn by; and without them draws are those of all epochs, as they were."""
+    synthetic = make_set("pixels", 1, torch.float32)
+
+    def drawn(**table: int) -> list[int]:
+        trajectories = FakeTrajectories(SIZE)
+        keys = {"syn_steps": 1, "max_start_epoch": 6, "unroll": "plain", **table}
+        preset = Preset.model_validate({"dynamic": {"objective": "mtt", "steps": 90, "mtt": keys}})
+        setting = Setting(
+            make_real(SPEC, [2, 2, 2]),
+            lambda number: TinyNetwork(dtype=torch.float32),
+            0,
+            trajectories=cast(Trajectories, trajectories),
+        )
+        objective = TrajectoryMatching.for_clips(preset, setting)
+        for step in range(90):
+            objective.loss(synthetic, step)
+        return [epoch for _, epoch in trajectories.drawn]
+
+    epochs = drawn(min_start_epoch=1, first_max_start_epoch=4)
+    assert [set(epochs[first : first + 30]) for first in (0, 30, 60)] == [{1, 2, 3}, {1, 2, 3, 4}, {1, 2, 3, 4, 5}]
+    assert set(drawn()) == set(range(6)) and set(drawn(min_start_epoch=4)) == {4, 5}
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"min_start_epoch": 10}, "dynamic.mtt.min_start_epoch = 10 is not below dynamic.mtt.max_start_epoch = 10"),
+        ({"first_max_start_epoch": 11}, "dynamic.mtt.first_max_start_epoch = 11 is above dynamic.mtt.max_start_epoch"),
+        (
+            {"min_start_epoch": 3, "first_max_start_epoch": 2},
+            "dynamic.mtt.min_start_epoch = 3 is not below dynamic.mtt.first_max_start_epoch = 2",
+        ),
+    ],
+)
+def test_a_window_without_epochs_is_refused(table: dict[str, int], problem: str) -> None:
+    """Before anything starts, with the keys as they are to be changed."""
+    with pytest.raises(PresetError) as caught:
+        load_preset("default", {f"dynamic.mtt.{key}": value for key, value in table.items()})
+    assert problem in caught.value.problem and "\n" not in caught.value.problem
 
 
 @pytest.mark.parametrize("unroll", UNROLLS)

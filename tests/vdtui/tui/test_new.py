@@ -210,6 +210,12 @@ async def test_without_data_the_command_is_offered(
         assert "vdtui prepare hmdb51 --source DIR" in text(app)
         await pilot.press("ctrl+y")
         assert copied and copied[0].startswith("vdtui prepare hmdb51 --source DIR")
+        screen = app.screen
+        assert isinstance(screen, NewRunScreen)
+        screen._put("dataset.path", "my clips.h5")
+        await pilot.press("ctrl+y")
+        assert copied[1] == "vdtui distill --preset hmdb51-ipc1 --set 'dataset.path=my clips.h5' --run hmdb51-ipc1"
+        screen._put("dataset.path", "")
         await pilot.press("ctrl+s")
         await wait(lambda: "needs data" in said(app), "it is refused")
         assert not launched and not list(folder.iterdir())

@@ -286,7 +286,7 @@ class CompareScreen(DashboardScreen):
 
 
 def _source(run: RunDirectory, snapshot: RunSnapshot, preset: Mapping[str, Any]) -> Source:
-    """What there is to compare of ``run``: the results in its log, and those that `vdtui evaluate` has added."""
+    """The results of ``run``, to be compared: those in its log, and those that `vdtui evaluate` has added."""
     try:
         found = results_of(run, RunState(results=list(snapshot.results)))
     except (LookupError, TypeError, ValueError, AttributeError):  # a damaged log can hold anything

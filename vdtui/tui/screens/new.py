@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -366,10 +367,12 @@ class NewRunScreen(DashboardScreen):
         return text.append(f"\n{home}", colours["text-muted"]) if home else text
 
     def action_copy(self) -> None:
-        """Put the prepare command on the clipboard, where the terminal lets us."""
-        command = prepare_command(self._table())
-        self.app.copy_to_clipboard(command)
-        self.say(f"Copied: {command}")
+        """Copy the command that starts the run as it is now; without data, the one that makes the clips file."""
+        self._take_all()
+        table = self._table()
+        has_data = bool(self.form.text("dataset.path").strip()) or table.layout == DEMO
+        start_command = shlex.join(forms.command(self.form, self.run_name))
+        self.copy(start_command if has_data else prepare_command(table))
 
     # --- the start ---------------------------------------------------------------------------------------------------
 

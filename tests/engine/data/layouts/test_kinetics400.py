@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.data.layouts import LAYOUTS, LayoutOptions, Listing, list_videos
+from engine.data.decode import DecodedVideo, SkippedVideo, read_video
+from engine.data.layouts import LAYOUTS, LayoutOptions, Listing, VideoEntry, list_videos
 from engine.data.layouts.annotations import AnnotationFile
 from engine.data.layouts.kinetics400 import _read_file
+from engine.data.sampling import Placement, Sampling
 from engine.errors import DataError
 from tests.layouts import empty, frame_folder, kinetics_row, make_kinetics400, touch, write_lines
+from tests.videos import grey_ramp, ramp_numbers, write_video
 
 HEADER = "label,youtube_id,time_start,time_end,split"
 
@@ -95,12 +98,56 @@ def test_doubles(tmp_path: Path) -> None:
     write_lines(tmp_path / "val.csv", [HEADER, kinetics_row("x", "b", "val")])
     listing = kinetics(tmp_path)
     assert names(listing, "test") == {"b_000005_000015.mp4"}
-    assert names(listing, "train") == {"a_000005_000015.mp4", "c_000005_000015.mp4", "p.mp4"}
+    cut = {"p.mp4@1-11", "p.mp4@30-40"}  # two stretches of one file
+    assert names(listing, "train") == {"a_000005_000015.mp4", "c_000005_000015.mp4", *cut}
     assert sorted(listing.rejected) == [
         ("a_000005_000015.mp4", "listed twice in train"),
         ("b_000005_000015.mp4", "in train and in test; used for testing only"),
-        ("p.mp4", "listed twice in train"),
     ]
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["{id}_000059_000069", "{id}_59_69", "{id}-59-69", "{id}_59.0_69.0", "{id}_000059", "{id}_59", "{id}",
+     "A film [{id}]", "A film-{id}"],
+)  # fmt: skip
+def test_names_of_all_downloaders(tmp_path: Path, file: str) -> None:
+    """Each tool has its own spelling of the seconds; all videos were missing."""
+    for id in ("-3B32lodo2M", "a_1-2_34567"):
+        touch(tmp_path, f"{file.format(id=id)}.mp4")
+    write_lines(tmp_path / "train.csv", [HEADER, kinetics_row("x", "-3B32lodo2M", "train", 59)])
+    write_lines(tmp_path / "val.csv", [HEADER, kinetics_row("x", "a_1-2_34567", "val", 59)])
+    listing = kinetics(tmp_path)
+    assert names(listing, "train") == {f"{file.format(id='-3B32lodo2M')}.mp4"}
+    assert names(listing, "test") == {f"{file.format(id='a_1-2_34567')}.mp4"}
+    assert not any("not in the split lists" in note for note in listing.notes)
+    untimed = file in ("{id}", "A film [{id}]", "A film-{id}")
+    assert {video.within for video in listing.videos} == {(59, 69) if untimed else None}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "start", "expected"),
+    [
+        (40, 20, range(20, 30)),  # the whole video
+        (10, 59, range(10)),  # cut, and named without its seconds
+        (11, 3, range(11)),
+        (13, 59, range(13)),  # cut at key frames
+        (30, 59, None),  # neither
+    ],
+)
+def test_a_longer_file_is_cut_as_its_row_says(tmp_path: Path, seconds: int, start: int, expected: range | None) -> None:
+    """Clips of whole videos showed their middle, which is anything but the action."""
+    path = write_video(tmp_path / "v.mp4", grey_ramp(2 * seconds, step=3), fps=2)
+    entry = VideoEntry(path, "v.mp4", 0, "train", within=(start, start + 10))
+    found = read_video(entry, Sampling(2, 32, train=Placement("sliding", None, 1)))
+    if expected is None:
+        assert isinstance(found, SkippedVideo)
+        assert found.reason == "it is 30 s long, neither cut to 59-69 s nor reaching that"
+        return
+    assert isinstance(found, DecodedVideo)
+    assert found.length == 2 * len(expected)
+    assert ramp_numbers(found.clips[0], step=3)[0] == 2 * expected[0]
+    assert bool(found.rules) == (expected[0] > 0)  # what was right before keeps its fingerprint
 
 
 def test_ids_differ_by_case(tmp_path: Path) -> None:

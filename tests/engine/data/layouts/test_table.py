@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.data.decode import SkippedVideo, read_video
 from engine.data.layouts import LayoutOptions, Listing, list_videos
 from engine.data.layouts.annotations import AnnotationFile
 from engine.data.layouts.table import _rows
+from engine.data.sampling import Placement, Sampling
 from engine.errors import DataError, UsageError
 from tests.layouts import empty, frame_folder, make_table, touch, write_lines
+from tests.videos import grey_ramp, ramp_numbers, write_video
 
 
 def table(source: Path, **options: object) -> Listing:
@@ -81,6 +86,116 @@ def test_formats_agree(tmp_path: Path, name: str) -> None:
     assert times["3.mp4@0-2"] == (None, 2) and times["4"] == (None, None)
 
 
+@pytest.mark.parametrize("split", ["subset", "Set", "phase", "partition"])
+@pytest.mark.parametrize("path", ["file", "video_path", "Filename", "clip"])
+@pytest.mark.parametrize("label", ["class", "action", "Category"])
+def test_columns_by_their_usual_names(tmp_path: Path, path: str, label: str, split: str) -> None:
+    """A split in a column `subset` was ignored without a word, and another one was made."""
+    touch(tmp_path, "1.mp4", "2.mp4")
+    write_lines(tmp_path / "t.csv", [f"{path},{label},{split},fps,note", "1.mp4,a,test,25,", "2.mp4,a,training,25,x"])
+    listing = table(tmp_path)
+    assert sides(listing) == {"1.mp4": ("a", "test"), "2.mp4": ("a", "train")}
+    assert listing.notes == ("Columns that are not read in t.csv: fps, note.",)
+
+
+def test_what_json_lines_name_and_nobody_reads_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "1.mp4", "2.mp4")
+    rows = [{"path": "1.mp4", "label": "a"}, {"path": "2.mp4", "label": "a", "crop": [1, 2], "subset": None}]
+    write_lines(tmp_path / "t.jsonl", map(json.dumps, rows))
+    assert table(tmp_path).notes == ("A column that is not read in t.jsonl: crop.",)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("start_time", "end_time"), ("t_start", "t_end"), ("begin", "stop"), ("time_start", "time_end")],
+)
+def test_stretches_by_their_usual_names(tmp_path: Path, start: str, end: str) -> None:
+    """Whole videos were used in their place."""
+    touch(tmp_path, "1.mp4", "2.mp4")
+    write_lines(tmp_path / "t.csv", [f"path,label,{start},{end}", "1.mp4,a,0.1,0.3", "2.mp4,a,1:02.5,1:00:03"])
+    listing = table(tmp_path)
+    assert {video.name: (video.start, video.end) for video in listing.videos} == {
+        "1.mp4@0.1-0.3": (0.1, 0.3), "2.mp4@62.5-3603": (62.5, 3603)
+    }  # fmt: skip
+    assert listing.notes == ()
+
+
+def test_stretches_by_numbers_of_frames(tmp_path: Path) -> None:
+    for name in ("1.mp4", "2.mp4"):
+        write_video(tmp_path / name, grey_ramp(30))
+    frame_folder(tmp_path / "3")
+    lines = ["path,label,start_frame,end_frame", "1.mp4,a,10,18", "2.mp4,a,,4", "3,a,1,", "2.mp4,a,99,"]
+    write_lines(tmp_path / "t.csv", lines)
+    listing = table(tmp_path)
+    assert listing.notes == ("Frames in t.csv are counted from 0, and end_frame is the first not shown.",)
+    shown = {}
+    for video in listing.videos:
+        outcome = read_video(
+            video, Sampling(2, 32, train=Placement("sliding", None, 2), test=Placement("sliding", None, 2))
+        )
+        shown[video.name] = (
+            outcome.reason if isinstance(outcome, SkippedVideo) else (outcome.length, ramp_numbers(outcome.clips[0])[0])
+        )
+    assert shown == {
+        "1.mp4#10-18": (8, 10), "2.mp4#0-4": (4, 0), "3#1-": (2, 1), "2.mp4#99-": "it has no frames from number 99 on"
+    }  # fmt: skip
+    write_lines(tmp_path / "t.csv", ["path,label,first_frame,last_frame", "1.mp4,a,10,17", "2.mp4,a,0,3"])
+    listing = table(tmp_path)
+    assert {video.frames for video in listing.videos} == {(10, 18), (0, 4)}
+    assert "last_frame too" in listing.notes[0]
+
+
+LISTS = {
+    # a list as other trainers and spreadsheets write it: its suffix and lines
+    "blanks": (".txt", ["v 1.mp4 0", "2.mp4 1", "3.mp4 0", "4.mp4 1"]),
+    "commas": (".csv", ["v 1.mp4,0", "2.mp4,1", "3.mp4,0", "4.mp4,1"]),
+    "blanks in a .csv": (".csv", ["v 1.mp4 0", "2.mp4 1", "3.mp4 0", "4.mp4 1"]),
+    "semicolons": (".csv", ["path;label", "v 1.mp4;0", "2.mp4;1", "3.mp4;0", "4.mp4;1"]),
+    "tabs in a .csv": (".csv", ["label\tpath", "0\tv 1.mp4", "1\t2.mp4", "0\t3.mp4", "1\t4.mp4"]),
+    "bars": (".csv", ["path|label", "v 1.mp4|0", "2.mp4|1", "3.mp4|0", "4.mp4|1"]),
+    "a header and blanks": (".txt", ["path label", "v 1.mp4 0", "2.mp4 1", "3.mp4 0", "4.mp4 1"]),
+    "no suffixes": (".txt", ["v 1 0", "2 1", "3 0", "4 1"]),
+    "numbers of frames": (".txt", ["v 1.mp4 30 0", "2.mp4 31 1", "3.mp4 9 0", "4.mp4 9 1"]),
+    "a split": (".csv", ["v 1.mp4,0,train", "2.mp4,1,train", "3.mp4,0,test", "4.mp4,1,val"]),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_lists_of_other_trainers(tmp_path: Path, case: str) -> None:
+    """People have such lists already, and none of them has a column named path."""
+    suffix, lines = LISTS[case]
+    touch(tmp_path, "v 1.mp4", "2.mp4", "3.mp4", "4.mp4")
+    listing = table(write_lines(tmp_path / f"t{suffix}", lines))
+    assert {name: label for name, (label, _) in sides(listing).items()} == {
+        "v 1.mp4": "0", "2.mp4": "1", "3.mp4": "0", "4.mp4": "1"
+    }  # fmt: skip
+    if case == "a split":
+        assert {name: split for name, (_, split) in sides(listing).items()} == {
+            "v 1.mp4": "train", "2.mp4": "train", "3.mp4": "test", "4.mp4": "val"
+        }  # fmt: skip
+    if case == "numbers of frames":
+        assert listing.notes == (f"A column that is not read in t{suffix}: 2 (the number of frames).",)
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_table", ["NFC", "NFD"])
+def test_accents_meet(tmp_path: Path, on_disk: Any, in_table: Any) -> None:
+    """macOS takes letters and accents apart; every such video was missing, and every class there twice."""
+    spelt = {form: unicodedata.normalize(form, "caf\N{LATIN SMALL LETTER E WITH ACUTE}") for form in ("NFC", "NFD")}
+    touch(tmp_path, f"{spelt[on_disk]}.mp4", "2.mp4")
+    name = spelt[in_table]
+    other = spelt["NFC" if in_table == "NFD" else "NFD"]
+    write_lines(tmp_path / "t.csv", ["path,label", f"{name}.mp4,{name}", f"2.mp4,{other}"])
+    listing = table(tmp_path)
+    assert (len(listing.videos), listing.classes, listing.rejected) == (2, (name,), ())
+
+
+def test_slashes_of_windows(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.mp4", "a/2.mp4")
+    write_lines(tmp_path / "t.csv", ["path,label", "a\\1.mp4,x", "a/2.mp4,x"])
+    assert set(sides(table(tmp_path))) == {"a/1.mp4", "a/2.mp4"}
+
+
 def test_without_a_split_one_is_made(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{number}.mp4" for number in range(20)))
     write_lines(tmp_path / "t.csv", ["label,path", *(f"{number % 2},{number}.mp4" for number in range(20))])
@@ -122,9 +237,17 @@ def test_options_that_mean_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([], "t.csv, line 1: there is no column 'path'"),
+        ([], "t.csv is empty"),
         (["path,label"], "t.csv has no rows"),
-        (["path,lable", "1.mp4,a"], "t.csv, line 1: there is no column 'label'"),
+        (["path,lable", "1.mp4,a"], "t.csv, line 1: there is no column 'label' among path, lable"),
+        (["a,b,c,d", "1.mp4,a,1,2"], "t.csv, line 1: there is no column 'path' among a, b, c, d"),
+        (["1.mp4,a,1,2"], "t.csv, line 1: 4 columns without names"),
+        (["1.mp4,a", "2.mp4,a,b"], "t.csv, line 2: 3 cells for 2 columns"),
+        (["path label split", "1.mp4 a"], "t.csv, line 2: 2 cells, not 3"),
+        (["path,label,start_frame", "1.mp4,a,1.5"], "t.csv, line 2: start_frame is no number of a frame"),
+        (["path,label,end_frame", "1.mp4,a,0:12"], "t.csv, line 2: end_frame is no number of a frame"),
+        (["path,label,start_frame,end_frame", "1.mp4,a,8,8"], "t.csv, line 2: the video would end before it begins"),
+        (["path,label,subset", "1.mp4,a,trian"], "t.csv, line 2: there is no split 'trian'"),
         (["path,label", "1.mp4,a", "1.mp4, "], "t.csv, line 3: no label"),
         (["path,label", ",a"], "t.csv, line 2: no path"),
         (["path,label", "1\0.mp4,a"], "t.csv, line 2: no path"),
@@ -267,7 +390,7 @@ def test_any_table(tmp_path_factory: pytest.TempPathFactory, suffix: str, conten
     path = empty(tmp_path_factory.getbasetemp() / f"fuzz/t{suffix}")
     path.write_bytes(content)
     try:
-        rows = list(_rows(AnnotationFile(path.name, path)))
+        rows = list(_rows(AnnotationFile(path.name, path))[1])
     except DataError as error:
         assert "\n" not in error.problem + error.hint
     else:
