@@ -6,8 +6,12 @@ this module.
 
 from __future__ import annotations
 
+from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
-from engine.config.schema import DynamicSection, StaticSection
+from engine.config.schema import DynamicSection, Preset, StaticSection
+
+MOST_RUNGS = 6
+"""Ways to store a compressed baseline that networks are trained on to choose one of them."""
 
 
 def is_candidate(section: DynamicSection, step: int) -> bool:
@@ -25,3 +29,12 @@ def candidates(section: DynamicSection, after: int = -1) -> int:
 def inner_trainings(section: StaticSection) -> int:
     """Return the number of steps of stage 1 after which the objective trains its network."""
     return section.steps - section.steps // named(section.objective).steps_per_network(section.settings)
+
+
+def baseline_networks(preset: Preset) -> int:
+    """How many networks choose the storage of the compressed baselines at most; the bytes of a set decide how many.
+
+    Of the bytes of a large set none do: whatever is stored at its best fits.
+    """
+    compressed = [name for name in preset.kind.rows(preset) if name in COMPRESSED]
+    return len(compressed) * MOST_RUNGS * preset.evaluation.selection_repeats
