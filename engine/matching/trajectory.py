@@ -185,11 +185,11 @@ class TrajectoryMatching(Objective):
 
     def begin(self, synthetic: SyntheticSet) -> list[str]:
         """Choose the unroll, unless it was asked for or has been chosen; tells which, and why."""
-        if self._unroll is not None:
-            return []
         from engine.data.batches import free_bytes
         from engine.matching.unroll import UNROLLS, affordable, kept_bytes
 
+        if self._unroll is not None:
+            return []
         needs, free = kept_bytes(self._student(synthetic, 0, 0)), free_bytes(self._setting.real.device)
         found = affordable(needs, free)
         agree, device = self._setting.group.agree, self._setting.real.device
