@@ -191,8 +191,6 @@ class TrajectoryMatching(Objective):
         from engine.data.batches import free_bytes
         from engine.matching.unroll import UNROLLS, affordable, kept_bytes
 
-        if self._unroll is not None:
-            return []
         needs, free = kept_bytes(self._student(synthetic, 0, 0)), free_bytes(self._setting.real.device)
         found = affordable(needs, free)
         agree, device = self._setting.group.agree, self._setting.real.device
