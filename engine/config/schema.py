@@ -27,6 +27,7 @@ from engine.config.fields import (
 )
 from engine.config.kinds import KINDS, PRESET_KINDS, Kind, KindName
 from engine.config.objectives import named, names_with, working_in
+from engine.config.storage import has_losses, impossible
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T", bound="StageSection")
@@ -181,6 +182,20 @@ def _with_objectives(base: type[T]) -> type[T]:
     return section
 
 
+class StorageSection(Section):
+    """How the set is stored. Whatever judges it is trained on what its file decodes to."""
+
+    how: str = Field(
+        "float32",
+        description="float32, float16, uint8, or through a codec at a quality: h264-35, av1-10, jpeg-80, with @SIDE or "
+        "@half, :repeatK frames, :444; STILLS+CLIPS: jpeg-80+h264-28; real clips are uint8 where it says float32",
+    )
+    learn_through: bool = Field(
+        False, description="show the objectives what will be decoded, and let their gradients through to the memories"
+    )
+    every: Every = Field(1, description="steps between two encodings where learn_through is true")
+
+
 class SelectionSection(Section):
     """The choice of the real clips of a coreset (synthetic.kind = coreset)."""
 
@@ -268,6 +283,19 @@ class RunSection(Section):
     )
 
 
+def _impossible_storage(storage: StorageSection, kind: Kind) -> str:
+    """Why sets of ``kind`` cannot be stored so, or ""."""
+    if wrong := impossible(storage.how, kind):
+        return wrong
+    if storage.learn_through and not has_losses(storage.how):
+        return f"storage.learn_through needs a storage.how that loses something, and {storage.how} does not"
+    if storage.learn_through and not kind.learned:
+        return f"storage.learn_through needs a set that is learned, which synthetic.kind = {kind.name} is not"
+    if storage.every > 1 and not storage.learn_through:
+        return "storage.every needs storage.learn_through = true, without which nothing is encoded while learning"
+    return ""
+
+
 _Static = _with_objectives(StaticSection)
 _Dynamic = _with_objectives(DynamicSection)
 
@@ -280,6 +308,7 @@ class Preset(Section):
     published: str | None = None
     dataset: DatasetSection = DatasetSection()
     synthetic: SyntheticSection = SyntheticSection()
+    storage: StorageSection = StorageSection()
     if TYPE_CHECKING:  # a type checker knows neither the names nor the tables of objectives
         static: StaticSection = StaticSection()
         dynamic: DynamicSection = DynamicSection()
@@ -301,6 +330,8 @@ class Preset(Section):
             evaluations = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
             raise ValueError(f"{evaluations}, and {MOST_EVALUATIONS} are the most")
         if reason := self.kind.impossible(synthetic):
+            raise ValueError(reason)
+        if reason := _impossible_storage(self.storage, self.kind):
             raise ValueError(reason)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")

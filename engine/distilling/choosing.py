@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 
 from engine.config.counts import candidates, is_candidate
 from engine.data.batches import RealClips
+from engine.distilling.keeping import as_kept, keep_set
 from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
 from engine.evaluation import Trainers, TrialCache, caution, mean_std
@@ -21,7 +22,7 @@ from engine.events import BestChanged, Evaluated, NetworkTrained, Note, Occasion
 from engine.matching import Objective
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import Session
-from engine.synthetic import Provenance, SyntheticSet, save_synthetic
+from engine.synthetic import Provenance, SyntheticSet
 
 
 class Choice(Protocol):
@@ -79,7 +80,8 @@ class NoChoice:
 class IterationChoice(ABC):
     """A choice among the candidates of stage 2 (``is_candidate``; step 0 is one too), which the leader makes.
 
-    The kept set is written to ``synthetic/best.safetensors`` at once. ``resume`` says how far the choice was.
+    The kept set is written at once, and what is judged is what such a file decodes to. ``resume`` says how far the
+    choice was.
     """
 
     selected_on: Split | None = None
@@ -110,7 +112,7 @@ class IterationChoice(ABC):
         accuracy = self._judged(step)
         if accuracy is None or self._best_accuracy is None or accuracy > self._best_accuracy:
             self._best_step, self._best_accuracy = step, accuracy
-            save_synthetic(work.session.run.best, self._synthetic, self.provenance(step, accuracy))
+            keep_set(work, "best", self._synthetic, self.provenance(step, accuracy))
             work.session.emit(BestChanged(step, accuracy))
         self._evaluated = step
 
@@ -218,8 +220,9 @@ class BestIteration(IterationChoice):
         number = work.preset.evaluation.selection_repeats
         recipe = work.judge.recipe(work.preset.evaluation.models[0], self._step_size())
         cache = TrialCache(work.session.run.evaluations, f"{occasion}-{split}-{step:06d}")
+        judged = as_kept(work, self._synthetic)
         requests = (
-            work.judge.request(lambda: self._synthetic, self._real, recipe, seed, cache)
+            work.judge.request(lambda: judged, self._real, recipe, seed, cache)
             for seed in work.judge.seeds("selection", number)
         )
         title = [f"evaluating step {step}"]

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from engine.distilling.keeping import storage_of
 from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
 from engine.evaluation import Subject, Trial, TrialCache
 from engine.evaluation.rows import Row, judged
-from engine.evaluation.subjects import full_data, of_baseline, random_clips, set_of_run
+from engine.evaluation.subjects import as_stored, full_data, of_baseline, random_clips, set_of_run
 from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
 from engine.files import write_json
 from engine.synthetic import load_set
@@ -63,12 +64,21 @@ def _title(work: Work, row: Row) -> str:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
+def _random(work: Work) -> Subject:
+    """Return random real clips; where they are the run's own set, as they come out of its file."""
+    preset = work.preset
+    clips = random_clips(work.train, preset.synthetic.ipc, work.seed)
+    if preset.kind.rows(preset)[0] == "random" and (how := storage_of(preset)).precision is None:
+        return as_stored(clips, how, preset.evaluation.repeats)
+    return clips
+
+
 def subjects(work: Work) -> Iterator[Subject]:
     """Yield the rows of the final table: the run's own set, and its baselines of as many instances."""
     preset = work.preset
     real = {
         "full": lambda: full_data(work.train),
-        "random": lambda: random_clips(work.train, preset.synthetic.ipc, work.seed),
+        "random": lambda: _random(work),
     }
     rows = preset.kind.rows(preset)
     chosen = None if set(rows) <= set(real) else load_set(work.session.run.best, work.device)

@@ -17,6 +17,7 @@ from engine.distilling.choosing import Choice
 from engine.distilling.opening import Work
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import StepPace
+from engine.distilling.through import ThroughStorage
 from engine.errors import DivergedError, StopRequested
 from engine.events import Note, PreviewSaved, Stage, StageFinished, StageStarted, Step
 from engine.machine.usage import Gauge
@@ -72,6 +73,8 @@ class Learning:
 
     def __post_init__(self) -> None:
         self._checkpoints = StageCheckpoints(self.work.session, self.resume)
+        learns_through = self.work.preset.storage.learn_through
+        self._through = ThroughStorage(self.work, self.synthetic, self.resume) if learns_through else None
 
     def run(self) -> None:
         """Take all steps that are left."""
@@ -116,7 +119,8 @@ class Learning:
         self._set_rates(step)
         self.optimiser.zero_grad()
         total = torch.zeros((), device=self.work.device)
-        for part in self.objective.losses(self.synthetic, step):
+        encoding = {} if self._through is None else self._through.renew(step)
+        for part in self.objective.losses(self._seen(), step):
             part.backward()
             total += part.detach()
         learned = self._learned()
@@ -131,9 +135,15 @@ class Learning:
             culprit = "loss" if not bad else f"gradient of {bad[0].removeprefix('grad_')}"
             raise self._diverged(f"The {culprit} of stage {self.stage} is not finite at step {step}")
         self.optimiser.step()
-        self.objective.after_step(self.synthetic, step)
-        figures |= self._ranges(step) | self.objective.figures()
+        if self._through is not None:
+            self._through.keep_in_range()
+        self.objective.after_step(self._seen(), step)
+        figures |= self._ranges(step) | self.objective.figures() | encoding
         return total.item(), {name: float(f"{value:.5g}") for name, value in figures.items()}
+
+    def _seen(self) -> SyntheticSet:
+        """Return the set that objectives see: as it will be decoded, where the preset learns through its storage."""
+        return self.synthetic if self._through is None else self._through.seen()
 
     def _learned(self) -> dict[str, torch.Tensor]:
         return self.synthetic.parameters() | self.objective.parameters()
@@ -176,6 +186,8 @@ class Learning:
             state = self.optimiser.state.get(tensor, {})
             arrays |= {f"optimiser.{name}/{key}": _array(value) for key, value in state.items() if value is not None}
         arrays |= {f"objective.{name}": _array(tensor) for name, tensor in self.objective.state().items()}
+        if self._through is not None:
+            arrays |= {name: _array(tensor) for name, tensor in self._through.state(step, stage).items()}
         return Checkpoint(stage, step, arrays, self._document())
 
     def _document(self) -> dict[str, Any]:

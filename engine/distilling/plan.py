@@ -23,9 +23,14 @@ from engine.config import Preset
 from engine.config.counts import candidates, inner_trainings
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
+from engine.config.storage import PLAIN
+from engine.distilling.keeping import storage_of
+from engine.evaluation.parts import open_parts
 from engine.events import Evaluated, Event, StageFinished, StageStarted, Step
+from engine.models import choose_device
 from engine.runs.new import new_run
-from engine.synthetic import load_set
+from engine.seeds import generator
+from engine.synthetic import load_set, to_bytes
 
 STEPS = 3
 """Steps of each stage that are rehearsed: the first has what happens once."""
@@ -57,6 +62,18 @@ class Plan:
     """The most that the rehearsal held: on CUDA of the card, else of this process and the networks' beside it."""
     device: str
     rehearsed_seconds: float
+    storage: str
+    """How the set is stored; "" where none is."""
+    file_bytes: int
+    """The length of its file, which depends on what is learned where it is coded: as measured before."""
+    classes: int
+    measured_on: str
+    """What ``file_bytes`` is the file of."""
+
+    @property
+    def bytes_per_class(self) -> float:
+        """The file's bytes for each class."""
+        return self.file_bytes / self.classes if self.classes else 0.0
 
     @property
     def seconds(self) -> float:
@@ -75,7 +92,9 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
     epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
         rehearsals = [_Rehearsal(preset, number, Path(folder), check) for number in epochs]
-        kept = load_set(rehearsals[0].best).synthetic if rehearsals[0].best.is_file() else None
+        best = rehearsals[0].best
+        kept = load_set(best).synthetic if best.is_file() else None
+        content, measured = _file(preset, best, Path(folder)) if kept else (b"", "")
     return Plan(
         tuple(_parts(preset, rehearsals)),
         kept.stored_values if kept else 0,
@@ -84,7 +103,39 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
         _memory(rehearsals[0].device),
         rehearsals[0].device,
         time.monotonic() - began,
+        str(storage_of(preset)) if kept else "",
+        len(content),
+        len(kept.spec.classes) if kept else 0,
+        measured,
     )
+
+
+def _file(preset: Preset, best: Path, folder: Path) -> tuple[bytes, str]:
+    """Return the file of the set, and what it was measured on.
+
+    Memories that start from noise end as something that a codec stores in far fewer bytes, so real clips are stored in
+    their place, as each memory would store one; others are as they are after a few steps.
+    """
+    if preset.storage.how in PLAIN or not _starts_from_noise(preset):
+        return best.read_bytes(), "the set after a few steps"
+    loaded = load_set(best)
+    kept = loaded.synthetic
+    device = choose_device(preset.run.device)
+    with open_parts(folder, preset, device, lambda *_: None, lambda: None) as opened:
+        train, stored = opened.train, {}
+        for part in (part for part in kept.description.parts if part.channels and part.smooth):
+            memory = kept.tensors()[part.name]
+            if memory.numel():
+                own = (train.pick(c, len(train), generator(preset.run.seed, "plan", c)) for c in range(len(memory)))
+                chosen = [indices[torch.arange(memory.shape[1]) % len(indices)] for indices in own]
+                clips = (kept.project(part.name, train.clips(indices).cpu()) for indices in chosen)
+                stored[part.name] = torch.stack([each.contiguous() for each in clips])
+    return to_bytes(kept.seen_as(stored), loaded.provenance, storage_of(preset)), "real clips"
+
+
+def _starts_from_noise(preset: Preset) -> bool:
+    """Return whether a stage that the preset runs starts from noise."""
+    return any(stage in preset.stages and getattr(preset, stage).init == "noise" for stage in ("static", "dynamic"))
 
 
 class _Rehearsal:

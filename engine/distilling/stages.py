@@ -20,6 +20,7 @@ import torch
 from engine.config import Preset, earlier, outdated
 from engine.distilling.choosing import NoChoice, choice_of_iteration
 from engine.distilling.final_table import final_table
+from engine.distilling.keeping import keep_set
 from engine.distilling.learning import Learning
 from engine.distilling.opening import Work, experts_folder, prepare
 from engine.distilling.optimisers import dynamic_optimiser
@@ -39,7 +40,7 @@ from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import Session
 from engine.seeds import derive, stage_seed
 from engine.selection import select_coreset
-from engine.synthetic import Provenance, Start, StaticImages, SyntheticSet, save_synthetic, set_class
+from engine.synthetic import Provenance, Start, StaticImages, SyntheticSet, set_class
 
 
 def distill(session: Session, preset: Preset) -> None:
@@ -182,8 +183,8 @@ def keep_still(work: Work, static: torch.Tensor) -> None:
             preset.evaluation.protocol,
             objective=preset.static.objective,
         )
-        for path in (session.run.best, session.run.last):
-            save_synthetic(path, still, origin)
+        keep_set(work, "best", still, origin)
+        keep_set(work, "last", still, origin)
     session.save_checkpoint(Checkpoint("evaluate", 0, {"static": static.cpu().numpy()}, {"data": work.fingerprint}))
 
 
@@ -206,8 +207,8 @@ def choose_coreset(work: Work) -> None:
     clips = set_class(work.preset.kind.name).start(Start(work.preset, work.train, chosen=chosen))
     if work.group.leads:
         origin = Provenance(work.preset.title, work.seed, 0, work.preset.evaluation.protocol)
-        for path in (session.run.best, session.run.last):
-            save_synthetic(path, clips, origin, "uint8")
+        keep_set(work, "best", clips, origin)
+        keep_set(work, "last", clips, origin)
         session.emit(PreviewSaved("select", 0, save_preview(session.run.previews, "select", 0, clips)))
     document = {"data": work.fingerprint}
     session.save_checkpoint(Checkpoint("evaluate", 0, {"chosen": chosen.numpy()}, document))
@@ -254,7 +255,7 @@ def learn_dynamic(
     )
     learning.run()
     if work.group.leads:
-        save_synthetic(work.session.run.last, synthetic, choice.provenance(section.steps, None))
+        keep_set(work, "last", synthetic, choice.provenance(section.steps, None))
     work.session.save_checkpoint(learning.state("evaluate", 0))
 
 

@@ -7,6 +7,7 @@ coreset) is one, so that all rows of a table are trained by the same code.
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -148,6 +149,14 @@ class SyntheticSet(ABC):
         """
         stored = self._stored() | ({} if self.soft_labels is None else {"soft_labels": self.soft_labels})
         return {name: tensor.detach() for name, tensor in stored.items()}
+
+    def seen_as(self, pictures: Mapping[str, torch.Tensor]) -> Self:
+        """Return this set with ``pictures``, by part, in place of its own; all else is shared with it."""
+        twin = copy.copy(self)
+        for name, tensor in pictures.items():
+            assert self.description.part(name).channels and getattr(self, name).shape == tensor.shape, name
+            setattr(twin, name, tensor)
+        return twin
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The learnable tensors by name; an optimiser steps on these."""

@@ -83,3 +83,28 @@ def encoded(coding: Coding, clips: Sequence[np.ndarray]) -> list[Coded]:
     """Return ``clips``, each (T, h, w, channels), through ``coding``: one by one, on all cores."""
     with ThreadPoolExecutor(usable_cores()) as pool:  # coders let go of the interpreter
         return list(pool.map(coding.encode_clip, clips))
+
+
+def decoded(
+    part: Part, memory: torch.Tensor, spec: ClipSpec, coding: Coding, wanted: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Return what ``memory`` (C, n, ...) comes back as from a file that stores it by ``coding``, which has levels.
+
+    With ``wanted``, numbers of memories in 0..C*n - 1, all others are zeros, and are not encoded. Raises DataError.
+    """
+    levels, ranges = to_levels(part, memory, spec)
+    clips = levels.reshape(-1, *levels.shape[2:])
+    wanted = range(len(clips)) if wanted is None else wanted
+
+    def there_and_back(number: int) -> np.ndarray:
+        clip = clips[number]
+        return coding.decode(coding.join([coding.encode_clip(clip)]), (1, *clip.shape))[0]
+
+    shown = np.zeros_like(clips)
+    with ThreadPoolExecutor(usable_cores()) as pool:  # coders let go of the interpreter
+        for number, frames in zip(wanted, pool.map(there_and_back, wanted), strict=True):
+            shown[number] = frames
+    found = to_memory(part, shown.reshape(levels.shape), ranges, spec)
+    mine = torch.zeros(len(clips), dtype=torch.bool)
+    mine[list(wanted)] = True
+    return torch.where(mine.view(*memory.shape[:2], *(1 for _ in memory.shape[2:])), found, 0.0)

@@ -56,12 +56,16 @@ def plan(
 
     found = rehearse(chosen, _teller())
     if json:
-        print_json({"preset": chosen.title, **dataclasses.asdict(found), "seconds": found.seconds})
+        told = {"seconds": found.seconds, "bytes_per_class": found.bytes_per_class}
+        print_json({"preset": chosen.title, **dataclasses.asdict(found), **told})
         return
     rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in found.parts]
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(found.seconds)]], right=(2,))
     share = f", {100 * found.stored_bytes / found.data_bytes:.1f} % of the training clips" if found.data_bytes else ""
     say(f"Stores: {found.stored_values:,} values, {human_bytes(found.stored_bytes)} in float32{share}.")
+    if found.storage:
+        size, each = human_bytes(found.file_bytes), human_bytes(found.bytes_per_class)
+        say(f"File: {size} as {found.storage}, {each} per class (measured on {found.measured_on}).")
     say(f"Needs: about {human_bytes(found.memory_bytes)} of memory on {found.device}.")
     note(f"Measured in {human_time(found.rehearsed_seconds)}.")
 

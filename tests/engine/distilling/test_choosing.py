@@ -12,6 +12,7 @@ from engine.config import load_preset
 from engine.distilling.choosing import BestIteration, IterationChoice, LastIteration, NoChoice
 from engine.distilling.learning import StageCheckpoints
 from engine.events import BestChanged, Event, Note
+from engine.runs import RunDirectory
 from engine.runs.checkpoints import Checkpoint
 from engine.synthetic import load_set
 from tests.tiny import make_real, make_spec, make_static_dynamic
@@ -26,7 +27,7 @@ class Session:
     """Keeps what is emitted and saved."""
 
     def __init__(self, folder: Path) -> None:
-        self.run = SimpleNamespace(best=folder / "best.safetensors")
+        self.run = RunDirectory(folder)
         self.events: list[Event] = []
         self.saved: list[Checkpoint] = []
 

@@ -1,0 +1,65 @@
+"""Ways to store a set in presets: one that cannot be must be refused before anything is started."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import features
+
+from engine.config import load_preset
+from engine.config.kinds import KINDS
+from engine.config.storage import QUALITIES, impossible
+from engine.errors import PresetError, UsageError
+from engine.synthetic import Storage
+
+WAYS = st.builds(
+    lambda *parts: "".join(parts),
+    st.sampled_from(["float32", "float16", "uint8", "h264", "jpeg", "av1", "avif", "mp4", ""]),
+    st.sampled_from(["", "-0", "-1", "-51", "-52", "-95", "-96", "-100", "-101", "-x"]),
+    st.sampled_from(["", "@half", "@7", "@8", "@64", "@"]),
+    st.sampled_from(["", ":repeat4", ":linear1", ":repeat0", ":444", ":repeat4:444", ":420"]),
+)
+
+
+@given(st.lists(WAYS, min_size=1, max_size=3).map("+".join), st.sampled_from(["static-dynamic", "pixels", "coreset"]))
+def test_what_presets_take_is_what_can_be_stored(how: str, kind: str) -> None:
+    """A run would train for hours and fail at its first file, or a good way would be refused."""
+    try:
+        Storage.parse(how).check_fits(KINDS[kind])
+        stores = True
+    except UsageError:
+        stores = False
+    if features.check("avif") or "av" not in how:
+        same = len(set(how.split("+"))) < len(how.split("+"))  # two that are alike are one, which presets do not take
+        assert stores == (impossible(how, KINDS[kind]) == "") or same
+
+
+def test_qualities_are_those_of_the_codecs() -> None:
+    """The hint would name numbers that are refused."""
+    for name, (least, most) in QUALITIES.items():
+        if features.check("avif") or not name.startswith("av"):
+            assert Storage.parse(f"{name}-{least}+{name}-{most}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["storage.how=mp4"], "none of"),
+        (["storage.how=h264-99"], "h264-0 to -51"),
+        (["storage.how=h264-35/top3x4"], "none of"),
+        (["storage.how=jpeg-1+h264-2+uint8"], "two"),
+        (["synthetic.kind=pixels", "storage.how=jpeg-80+h264-28"], "only one"),
+        (["synthetic.kind=full", "storage.how=uint8"], "stores none"),
+        (["storage.learn_through=true"], "loses"),
+        (["storage.learn_through=true", "storage.how=float16"], "loses"),
+        (["storage.learn_through=true", "storage.how=h264-35", "synthetic.kind=coreset"], "learned"),
+        (["storage.every=4", "storage.how=h264-35"], "learn_through"),
+        (["storage.every=0", "storage.how=h264-35", "storage.learn_through=true"], "storage.every"),
+    ],
+)
+def test_keys_that_make_no_sense_together_are_refused(changes: list[str], said: str) -> None:
+    """They would be read by nobody, and the run be taken for one that they describe."""
+    with pytest.raises(PresetError) as caught:
+        load_preset("default", changes)
+    assert said in caught.value.problem + caught.value.hint and "\n" not in caught.value.problem
