@@ -6,8 +6,9 @@ this module.
 
 from __future__ import annotations
 
+from engine.config.budget import MOST_RUNGS
 from engine.config.objectives import named
-from engine.config.schema import DynamicSection, StaticSection
+from engine.config.schema import DynamicSection, Preset, StaticSection
 
 
 def is_candidate(section: DynamicSection, step: int) -> bool:
@@ -25,3 +26,8 @@ def candidates(section: DynamicSection, after: int = -1) -> int:
 def inner_trainings(section: StaticSection) -> int:
     """Return the number of steps of stage 1 after which the objective trains its network."""
     return section.steps - section.steps // named(section.objective).steps_per_network(section.settings)
+
+
+def budget_networks(preset: Preset) -> int:
+    """Return the most networks that choose how a budget is spent; the data decide how many of its rungs hold a clip."""
+    return MOST_RUNGS * preset.evaluation.selection_repeats if preset.storage.open_budget else 0
