@@ -20,6 +20,8 @@ from engine.config.storage import QUALITIES
 
 _UNITS = {"b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKmM]?[bB]|[kKmM]i[bB])", re.ASCII)
+_SLOW = 10
+"""Steps between two encodings of a set through AV1, which takes ten times as long as H.264."""
 MOST_BYTES = 10**12
 """Per class; more is a slip of the keyboard."""
 MOST_RUNGS = 8
@@ -128,14 +130,18 @@ class Rung:
             codec == another and finer and self.half <= other.half and (self.frames or whole) >= (other.frames or whole)
         )
 
-    def values(self, ipc: int, clip_frames: int) -> dict[str, Any]:
-        """Return the preset's values that spend a budget so, by key; ``clip_frames`` is the number of a clip's."""
+    def values(self, ipc: int, clip_frames: int, every: int = 1) -> dict[str, Any]:
+        """Return the preset's values that spend a budget so, by key.
+
+        A clip has ``clip_frames``. The set is encoded at every ``every``-th step, more seldom through a slow codec.
+        """
         n_syn = None if self.frames is None or self.frames >= clip_frames else self.frames
         return {
             "synthetic.ipc": ipc,
             "synthetic.n_syn": n_syn,
             "storage.how": self.how,
             "storage.learn_through": True,
+            "storage.every": max(every, _SLOW if self.coding.startswith("av1") else 1),
             "storage.rung": self.title,
         }
 

@@ -153,7 +153,8 @@ def _choose(work: Work) -> None:
         session.emit(
             Note("info", f"{best.per_class} clips are all that the smallest class has, so no class gives more")
         )
-    chosen = override(preset, best.rung.values(best.per_class, work.spec.frames), preset.title)
+    values = best.rung.values(best.per_class, work.spec.frames, preset.storage.every)
+    chosen = override(preset, values, str(session.run.preset_file))
     session.emit(Note("info", costs_ahead(chosen, len(work.spec.classes), chooses=work.choosing is not None)))
     _write_preset(work, chosen)
     session.emit(StageFinished("budget", round(time.monotonic() - began, 3)))

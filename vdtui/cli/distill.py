@@ -54,19 +54,8 @@ def distill(
 
     Example: vdtui distill --data clips.h5 --budget 2kB
     """
-    start(
-        preset,
-        with_run(set_, None, None, budget),
-        data,
-        run,
-        Path(preset).stem,
-        runs_dir,
-        seed,
-        device,
-        processes,
-        plain,
-        detach,
-    )
+    changes = with_run(set_, None, None, budget)
+    start(preset, changes, data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
 
 
 def start(

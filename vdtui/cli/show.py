@@ -24,9 +24,8 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     results = results_of(found, folded, note)
     if json:
         curve = [[point.step, point.mean, point.std] for point in folded.accuracy_curve()]
-        print_json(
-            {**one, "seed": folded.seed, "results": results, "accuracies": curve, "budget": folded.spent, "meta": meta}
-        )
+        told = {"results": results, "accuracies": curve, "budget": folded.spent, "meta": meta}
+        print_json({**one, "seed": folded.seed, **told})
         return
     split = next((point.split for point in reversed(folded.accuracy_curve())), "val").replace("val", "validation")
     lines = {
