@@ -33,6 +33,14 @@ METHODS = {
         "dynamic.mtt.experts_per_step=3",
         "experts.number=3",
     ),
+    "through": (
+        "synthetic.kind=pixels",
+        "dynamic.objective=dm",
+        "dynamic.lr_dynamic=0.01",
+        "storage.how=uint8@half",
+        "storage.learn_through=true",
+        "storage.every=3",
+    ),
     "frepo": (
         "dynamic.objective=frepo",
         "dynamic.frepo.batch_real=5",
