@@ -352,9 +352,7 @@ class Preset(Section):
             steps = f"of dynamic.steps = {section.steps}"
             evaluations = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
             raise ValueError(f"{evaluations}, and {MOST_EVALUATIONS} are the most")
-        if reason := self.kind.impossible(synthetic):
-            raise ValueError(reason)
-        if reason := _impossible_storage(self.storage, synthetic, self.kind):
+        if reason := self.kind.impossible(synthetic) or _impossible_storage(self.storage, synthetic, self.kind):
             raise ValueError(reason)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")

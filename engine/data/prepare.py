@@ -30,6 +30,7 @@ from engine.data.copies import Copies, find_copies
 from engine.data.decode import REMARKS, SkippedVideo
 from engine.data.digest import Digest, Task, digest
 from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key
+from engine.data.layouts.expected import counted
 from engine.data.partial import RULES, PartialClips, Records, exclusive, remove
 from engine.data.pool import Workers
 from engine.data.sampling import Sampling
@@ -445,15 +446,23 @@ class _Work:
                 doubles.append((video, other))
             if other.label != video.label:
                 conflicts.append((video, other))
-        for found, what in (
-            (leaks, "videos held out of training are copies of training videos"),
-            (doubles, "videos are copies of others of their class, and count twice"),
-            (conflicts, "videos are copies of videos of another class, so that a label is wrong"),
+        leak = "video held out of training copies", "videos held out of training copy"
+        double = (
+            "video copies another of its class, and counts twice",
+            "videos copy others of their class, and count twice",
+        )
+        conflict = "video copies one of another class", "videos copy some of another class"
+        for found, (one, several), rest in (
+            (leaks, leak, " training videos"),
+            (doubles, double, ""),
+            (conflicts, conflict, ", so that a label is wrong"),
         ):
             if found:
-                one, other = found[0]
+                video, other = found[0]
                 warning = "Warning: " if found is conflicts else ""
-                yield f"{warning}{len(found)} {what}, first {one_line(one.name)} of {one_line(other.name)}."
+                pair = f"{one_line(video.name)} and {one_line(other.name)}"
+                named = pair if len(found) == 1 else f"first {pair}"
+                yield f"{warning}{counted(len(found), one, several)}{rest}: {named}."
 
     @property
     def short_videos(self) -> int:

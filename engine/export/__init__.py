@@ -1,5 +1,5 @@
-"""What leaves the tool: synthetic sets as files, pictures and videos, and the report of a run.
+"""Exports: synthetic sets as files, pictures and videos, the report of a run, and tables of several runs.
 
-Import the modules below by name; this package itself imports nothing, so that asking for an export's help does not
-wait for torch.
+Import the modules below by name. The package itself imports nothing, so that the help of an export does not wait for
+torch.
 """

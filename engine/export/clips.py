@@ -1,7 +1,7 @@
 """The clips of a synthetic set, composed, for training code that knows nothing of memories.
 
-A ``.pt`` or HDF5 file has every clip that the set can give, in the order of ``SyntheticSet.expand``, and what each is a
-clip of. Both take as many bytes as the clips do: what is counted as the size of a set is what ``safetensors`` stores.
+A ``.pt`` or HDF5 file has every clip that the set can give, in the order of ``SyntheticSet.expand``, with its label.
+The files take as many bytes as the clips; the size of a set, as results report it, is that of a ``safetensors`` file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ FORMAT = "vdtui.composed"
 def export_pt(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
     """Write the clips as a file that ``torch.load(output, weights_only=True)`` reads: tensors, numbers and text.
 
-    It is a dictionary of ``clips`` (N, 3, T, H, W), normalised by ``mean`` and ``std``, or pixels from 0 to 255 where
-    ``precision`` is uint8; ``labels`` (int64 (N), or float32 (N, C) if they are soft); ``classes``, and where the set
-    comes from. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
+    It is a dictionary of ``clips`` (N, 3, T, H, W), normalised by ``mean`` and ``std``, or pixels from 0 to 255 if
+    ``precision`` is uint8; ``labels``, int64 (N), or float32 (N, C) if they are soft; ``classes``; and the provenance
+    of the set. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
     check_precision(precision)
     refuse_existing(output, overwrite)
@@ -43,10 +43,10 @@ def export_pt(loaded: LoadedSet, output: Path, precision: str = "float32", overw
 
 
 def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
-    """Write the same as HDF5: datasets ``clips``, a clip per chunk, and ``labels``; all else is in attributes.
+    """Write the contents of :func:`export_pt` as HDF5.
 
-    ``classes``, ``mean``, ``std`` and ``provenance`` are JSON. One class at a time is in memory. Raises as
-    :func:`export_pt` does.
+    ``clips``, one to a chunk, and ``labels`` are datasets; everything else is an attribute, of which ``classes``,
+    ``mean``, ``std`` and ``provenance`` are JSON. Memory holds one class at a time. Raises as :func:`export_pt` does.
     """
     check_precision(precision)
     refuse_existing(output, overwrite)
@@ -71,7 +71,7 @@ def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overw
 
 
 def _parts(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Clips and labels of each class in turn, on the CPU."""
+    """Yield the clips and labels of each class in turn, on the CPU."""
     choice = torch.arange(synthetic.clips_per_class, device=synthetic.device)
     for label in range(len(synthetic.spec.classes)):
         labels = torch.full_like(choice, label)
@@ -96,7 +96,7 @@ def _about(loaded: LoadedSet, precision: str) -> dict[str, Any]:
 
 
 def _require_room(output: Path, needed: int) -> None:
-    """Refuse what cannot fit before HDF5 runs into it, which leaves files half closed."""
+    """Raise StorageError if ``needed`` bytes are not free: HDF5 leaves files half closed when a disk fills up."""
     free = shutil.disk_usage(output.resolve().parent).free
     if free < needed:
         problem = f"The clips need {needed / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free at {output}."

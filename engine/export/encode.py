@@ -1,4 +1,4 @@
-"""Frames to bytes: mp4, gif, png. Nothing here touches the disk, so a failing encoder leaves nothing behind."""
+"""Encoders of frames as mp4, gif and png. They return bytes, so one that fails leaves nothing on the disk."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from engine.errors import UsageError
 from engine.export.pictures import Pixels8, evenly
 
 MOST_FPS = {"mp4": 120.0, "gif": 50.0, "png": 120.0}
-"""A gif counts time in hundredths of a second, and viewers slow down anything below two of them."""
+"""The most frames per second: a gif counts time in hundredths of a second, and viewers slow down frames below two."""
 
 PALETTE_SAMPLE = 1 << 17
-"""Pixels that the colours of a gif are found by."""
+"""The number of pixels from which the colours of a gif are chosen."""
 
 
 def check_fps(fps: float, kind: str) -> None:
-    """Raise UsageError unless ``fps`` (frames per second) can be shown by a file of ``kind``."""
+    """Raise UsageError unless a file of ``kind`` can show ``fps`` frames per second."""
     if not 0.1 <= fps <= MOST_FPS[kind]:
         problem = f"A {kind} cannot be shown at {fps:g} frames per second."
         raise UsageError(problem, f"Choose --fps between 0.1 and {MOST_FPS[kind]:g}.")
 
 
 def mp4(frames: Iterable[Pixels8], fps: float) -> bytes:
-    """An H.264 video of ``frames`` (H, W, 3), yuv420p as every player shows it; odd sizes gain an edge pixel."""
+    """Return an H.264 video of ``frames`` (H, W, 3), in yuv420p, which every player shows; odd sizes gain a pixel."""
     import av
     from av.video.reformatter import Colorspace
 
@@ -38,7 +38,7 @@ def mp4(frames: Iterable[Pixels8], fps: float) -> bytes:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "18"}
-        # Said explicitly, or players guess the colour matrix by the size of the picture.
+        # Without these, players guess the colour matrix from the size of the picture.
         context = stream.codec_context
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
         for index, frame in enumerate(map(_even, frames)):
@@ -57,10 +57,10 @@ def _even(frame: Pixels8) -> Pixels8:
 
 
 def gif(frames: Iterable[Pixels8], fps: float, palette: Pixels8 | None = None) -> bytes:
-    """An animated gif of ``frames`` that loops for ever, at real speed on average.
+    """Return an animated gif of ``frames`` that loops for ever, at ``fps`` frames per second on average.
 
-    Frames are (H, W, 3), reduced to 256 colours that all of them share; or (H, W) indices into ``palette``
-    (colours, 3). Frames that equal the one before are joined with it, so a still video becomes a still picture.
+    Frames are (H, W, 3), reduced to 256 colours that all of them share, or (H, W) indices into ``palette``
+    (colours, 3). A frame that equals the one before is joined with it, so a still video becomes a still picture.
     """
     pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
     if palette is None:
@@ -77,7 +77,7 @@ def gif(frames: Iterable[Pixels8], fps: float, palette: Pixels8 | None = None) -
 
 
 def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
-    """256 colours of a sample of all frames; a palette for each frame would flicker, and takes far longer to find."""
+    """Return 256 colours from a sample of all frames; a palette for each frame would flicker, and take far longer."""
     stack = np.concatenate([np.asarray(pictures[index]) for index in evenly(len(pictures), 4)])
     every = max(1, math.isqrt(stack.shape[0] * stack.shape[1] // PALETTE_SAMPLE))
     sample = np.ascontiguousarray(stack[::every, ::every])
@@ -85,13 +85,13 @@ def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
 
 
 def _delays(number: int, fps: float) -> Iterator[int]:
-    """Milliseconds of each frame in whole hundredths of a second; their sum stays true to ``fps``."""
+    """Return the duration of each frame in milliseconds, as multiples of 10 whose sum stays true to ``fps``."""
     ends = [round(100 * index / fps) for index in range(number + 1)]
     return (10 * (end - begin) for begin, end in itertools.pairwise(ends))
 
 
 def png(picture: Pixels8) -> bytes:
-    """A png of ``picture`` (H, W, 3); its pixels are kept exactly."""
+    """Return a png of ``picture`` (H, W, 3), which keeps its pixels exactly."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG")
     return buffer.getvalue()

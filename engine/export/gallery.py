@@ -1,6 +1,6 @@
-"""The report's pictures of a synthetic set, as data that is part of the page.
+"""The report's pictures of a synthetic set, as data inside the page.
 
-Limited in number and in bytes: a page that a browser cannot open, or a mail server refuses, shows nothing at all.
+Their number and their bytes are limited: a page that no browser opens, or a mail server refuses, shows nothing at all.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from engine.synthetic import SyntheticSet
 MOST_CLASSES = 24
 MOST_FRAMES = 16
 BUDGET = 7_500_000
-"""Characters of all pictures together, as they stand in the page."""
+"""The most characters of all pictures together, as they stand in the page."""
 MOST_CLIPS, MOST_MEMORIES = 4, 2
 FPS = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassPictures:
-    """Pictures of one class as data URIs: clips (gif), static memories (png), dynamic memories (gif)."""
+    """The pictures of one class as data URIs: clips (gif), static memories (png), dynamic memories (gif)."""
 
     name: str
     clips: Sequence[str]
     statics: Sequence[str]
     dynamics: Sequence[str]
     magnitude: float
-    """The dynamic value, in normalised units, that the strongest colours stand for; 0 without dynamic memory."""
+    """The dynamic value, in normalised units, of the strongest colours; 0 without dynamic memory."""
 
     @property
     def characters(self) -> int:
-        """Characters of all of them."""
+        """The number of characters of all its pictures."""
         return sum(map(len, (*self.clips, *self.statics, *self.dynamics)))
 
 
 def gallery(synthetic: SyntheticSet, budget: int = BUDGET) -> list[ClassPictures]:
-    """Pictures of the first classes of ``synthetic``: as many as ``budget`` allows, at least one, at most 24.
+    """Return pictures of the first classes of ``synthetic``: as many as ``budget`` allows, at least one, at most 24.
 
-    If several pictures of each class would be too much, each class has one of each kind.
+    If several pictures of each class would exceed ``budget``, each class has one of each kind.
     """
     number = min(len(synthetic.spec.classes), MOST_CLASSES)
     found = [class_pictures(synthetic, 0, MOST_CLIPS, MOST_MEMORIES)]
@@ -67,7 +67,7 @@ def gallery(synthetic: SyntheticSet, budget: int = BUDGET) -> list[ClassPictures
 
 
 def class_pictures(synthetic: SyntheticSet, label: int, clips: int, memories: int) -> ClassPictures:
-    """At most so many ``clips`` and ``memories`` of each kind of class ``label``."""
+    """Return pictures of class ``label``: at most ``clips`` clips, and at most ``memories`` of each kind of memory."""
     stills = class_statics(synthetic, label)
     moving = []
     if synthetic.frames == 1:  # its clips are pictures themselves

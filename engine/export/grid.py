@@ -1,4 +1,4 @@
-"""Many classes in one picture: a row of cells per class behind its name, rows stacked in columns when they are many."""
+"""Grids, which show many classes in one picture: a row for each, its name and its cells; many rows fill columns."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from engine.export.names import shown
 from engine.export.pictures import Pixels8
 
 BOUNDS = {"mp4": (2304, 4096), "gif": (1600, 2560), "png": (4096, 4096)}
-"""Most height and width of a grid: what H.264 decoders in hardware commonly take (level 5.1); what a browser still
-plays smoothly as a gif; what every viewer opens."""
+"""The most height and width of a grid, in pixels: mp4, the common limit of hardware decoders of H.264 (level 5.1); gif,
+the size up to which browsers play smoothly; png, a size that every viewer opens."""
 LEAST_CELL = 96
-"""Cells are enlarged by whole factors to at least this many pixels."""
+"""The least width of a cell in pixels, to which smaller ones are enlarged by a whole factor."""
 GAP, MARGIN, CAPTION, FONT_SIZE = 4, 8, 170, 15
 BACKGROUND, TEXT = (24, 24, 27), (228, 228, 231)
 MOST_COLUMNS = 64
 ASPECT = 1.6
-"""Width to height that a grid of many classes tries to have."""
+"""The ratio of width to height that a grid of many classes comes as near to as it can."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How ``classes`` rows of ``cells`` cells are laid out: ``columns`` of rows; cells enlarged ``scale`` times."""
+    """The layout of a grid: ``classes`` rows of ``cells`` cells, in ``columns`` columns; ``scale`` enlarges cells."""
 
     classes: int
     cells: int
@@ -39,29 +39,29 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """Rows in the longest column."""
+        """The number of rows in the longest column."""
         return math.ceil(self.classes / self.columns)
 
     @property
     def pitch(self) -> tuple[int, int]:
-        """Pixels from a row to the next below, and to the next beside."""
+        """The distance in pixels from a row to the next one below, and to the next one beside."""
         return self.cell_height * self.scale + GAP, CAPTION + self.cells * (self.cell_width * self.scale + GAP) + GAP
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture, both even."""
+        """The height and width of the picture, both even."""
         down, across = self.pitch
         height, width = 2 * MARGIN + self.rows * down, 2 * MARGIN + self.columns * across
         return height + height % 2, width + width % 2
 
     @property
     def fits(self) -> bool:
-        """Whether the picture stays within the bounds."""
+        """True if the picture stays within the bounds."""
         height, width = self.size
         return height <= self.bounds[0] and width <= self.bounds[1]
 
     def place(self, row: int, cell: int) -> tuple[int, int]:
-        """Top and left of a cell."""
+        """Return the top and left of a cell, in pixels."""
         down, across = self.pitch
         column, below = divmod(row, self.rows)
         left = MARGIN + column * across + CAPTION + cell * (self.cell_width * self.scale + GAP)
@@ -69,9 +69,9 @@ class Layout:
 
 
 def plan(classes: int, cells: int, cell_height: int, cell_width: int, kind: str) -> Layout:
-    """The layout of a file of ``kind`` that shows as much as fits.
+    """Return the layout of a file of ``kind`` that shows as much as fits.
 
-    What does not fit is cut in this order: cells of each class, their enlargement, classes.
+    Where not all fits, the cells of each class are reduced first, then their enlargement, then the classes.
     """
     scale, bounds = math.ceil(LEAST_CELL / cell_width), BOUNDS[kind]
     for smaller in (scale, 1):
@@ -94,7 +94,7 @@ def _oddness(layout: Layout) -> float:
 
 
 def draw(layout: Layout, captions: list[str], rows: list[list[Pixels8]]) -> Iterator[Pixels8]:
-    """The grid's frames, uint8 (H, W, 3), one at a time; ``rows`` holds each class's cells, uint8 (T, H, W, 3)."""
+    """Yield the grid's frames, uint8 (H, W, 3); ``rows`` holds each class's cells, uint8 (T, H, W, 3)."""
     height, width = layout.size
     image = Image.new("RGB", (width, height), BACKGROUND)
     pen = ImageDraw.Draw(image)
@@ -119,14 +119,14 @@ def _paste(frame: Pixels8, cell: Pixels8, place: tuple[int, int], scale: int) ->
 
 @functools.cache
 def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans as matplotlib brings it: the default font of Pillow knows no letters but those of ASCII."""
+    """Return DejaVu Sans, which comes with matplotlib: Pillow's default font has no letters but those of ASCII."""
     import matplotlib
 
     return ImageFont.truetype(matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf", FONT_SIZE)
 
 
 def fitted(text: str, width: int) -> str:
-    """``text`` as one line of at most ``width`` pixels; a cut shows as an ellipsis."""
+    """Return ``text`` as one line of at most ``width`` pixels, with an ellipsis if it was cut."""
     line = " ".join(shown(text[:200]).split()) or "(no name)"
     if font().getlength(line) <= width:
         return line

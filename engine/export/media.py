@@ -1,9 +1,9 @@
-"""Synthetic sets to look at: one picture or video of everything, or a folder with one per class and clip.
+"""Pictures and videos of synthetic sets: one file with a grid of all clips, or a folder with a file for each clip.
 
-``output`` decides which: a path that ends in the format's suffix is one file, a folder or a path without a suffix
-becomes a folder ``<class>/<number>.<suffix>`` with the clips in their own size, and an ``index.json`` that says which
-folder is which class. Frames as pictures always are a folder. A grid shows what fits; the notes of the returned
-``Exported`` say what it leaves out.
+``output`` decides which. A path that ends in the format's suffix becomes one file. A folder, or a path without a
+suffix, becomes a folder of ``<class>/<number>.<suffix>``, the clips in their own size, with an ``index.json`` that
+names the class of each folder. Frames as pictures are always a folder. A grid shows as much as fits, and the notes of
+the returned ``Exported`` say what it leaves out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.synthetic import SyntheticSet
 
 FPS = 8.0
 SHEET_FRAMES = 8
-"""Frames of a clip in the still grid; a contact sheet in a folder has all of them."""
+"""The most frames of a clip in the still grid; a contact sheet in a folder has all of them."""
 
 
 def export_mp4(synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False) -> Exported:
@@ -41,9 +41,9 @@ def export_gif(synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrit
 
 
 def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -> Exported:
-    """Write stills: each class's static memory and a contact sheet, its frames over time from left to right.
+    """Write stills: the static memories of each class, and a contact sheet of a clip, its frames from left to right.
 
-    In a folder, ``<class>/static-<n>.png`` are the static memories and ``<class>/<n>.png`` the sheet of each clip, in
+    In a folder, ``<class>/static-<n>.png`` are the static memories and ``<class>/<n>.png`` the sheets of all clips, in
     their own size. Raises UsageError (output exists, other suffix) and StorageError.
     """
     if not is_single(output, "png"):
@@ -69,7 +69,7 @@ def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -
 
 
 def export_folders(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -> Exported:
-    """Write the frames of every clip, as ``<class>/<clip>/frame000001.png``: what `vdtui prepare folders` reads.
+    """Write the frames of every clip as ``<class>/<clip>/frame000001.png``, which `vdtui prepare folders` reads.
 
     Raises UsageError (output is a file, or not empty) and StorageError.
     """
@@ -83,7 +83,10 @@ def export_folders(synthetic: SyntheticSet, output: Path, overwrite: bool = Fals
 
 
 def is_single(output: Path, suffix: str) -> bool:
-    """Whether ``output`` is to be one file (it ends in ``suffix``) or a folder; raises UsageError if it is neither."""
+    """Return True if ``output`` ends in ``suffix`` and so is one file; False if it is a folder, or has no suffix.
+
+    Raises UsageError if it ends in another suffix.
+    """
     if output.is_dir():
         return False
     found = output.suffix.lower()
@@ -149,7 +152,7 @@ def _stills(synthetic: SyntheticSet, label: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _left_out(synthetic: SyntheticSet, classes: int, clips: int) -> tuple[str, ...]:
-    """One line if not all classes and clips are shown."""
+    """Return one line on the classes and clips that are shown, or none if all of them are."""
     all_classes, all_clips = len(synthetic.spec.classes), synthetic.clips_per_class
     if classes == all_classes and clips >= all_clips:
         return ()

@@ -1,8 +1,8 @@
 """Names of classes as names of files.
 
-A class name is whatever somebody's data set calls it: empty, ``..``, a sentence with slashes, a device name of another
-operating system. Every export that makes a folder per class goes through here; if each cleaned names in its own way,
-one of them would sooner or later write outside its folder or drop a class on top of another.
+A data set may call a class anything: nothing, ``..``, a sentence with slashes, a device name of another operating
+system. Every export with a folder for each class takes the name from here; if each cleaned names in its own way, one of
+them would sooner or later write outside its folder, or put two classes into one.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 MOST_BYTES = 100
-"""File systems allow 255 bytes of UTF-8; the rest is room for suffixes and temporary names."""
+"""The most bytes of a name in UTF-8. File systems allow 255; the rest is for suffixes and temporary names."""
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def safe_name(name: str) -> str:
-    """``name`` as the name of one file or folder on any common system; never empty, at most 100 bytes.
+    """Return ``name`` as the name of a file or folder on any common system; never empty, at most 100 bytes.
 
-    Characters that are control, invisible, unassigned or special to some system become ``_``; so do a leading dot or
-    dash and a trailing dot or space. Different names may give the same result: see :func:`safe_names`.
+    Control, invisible and unassigned characters, and those that a system treats specially, become ``_``; so do a
+    leading dot or dash and a trailing dot or space. Different names may give the same result: see :func:`safe_names`.
     """
     text = unicodedata.normalize("NFC", name)
     text = "".join("_" if _special(character) else character for character in text)
@@ -32,9 +32,9 @@ def safe_name(name: str) -> str:
 
 
 def safe_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """``safe_name`` of each, all different even where upper and lower case count as the same.
+    """Return ``safe_name`` of each of ``names``, made different even on systems that ignore case.
 
-    ``taken`` are names that must not occur. A repeated one gets ``-2``, ``-3``, ... in the order of ``names``.
+    ``taken`` are names that must not occur. A repeated name gets ``-2``, ``-3``, ... in the order of ``names``.
     """
     used = {_folded(name) for name in taken}
     unique = []
@@ -49,7 +49,7 @@ def safe_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """``text`` with what no page can hold (control characters, half surrogates) as replacement characters."""
+    """Return ``text`` with a replacement character for each control character or lone surrogate, which pages refuse."""
     return "".join("\N{REPLACEMENT CHARACTER}" if _unprintable(character) else character for character in text)
 
 

@@ -1,8 +1,8 @@
-"""Where an export goes: nothing that exists is overwritten unasked, and what appears is complete.
+"""The output of an export: nothing that exists is overwritten unasked, and only complete files appear.
 
-Files and folders are made in a draft (``engine.files``) and renamed when they are complete; a folder has an
-``index.json`` that lists its files. Because of that list, ``--overwrite`` can tell a folder that an
-earlier export made from one with somebody's own files in it, which it never removes.
+Files and folders are made in a draft (``engine.files``) and renamed when they are complete. A folder has an
+``index.json`` that lists its files. By that list ``--overwrite`` tells the folder of an earlier export from one with
+somebody's own files in it, which it never removes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INDEX_FORMAT = "vdtui.export"
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What an export wrote: ``output`` as asked for, all ``files``, and ``notes`` for the user, one line each."""
+    """The outcome of an export: ``output`` as the user named it, all ``files``, and one-line ``notes`` for the user."""
 
     output: Path
     files: tuple[Path, ...]
@@ -31,12 +31,12 @@ class Exported:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all files."""
+        """The size of all files in bytes."""
         return sum(path.stat().st_size for path in self.files)
 
 
 def refuse_existing(output: Path, overwrite: bool) -> None:
-    """Raise UsageError if the file ``output`` exists and may not be replaced, or is a folder."""
+    """Raise UsageError if ``output`` is a folder, or a file that exists without ``overwrite``."""
     if output.is_dir():
         raise UsageError(f"{output} is a folder.", "Name a file with --output.")
     if not overwrite and (output.exists() or output.is_symlink()):
@@ -44,7 +44,10 @@ def refuse_existing(output: Path, overwrite: bool) -> None:
 
 
 def write_file(output: Path, content: bytes, overwrite: bool) -> None:
-    """Write ``content`` to ``output``, complete or not at all. Raises UsageError if it exists, StorageError."""
+    """Write ``content`` to ``output``, complete or not at all.
+
+    Raises UsageError if it may not be written (``refuse_existing``), StorageError if it cannot be.
+    """
     refuse_existing(output, overwrite)
     with unwritable(output):
         sweep(output.parent)
@@ -57,10 +60,10 @@ def write_folder(
     about: Mapping[str, Any],
     overwrite: bool,
 ) -> tuple[Path, ...]:
-    """Make the folder ``output`` of ``contents`` (relative path, bytes) and an index that also says ``about``.
+    """Make the folder ``output`` from ``contents`` (relative path, bytes), with an index that also holds ``about``.
 
-    Returns the paths of its files. The folder appears when it is complete; if anything is raised on the way, nothing
-    is left. Raises UsageError if it is not empty and may not be replaced, StorageError if it cannot be written.
+    Returns the paths of its files. The folder appears when it is complete; after an error nothing of it is left.
+    Raises UsageError if it is not empty and may not be replaced, StorageError if it cannot be written.
     """
     refuse_folder(output, overwrite)
     target = output.resolve()
@@ -76,7 +79,7 @@ def write_folder(
 
 
 def _swap(made: Path, target: Path) -> None:
-    """Put ``made`` in the place of ``target``, which is absent, empty, or an earlier export and goes to its draft."""
+    """Rename ``made`` to ``target``; an earlier export, or an empty folder, of that name moves beside ``made``."""
     old = made.with_name("old")
     if target.exists():
         os.replace(target, old)
@@ -109,7 +112,7 @@ def refuse_folder(output: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def unwritable(path: Path) -> Iterator[None]:
-    """Turn every refusal of the operating system into a StorageError that names ``path``."""
+    """Turn every OSError inside into a StorageError that names ``path``."""
     try:
         with storage_errors(path):
             yield

@@ -1,7 +1,7 @@
 """Curves of several runs in one picture: accuracy over steps with its spread, and the loss of each stage.
 
-Lines differ in style as well as in colour, so that they are told apart in grey and by everyone. Losses of different
-objectives have different units; where runs have them, the axis says so, because a lower line then means nothing.
+Lines differ in style as well as in colour, so that everyone can tell them apart, also in grey. Losses of different
+objectives differ in unit; a lower line then means nothing, and the axis says so.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-"""Okabe and Ito's colours, which most people with a colour vision deficiency tell apart."""
+"""The colours of Okabe and Ito, which most people with a colour vision deficiency can tell apart."""
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 3)))
 POINTS = 400
-"""Stretches of a line, fewer than in a picture of one run: there are many lines."""
+"""The number of stretches of a line (``decimated``), fewer than in the picture of one run: there are more lines."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunCurves:
-    """What is drawn of one run. Accuracies are fractions, (step, mean, std or None) in the order of steps."""
+    """The curves of one run. ``accuracy`` holds fractions, as (step, mean, std or None) in the order of steps."""
 
     label: str
     accuracy: tuple[tuple[int, float, float | None], ...]
@@ -41,7 +41,7 @@ class RunCurves:
 
 
 def curves_of(sources: Sequence[Source]) -> list[RunCurves]:
-    """The curves of those ``sources`` that are runs and have any."""
+    """Return the curves of those ``sources`` that are runs and have any."""
     found = []
     for source in sources:
         folded, run = source.folded, source.run
@@ -67,12 +67,12 @@ def _step(point: Any) -> int:
 
 
 def _chose(source: Source) -> bool:
-    """Whether the test split chose the iteration, so that its curve is what the run went by."""
+    """Return True if the iteration was chosen on the test split, so that its curve is the one to draw."""
     return not any(p.split != "test" for p in source.folded.accuracy_curve()) if source.folded else False
 
 
 def overlay_png(curves: Sequence[RunCurves]) -> bytes | None:
-    """All ``curves`` as a PNG on white; None if there are none. The same curves give the same bytes."""
+    """Return all ``curves`` as a PNG on white, or None if there are none. The same curves give the same bytes."""
     if not curves:
         return None
     from engine.export.plots import style
@@ -86,7 +86,7 @@ def overlay_png(curves: Sequence[RunCurves]) -> bytes | None:
 
 
 def overlay_svg(curves: Sequence[RunCurves]) -> str:
-    """All ``curves`` as an SVG element for a page; "" if there are none."""
+    """Return all ``curves`` as an SVG element for a page, or "" if there are none."""
     if not curves:
         return ""
     from engine.export.plots import style, svg
@@ -96,7 +96,7 @@ def overlay_svg(curves: Sequence[RunCurves]) -> str:
 
 
 def _figure(curves: Sequence[RunCurves]) -> Figure:
-    """One panel for accuracy and one for each stage with a loss, side by side; the legend below."""
+    """Return a panel for accuracy and one for each stage with a loss, side by side, above the legend."""
     from matplotlib.figure import Figure
 
     from engine.export.plots import short
@@ -117,7 +117,7 @@ def _figure(curves: Sequence[RunCurves]) -> Figure:
 
 
 def _looks(curves: Sequence[RunCurves]) -> list[tuple[RunCurves, dict[str, Any]]]:
-    """Each run with the colour and the style of its lines; lines repeat only after 35 runs."""
+    """Return each run with the colour and the style of its lines; the pairs repeat only after 35 runs."""
     colours, lines = itertools.cycle(COLOURS), itertools.cycle(LINES)
     return [(one, {"color": next(colours), "linestyle": next(lines), "linewidth": 1.6}) for one in curves]
 

@@ -1,6 +1,6 @@
-"""A synthetic set as pictures: what is stored of a class, and the clips it makes, in pixels.
+"""The pictures of a class of a synthetic set, as arrays: its clips and memories.
 
-One class at a time, since all clips of a large set would not fit into memory at once.
+They are of one class at a time, because all clips of a large set would not fit into memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Pixels8 = NDArray[np.uint8]
 
 
 def class_clips(synthetic: SyntheticSet, label: int, most: int | None = None) -> Pixels8:
-    """The different clips of class ``label`` in their order, at most ``most``: uint8 (K, T, H, W, 3).
+    """Return the different clips of class ``label`` in their order, at most ``most``: uint8 (K, T, H, W, 3).
 
     A set of still images gives clips of one frame.
     """
@@ -28,30 +28,30 @@ def class_clips(synthetic: SyntheticSet, label: int, most: int | None = None) ->
 
 
 def class_statics(synthetic: SyntheticSet, label: int) -> Pixels8:
-    """The stills that class ``label`` shows beside its clips, as pixels: uint8 (S, H, W, 3); S is 0 without any."""
+    """Return the stills that are shown beside the clips of class ``label``: uint8 (S, H, W, 3); S is 0 without any."""
     pixels: Pixels8 = synthetic.spec.to_pixels(synthetic.shown_parts(label).stills.float()).cpu().numpy()
     return pixels
 
 
 def class_dynamics(synthetic: SyntheticSet, label: int) -> NDArray[np.float32]:
-    """The dynamic memory of class ``label`` as the hallucinator sees it: float32 (D, T, H, W); D is 0 without one."""
+    """Return the dynamic memories of class ``label`` as the hallucinator sees them: float32 (D, T, H, W), D >= 0."""
     values: NDArray[np.float32] = synthetic.shown_parts(label).signed.float().cpu().numpy()
     return values
 
 
 def evenly(number: int, most: int) -> list[int]:
-    """At most ``most`` of the indices 0 .. number - 1, evenly spaced, first and last among them."""
+    """Return at most ``most`` of the indices 0 .. number - 1, evenly spaced, the first and the last among them."""
     if number <= most:
         return list(range(number))
     return sorted({round(index) for index in np.linspace(0, number - 1, most)})
 
 
 SIGNED_LEVELS = 33
-"""An odd number, so that zero has a colour of its own; few levels keep animations small."""
+"""The number of colours of a signed map: odd, so that zero has one of its own; small, which keeps animations small."""
 
 
 def signed_palette() -> Pixels8:
-    """The colours of a signed map, (SIGNED_LEVELS, 3): blue below zero, near white at it, red above."""
+    """Return the colours of a signed map, (SIGNED_LEVELS, 3): blue below zero, near white at zero, red above."""
     low, middle, high = (np.array(rgb, float) for rgb in ((33, 102, 172), (247, 247, 247), (178, 24, 43)))
     at = np.linspace(-1, 1, SIGNED_LEVELS)[:, None]
     colours = np.where(at < 0, middle + at * (middle - low), middle + at * (high - middle))
@@ -59,7 +59,7 @@ def signed_palette() -> Pixels8:
 
 
 def signed_levels(values: NDArray[np.float32]) -> tuple[Pixels8, float]:
-    """``values`` (any shape) as indices into ``signed_palette``, and the magnitude of its strongest colours.
+    """Return ``values`` (any shape) as indices into ``signed_palette``, and the magnitude of its strongest colours.
 
     The ends of the scale are plus and minus the 99.5th percentile of the magnitudes, so that a single extreme value
     does not wash out the rest.

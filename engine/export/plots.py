@@ -1,7 +1,7 @@
-"""The report's plots: SVG that is part of the page, so that its ink follows the page's light or dark colours.
+"""The report's plots, as SVG inside the page, so that their ink follows its light or dark colours.
 
-Drawn by matplotlib without a display. Text stays text and comes from data sets: matplotlib escapes it, mathematics
-between dollar signs is off, and comments, metadata and addresses of schemas are removed from what it writes.
+Matplotlib draws them without a display. Their text stays text, and some of it comes from data sets: matplotlib escapes
+it, formulas between dollar signs are off, and comments, metadata and addresses of schemas are removed from the output.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK = "#0b1c2f"
-"""Stands for the page's text colour; replaced by ``currentColor``."""
+"""The colour that is drawn in place of the page's text colour; ``currentColor`` replaces it in the output."""
 BLUE, AMBER = "#4c8dff", "#e8930c"
 POINTS = 1500
-"""A line of more points is drawn through the least and the largest of each of so many stretches."""
+"""The most stretches of a line; one with more points is drawn through the least and the largest of each stretch."""
 NAMED_CLASSES, NUMBERED_CLASSES = 30, 12
-"""Up to how many classes a confusion matrix has names at its sides, and numbers in its cells."""
+"""The most classes of a confusion matrix with names at its sides, and of one with numbers in its cells."""
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -51,7 +51,7 @@ _STYLE: dict[str, Any] = {
 
 
 def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) -> str:
-    """The loss of ``stage`` over optimiser steps; logarithmic if all of it is above zero. "" if there is none."""
+    """Return the loss of ``stage`` over optimiser steps, on a log scale if all values are positive; "" without any."""
     y = np.array([np.nan if value is None else value for value in values], float)
     finite = np.isfinite(y)
     if not finite.any():
@@ -71,7 +71,7 @@ def loss_plot(stage: str, steps: Sequence[int], values: Sequence[float | None]) 
 
 
 def decimated(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """At most 2 * ``most`` points of a line that keep its every peak."""
+    """Return at most 2 * ``most`` points of a line, its every peak among them."""
     if len(x) <= 2 * most:
         return x, y
     kept = []
@@ -83,7 +83,7 @@ def decimated(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndar
 
 
 def running_mean(y: np.ndarray) -> np.ndarray:
-    """The mean over a window of about a thirtieth of the line, of the finite values in it."""
+    """Return the mean of the finite values in a window of about a thirtieth of the line, at each of its points."""
     window = np.ones(max(3, len(y) // 30))
     finite = np.isfinite(y)
     total = np.convolve(np.where(finite, y, 0.0), window, "same")
@@ -93,12 +93,12 @@ def running_mean(y: np.ndarray) -> np.ndarray:
 
 
 def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | None, classes: int | None) -> str:
-    """Top-1 in percent over steps, with the spreads there are; ``chosen`` is marked, chance drawn. "" without any."""
+    """Return top-1 in percent over steps, with its spread; ``chosen`` and chance are marked. "" without ``points``."""
     if not points:
         return ""
     points = sorted(points, key=lambda point: point["step"])
     steps, means, stds = ([point[name] for point in points] for name in ("step", "mean", "std"))
-    mean, std = 100 * np.array(means, float), 100 * np.array(stds, float)  # None is NaN, of which no bar is drawn
+    mean, std = 100 * np.array(means, float), 100 * np.array(stds, float)  # None becomes NaN, for which no bar is drawn
     with style("accuracy"):
         figure, axes = _axes("optimiser step", f"top-1 on {shown(split)}, %")
         axes.fill_between(steps, mean - std, mean + std, color=BLUE, alpha=0.18, linewidth=0)
@@ -118,7 +118,7 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
 
 
 def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
-    """The share of each class's test videos (rows) that was taken for each class (columns)."""
+    """Return the confusion matrix: the share of each class's test videos (rows) that was taken for each class."""
     number = len(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     colours = np.zeros((number, number, 4))
@@ -144,13 +144,13 @@ def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def short(name: str, most: int = 28) -> str:
-    """A class name as a tick label: one line, at most ``most`` characters."""
+    """Return a class name as a tick label: one line, at most ``most`` characters."""
     line = " ".join(shown(name).split()) or "(no name)"
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def style(plot: str) -> AbstractContextManager[None]:
-    """The settings of all plots; ``plot`` keeps the ids in one picture apart from those in another."""
+    """Return a context with the settings of all plots; ``plot`` makes the ids in one picture differ from another's."""
     settings: Any = {**_STYLE, "svg.hashsalt": plot}
     return rc_context(settings)
 
@@ -166,7 +166,7 @@ def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic y axis with plain numbers; matplotlib's own would be formulas, which are off here."""
+    """Make the y axis logarithmic, with plain numbers: matplotlib's own labels are formulas, which are off here."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     decades = np.log10(high / low)
@@ -176,7 +176,7 @@ def logarithmic(axes: Axes) -> None:
 
 
 def svg(figure: Figure, title: str) -> str:
-    """``figure`` as an SVG element; the same figure gives the same text. ``title`` is for screen readers."""
+    """Return ``figure`` as an SVG element; the same figure gives the same text. ``title`` is for screen readers."""
     import html
 
     buffer = io.StringIO()

@@ -1,8 +1,8 @@
 """The report of a run: one JSON document with all numbers, and one HTML page that shows them.
 
-Both are made of the run directory alone, of any run in any state: what is missing is left out and said to be missing.
-The page is a single file that loads nothing: pictures and plots are inside it, there is no script, and everything
-that comes from a data set, a preset or a name is escaped. Reading a run never changes it.
+Both are made from the run directory alone, whatever the state of the run; they say what is missing. The page is a
+single file that loads nothing: pictures and plots are inside it, there is no script, and everything that comes from a
+data set, a preset or a name is escaped. Reading a run never changes it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_WARNINGS = 20
 
 
 def report_data(run: RunDirectory) -> dict[str, Any]:
-    """Everything that is known of ``run`` as one JSON document; accuracies are fractions, times seconds.
+    """Return all facts and results of ``run`` as one JSON document; accuracies are fractions, times seconds.
 
     ``results`` holds the final table, each row a result object; it is empty until the run has one. ``set`` describes
     the synthetic set, and is null until there is one. Raises RunError if the run directory is damaged.
@@ -53,8 +53,8 @@ def write_json(run: RunDirectory, output: Path) -> None:
 def write_html(run: RunDirectory, output: Path, ending: RunCompleted | None = None) -> None:
     """Write the report of ``run`` as one HTML page to ``output``, replacing it. Raises RunError, StorageError.
 
-    The same run gives the same bytes. ``ending`` is how it ends, where the run does not say so before its report is
-    there.
+    The same run gives the same bytes. ``ending`` is the last event of a run that writes its report before it logs that
+    event.
     """
     page = html(run, ending)
     with unwritable(output):
@@ -62,13 +62,13 @@ def write_html(run: RunDirectory, output: Path, ending: RunCompleted | None = No
 
 
 def html(run: RunDirectory, ending: RunCompleted | None = None) -> str:
-    """The report of ``run`` as one HTML page. Raises RunError if the run directory is damaged."""
+    """Return the report of ``run`` as one HTML page. Raises RunError if the run directory is damaged."""
     document, loaded = _read(run, ending)
     return page("report.html.j2", _view(document, loaded, run))
 
 
 def page(template: str, view: Mapping[str, Any]) -> str:
-    """``template`` filled in with ``view``; everything in it that is not marked as markup is escaped."""
+    """Return ``template`` filled in with ``view``, all of which is escaped but what is marked as markup."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -130,7 +130,7 @@ def _curves(folded: RunState) -> dict[str, Any]:
 
 
 def _set(run: RunDirectory) -> tuple[LoadedSet | None, str]:
-    """The run's best set, else its last one; or None, and what is wrong with the file if there is one."""
+    """Return the run's best set, or its last if there is no best, and ""; None and the problem of a damaged file."""
     from engine.synthetic import load_set
 
     path = next((path for path in (run.best, run.last) if path.is_file()), None)
@@ -165,7 +165,7 @@ def _described(loaded: LoadedSet) -> dict[str, Any]:
 
 
 def _printable(document: Any) -> Any:
-    """``document`` with all its text fit for a page and for UTF-8."""
+    """Return ``document`` with all its text fit for a page and for UTF-8."""
     if isinstance(document, str):
         return shown(document)
     if isinstance(document, dict):
@@ -176,7 +176,7 @@ def _printable(document: Any) -> Any:
 
 
 def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory) -> dict[str, Any]:
-    """What the template shows: text and plots, nothing to compute."""
+    """Return the texts, numbers and plots of the template, which computes nothing itself."""
     results, names = document["results"], _class_names(document)
     main, pictures = wording.main_result(results), _pictures(loaded)
     rivals = _rivals(results, main)
@@ -204,7 +204,7 @@ def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory)
 
 
 def _class_names(document: Mapping[str, Any]) -> list[str]:
-    """The class names of the set; numbers where only results tell how many there are."""
+    """Return the class names of the set; without a set, ``class 0``, ... for as many classes as the results have."""
     if document["set"]:
         return list(document["set"]["classes"])
     main = wording.main_result(document["results"]) or {}
@@ -213,7 +213,7 @@ def _class_names(document: Mapping[str, Any]) -> list[str]:
 
 
 def _state_line(document: Mapping[str, Any]) -> str:
-    """One sentence or two on a run that is not complete; "" for one that is."""
+    """Return some sentences on a run that is not complete; "" for one that is."""
     state, stage, name = document["state"], document["stage"], shlex.quote(document["name"])
     where = (
         f", in stage {stage} at step {document['step']} of {document['total']}" if stage else ", before its first step"
@@ -234,7 +234,7 @@ def _state_line(document: Mapping[str, Any]) -> str:
 
 
 def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """The figures at the top: (name, value, remark)."""
+    """Return the figures at the top: (name, value, remark)."""
     tiles = []
     if main is not None:
         networks = len(wording.values_of(main))
@@ -272,7 +272,7 @@ def _protocol(main: Mapping[str, Any] | None) -> str:
 
 
 def _tables(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Results in tables of equal conditions, that of the ``main`` one first; what sets the others apart is said."""
+    """Return tables of results of equal conditions, that of ``main`` first; the others say what is different."""
     groups: dict[str, list[dict[str, Any]]] = {} if main is None else {key_of(dict(main)): []}
     for result in results:
         groups.setdefault(key_of(result), []).append(result)
@@ -292,9 +292,9 @@ def _tables(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -
 
 
 def _rivals(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The ``results`` that ``main`` may be compared with: same conditions, but for a learning rate of its own.
+    """Return the ``results`` of the same conditions as ``main``, learning rates aside.
 
-    A set may bring the rate that was learned with it, which nothing else can be trained at; ``_own_rate`` says so.
+    A set may be trained at a rate that was learned with it, which no rival has; ``_own_rate`` says so.
     """
     return [] if main is None else [result for result in results if _but_rate(result) == _but_rate(dict(main))]
 
@@ -339,7 +339,7 @@ def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
 
 
 def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, Any]]:
-    """(title, SVG) of every curve that has points."""
+    """Return (title, SVG) of every curve that has points."""
     from markupsafe import Markup
 
     from engine.export.plots import accuracy_plot, loss_plot
@@ -359,7 +359,7 @@ def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, 
 def _per_class(
     main: Mapping[str, Any] | None, results: Sequence[Mapping[str, Any]], names: list[str]
 ) -> list[dict[str, Any]]:
-    """Name, percent and, for comparison, the percent of random real clips of each class; None where unknown."""
+    """Return name, percent and, as reference, the percent of random real clips of each class; None where unknown."""
     values = _list(main, "per_class", len(names))
     random = next((result for result in results if result.get("what") == "random" and result is not main), None)
     others = _list(random, "per_class", len(names)) or [None] * len(names)
@@ -409,7 +409,7 @@ def _pictures(loaded: LoadedSet | None) -> list[ClassPictures]:
 
 
 def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Versions, device, data and seed as (name, value)."""
+    """Return versions, device, data and seed as (name, value)."""
     meta = {key: value for key, value in document["meta"].items() if key not in ("command", "seed", "device")}
     facts = [
         ("seed", str(document["seed"])),
@@ -438,7 +438,7 @@ def _command(command: Any) -> str:
 
 
 def _repeat(document: Mapping[str, Any]) -> str:
-    """The command that gives this run again, once its preset is saved as preset.toml."""
+    """Return the command that repeats this run, once its preset is saved as preset.toml."""
     dataset = document["preset"].get("dataset")
     known = isinstance(dataset, dict) and (dataset.get("path") or dataset.get("layout") == "demo")
     data = "" if known else " --data FILE.h5"

@@ -1,7 +1,7 @@
-"""Several runs on one page: their tables, their curves over one another, and what each of them is.
+"""The page of several runs: their tables, their curves over one another, and the facts of each.
 
-What may stand in one table is decided by ``engine.runs.comparison``; this only shows it. Like the report of a single
-run, the page is one file that loads nothing, and everything that comes from a name is escaped.
+``engine.runs.comparison`` decides which results may stand in one table; this module only shows them. Like the report
+of a single run, the page is one file that loads nothing, and everything that comes from a name is escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT, VERSION = "vdtui.reports", 1
 
 
 def reports_data(sources: Sequence[Source]) -> dict[str, Any]:
-    """The reports of all runs (``report_data``) and their comparison as one JSON document. Raises RunError."""
+    """Return the reports of all runs (``report_data``) and their comparison as one JSON document. Raises RunError."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -33,14 +33,17 @@ def reports_data(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def write_html(sources: Sequence[Source], output: Path) -> None:
-    """Write the page of ``sources`` to ``output``, replacing it. Raises StorageError. The same runs, the same bytes."""
+    """Write the page of ``sources`` to ``output``, replacing it. The same runs give the same bytes.
+
+    Raises StorageError if it cannot be written.
+    """
     text = html(sources)
     with unwritable(output):
         files.write_text(output, text)
 
 
 def html(sources: Sequence[Source]) -> str:
-    """The page of ``sources``."""
+    """Return the page of ``sources``."""
     from markupsafe import Markup
 
     groups = compare(sources)
@@ -62,7 +65,7 @@ def _table(group: Group, first: Group) -> dict[str, Any]:
 
 
 def _facts(source: Source) -> dict[str, str]:
-    """One line of the list of runs."""
+    """Return one line of the list of runs, by column."""
     run, folded = source.run, source.folded
     assert run is not None and folded is not None
     preset, meta = run.preset_values(), run.meta()

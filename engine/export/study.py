@@ -1,4 +1,4 @@
-"""The picture of a study: accuracy, with its spread, over what was varied, and what each cell cost."""
+"""Pictures of studies: the accuracy of each cell, with its spread, beside its cost in seconds or in bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.files import replacing
 from engine.runs.study import own_result
 
 ORDERS = {"as-is": "o", "shuffled": "s", "reversed": "^", "frozen": "D"}
-"""Orders of frames while training, with their markers: they are told apart without colour too."""
+"""The orders of frames in training, with their markers, which tell them apart without colour too."""
 
 
 def draw(path: Path, rows: Sequence[dict[str, Any]], kind: str) -> None:
@@ -47,20 +47,20 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], kind: str) -> None:
 
 
 def _bar(result: dict[str, Any]) -> float:
-    """The standard deviation in points; NaN, of which no bar is drawn, where a single network has none."""
+    """Return the standard deviation in points; NaN, for which no bar is drawn, for a single network, which has none."""
     std = result["top1"]["std"]
     return math.nan if std is None else 100 * float(std)
 
 
 def _label(row: dict[str, Any]) -> str:
-    """The varied values of a cell, a line each."""
+    """Return the varied values of a cell, a line each."""
     return "\n".join(
         shown(f"{key.rpartition('.')[2]} {value}") for key, value in row["values"].items() if value is not None
     )
 
 
 ARMS = {"random": "x"} | dict(zip(LEARNED, "osd^v<>", strict=False))
-"""What is drawn in the study of bytes, with its markers."""
+"""The names of results in the study of bytes, with their markers."""
 
 
 def draw_bytes(path: Path, rows: Sequence[dict[str, Any]], classes: int) -> None:

@@ -1,9 +1,9 @@
-r"""Comparisons in words: headings, cells, and files as Markdown, CSV, LaTeX and JSON.
+r"""Tables of compared runs: headings, cells, and files as Markdown, CSV, LaTeX and JSON.
 
-The numbers come from ``engine.runs.comparison``. Each group is a table of its own under a heading that says what its
-rows have in common, and what sets them apart from the first; below it, where runs differ in their seed alone, is one of
-their methods. Names come from runs and data sets: in each format they
-are escaped here, once, so that no ``|``, ``&``, ``\`` or ``=`` of a name becomes a column, a command or a formula.
+The numbers come from ``engine.runs.comparison``. Each group is a table of its own. Its heading names the conditions
+that its rows share, and a remark those in which they differ from the first group. Where runs differ in their seed
+alone, a table of methods follows. Names come from runs and data sets: each format escapes them here, once, so that no
+``|``, ``&``, ``\`` or ``=`` of a name becomes a column, a command or a formula.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.version import VERSION as TOOL_VERSION
 
 FORMAT, VERSION = "vdtui.comparison", 1
 RIGHT = ("IPC", "top-1, %", "top-5, %", "bytes", "networks", "run seeds")
-"""Columns of numbers."""
+"""The columns of numbers, which are aligned to the right."""
 
 NOTES = (
     "Mean ± {std} standard deviation over networks trained from scratch; {test}.",
@@ -47,7 +47,7 @@ METHOD_NOTES = (
 
 
 def heading(group: Group) -> str:
-    """What the rows of ``group`` have in common, in one line."""
+    """Return the conditions that the rows of ``group`` share, in one line."""
     common = group.conditions
     data = f"data {group.dataset} {common['data_fingerprint'] or 'unknown'}"
     said = [f"protocol {_protocol(common)}", wording.model_name(common), data, _recipe(common["recipe"])]
@@ -55,7 +55,7 @@ def heading(group: Group) -> str:
 
 
 def differs(group: Group, first: Group) -> str:
-    """What is different from the ``first`` group, in one line."""
+    """Return the conditions in which ``group`` differs from the ``first`` one, in one line."""
     mine, theirs = _flat(group.conditions), _flat(first.conditions)
     names = [name for name in dict.fromkeys((*theirs, *mine)) if mine.get(name) != theirs.get(name)]
     parts = [f"{name} {mine.get(name, 'not recorded')}, not {theirs.get(name, 'not recorded')}" for name in names]
@@ -63,7 +63,7 @@ def differs(group: Group, first: Group) -> str:
 
 
 def remarks(group: Group, first: Group) -> list[str]:
-    """What belongs under the heading of ``group``: what sets it apart, deviations from its protocol, and cautions."""
+    """Return the lines below the heading of ``group``: its differences from ``first``, deviations, and cautions."""
     lines = [differs(group, first)] if group is not first else []
     if group.deviations:
         lines.append(plain("Deviates from its protocol as published: " + "; ".join(group.deviations) + "."))
@@ -71,7 +71,7 @@ def remarks(group: Group, first: Group) -> list[str]:
 
 
 def footnotes(group: Group) -> list[str]:
-    """How the numbers of ``group`` are to be read."""
+    """Return the notes on how to read the numbers of ``group``."""
     chosen = [str(row.result.get("selected_on")) for row in group.rows]
     test = "on test"
     if "test" in chosen:
@@ -90,7 +90,7 @@ def _recipe(recipe: object) -> str:
 
 
 def _flat(common: Mapping[str, Any]) -> dict[str, str]:
-    """The conditions one by one, with those of the recipe, as text."""
+    """Return the conditions by name, those of the recipe among them, as text."""
     recipe = common["recipe"]
     said = {
         "protocol": _protocol(common),
@@ -118,14 +118,14 @@ def _said(value: object) -> str:
 
 
 def columns(group: Group) -> list[str]:
-    """The names of the columns of ``group``."""
+    """Return the names of the columns of ``group``."""
     measures = [f"top-{name[3:]}, %" for name in group.conditions["measures"]]
     stored = ["bytes", "stored as", "chosen on"]
     return ["run", "trained on", "IPC", *measures, *stored, "networks", "cost", "over random", "to best"]
 
 
 def cells(group: Group) -> list[list[str]]:
-    """The rows of ``group`` as text, in the order of ``columns``."""
+    """Return the rows of ``group`` as text, in the order of ``columns``."""
     return [_cells(row, group.conditions["measures"]) for row in group.rows]
 
 
@@ -150,13 +150,13 @@ def _cells(row: Row, measures: Sequence[str]) -> list[str]:
 
 
 def method_columns(group: Group) -> list[str]:
-    """The names of the columns of the methods of ``group``."""
+    """Return the names of the columns of the methods of ``group``."""
     measures = [f"top-{name[3:]}, %" for name in group.conditions["measures"]]
     return ["runs", "trained on", "IPC", *measures, "stored as", "run seeds", "over random", "to best"]
 
 
 def method_cells(group: Group) -> list[list[str]]:
-    """The methods of ``group`` as text, in the order of ``method_columns``."""
+    """Return the methods of ``group`` as text, in the order of ``method_columns``."""
     return [_method_cells(method, group.conditions["measures"]) for method in group.methods]
 
 
@@ -175,25 +175,25 @@ def _method_cells(method: Method, measures: Sequence[str]) -> list[str]:
 
 
 def over_seeds(sample: Sample | None) -> str:
-    """``51.2 ± 1.3``, in percent; the mean alone of a single seed, a dash without a sample."""
+    """Return mean and deviation in percent, as ``51.2 ± 1.3``; of one seed the mean alone; "–" without a sample."""
     if sample is None:
         return "–"
     return f"{100 * sample.mean:.1f}" + ("" if sample.std is None else f" ± {100 * sample.std:.1f}")
 
 
 def stored_as(result: Mapping[str, Any]) -> str:
-    """How the set is stored: its codec, else the precision of its numbers."""
+    """Return the codec of the set, else the precision of its numbers."""
     return str(result.get("storage") or result.get("precision") or "–")
 
 
 def cost(row: Row) -> str:
-    """Time to make the set where it is made, and to evaluate it."""
+    """Return the time to make the set, if the run made one, and the time to evaluate it."""
     evaluating = wording.duration(row.result.get("seconds"))
     return evaluating if row.seconds is None else f"{wording.duration(row.seconds)} + {evaluating}"
 
 
 def points(difference: Difference | None) -> str:
-    """``+3.2 [1.0, 5.4] better set``: points, their interval, and what follows of what; a dash without a difference."""
+    """Return points, interval and verdict, such as ``+3.2 [1.0, 5.4] better set``; "–" without a difference."""
     if difference is None:
         return "–"
     value = f"{100 * difference.value:+.1f}"
@@ -203,14 +203,14 @@ def points(difference: Difference | None) -> str:
 
 
 def plain(text: str) -> str:
-    """``text`` as one line without control characters."""
+    """Return ``text`` as one line, with a replacement character for each that cannot be printed."""
     line = " ".join(text.split())
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """One table as text: its columns, rows with whether each is the best, what stands above it and below."""
+    """One table as text: its columns, its rows as (True if it is the best, cells), and the texts above and below."""
 
     columns: list[str]
     rows: list[tuple[bool, list[str]]]
@@ -219,7 +219,7 @@ class Sheet:
 
 
 def sheets(group: Group) -> list[Sheet]:
-    """The table of the runs of ``group``, and that of their methods if it has any."""
+    """Return the table of the runs of ``group``, and that of their methods if it has any."""
     best = [row.best for row in group.rows]
     found = [Sheet(columns(group), list(zip(best, cells(group), strict=True)), "", footnotes(group))]
     if group.methods:
@@ -232,7 +232,7 @@ def sheets(group: Group) -> list[Sheet]:
 
 
 def as_document(groups: Sequence[Group]) -> dict[str, Any]:
-    """The comparison as one JSON document: ``results``, each with its ``run``, and ``groups``, whose rows count them.
+    """Return one JSON document: ``results``, each with its ``run``, and ``groups``, whose rows are numbers of results.
 
     A group has ``methods``, one for each row over seeds of runs: ``name``, ``what``, ``ipc``, ``storage``,
     ``precision``, its ``runs`` and ``run_seeds``, the numbers of its ``results``, for each measure ``mean`` and sample
@@ -277,7 +277,7 @@ def _difference(difference: Difference | None) -> dict[str, Any] | None:
 
 
 def _method(method: Method, numbers: Mapping[int, int]) -> dict[str, Any]:
-    """``method`` in the document; ``numbers`` are those of the results by the identity of their objects."""
+    """Return ``method`` as in the document; ``numbers`` are those of the results, by the identity of their objects."""
     return {
         **{name: getattr(method, name) for name in ("name", "what", "ipc", "storage", "precision")},
         "runs": list(method.runs),
@@ -294,7 +294,7 @@ def _method(method: Method, numbers: Mapping[int, int]) -> dict[str, Any]:
 
 
 def render(groups: Sequence[Group], form: str) -> str:
-    """The comparison as text in the format ``md``, ``csv``, ``tex`` or ``json``."""
+    """Return the comparison as text in the format ``md``, ``csv``, ``tex`` or ``json``."""
     return {"md": as_markdown, "csv": as_csv, "tex": as_latex, "json": _as_json}[form](groups)
 
 
@@ -303,7 +303,7 @@ def _as_json(groups: Sequence[Group]) -> str:
 
 
 def as_markdown(groups: Sequence[Group]) -> str:
-    """Tables in GitHub's Markdown, each under a heading; a best row is bold."""
+    """Return tables in GitHub's Markdown, each under its heading; the best row is bold."""
     blocks = []
     for group in groups:
         lines = [f"### {_markdown(heading(group))}", ""]
@@ -325,7 +325,7 @@ def _pipes(parts: Sequence[str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """``text`` with everything escaped that Markdown, or HTML in it, would take for more than a character."""
+    """Return ``text`` with a backslash before each character that has a meaning in Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&$!])", r"\\\1", text)
 
 
@@ -340,9 +340,9 @@ CSV_COLUMNS = (
 
 
 def as_csv(groups: Sequence[Group]) -> str:
-    """One CSV table (RFC 4180) with exact numbers, accuracies as fractions; ``group`` tells what may be compared.
+    """Return one CSV table (RFC 4180) of exact numbers, accuracies as fractions; rows of one ``group`` are comparable.
 
-    Records of which ``of`` is ``method`` are over seeds of runs: ``top1_values`` has the mean of each of ``run_seeds``.
+    Records whose ``of`` is ``method`` are over seeds of runs: ``top1_values`` has the mean of each of ``run_seeds``.
     Text that a spreadsheet would take for a formula has an apostrophe before it.
     """
     buffer = io.StringIO()
@@ -431,7 +431,7 @@ _LATEX = {
 
 
 def as_latex(groups: Sequence[Group]) -> str:
-    r"""Plain ``tabular``s with the rules of booktabs (``\usepackage{booktabs}``), each under its heading."""
+    r"""Return plain ``tabular``s with the rules of booktabs (``\usepackage{booktabs}``), each under its heading."""
     blocks = [r"% Needs \usepackage{booktabs}, and for names in other scripts a font that has them."]
     for group in groups:
         lines = [f"{_latex(line)}\n" for line in (heading(group), *remarks(group, groups[0]))]

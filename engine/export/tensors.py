@@ -1,4 +1,4 @@
-"""The synthetic set as a set file: as tensors of some precision, or as the fewest bytes."""
+"""The export of a synthetic set as a set file: as tensors of some precision, or as the fewest bytes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def export_safetensors(
 ) -> Exported:
     """Write ``loaded`` to ``output`` with its provenance; values as ``precision`` (float32, float16, uint8).
 
-    Equal sets give equal files. The values take ``loaded.synthetic.nbytes(precision)`` bytes, soft labels among them,
-    which are float32 at any precision as hallucinators are; beside them the file holds a description, and labels if
-    they are hard. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
+    Equal sets give equal files. The values take ``loaded.synthetic.nbytes(precision)`` bytes, soft labels and
+    hallucinators included, which are float32 at any precision. Beside them the file holds a description, and hard
+    labels if the set has these. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
     check_precision(precision)
     write_file(output, to_bytes(loaded.synthetic, loaded.provenance, precision), overwrite)

@@ -1,7 +1,7 @@
-"""How the report says things: names of results, numbers with their spread, and the headline in plain sentences.
+"""The wording of reports: names of results, numbers with their spread, and the headline in plain sentences.
 
-The headline is built from whatever results a run has, and says how the number came about: which split chose the
-iteration, over how many networks it is a mean, and whether the distance to real clips is more than their spread.
+The headline is built from the results that a run has. It says how the number came about: the split that chose the
+iteration, the number of networks, and whether the difference to real clips is larger than the spread of the networks.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ SELECTED = {
 
 
 def label(what: object) -> str:
-    """What a result is of, in words."""
+    """Return the subject of a result, such as ``random``, in words."""
     return LABELS.get(str(what), str(what))
 
 
 def model_name(result: Result) -> str:
-    """The network of a result."""
+    """Return the name of the network of a result."""
     model = str(result.get("model") or "network")
     return MODELS.get(model, model)
 
 
 def number(value: object) -> float | None:
-    """``value`` if it is a finite number."""
+    """Return ``value`` if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def values_of(result: Result, measure: str = "top1") -> list[tuple[str, float]]:
-    """(seed, accuracy) of each network of a result; the seed is "" where it is unknown."""
+    """Return (seed, accuracy) of each network of a result; the seed is "" where it is unknown."""
     table = result.get(measure)
     values = table.get("values") if isinstance(table, Mapping) else None
     if not isinstance(values, Sequence) or isinstance(values, str):
@@ -65,7 +65,7 @@ def values_of(result: Result, measure: str = "top1") -> list[tuple[str, float]]:
 
 
 def mean_std(result: Result, measure: str = "top1") -> tuple[float, float | None] | None:
-    """Mean and sample standard deviation of a result as fractions; the latter is None for a single network."""
+    """Return mean and standard deviation of a result as fractions; the latter is None for a single network."""
     table = result.get(measure)
     mean = number(table.get("mean")) if isinstance(table, Mapping) else None
     if mean is None or not isinstance(table, Mapping):
@@ -74,13 +74,13 @@ def mean_std(result: Result, measure: str = "top1") -> tuple[float, float | None
 
 
 def percent(fraction: object) -> str:
-    """A fraction in percent."""
+    """Return a fraction in percent, such as ``51.2 %``; "–" if it is no number."""
     value = number(fraction)
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def accuracy(result: Result, measure: str = "top1") -> str:
-    """``51.2 ± 1.3 %``; without a spread for a single network; a dash if there is none."""
+    """Return mean and spread, such as ``51.2 ± 1.3 %``; of a single network the mean alone; "–" without a mean."""
     found = mean_std(result, measure)
     if found is None:
         return "–"
@@ -89,7 +89,7 @@ def accuracy(result: Result, measure: str = "top1") -> str:
 
 
 def size(count: object) -> str:
-    """Bytes in decimal units: ``812 B``, ``24.3 kB``, ``1.2 MB``."""
+    """Return a number of bytes in decimal units, such as ``812 B``, ``24.3 kB`` or ``1.2 MB``."""
     value = number(count)
     if value is None:
         return "–"
@@ -104,13 +104,13 @@ def size(count: object) -> str:
 
 
 def count(value: object) -> str:
-    """A whole number with its thousands apart."""
+    """Return a whole number with a narrow space between its thousands."""
     found = number(value)
     return "–" if found is None else f"{found:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def duration(seconds: object) -> str:
-    """``41 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Return a duration, such as ``41 s``, ``3 min 20 s`` or ``2 h 05 min``."""
     value = number(seconds)
     if value is None:
         return "–"
@@ -125,7 +125,7 @@ def duration(seconds: object) -> str:
 
 
 def moment(seconds: object) -> str:
-    """Unix seconds as a date and time in UTC."""
+    """Return Unix seconds as a date and time in UTC."""
     value = number(seconds)
     try:
         return (
@@ -136,13 +136,13 @@ def moment(seconds: object) -> str:
 
 
 def main_result(results: Sequence[Result]) -> Result | None:
-    """The result that the run is about: that of the learned set, else the first one."""
+    """Return the result of the learned set, else the first one; None without results."""
     learned = [result for result in results if result.get("what") in LEARNED]
     return next(iter(learned or results), None)
 
 
 def headline(results: Sequence[Result], classes: int | None) -> str:
-    """The results in one plain sentence; "" if there is none."""
+    """Return the results in one plain sentence; "" if there are none."""
     main = main_result(results)
     if main is None or mean_std(main) is None:
         return ""
@@ -177,7 +177,7 @@ def _chosen(result: Result) -> str:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """How the learned set compares to random real clips, and in how many bytes; "" if either is missing."""
+    """Return the comparison of the learned set with random real clips, and their bytes; "" if either is missing."""
     main, random = main_result(results), next((row for row in results if row.get("what") == "random"), None)
     if main is None or random is None or main is random:
         return ""

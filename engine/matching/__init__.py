@@ -1,4 +1,4 @@
-"""Objectives: how synthetic and real data are compared. Which there are stands in ``engine/config/objectives.py``."""
+"""The objectives, which compare synthetic and real data; ``engine/config/objectives.py`` lists them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def stills_objective(preset: Preset, setting: Setting) -> Objective:
-    """The objective of stage 1 of ``preset``."""
+    """Return the objective of stage 1 of ``preset``."""
     return cast(type[Objective], named(preset.static.objective)).for_stills(preset, setting)
 
 
 def clips_objective(preset: Preset, setting: Setting) -> Objective:
-    """The objective of stage 2 of ``preset``."""
+    """Return the objective of stage 2 of ``preset``."""
     return cast(type[Objective], named(preset.dynamic.objective)).for_clips(preset, setting)
 
 

@@ -1,23 +1,24 @@
-"""A bank of targets: the real side of objectives that compare class means, kept instead of thrown away.
+"""A bank of targets, which keeps the real side of objectives that compare class means.
 
 Plain DM draws a network for every step and embeds ``batch_real`` real clips of each class with it, only to take their
-means: at IPC 1, 64 real clips for one synthetic clip. A network is a pure function of its number, though, and so is
-what it makes of the real data; both may be met again. A bank is a window of ``members`` consecutive numbers, out of
-which each step draws one; what is kept of a member is the mean embedding of every class over *all* training clips (or
-that of a statistic of embeddings), which is what 64 clips only estimate. Without the bank's schedule being a pure
-function of seed and step, a resumed run would meet other networks than one that was never stopped.
+means: at IPC 1, 64 real clips for one synthetic clip. But a network is a pure function of its number, and so are its
+embeddings of the real data, so both can be used again. A bank is a window of ``members`` consecutive numbers, one of
+which each step draws. It keeps, of each member, the mean embedding (or the mean of a statistic of embeddings) of every
+class over *all* training clips, which a mean over 64 clips only estimates. The schedule of the bank is a pure function
+of seed and step: otherwise a resumed run would meet other networks than one that was never stopped.
 
-Targets are computed when a member is first drawn, and are in no checkpoint: they follow from the data and the number,
-and a resumed run computes those that it meets again, to the bit. (C x D floats a member: for ConvNet3D, 50 classes of
-16 x 112 x 112, 76,800 bytes, 7.7 MB for 100 members, in every checkpoint.) Filling a member is one pass over the
-training clips, about what one step of plain DM costs where a class has about ``batch_real`` clips; like a step, it is
-not interrupted by a request to stop, and ``clips`` bounds it where classes are large. Networks of a small bank are
-kept, 14.6 MB each: beside a handful of synthetic clips, drawing 3.65 M weights anew is a good part of a step.
+Targets are computed when a member is first drawn, and no checkpoint holds them: they follow from the data and the
+number, and a resumed run computes those that it meets again, to the bit. (A member has C x D floats: with ConvNet3D and
+50 classes of 16 x 112 x 112, 76,800 bytes, so that 100 members would add 7.7 MB to every checkpoint.) Filling a member
+takes one pass over the training clips, and about the time of one step of plain DM if a class has about ``batch_real``
+clips; ``clips`` bounds it where classes are large. Like a step, it finishes before a request to stop is heard. The
+networks of a small bank are kept, 14.6 MB each: beside a handful of synthetic clips, drawing 3.65 M weights anew would
+be a good part of a step.
 
-Gradient matching (dc) has the same waste, and less to gain. Beyond its first step of a network its real gradients are
-taken at weights that the synthetic images made, which nobody meets again. With ``outer_loops = 1`` every step has a
-fresh network and a bank would be right, but a target is then a gradient per class: 1.55 M weights x 50 classes x 4
-bytes = 311 MB a member at 112 pixels, against 76,800 bytes here. So there is none.
+Gradient matching (dc) has the same waste, but a bank would gain less. After the first step of a network, its real
+gradients are taken at weights that the synthetic images have trained, which never occur again. With ``outer_loops = 1``
+every step has a new network, and a bank would be possible, but a target is then a gradient per class: 1.55 M weights x
+50 classes x 4 bytes = 311 MB a member at 112 pixels, against 76,800 bytes here. So there is none.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
     from engine.models.base import Network
 
     Statistic = Callable[[torch.Tensor, int], torch.Tensor]
-    """What is averaged: of embeddings (N, D) by the network of a number, (N, E), row by row."""
+    """The function whose values (N, E) are averaged, of embeddings (N, D), row by row, and the network's number."""
 
 KEPT_NETWORKS = 16
-"""Of the bank's networks: those that were met last."""
+"""The most networks of a bank that are kept, those that were met last."""
 
 
 class BankSettings(Section):
@@ -58,16 +59,16 @@ class BankSettings(Section):
 
 
 def embeddings_themselves(embedded: torch.Tensor, number: int) -> torch.Tensor:
-    """The statistic of which class means are those of embeddings."""
+    """Return ``embedded`` itself, so that class means are those of embeddings."""
     return embedded
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which network a step meets: a pure function of seed and step.
+    """The schedule of a bank, which gives each step its network, as a pure function of seed and step.
 
-    At step k the bank holds the numbers ``first(k)`` to ``first(k) + members - 1``: every ``renew_every`` steps the
-    oldest is dropped and the next number comes in; 0: never. Each step draws one of them uniformly.
+    At step k the bank holds the numbers ``first(k)`` to ``first(k) + members - 1``: every ``renew_every`` steps (0:
+    never) the oldest is dropped and the next number comes in. Each step draws one of them uniformly.
     """
 
     seed: int
@@ -76,26 +77,26 @@ class Schedule:
 
     @classmethod
     def of(cls, section: BankSettings, preset: Preset) -> Self:
-        """The one that stage 2 of ``preset`` goes by, and that its plan counts."""
+        """Return the schedule of stage 2 of ``preset``, by which its plan counts too."""
         return cls(stage_seed(preset.run.seed, "dynamic"), section.bank, section.renew_every)
 
     def first(self, step: int) -> int:
-        """The oldest member's number at ``step``; also how many were dropped before."""
+        """Return the oldest member's number at ``step``, which is also the number of members dropped before."""
         return step // self.renew_every if self.renew_every else 0
 
     def number(self, step: int) -> int:
-        """The number of the network that ``step`` meets."""
+        """Return the number of the network of ``step``."""
         # Whatever the objective: the name is from when DM alone had a bank, and decides what is drawn.
         drawn = torch.randint(self.members, (), generator=generator(self.seed, "dm-bank", step))
         return self.first(step) + int(drawn)
 
 
 class TargetBank:
-    """Class means by the networks of ``schedule``, each computed when it is first met.
+    """The class means of real clips by the networks of ``schedule``, each computed when its network is first met.
 
-    They are of real clips' embeddings, or of a statistic of these. Of several processes each keeps the means of its own
-    classes. ``clips`` bounds the clips per class that a member is computed from, a draw of its own for every member; 0:
-    all of them. ``at_once`` bounds the clips per pass.
+    They are means of embeddings, or of a statistic of embeddings. Each of several processes keeps those of its own
+    classes. ``clips`` bounds the clips per class from which a member is computed, drawn anew for every member; 0: all
+    of them. ``at_once`` bounds the clips per pass.
     """
 
     def __init__(self, setting: Setting, schedule: Schedule, clips: int = 0, at_once: int = 64) -> None:
@@ -112,13 +113,13 @@ class TargetBank:
 
     @classmethod
     def of(cls, section: BankSettings, preset: Preset, setting: Setting) -> Self | None:
-        """The bank that ``section`` asks for in stage 2 of ``preset``, or None."""
+        """Return the bank of stage 2 of ``preset``, or None if ``section`` asks for none."""
         if section.target != "bank":
             return None
         return cls(setting, Schedule.of(section, preset), section.bank_clips)
 
     def network(self, step: int) -> Network:
-        """The network of ``step``, without gradient and in evaluation mode: what it makes of a clip never changes."""
+        """Return the network of ``step``, without gradient and in evaluation mode, so that its embeddings are fixed."""
         number, oldest = self.schedule.number(step), self.schedule.first(step)
         network = self._networks.pop(number, None)
         if network is None:
@@ -129,9 +130,9 @@ class TargetBank:
         return network
 
     def meet(self, network: Network, step: int, statistic: Statistic = embeddings_themselves) -> None:
-        """Compute the targets of ``step``'s network for all of this process's classes, unless they are kept.
+        """Compute the targets of ``step``'s network for all classes of this process, unless the bank has them.
 
-        ``network`` is that of the schedule's number, in evaluation mode; ``statistic`` is the same at every step.
+        ``network`` is ``self.network(step)``; ``statistic`` is the same at every step.
         """
         assert not network.training
         number, oldest = self.schedule.number(step), self.schedule.first(step)
@@ -146,20 +147,20 @@ class TargetBank:
         step: int,
         statistic: Statistic = embeddings_themselves,
     ) -> torch.Tensor:
-        """The targets (classes, E) of ``step``, of some of this process's classes; the rest is as for ``meet``."""
+        """Return the targets (classes, E) of ``step`` of ``classes``, which are this process's; else as ``meet``."""
         self.meet(network, step, statistic)
         rows = [self.own.index(c) for c in classes]
         return self._means[self.schedule.number(step)][rows]
 
     def fills(self, steps: int) -> int:
-        """How many members the first ``steps`` steps meet, which is how often targets are computed."""
+        """Return the number of members that the first ``steps`` steps meet, each of which is filled once."""
         for step in range(len(self._fills) - 1, steps):
             self._met.add(self.schedule.number(step))
             self._fills.append(len(self._met))
         return self._fills[steps]
 
     def clips_per_fill(self) -> int:
-        """Real clips that a member's targets are computed from, of all classes together."""
+        """Return the number of real clips, of all classes together, from which a member's targets are computed."""
         available = [self._setting.real.available(c) for c in range(len(self._setting.real.spec.classes))]
         return sum(min(self._clips, number) if self._clips else number for number in available)
 
@@ -174,14 +175,14 @@ class TargetBank:
         return torch.as_tensor(sums / counts)
 
     def _batches(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The member's real clips of this process's classes, class by class, each with its class's place among them."""
+        """Yield real clips for the member, class by class, with the places of their classes in ``own``."""
         chosen = [self._choose(c, number) for c in self.own]
         places = torch.arange(len(chosen)).repeat_interleave(torch.tensor([len(own) for own in chosen]))
         for indices, members in zip(torch.cat(chosen).split(self._at_once), places.split(self._at_once), strict=True):
             yield self._setting.real.clips(indices), members
 
     def _choose(self, label: int, number: int) -> torch.Tensor:
-        """Indices of the clips of a class that the member is computed from, in the order in which they are stored."""
+        """Return the indices of the clips of a class from which the member is computed, in the order of storage."""
         if not self._clips:
             return self._setting.real.of_class(label)
         rng = generator(self._setting.seed, "dm-bank-clips", number, label)

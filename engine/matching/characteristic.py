@@ -1,8 +1,8 @@
 """NCFM, matching of characteristic functions (Wang et al., CVPR 2025).
 
-A mean of embeddings, which DM compares, says nothing of how they spread. Their characteristic function, at a frequency
-w the mean of exp(i w.f), does, and at all frequencies it says all. They are drawn from a Gaussian: the sampler that the
-paper learns against the set is left out, and so is its pool of networks that have seen some training.
+DM compares means of embeddings, which say nothing of their spread. A characteristic function, at a frequency w the mean
+of exp(i w.f) over embeddings f, does; at all frequencies it determines their distribution. Frequencies are drawn from a
+Gaussian here: the paper's sampler, learned against the set, is left out, and so is its pool of partly trained networks.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from engine.matching.base import Setting
 
 SCALE = 300.0
-"""Of the loss, as published."""
+"""The factor of the loss, as published."""
 FLOOR = 1e-12
-"""Below it the square root is flat: at two equal functions it has no derivative."""
+"""The argument below which the square root is constant: at 0, where two functions are equal, it has no derivative."""
 
 
 class CharacteristicSettings(Section):
-    """Keys of NCFM in either stage."""
+    """The keys of NCFM in either stage."""
 
     frequencies: Count = Field(1024, description="frequencies at which characteristic functions are compared")
     alpha: Share = Field(0.5, description="weight of differences in amplitude; the rest is that of phases")
@@ -41,7 +41,7 @@ class CharacteristicFunctions(ClassMeans):
 
     r = mean_{x in B_c} exp(i w.f(x)) and s, the same over S_c, are the characteristic functions of class c, f(x) is
     psi(x) / |psi(x)|, with psi, B_c and S_c of ``ClassMeans``, and w are ``frequencies`` draws of a standard normal
-    vector for each network. Since 2 |r||s| (1 - cos) = |r - s|^2 - (|r| - |s|)^2, what is under the root is
+    vector for each network. Since 2 |r||s| (1 - cos) = |r - s|^2 - (|r| - |s|)^2, the argument of the root is
     (1 - alpha) |r - s|^2 + (2 alpha - 1) (|r| - |s|)^2, in which little cancels.
     """
 
@@ -53,19 +53,19 @@ class CharacteristicFunctions(ClassMeans):
     def __init__(
         self, setting: Setting, batch_real: int, frequencies: int = 1024, alpha: float = 0.5, **shared: Any
     ) -> None:
-        """``shared``: as for ``ClassMeans``."""
+        """Take the arguments of ``ClassMeans`` as ``shared``."""
         super().__init__(setting, batch_real, **shared)
         self._frequencies, self._alpha = frequencies, alpha
         self._drawn: tuple[int, torch.Tensor] | None = None
 
     @classmethod
     def options(cls, settings: Section) -> dict[str, Any]:
-        """Its own keys."""
+        """Return ``frequencies`` and ``alpha``."""
         assert isinstance(settings, CharacteristicSettings)
         return {"frequencies": settings.frequencies, "alpha": settings.alpha}
 
     def statistic(self, embedded: torch.Tensor, number: int) -> torch.Tensor:
-        """Real and imaginary parts of exp(i w.f), (N, 2 x frequencies): their means are characteristic functions."""
+        """Return real and imaginary parts of exp(i w.f), (N, 2 x frequencies); their means are r or s."""
         if self._drawn is None or self._drawn[0] != number:
             rng = generator(self._setting.seed, "ncfm-frequencies", number)
             w = torch.randn(embedded.shape[1], self._frequencies, generator=rng)
@@ -74,7 +74,7 @@ class CharacteristicFunctions(ClassMeans):
         return torch.cat([angles.cos(), angles.sin()], 1)
 
     def distance(self, synthetic: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Of characteristic functions (classes, 2 x frequencies)."""
+        """Return the distance of characteristic functions (classes, 2 x frequencies), summed over classes."""
         s, r = synthetic.unflatten(1, (2, -1)), real.unflatten(1, (2, -1))
         amplitudes = (r.norm(dim=1) - s.norm(dim=1)).square()
         under = (1 - self._alpha) * (r - s).square().sum(1) + (2 * self._alpha - 1) * amplitudes

@@ -1,8 +1,8 @@
-"""Objectives that compare, class by class, means over clips: of their embeddings, or of a statistic of these.
+"""The base class of objectives that compare, class by class, means over clips of embeddings, or of a statistic of them.
 
-DM and NCFM are this with another statistic and another distance. All else is the same: which clips are drawn, that a
-class may be too large for one pass, that a step may take some of the classes, how several processes share them, and
-that the real side of a network can be kept instead of computed anew (``engine.matching.bank``).
+DM and NCFM differ in the statistic and in the distance. They share all else: the draw of clips, classes too large for
+one pass, steps that take some of the classes, the division among processes, and the bank that keeps the real side of a
+network (``engine.matching.bank``).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from engine.synthetic.base import SyntheticSet
 
 ROUNDING = 1e-5
-"""Means of the same embedding over all clips of two classes differ by as much, since the classes' counts differ."""
+"""The relative difference that rounding makes between two means of one embedding over different numbers of clips."""
 
 
 class ClassMeansSettings(BankSettings):
-    """Keys of all objectives that compare class means, in stage 2."""
+    """The keys of all objectives that compare class means, in stage 2."""
 
     classes_per_step: Count | None = Field(
         None, description="classes that a step compares, all in turn, for data with many of them; unset: all"
@@ -38,18 +38,19 @@ class ClassMeansSettings(BankSettings):
 
 
 class ClassMeans(Objective):
-    """sum_c D( mean_{s in S_c} t(psi(s)), mean_{x in B_c} t(psi(x)) ); a subclass says what t and D are.
+    """sum_c D( mean_{s in S_c} t(psi(s)), mean_{x in B_c} t(psi(x)) ); subclasses define t and D.
 
     psi is the flattened embedding of a network that ``setting.new_network(step)`` draws anew for every step, B_c are
-    ``batch_real`` random real clips of class c (or, for ``stills``, one random frame of each), S_c one draw of the
-    class's synthetic ones. ``at_once`` bounds the clips per network pass, and so the memory.
+    ``batch_real`` random real clips of class c (with ``stills``, one random frame of each), S_c one draw of the class's
+    synthetic clips. ``at_once`` bounds the clips per network pass, and so the memory.
 
-    With ``classes_per_step`` n below the number C of classes, a step takes the sum over n of them, times C / n, so
-    that its expectation is the whole. They are drawn in rounds in which each class has one turn; where n does not
-    divide C, a round's steps take as many classes each, up to one, and at most n. None: all classes at every step.
+    With ``classes_per_step`` n below the number C of classes, the loss of a step is the sum over n classes, times
+    C / n, so that its expectation is the sum over all. They are drawn in rounds in which each class has one turn; where
+    n does not divide C, the steps of a round take at most n classes, and their numbers differ by at most one. None: all
+    classes at every step.
 
     With a ``bank``, psi is one of its networks and B_c are all training clips of the class, embedded once per network
-    and not per step (``engine.matching.bank``); ``batch_real`` then counts for nothing.
+    instead of at every step (``engine.matching.bank``); ``batch_real`` then has no effect.
     """
 
     compares_embeddings: ClassVar[bool] = True
@@ -75,12 +76,12 @@ class ClassMeans(Objective):
 
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
-        """The objective of stage 1."""
+        """Return the objective of stage 1."""
         return cls(setting, preset.static.batch_real, stills=True, **cls.options(preset.static.settings))
 
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
-        """The objective of stage 2."""
+        """Return the objective of stage 2."""
         section = preset.dynamic.table(cls.name, ClassMeansSettings)
         bank = TargetBank.of(section, preset, setting)
         number, own = section.classes_per_step, cls.options(section)
@@ -88,12 +89,12 @@ class ClassMeans(Objective):
 
     @classmethod
     def options(cls, settings: Section) -> dict[str, Any]:
-        """Arguments that a subclass adds to ``__init__``, by its ``settings`` in either stage."""
+        """Return the arguments of ``__init__`` that a subclass adds, from its ``settings`` in either stage."""
         return {}
 
     @classmethod
     def banked_networks(cls, preset: Preset) -> int:
-        """As many as the bank's schedule meets: a pure function of steps and seed."""
+        """Return the number of networks that the bank's schedule meets, which depends on steps and seed only."""
         section = preset.dynamic.table(cls.name, ClassMeansSettings)
         if section.target != "bank":
             return 0
@@ -102,20 +103,20 @@ class ClassMeans(Objective):
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
-        """A bank of one network, if there is one: a step then fills it, and the next ones have it."""
+        """Return ``settings`` with any bank reduced to one network, so that the first step fills it for the others."""
         banked = isinstance(settings, BankSettings)
         return settings.model_copy(update={"bank": 1, "renew_every": 0}) if banked else settings
 
     def statistic(self, embedded: torch.Tensor, number: int) -> torch.Tensor:
-        """t of embeddings (N, D) by the network of ``number``: (N, E), row by row; else the embeddings themselves."""
+        """Return t of embeddings (N, D) by the network of ``number``: (N, E), row by row; here the embeddings."""
         return embedded
 
     @abstractmethod
     def distance(self, synthetic: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """D, summed over classes: a scalar, differentiable in ``synthetic``, of means (classes, E) of both sides."""
+        """Return D of the means (classes, E) of both sides, summed over classes, differentiable in ``synthetic``."""
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per group of classes whose synthetic clips fit into one pass, or per pass of a larger class."""
+        """Yield a part per group of classes whose synthetic clips fit into one pass, or per pass of a larger class."""
         bank = self._bank
         network = self._setting.new_network(step).requires_grad_(False) if bank is None else bank.network(step)
         if bank is not None:
@@ -135,18 +136,18 @@ class ClassMeans(Objective):
             self._figures = {"bank_fills": float(bank.fills(step + 1))}
 
     def figures(self) -> dict[str, float]:
-        """Of a bank: for how many networks targets had to be computed by the last step, in a run without a break."""
+        """Return ``bank_fills``, the networks of the bank that a run without a break has filled by the last step."""
         return self._figures
 
     def real_passes(self, steps: int) -> int:
-        """Real clips that the first ``steps`` steps embed, of all processes together.
+        """Return the number of real clips that the first ``steps`` steps embed, of all processes together.
 
-        Plain: at every step batch_real of each class that has its turn (fewer where it has fewer). With a bank: all
-        training clips for every network that is met, which is once in the beginning and then once per renewal, less
-        those that are dropped before they are drawn; for 100 networks that never change, 5,000 steps, and classes of
-        64 clips 100 against 5,000 times C x 64. Either way a step embeds ipc synthetic clips of each class that has
-        its turn, forward and backward. A resumed run embeds the clips again for each network of the bank that it
-        meets.
+        Without a bank, every step embeds batch_real clips of each class that has its turn (fewer if it has fewer). With
+        one, all training clips are embedded for every network that is met: for those of the first window and for each
+        new one, unless it is dropped before it is drawn. With 100 networks that never change, 5,000 steps, and classes
+        of 64 clips, that is 100 times C x 64 instead of 5,000 times. Either way a step embeds ipc synthetic clips of
+        each class that has its turn, forward and backward. A resumed run embeds the real clips again for each network
+        of the bank that it meets.
         """
         if self._bank is not None:
             return self._bank.fills(steps) * self._bank.clips_per_fill()
@@ -156,7 +157,7 @@ class ClassMeans(Objective):
         return rounds * sum(clips) + sum(clips[c] for step in range(steps - rest, steps) for c in self._classes(step))
 
     def _classes(self, step: int) -> list[int]:
-        """The classes that have their turn at ``step``, ascending."""
+        """Return the classes that have their turn at ``step``, ascending."""
         size = self._classes_per_step
         if size == self._class_count:
             return list(range(self._class_count))
@@ -164,24 +165,24 @@ class ClassMeans(Objective):
         return sorted(map(int, drawn))
 
     def _share(self, step: int) -> list[int]:
-        """This process's part of them; with a bank those whose targets it keeps."""
+        """Return the classes of ``step`` that this process takes; with a bank, those whose targets it keeps."""
         if self._bank is None:
             return self._setting.group.share(self._classes(step))
         kept = set(self._bank.own)
         return [c for c in self._classes(step) if c in kept]
 
     def _network_number(self, step: int) -> int:
-        """The number of the network that ``step`` meets."""
+        """Return the number of the network of ``step``."""
         return step if self._bank is None else self._bank.schedule.number(step)
 
     def _statistics(self, network: Network, batch: torch.Tensor, step: int) -> torch.Tensor:
-        """t(psi(x)) (N, E) of clips or frames."""
+        """Return t(psi(x)) (N, E) of clips or frames."""
         return self.statistic(self._setting.embed(network, batch), self._network_number(step))
 
     def _distances(
         self, network: Network, synthetic: SyntheticSet, classes: Sequence[int], target: torch.Tensor, step: int
     ) -> Iterator[torch.Tensor]:
-        """The distances of ``classes`` from ``target`` (classes, E), in parts that sum to their sum."""
+        """Yield the sum of the distances of ``classes`` from ``target`` (classes, E), as parts that sum to it."""
         labels, choice = synthetic.choose(generator(self._setting.seed, f"{self.name}-synthetic", step), classes)
         if len(labels) > self._at_once:
             yield from self._in_passes(network, synthetic, labels, choice, target, step)
@@ -199,10 +200,10 @@ class ClassMeans(Objective):
         target: torch.Tensor,
         step: int,
     ) -> Iterator[torch.Tensor]:
-        """D(m, target) of one class, whose clips go through the network ``at_once`` at a time; ``target`` (1, E).
+        """Yield D(m, target) of one class, whose clips go through the network ``at_once`` at a time; ``target`` (1, E).
 
-        m is the mean of n statistics t_s, so the gradient is sum_s <dD/dm / n, d t_s>. m and dD/dm are computed without
-        activations first; then each pass is linear in its statistics, with these coefficients.
+        m is the mean of n statistics t_s, so the gradient is sum_s <dD/dm / n, d t_s>. First m and dD/dm are computed,
+        without activations; then the part of each pass is linear in its statistics, with these coefficients.
         """
         from engine.models.precision import seeded
 
@@ -236,7 +237,7 @@ class ClassMeans(Objective):
         return torch.cat(means)
 
     def _real_batches(self, classes: Sequence[int], step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Real clips or frames of ``classes``, ``at_once`` at a time, each with its place in ``classes``."""
+        """Yield real clips or frames of ``classes``, ``at_once`` at a time, with their places in ``classes``."""
         real = self._setting.real
         rngs = {c: generator(self._setting.seed, f"{self.name}-real", step, c) for c in classes}
         if self._stills:
@@ -251,9 +252,9 @@ class ClassMeans(Objective):
 
 
 class _Spread:
-    """Whether the real class means that an objective saw in one step differ by more than ``tolerance``.
+    """A check that the real class means of one step are not all equal.
 
-    It is relative to the largest value of the first.
+    They are if they differ by at most ``tolerance`` times the largest absolute value of the first.
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -263,7 +264,7 @@ class _Spread:
         self._number = 0
 
     def add(self, means: torch.Tensor) -> None:
-        """``means`` (classes, D)."""
+        """Compare ``means`` (classes, D) with the first mean of the step."""
         first = means[:1] if self._first is None else self._first
         self._first = first
         if self._equal:
@@ -272,7 +273,7 @@ class _Spread:
         self._number += len(means)
 
     def check(self, step: int) -> None:
-        """Raise DivergedError if all were equal."""
+        """Raise DivergedError if all means of ``step`` were equal."""
         if self._number > 1 and self._equal:
             raise DivergedError(
                 f"At step {step} the network's embeddings of all classes are equal: there is nothing to match.",

@@ -1,4 +1,4 @@
-"""DM, distribution matching (Zhao and Bilen 2023): of clips in stage 2, or of single frames in stage 1."""
+"""DM, distribution matching (Zhao and Bilen 2023), of clips in stage 2, or of single frames in stage 1."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class DistributionMatching(ClassMeans):
     clip_settings: ClassVar[type[Section]] = DmSettings
 
     def distance(self, synthetic: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """The squared distance of all means."""
+        """Return the squared distance of the means, summed over classes."""
         return (synthetic - real).square().sum()

@@ -1,9 +1,10 @@
 """The experts of trajectory matching: networks trained on all real clips, whose weights are kept after every epoch.
 
-They cost hours and gigabytes, so they are trained once and shared by all runs for which they would come out the same:
-the folder's name says what decides them. Experts of other data or of another network would be followed without any
-error, to nowhere; so what a folder was made from is compared, not believed. Several processes may work on one folder:
-each trains the next expert that no other one holds, and an expert that was left unfinished goes on from its last epoch.
+They cost hours and gigabytes, so they are trained once, and all runs for which they would come out the same share them:
+the folder's name has a digest of all that decides them. A student would follow experts of other data, or of another
+network, without any error, and learn nothing; so the folder's index is compared with the run. Several processes may
+work on one folder: each trains the next expert that no other one holds. An unfinished expert goes on from its last
+epoch.
 
     FOLDER/NETWORK-DIGEST/
       index.json         what the experts were made from
@@ -59,11 +60,11 @@ def open_or_train(
     progress: Callable[[int, int, str], None],
     check: Callable[[], None],
 ) -> tuple[Trajectories, list[str]]:
-    """The experts of ``preset`` in a folder of their own below ``folder``, and what a user should be warned of.
+    """Return the experts of ``preset``, in a folder of their own below ``folder``, and warnings for the user.
 
-    Those that are missing are trained on ``real``, and judged on ``test``. ``progress`` gets the epochs of all experts
-    that are done, how many there are, and what is going on; ``check`` is called between passes, and may raise. It may
-    be called by one of several processes more often than by another, so it must not wait for the others.
+    Missing experts are trained on ``real``, and tested on ``test``. ``progress`` gets the number of epochs that are
+    done, of all experts together, their total, and a line on the current work. ``check`` is called between passes, and
+    may raise; of several processes one may call it more often than another, so it must not wait for the others.
 
     Raises DataError for a folder of other experts or with damaged files, DivergedError if no expert stayed finite.
     """
@@ -94,7 +95,7 @@ def open_or_train(
 
 
 def _made_from(preset: Preset, real: RealClips, fingerprint: str, precision: torch.dtype) -> dict[str, Any]:
-    """All that decides an expert of a given number, as JSON gives it back."""
+    """Return all that decides an expert of a given number, in types that JSON gives back unchanged."""
     section, spec = preset.experts, real.spec
     # The fingerprint is of the whole file; which of its clips are held out of training is decided by the run.
     chosen = hashlib.sha256(real.view.labels.astype("<i8").tobytes() + real.view.video.astype("<i8").tobytes())
@@ -128,11 +129,11 @@ def _epochs(section: ExpertsSection, snapshots: int) -> int:
 
 
 def batch_of(section: ExpertsSection, clips: int) -> int:
-    """Real clips per training step of an expert, of ``clips`` in all.
+    """Return the real clips per training step of an expert, of ``clips`` in all.
 
-    The published 256 make 14 to 37 steps of an epoch of the data sets that they were published for. Of some hundred
-    clips they would make one or two, in which nothing is learned that a student could follow; so unless the preset says
-    otherwise an epoch has 16 steps, or more where those would take over 256 clips.
+    With the published 256, an epoch has 14 to 37 steps on the data sets of the paper. On some hundred clips it would
+    have one or two, which teach nothing that a student could follow. So unless the preset says otherwise, an epoch has
+    at most 16 steps of at least 16 clips, or more steps where these would take over 256 clips.
     """
     return section.batch or min(256, max(16, -(-clips // 16)))
 
@@ -141,7 +142,7 @@ def batch_of(section: ExpertsSection, clips: int) -> int:
 
 
 class FlatParameters:
-    """How the parameters of a network lie one after the other in a vector: in their order, each row by row."""
+    """The layout of a network's parameters as one vector: one after the other in their order, each row by row."""
 
     def __init__(self, network: nn.Module) -> None:
         assert not list(network.buffers()), "what is not a parameter is not part of a trajectory"
@@ -150,12 +151,12 @@ class FlatParameters:
         self.size = sum(self._sizes)
 
     def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The parameters by name, as views of ``flat`` (size)."""
+        """Return the parameters by name, as views of ``flat`` (size)."""
         pieces = zip(self.shapes.items(), flat.split(self._sizes), strict=True)
         return {name: piece.view(shape) for (name, shape), piece in pieces}
 
     def gather(self, network: nn.Module) -> torch.Tensor:
-        """A copy of the network's parameters, (size)."""
+        """Return a copy of the network's parameters, (size)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in network.parameters()])
 
     @torch.no_grad()
@@ -166,7 +167,7 @@ class FlatParameters:
             parameter.copy_(views[name])
 
     def document(self) -> list[list[Any]]:
-        """Names and shapes, as JSON gives them back."""
+        """Return names and shapes, in types that JSON gives back unchanged."""
         return [[name, list(shape)] for name, shape in self.shapes.items()]
 
 
@@ -174,22 +175,22 @@ class FlatParameters:
 
 
 def _layout(size: int, snapshots: int, stored: str) -> np.dtype:
-    """The one record of a file.
+    """Return the type of the one record of a file.
 
-    The weights move by far less than they are large, so a float16 of where they are would be off by a good part of
-    the way between two epochs, which is what a student is asked to go; a float16 of how far they have come is not.
+    It holds the distance from the first weights, which is much smaller than the weights. A float16 of the weights
+    themselves would be off by a good part of their way between two epochs, which is the way that a student must go.
     """
     moved = {"float16": "<f2", "float32": "<f4"}[stored]
     return np.dtype([("start", "<f4", (size,)), ("moved", moved, (snapshots - 1, size))])
 
 
 def nbytes(network: nn.Module, experts: int, snapshots: int, stored: str = "float16") -> int:
-    """Bytes on the disk of so many experts with so many ``snapshots`` each, the first weights among them."""
+    """Return the bytes on the disk of ``experts`` experts with ``snapshots`` weights each, the first ones included."""
     return experts * _layout(FlatParameters(network).size, snapshots, stored).itemsize
 
 
 class Trajectories:
-    """The weights of all experts of a folder; what is not asked for stays on the disk."""
+    """The weights of all experts of a folder, each read from the disk when it is asked for."""
 
     def __init__(
         self,
@@ -198,7 +199,7 @@ class Trajectories:
         records: Sequence[Record],
         device: torch.device,
     ) -> None:
-        """``files`` are those of all experts that did not diverge; use :meth:`open`."""
+        """Take the ``files`` of all experts that did not diverge; use :meth:`open`. Raises DivergedError for none."""
         self.folder = folder
         self.records = records
         self._files = files
@@ -213,7 +214,7 @@ class Trajectories:
     def open(
         cls, folder: Path, made_from: dict[str, Any], network: nn.Module, number: int, device: torch.device
     ) -> Self:
-        """The first ``number`` experts of ``folder``; raises DataError if they are others, damaged, or not there."""
+        """Return the first ``number`` experts of ``folder``; raises DataError for others, damaged or missing ones."""
         _check_index(folder, made_from, FlatParameters(network))
         layout = _layout(FlatParameters(network).size, made_from["snapshots"], made_from["stored"])
         records = [record for k in range(number) if (record := finished(folder, k)) is not None]
@@ -225,23 +226,23 @@ class Trajectories:
 
     @property
     def number(self) -> int:
-        """Experts that are drawn: all that did not diverge."""
+        """The number of experts that are drawn: all that did not diverge."""
         return len(self._files)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of these experts on the disk."""
+        """The bytes of these experts on the disk."""
         return sum(path.stat().st_size for path, _ in self._files)
 
     @property
     def epochs(self) -> int:
-        """The last epoch whose weights are there; 0 are the first weights."""
+        """The last epoch whose weights are stored; epoch 0 has the first weights."""
         return len(self._files[0][1]["moved"])
 
     def draw(self, rng: torch.Generator, starts: range, expert_epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """A random expert after a random epoch of ``starts``, and ``expert_epochs`` later.
+        """Return the weights of a random expert after a random epoch of ``starts``, and ``expert_epochs`` later.
 
-        Flat float32 weights (P) on the device, in the order of ``FlatParameters``.
+        Both are flat float32 weights (P) on the device, in the order of ``FlatParameters``.
         """
         assert starts[-1] + expert_epochs <= self.epochs, "the preset says how many are kept"
         expert = int(torch.randint(self.number, (), generator=rng))
@@ -249,7 +250,7 @@ class Trajectories:
         return self.weights(expert, epoch), self.weights(expert, epoch + expert_epochs)
 
     def weights(self, expert: int, epoch: int) -> torch.Tensor:
-        """Flat float32 weights (P) of the ``expert``-th that is drawn, after ``epoch`` epochs."""
+        """Return flat float32 weights (P) after ``epoch`` epochs; ``expert`` counts those that did not diverge."""
         path, file = self._files[expert]
         weights = np.array(file["start"], np.float32)
         if epoch > 0:
@@ -259,7 +260,7 @@ class Trajectories:
         return torch.from_numpy(weights).to(self._device)
 
     def warnings(self) -> list[str]:
-        """What a user should know of these experts: which diverged, and which have learned nothing."""
+        """Return warnings for the user: the experts that diverged, and those that have learned nothing."""
         diverged = [record.number for record in self.records if not record.finite]
         failed = [record.number for record in self.records if record.failed]
         ends = (
@@ -280,9 +281,9 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a finished expert. Accuracies are of clips, in [0, 1]; None where it diverged or none was asked.
+    """The record of a finished expert. Accuracies are over clips, in [0, 1]; None if it diverged or was not tested.
 
-    ``failed``: on its own training clips it was no better than naming the largest class, by two standard errors.
+    ``failed``: on its own training clips it did not beat always naming the largest class by two standard errors.
     """
 
     number: int
@@ -294,7 +295,7 @@ class Record:
 
 
 def finished(folder: Path, number: int) -> Record | None:
-    """The record of an expert, or None while it is not finished."""
+    """Return the record of an expert, or None while it is not finished."""
     document = read_json(folder / f"{number:03d}.json")
     try:
         record = Record(**document) if document is not None else None
@@ -306,7 +307,7 @@ def finished(folder: Path, number: int) -> Record | None:
 
 
 def _mapped(path: Path, layout: np.dtype) -> np.ndarray:
-    """The record in ``path``, read as it is used."""
+    """Return the record in ``path``, mapped into memory; raises DataError if it is damaged."""
     try:
         file = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -325,7 +326,7 @@ def _index(made_from: dict[str, Any], parameters: FlatParameters) -> dict[str, A
 
 
 def _check_index(folder: Path, made_from: dict[str, Any], parameters: FlatParameters) -> None:
-    """Raise DataError unless ``folder`` says that its experts are these."""
+    """Raise DataError unless the index of ``folder`` says that its experts are of ``made_from``."""
     found, hint = read_json(folder / "index.json"), "Move the folder away; the experts are then trained again."
     if found is None or found.get("format") != FORMAT:
         raise DataError(f"{one_line(folder)} is not a folder of experts.", hint)
@@ -345,11 +346,11 @@ def _check_index(folder: Path, made_from: dict[str, Any], parameters: FlatParame
 
 @dataclass(frozen=True)
 class Training:
-    """Trains the experts of ``folder`` that are missing: SGD on the cross-entropy of all of ``real``, no augmentation.
+    """The training of the missing experts of ``folder``: SGD on the cross-entropy of ``real``, without augmentation.
 
-    Expert k starts from ``new_network(k)``; order and dropout of each epoch come from seed, k and epoch, so an expert
-    that goes on after an interruption ends with the bytes that it would have had without (on a CPU; other devices
-    may round differently from one time to the next).
+    Expert k starts from ``new_network(k)``; order and dropout of each epoch come from seed, k and epoch. So an expert
+    that was interrupted ends with the same bytes as one that was not (on a CPU; other devices may round differently
+    from one time to the next).
     """
 
     folder: Path
@@ -359,21 +360,21 @@ class Training:
     test: RealClips | None
     section: ExpertsSection
     snapshots: int
-    """Weights that are kept: the first ones, and those after epochs 1 to ``snapshots`` - 1."""
+    """The number of weights that are kept: the first ones, and those after epochs 1 to ``snapshots`` - 1."""
     seed: int
     precision: torch.dtype
     progress: Callable[[int, int, str], None]
     check: Callable[[], None]
     at_once: int = 64
-    """Clips per network pass."""
+    """The most clips per network pass."""
 
     @property
     def epochs(self) -> int:
-        """How long each is trained."""
+        """The number of epochs that each expert is trained."""
         return _epochs(self.section, self.snapshots)
 
     def run(self) -> None:
-        """Train what nobody else is training, then wait for what others are."""
+        """Train the missing experts that no other process is training, then wait for those of the others."""
         missing = self._missing()
         if missing:
             self._claim_folder()
@@ -402,7 +403,7 @@ class Training:
         self.progress(done * self.epochs + here, self.section.number * self.epochs, what)
 
     def _train_unless_held(self, number: int) -> bool:
-        """Whether the expert is finished now; not so if another process is at it."""
+        """Train the expert if it is missing; return False, with nothing done, if another process is training it."""
         path = self.folder / f"{number:03d}.partial"
         with storage_errors(path), open(path, "ab", opener=unlinked) as file:
             try:
@@ -416,7 +417,7 @@ class Training:
         return True
 
     def _train(self, number: int, file: IO[bytes]) -> None:
-        """Train expert ``number`` from its last epoch, or from the beginning, and give it its name."""
+        """Train expert ``number`` from its last epoch, or from the beginning, and rename its file."""
         self.check()
         network = self.new_network(number)
         parameters = FlatParameters(network)
@@ -459,7 +460,7 @@ class Training:
         return logits.float()
 
     def _finish(self, number: int, network: Network, finite: bool) -> None:
-        """Write the record, and then let the file have its name, by which the expert is finished."""
+        """Write the record, then rename the file: with its final name the expert is finished."""
         self._tell(f"expert {number + 1} of {self.section.number}: testing", self.epochs)
         on_train = self._accuracy(network, self.real) if finite else None
         on_test = self._accuracy(network, self.test) if finite and self.test is not None else None
@@ -474,7 +475,7 @@ class Training:
 
     @torch.inference_mode()
     def _accuracy(self, network: Network, real: RealClips) -> float:
-        """The part of the clips that is classified correctly."""
+        """Return the part of the clips that is classified correctly."""
         network.eval()
         hits = 0
         for clips, indices in real.batches(self.at_once):
@@ -484,15 +485,15 @@ class Training:
 
 
 def chance(labels: torch.Tensor) -> float:
-    """The accuracy that naming the largest class has on ``labels`` (N), and two binomial standard errors."""
+    """Return the accuracy of always naming the largest class of ``labels`` (N), plus two binomial standard errors."""
     share = float(torch.bincount(labels).max()) / len(labels)
     return share + 2 * math.sqrt(share * (1 - share) / len(labels))
 
 
 class _Unfinished:
-    """What is kept of an expert in training: its file so far, and at ``path`` the state after the last epoch.
+    """The stored part of an expert in training: its file so far, and at ``path`` the state after the last epoch.
 
-    The state is written after the file, so it never speaks of an epoch that the file does not have.
+    The state is written after the file, so the file has every epoch that the state counts.
     """
 
     def __init__(self, path: Path, file: IO[bytes], layout: np.dtype, parameters: FlatParameters) -> None:
@@ -507,7 +508,7 @@ class _Unfinished:
         self._header = header.getvalue()
 
     def resume(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-        """Put back what was kept, or begin; returns how many epochs are done."""
+        """Restore the stored state, or begin a file; return the number of epochs that are done."""
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             with np.load(self.path, allow_pickle=False) as state:
                 done, weights, momentum = int(state["done"]), state["weights"], state["momentum"]
@@ -524,7 +525,7 @@ class _Unfinished:
         return 0
 
     def keep(self, network: nn.Module, optimiser: torch.optim.Optimizer, done: int) -> bool:
-        """Keep the weights after epoch ``done``; False, and nothing is kept, if they are not finite."""
+        """Store the weights after epoch ``done``; return False, with nothing stored, if they are not finite."""
         weights = self._flat(network)
         with np.errstate(over="ignore", invalid="ignore"):
             moved = (weights - self._start).astype(self._moved)
@@ -544,7 +545,7 @@ class _Unfinished:
         return self._parameters.gather(network).cpu().numpy().astype("<f4")
 
     def _cut(self, done: int) -> bool:
-        """Cut off what was written after epoch ``done``; False if not even that is there."""
+        """Cut the file off after epoch ``done``; return False if it is shorter than that."""
         row = self._parameters.size * self._moved.itemsize
         whole = len(self._header) + 4 * self._parameters.size + min(done, self._rows) * row
         if os.fstat(self._file.fileno()).st_size < whole:

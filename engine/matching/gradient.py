@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from engine.synthetic.base import SyntheticSet
 
     Gradients = tuple[torch.Tensor, ...]
-    """One for each weight tensor."""
+    """A gradient for each weight tensor."""
 
 
 class DcSettings(Section):
-    """DC's keys in ``[static]``."""
+    """The keys of DC in ``[static]``."""
 
     outer_loops: Every = Field(1, description="steps with one network before a new one is drawn (dc)")
     inner_loops: Steps = Field(1, description="steps of that network's training between two steps of the images (dc)")
@@ -31,10 +31,10 @@ class DcSettings(Section):
 class GradientMatching(Objective):
     """sum_c sum_{weights W} sum_{filters i} (1 - cos(dL_real/dW_i, dL_syn/dW_i)).
 
-    L is the cross-entropy of one network on ``batch_real`` frames, one random frame of each of as many real clips of
-    class c, and on the class's synthetic images. Biases and normalisation parameters do not count. A network lives
-    for ``outer_loops`` steps; between two of them it takes ``inner_loops`` SGD steps (rate ``lr_network``) on all
-    synthetic images. Always in float32: a cosine of small gradients does not survive bfloat16.
+    L is the cross-entropy of one network: L_real on ``batch_real`` frames, one random frame of each of as many real
+    clips of class c, and L_syn on the class's synthetic images. Biases and normalisation parameters do not count. A
+    network lives for ``outer_loops`` steps; between two of them it takes ``inner_loops`` SGD steps (rate
+    ``lr_network``) on all synthetic images. All is in float32: bfloat16 would lose the cosine of small gradients.
 
     ``at_once`` bounds the images per network pass, and so the memory; gradients are sums over passes.
     """
@@ -64,23 +64,26 @@ class GradientMatching(Objective):
 
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
-        """The objective of stage 1."""
+        """Return the objective of stage 1."""
         section = preset.static.table(cls.name, DcSettings)
         return cls(setting, preset.static.batch_real, section.outer_loops, section.inner_loops, section.lr_network)
 
     @classmethod
     def steps_per_network(cls, settings: Section) -> int:
-        """The outer loops."""
+        """Return ``outer_loops``."""
         assert isinstance(settings, DcSettings)
         return settings.outer_loops
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
-        """Networks of two steps, if of several: of three steps the second is without training, the third with it."""
+        """Return ``settings`` with networks of two steps, if they have several.
+
+        Of three steps, a network is then trained after the first and the third, and a new one is drawn for the third.
+        """
         return settings.model_copy(update={"outer_loops": 2}) if cls.steps_per_network(settings) > 1 else settings
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per class of this process's share, or per pass of a class with more images than a pass takes."""
+        """Yield a part per class of this process's share, or per pass of a class with more images than a pass takes."""
         network = self._network_of(step)
         weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
         for label in self._setting.group.share(range(len(synthetic.spec.classes))):
@@ -102,10 +105,10 @@ class GradientMatching(Objective):
         target: Gradients,
         step: int,
     ) -> Iterator[torch.Tensor]:
-        """D(G, target), G being the gradient of a class's images; in parts, one per pass, if they take several.
+        """Yield D(G, target), where G is the gradient of a class's images, as one part per pass.
 
-        G = sum_p g_p over the passes p, so dD = sum_p <dD/dG, d g_p>. G and dD/dG are computed without the graphs of
-        any g_p first; then each pass is linear in its g_p.
+        G = sum_p g_p over the passes p, so dD = sum_p <dD/dG, d g_p>. If there are several, G and dD/dG are computed
+        first, without the graphs of any g_p; then the part of each pass is linear in its g_p.
         """
         passes = list(self._passes(synthetic, step, [label]))
 
@@ -128,7 +131,7 @@ class GradientMatching(Objective):
         yield from linear_parts(value.detach(), map(term, range(len(passes))))
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:
-        """Train the network on the images, unless it has had its last step."""
+        """Train the network on the images, or drop it after its last step."""
         if (step + 1) % self._outer_loops == 0:
             self._network = None
             return
@@ -144,7 +147,7 @@ class GradientMatching(Objective):
             optimiser.step()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The network's parameters while it lives across steps."""
+        """Return the parameters of the network if the next step uses it too."""
         return {} if self._network is None else dict(self._network.state_dict())
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -157,7 +160,7 @@ class GradientMatching(Objective):
     def _passes(
         self, synthetic: SyntheticSet, step: int, classes: Sequence[int] | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Labels and choices of the step's draw of ``classes`` (default all), ``at_once`` at a time."""
+        """Return the labels and choices of the step's draw of ``classes`` (default all), ``at_once`` at a time."""
         labels, choice = synthetic.choose(generator(self._seed, "dc-synthetic", step), classes)
         return zip(labels.split(self._at_once), choice.split(self._at_once), strict=True)
 
@@ -168,14 +171,14 @@ class GradientMatching(Objective):
 
 
 def _share_of_mean(network: nn.Module, images: torch.Tensor, targets: torch.Tensor, number: int) -> torch.Tensor:
-    """What some images add to the mean cross-entropy of ``number``."""
+    """Return the contribution of ``images`` to the mean cross-entropy of ``number`` images."""
     if len(images) == number:
         return nn.functional.cross_entropy(network(images), targets)
     return nn.functional.cross_entropy(network(images), targets, reduction="sum") / number
 
 
 def _sums(parts: Iterable[Gradients]) -> Gradients:
-    """The sum of each tensor over ``parts``."""
+    """Return the sum of each tensor over ``parts``."""
     total: Gradients = ()
     for part in parts:
         total = tuple(a + b for a, b in zip(total, part, strict=True)) if total else part
@@ -183,7 +186,7 @@ def _sums(parts: Iterable[Gradients]) -> Gradients:
 
 
 def gradient_distance(first: Gradients, second: Gradients) -> torch.Tensor:
-    """sum over tensors and their rows (output filters) of 1 - cosine; a zero row has cosine 0."""
+    """Return the sum of 1 - cosine over tensors and their rows (output filters); a zero row has cosine 0."""
     distances = []
     for a, b in zip(first, second, strict=True):
         rows_a, rows_b = a.flatten(1), b.flatten(1)

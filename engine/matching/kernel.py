@@ -1,10 +1,9 @@
 """FRePo, kernel ridge regression on the features of a pool of networks (Zhou, Nezhadarya and Ba 2022).
 
-The other objectives make synthetic data resemble real data; this one asks at once for what is wanted of it: a
-classifier fitted to the synthetic set that says the right thing of real clips. Fitting a whole network and
-differentiating through that would be a day per step; a ridge regression on the features of a network that has been
-trained on the set a little has a closed form. The pool is what makes those features neither random nor those of one
-network: without it, the memories would suit the single network that they were learned with.
+The other objectives make synthetic data resemble real data. This one optimises the purpose of the set itself: a
+classifier fitted to it must label real clips correctly. Training a whole network and differentiating through that would
+take a day per step; a ridge regression on the features of a network that was trained a little on the set has a closed
+form. With a pool of such networks, the features are not random, and the memories suit more than a single network.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from engine.synthetic.base import Draw, SyntheticSet
 
 ONLINE_BATCH = 500
-"""Instances that a step of a pool network's training takes at most (as published: Wang et al. 2024)."""
+"""The most instances that a training step of a pool network takes (as published: Wang et al. 2024)."""
 
 
 class FrepoSettings(Section):
@@ -44,19 +43,20 @@ class FrepoSettings(Section):
 class KernelRegression(Objective):
     """1/B sum_t |K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y_s - y_t|^2 - 1/n sum_s min(top1(y_s) - top2(y_s), 1/C).
 
-    K = Phi Phi^T, Phi being what a network of the pool embeds; s are the n clips of one draw of the synthetic set, t
-    up to ``batch_real`` real clips (random frames of them where the set draws images), y_t = one-hot - 1/C. The labels
-    y_s are the set's soft ones; without any they are those of ``start_labels``, fixed, and there is no second term,
-    the label margin. (That it is a mean and that the error has no factor 1/2 is as in the code of Wang et al. 2024.)
+    K = Phi Phi^T, and Phi are the embeddings by a network of the pool; s are the n clips of one draw of the synthetic
+    set, t up to ``batch_real`` real clips (a random frame of each if the set draws images), y_t = one-hot - 1/C. The
+    labels y_s are the soft ones of the set. A set without any has those of ``start_labels``, fixed, and then the second
+    term, the label margin, is left out. (As in the code of Wang et al. 2024, both terms are means, and the error has no
+    factor 1/2.)
 
     A step draws one of ``pool`` networks. When the memories have moved, that network takes one step of Adam, at the
-    constant rate ``lr_network``, on the mean squared error of its own logits to the labels of a draw of the whole
-    set, with dropout; features are always those without. After ``online_updates`` of these it is drawn anew. (The
-    rate is constant in Zhou et al.'s code. That of Wang et al. warms it up over 500 steps and lets it fall over 100,
-    which a network of 100 updates sees as at most 0.064 of it, 0.041 in the mean.)
+    constant rate ``lr_network``, on the mean squared error between its logits and the labels of a draw of the whole
+    set, with dropout; features are always computed without it. After ``online_updates`` of these the network is drawn
+    anew. (The rate is constant in the code of Zhou et al. In that of Wang et al. it rises over 500 steps and falls over
+    100, of which a network of 100 updates sees at most 0.064 of the rate, and 0.041 in the mean.)
 
-    Kernels are in float64 whatever the networks' precision: with a ridge of 1e-6 the condition of K_ss is beyond
-    float32. ``at_once`` bounds the clips per network pass, and so the memory.
+    Kernels are in float64 whatever the precision of the networks: with a ridge of 1e-6, float32 is too coarse for the
+    condition number of K_ss. ``at_once`` bounds the clips per network pass, and so the memory.
 
     Raises DataError if there is a single class.
     """
@@ -92,7 +92,7 @@ class KernelRegression(Objective):
 
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
-        """The objective of stage 2."""
+        """Return the objective of stage 2."""
         section = preset.dynamic.table(cls.name, FrepoSettings)
         return cls(
             setting,
@@ -105,11 +105,11 @@ class KernelRegression(Objective):
         )
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per network pass over synthetic clips. The first has the value, the others are 0.
+        """Yield a part per network pass over synthetic clips, of which the first has the value, the others 0.
 
-        The inverse ties all synthetic clips together, so their activations would all have to be held at once. Instead
-        Phi_s is computed without them, then dL/dPhi_s and dL/dy_s; a part is linear in its rows of Phi_s and y_s with
-        just these coefficients. Its gradient is exact by the chain rule; its own value means nothing and is taken off.
+        The inverse ties all synthetic clips together, so the activations of all would have to be held at once. Instead
+        Phi_s is computed first, without activations, then dL/dPhi_s and dL/dy_s. Each part is linear in its rows of
+        Phi_s and y_s, with these coefficients, so its gradient is exact by the chain rule; see ``linear_parts``.
         """
         member = self._member(step)
         network = self._pool.network(member).eval().requires_grad_(False)
@@ -134,15 +134,15 @@ class KernelRegression(Objective):
         yield from linear_parts(value, map(term, self._setting.group.share(range(len(passes)))))
 
     def rates(self) -> dict[str, float]:
-        """That of the labels, where the set learns them."""
+        """Return the learning rate of the labels, which counts if the set learns them."""
         return {"soft_labels": self._lr_labels}
 
     def figures(self) -> dict[str, float]:
-        """Of the last step: the network's age in updates, and the labels' mean margin, at most 1/C, if learned."""
+        """Return, of the last step, the network's age in updates, and learned labels' mean margin, at most 1/C."""
         return self._figures
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:
-        """Train the step's network on the set, or draw it anew; its last training, which no step sees, is spared."""
+        """Train the step's network on the set, or draw it anew instead of a last update that no step would use."""
         member = self._member(step)
         if member.age + 1 >= self._pool.online_updates:
             self._pool.renew(member)
@@ -167,7 +167,7 @@ class KernelRegression(Objective):
         self._pool.update(member)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The pool: numbers and ages of its networks, weights and Adam's moments of those that were trained."""
+        """Return the pool: numbers and ages of its networks, weights and Adam's moments of those that were trained."""
         return self._pool.state()
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -181,10 +181,10 @@ class KernelRegression(Objective):
     def _passes(
         self, synthetic: SyntheticSet, name: str, step: int, shares: int, chosen: torch.Tensor | None = None
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Labels and choices of a draw, ordered by class and instance, in the parts that go through a network together.
+        """Return the labels and choices of a draw, ordered by class and instance, divided into network passes.
 
-        They are of whole classes where those fit, and no fewer than ``shares``, if possible. ``chosen`` are the
-        instances of the draw that are wanted, ascending; None: all.
+        Passes are of whole classes where these fit, and there are at least ``shares`` of them if possible. ``chosen``
+        are the indices of the draw's instances to take, ascending; None: all.
         """
         labels, choice = synthetic.choose(generator(self._setting.seed, name, step))
         if chosen is not None:
@@ -195,7 +195,7 @@ class KernelRegression(Objective):
         return list(zip(labels.split(size), choice.split(size), strict=True))
 
     def _labels(self, drawn: Draw) -> torch.Tensor:
-        """y_s (N, C) of a draw."""
+        """Return y_s (N, C) of a draw."""
         if drawn.targets.is_floating_point():
             return drawn.targets
         return start_labels(self._classes, 1).squeeze(1).to(drawn.labels.device)[drawn.labels]
@@ -203,9 +203,9 @@ class KernelRegression(Objective):
     def _embed_synthetic(
         self, network: Network, synthetic: SyntheticSet, passes: list[tuple[torch.Tensor, torch.Tensor]]
     ) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """Phi_s (n, D) and y_s (n, C), ordered by class and instance, and whether it is of images.
+        """Return Phi_s (n, D) and y_s (n, C), ordered by class and instance, and True if they are of images.
 
-        Each process computes all of it: what a share of the second pass needs of the others is all there then.
+        Each process computes all rows: its share of the parts needs the derivatives by all of them.
         """
         phi, labels, stills = [], [], False
         for labels_of_pass, choice in passes:
@@ -216,7 +216,7 @@ class KernelRegression(Objective):
         return torch.cat(phi), torch.cat(labels), stills
 
     def _embed_real(self, network: Network, step: int, width: int, stills: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Phi_t (B, width) and y_t (B, C) of the step's real batch; each process computes its share of Phi_t."""
+        """Return Phi_t (B, width) and y_t (B, C) of the step's real batch; processes divide Phi_t among them."""
         real, seed = self._setting.real, self._setting.seed
         indices = real_batch(len(real), self._batch_real, step, seed)
         frames = torch.randint(real.spec.frames, indices.shape, generator=generator(seed, "frepo-frames", step))
@@ -237,18 +237,18 @@ class KernelRegression(Objective):
 
 
 def centred_one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """one-hot - 1/C, float32 (N, C), of class numbers ``labels`` (N)."""
+    """Return one-hot - 1/C, float32 (N, C), of class numbers ``labels`` (N)."""
     return nn.functional.one_hot(labels, classes).float() - 1 / classes
 
 
 def start_labels(classes: int, ipc: int) -> torch.Tensor:
-    """Labels before they are learned: (one-hot - 1/C) / sqrt(C/10), float32 (C, ipc, C) (Zhou et al. 2022)."""
+    """Return the first labels: (one-hot - 1/C) / sqrt(C/10), float32 (C, ipc, C) (Zhou et al. 2022)."""
     rows: torch.Tensor = centred_one_hot(torch.arange(classes), classes) / (classes / 10) ** 0.5
     return rows.unsqueeze(1).repeat(1, ipc, 1)
 
 
 def label_margin(labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the rows of ``labels`` (N, C) of min(largest - second largest, 1/C)."""
+    """Return the mean over the rows of ``labels`` (N, C) of min(largest - second largest, 1/C)."""
     top = labels.topk(2, dim=1).values
     return (top[:, 0] - top[:, 1]).clamp_max(1 / labels.shape[1]).mean()
 
@@ -257,18 +257,18 @@ def label_margin(labels: torch.Tensor) -> torch.Tensor:
 
 
 def ridge_regression(phi_s: torch.Tensor, y_s: torch.Tensor, phi_t: torch.Tensor, ridge: float) -> torch.Tensor:
-    """K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y_s with K = Phi Phi^T: predictions (B, C), differentiable in all of it.
+    """Return K_ts (K_ss + ridge tr(K_ss)/n I)^-1 y_s with K = Phi Phi^T: predictions (B, C), differentiable.
 
-    ``phi_s`` (n, D), not all zero, ``y_s`` (n, C), ``phi_t`` (B, D); in float64, or rounding is all that is left.
+    ``phi_s`` is (n, D), not all zero, ``y_s`` (n, C), ``phi_t`` (B, D); in float64, or little but rounding is left.
     """
     return phi_t @ (phi_s.T @ ridge_solve(phi_s @ phi_s.T, y_s, ridge))
 
 
 def ridge_solve(k_ss: torch.Tensor, y_s: torch.Tensor, ridge: float) -> torch.Tensor:
-    """(K_ss + ridge tr(K_ss)/n I)^-1 y_s, (n, C), by Cholesky.
+    """Return (K_ss + ridge tr(K_ss)/n I)^-1 y_s, (n, C), by Cholesky.
 
-    ``k_ss`` (n, n) may be singular, as it is if two clips are the same. Where rounding then outweighs the ridge and
-    the sum is not positive definite, the ridge is raised to the rounding error, and tenfold from there.
+    ``k_ss`` (n, n) may be singular, as it is if two clips are the same. If rounding then outweighs the ridge, so that
+    the sum is not positive definite, the ridge is raised to the rounding error, and then tenfold until it is.
     """
     number = len(k_ss)
     scaled_identity = k_ss.trace() / number * torch.eye(number, dtype=k_ss.dtype, device=k_ss.device)
@@ -282,7 +282,7 @@ def ridge_solve(k_ss: torch.Tensor, y_s: torch.Tensor, ridge: float) -> torch.Te
 
 @dataclass(frozen=True)
 class _Fit:
-    """What a regression says: loss, margin of the labels, dL/dPhi_s (n, D) and dL/dy_s (n, C) in float32."""
+    """The result of a regression: loss, margin of the labels, dL/dPhi_s (n, D) and dL/dy_s (n, C), in float32."""
 
     loss: torch.Tensor
     margin: float
@@ -305,12 +305,12 @@ def _fit(
 
 
 def _in_float64(tensor: torch.Tensor) -> torch.Tensor:
-    """On CPUs and CUDA devices; others, such as MPS, may not have it."""
+    """Return ``tensor`` in float64, on the CPU unless it is on CUDA: other devices, such as MPS, may lack float64."""
     return (tensor if tensor.device.type == "cuda" else tensor.cpu()).detach().to(torch.float64)
 
 
 def _check(phi_s: torch.Tensor, phi_t: torch.Tensor, step: int) -> None:
-    """Raise DivergedError if embeddings are not finite, or do not tell clips apart."""
+    """Raise DivergedError if embeddings are not finite, or are the same for all clips."""
     slower = "Start again with lower rates: --set dynamic.frepo.lr_network=... and dynamic.lr_dynamic=..."
     for phi, what in ((phi_s, "synthetic"), (phi_t, "real")):
         if not torch.isfinite(phi).all():
@@ -325,7 +325,7 @@ def _check(phi_s: torch.Tensor, phi_t: torch.Tensor, step: int) -> None:
 
 
 def _collapsed(phi: torch.Tensor) -> bool:
-    """Whether the rows of ``phi`` (N, D) are zero, or equal up to rounding; a single row is equal to nothing."""
+    """Return True if all rows of ``phi`` (N, D) are zero or, if there are several, equal up to rounding."""
     largest = phi.abs().max()
     if len(phi) == 1 or largest == 0:
         return bool(largest == 0)
@@ -336,12 +336,12 @@ def _collapsed(phi: torch.Tensor) -> bool:
 
 
 def real_batch(available: int, size: int, step: int, seed: int) -> torch.Tensor:
-    """Indices of the real clips of ``step``: at most ``size``, none twice before all ``available`` have been used."""
+    """Return the indices of the real clips of ``step``: at most ``size``, all of ``available`` once in each round."""
     return in_rounds(available, size, step, seed, "frepo-real")
 
 
 def online_batch(available: int, step: int, seed: int) -> torch.Tensor:
-    """Which of ``available`` instances, ascending, the pool network of ``step`` is trained on: ONLINE_BATCH, or all."""
+    """Return the ascending indices that a pool network trains on at ``step``: ONLINE_BATCH of ``available``, or all."""
     order = torch.randperm(available, generator=generator(seed, "frepo-online-batch", step))
     return order[:ONLINE_BATCH].sort().values
 
@@ -351,7 +351,7 @@ def online_batch(available: int, step: int, seed: int) -> torch.Tensor:
 
 @dataclass
 class _Member:
-    """A network of the pool. Until it has an ``adam`` it was never trained, and its number says all of it."""
+    """A network of the pool. Until it has an ``adam`` it was never trained, and its number determines its weights."""
 
     number: int
     age: int
@@ -362,9 +362,9 @@ class _Member:
 class _Pool:
     """The networks, each with its own Adam, made when they are first used.
 
-    As in Zhou et al.'s code their ages begin evenly spread, though none is trained yet: otherwise all would be drawn
-    anew at about the same time, and all features be random again. Member k has the numbers k, k + pool, k + 2 pool,
-    ... in turn, so that no initialisation is used twice.
+    As in the code of Zhou et al., their ages begin evenly spread, though none is trained yet: otherwise all would be
+    drawn anew at about the same time, and all features would be random again. Member k has the numbers k, k + pool,
+    k + 2 pool, ... in turn, so that no initialisation is used twice.
     """
 
     def __init__(self, new_network: Callable[[int], Network], size: int, online_updates: int, lr: float) -> None:
@@ -374,26 +374,26 @@ class _Pool:
         self.members = [_Member(k, k * online_updates // size) for k in range(size)]
 
     def network(self, member: _Member) -> Network:
-        """The member's network."""
+        """Return the member's network."""
         if member.network is None:
             member.network = self._new_network(member.number)
         return member.network
 
     def update(self, member: _Member) -> None:
-        """One step of Adam on the gradients that are there; they are gone then."""
+        """Take one step of Adam on the member's gradients, then drop them."""
         adam = self._adam(member)
         adam.step()
         adam.zero_grad(set_to_none=True)
         member.age += 1
 
     def renew(self, member: _Member) -> None:
-        """Draw the member anew."""
+        """Give the member its next number, and so a new network."""
         member.number += len(self.members)
         member.age = 0
         member.network = member.adam = None
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Numbers, ages, and the tensors of trained members: a member that never was comes from its number."""
+        """Return numbers, ages, and the tensors of trained members; the others follow from their numbers."""
         state = {
             "numbers": torch.tensor([member.number for member in self.members]),
             "ages": torch.tensor([member.age for member in self.members]),
@@ -409,7 +409,7 @@ class _Pool:
         return state
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what ``state`` gave."""
+        """Restore the tensors that ``state`` gave."""
         pairs = zip(state["numbers"].tolist(), state["ages"].tolist(), strict=True)
         self.members = [_Member(number, age) for number, age in pairs]
         for k, member in enumerate(self.members):

@@ -1,8 +1,8 @@
 """MTT, trajectory matching (Cazenavette et al. 2022).
 
-DM and DC compare what one network sees of the synthetic clips; this one asks that a whole piece of training on them
-leads where training on the real clips led. The gradient then runs through all of the student's steps, in one of the
-three ways of ``engine.matching.unroll``.
+DM and DC compare the embeddings, or gradients, of one network. MTT compares the weights after some steps of training on
+the synthetic clips with those after training on the real ones. Its gradient runs through all steps of that training,
+in one of the three ways of ``engine.matching.unroll``.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class MttSettings(Section):
 
 @dataclass(frozen=True)
 class Window:
-    """Of which expert's epochs a step may start: from ``low`` on, below ``high``.
+    """The epochs of an expert after which a student may start: from ``low`` on, below ``high``.
 
-    With a ``first`` upper bound (DATM, difficulty-aligned trajectories, Guo et al., ICLR 2024) each of the bounds from
-    it to ``high`` is that of an equal part of ``steps``, ascending: what experts learn early is easy, and comes first.
+    With ``first``, the upper bound grows from it to ``high``, and each bound holds for an equal part of ``steps``. So
+    easy features, which experts learn early, come first (DATM, difficulty-aligned trajectories, Guo et al., ICLR 2024).
     """
 
     low: int
@@ -81,7 +81,7 @@ class Window:
     steps: int = 0
 
     def at(self, step: int) -> range:
-        """The epochs of ``step``: a function of it alone, so that a resumed run has the same."""
+        """Return the epochs of ``step``, which depend on nothing else, so that a resumed run has the same."""
         if self.first is None:
             return range(self.low, self.high)
         grown = (self.high - self.first + 1) * step // self.steps
@@ -89,25 +89,26 @@ class Window:
 
 
 class TrajectoryMatching(Objective):
-    """|theta_N - theta*|^2 / |theta_0 - theta*|^2, the mean of it over ``experts_per_step`` drawn experts.
+    """|theta_N - theta*|^2 / |theta_0 - theta*|^2, as the mean over ``experts_per_step`` drawn experts.
 
-    theta_0 is an expert after a random epoch of the step's ``Window``, theta* the same one ``expert_epochs`` later.
-    The student goes from theta_0 by N = ``syn_steps`` steps of SGD on the synthetic set, without momentum:
+    theta_0 are the weights of an expert after a random epoch of the step's ``Window``, theta* those of the same expert
+    ``expert_epochs`` later. From theta_0, the student takes N = ``syn_steps`` steps of SGD on the synthetic set,
+    without momentum:
 
         theta_{i+1} = theta_i - beta g_i,   g_i = d/dtheta_i  mean over X_i of the cross-entropy at theta_i
 
-    with the step size beta, which is learned too. X_i are ``batch`` instances of the set (None: all), none twice
-    before all had their turn; which of its variants an instance shows is drawn anew for each such round.
+    with the step size beta, which is learned too. X_i are ``batch`` instances of the set (None: all), in rounds in
+    which each instance has one turn; each round draws anew which of its variants an instance shows.
 
-    The student trains as networks do, with dropout, as in the code of Wang et al. 2024. Its masks come from the seed,
-    the step and the student's step, so that what is computed again is computed alike. A pass takes at most
-    ``at_once`` clips. ``unroll`` is how the gradient gets from theta_N back to the clips:
+    The student trains with dropout, as in the code of Wang et al. 2024. The masks come from the seed, the step and the
+    student's step, so that a step that is computed again has the same masks. A pass takes at most ``at_once`` clips.
+    ``unroll`` is the way by which the gradient gets from theta_N back to the clips:
 
-    - ``plain``: autograd keeps all N steps, and what each of them was computed of.
-    - ``checkpointed``: autograd keeps theta_i, and computes a step again when it gets there (Chen et al. 2016).
+    - ``plain``: autograd keeps the activations of all N steps.
+    - ``checkpointed``: autograd keeps theta_i, and computes step i again when it needs it (Chen et al. 2016).
     - ``constant``: as ``checkpointed``, by hand and ``at_once`` clips at a time; see ``unroll_constant``.
-    - ``auto``: the first of these that KEPT_SHARE of the free memory will do for; see ``kept_bytes``. They differ in
-      rounding, so the choice is made once in a run, is the leader's, and is part of the state.
+    - ``auto``: the first of these for which KEPT_SHARE of the free memory will do; see ``kept_bytes``. They differ in
+      rounding, so the choice is made once in a run, by the leader for all processes, and is part of the state.
     """
 
     name: ClassVar[str] = "mtt"
@@ -153,7 +154,7 @@ class TrajectoryMatching(Objective):
 
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
-        """The objective of stage 2."""
+        """Return the objective of stage 2."""
         section = preset.dynamic.table(cls.name, MttSettings)
         return cls(
             setting,
@@ -173,18 +174,18 @@ class TrajectoryMatching(Objective):
 
     @classmethod
     def expert_snapshots(cls, settings: Section) -> int:
-        """The weights after epochs 0 to max_start_epoch + expert_epochs - 1."""
+        """Return the number of weights after epochs 0 to max_start_epoch + expert_epochs - 1."""
         assert isinstance(settings, MttSettings)
         return settings.max_start_epoch + settings.expert_epochs
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
-        """From the first weights, so that an expert of one epoch will do."""
+        """Return ``settings`` by which students start from the first weights, so that experts need only one epoch."""
         first = {"min_start_epoch": 0, "max_start_epoch": 1, "first_max_start_epoch": None}
         return settings.model_copy(update={**first, "expert_epochs": 1})
 
     def begin(self, synthetic: SyntheticSet) -> list[str]:
-        """Choose the unroll, unless it was asked for or has been chosen; tells which, and why."""
+        """Choose the unroll if ``unroll`` is ``auto`` and none is chosen yet; return a line on the choice."""
         if self._unroll is not None:
             return []
         from engine.data.batches import free_bytes
@@ -199,7 +200,7 @@ class TrajectoryMatching(Objective):
         return [f"dynamic.mtt.unroll = auto chose {self._unroll}: {kept}; {known}"]
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:
-        """One part per expert of this process's share."""
+        """Yield a part per expert of this process's share."""
         from engine.matching.unroll import UNROLLS, squared_distance
 
         self.begin(synthetic)
@@ -218,19 +219,19 @@ class TrajectoryMatching(Objective):
             yield unroll(student, start, target) / (distance * self._experts_per_step)
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """The step size of the student, a scalar."""
+        """Return the step size of the student, a scalar."""
         return {"step_size": self._step_size}
 
     def rates(self) -> dict[str, float]:
-        """Its learning rate; 0 keeps it fixed."""
+        """Return the learning rate of the step size; 0 keeps it fixed."""
         return {"step_size": self._lr_step_size}
 
     def momenta(self) -> dict[str, float]:
-        """Its momentum under SGD."""
+        """Return the momentum of the step size under SGD."""
         return {"step_size": self._momentum_step_size}
 
     def figures(self) -> dict[str, float]:
-        """The step size as it is now."""
+        """Return the current step size."""
         return {"step_size": self._step_size.item()}
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:
@@ -245,14 +246,14 @@ class TrajectoryMatching(Objective):
             self._step_size.clamp_(min=MIN_STEP_SIZE)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The step size, and the number of the unroll once there is one."""
+        """Return the step size, and the index of the unroll once it is chosen."""
         from engine.matching.unroll import UNROLLS
 
         state = {"step_size": self._step_size.detach()}
         return state if self._unroll is None else state | {"unroll": torch.tensor([*UNROLLS].index(self._unroll))}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore it; the step size in place: an optimiser may hold the tensor."""
+        """Restore ``state``; the step size in place, because an optimiser may hold the tensor."""
         from engine.matching.unroll import UNROLLS
 
         with torch.no_grad():

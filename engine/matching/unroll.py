@@ -1,8 +1,8 @@
-"""A student's training on a synthetic set, and three ways to differentiate through it.
+"""A student's training on a synthetic set, and three ways to differentiate through it (unrolls).
 
-Kept as autograd would keep it, an unroll takes the activations of every step at once, which is what decides whether a
-data set can be distilled on a given machine; so it can be had in three forms, which give the same gradient for
-different amounts of memory and time. Which of them a run takes is ``engine.matching.trajectory``'s to say.
+Autograd alone holds the activations of all steps at once, and their size decides whether a machine can distil a data
+set. The three unrolls give the same gradient for different amounts of memory and time. ``engine.matching.trajectory``
+chooses among them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.seeds import derive, generator
 from engine.synthetic.base import SyntheticSet
 
 KEPT_SHARE = 1 / 2
-"""Of the memory that is free, what an unroll may keep; the rest is for what comes and goes while it is computed."""
+"""The part of the free memory that an unroll may keep; the rest is for tensors that live only while it is computed."""
 
 
 # --- the student -----------------------------------------------------------------------------------------------------
@@ -36,18 +36,18 @@ class Pass:
     labels: torch.Tensor
     choice: torch.Tensor
     share: float
-    """Their part of the instances that the student's step takes."""
+    """The number of instances, as a fraction of those of the student's step."""
     dropout: int
-    """Seed of the masks."""
+    """The seed of the masks."""
 
 
 @dataclass(frozen=True)
 class Student:
-    """A network's training on a synthetic set: the same whenever, and in whatever order, its steps are asked for."""
+    """A network's training on a synthetic set; a step is the same however often, and in whatever order, it is taken."""
 
     synthetic: SyntheticSet
     network: Network
-    """For its architecture; the weights are given."""
+    """The architecture; the weights are arguments."""
     parameters: FlatParameters
     step_size: torch.Tensor
     steps: int
@@ -57,7 +57,7 @@ class Student:
     at_once: int
 
     def passes(self, i: int) -> Iterator[Pass]:
-        """What step ``i`` trains on."""
+        """Yield the instances on which step ``i`` trains."""
         ipc, variants, device = self.synthetic.ipc, self.synthetic.variants, self.synthetic.device
         number = len(self.synthetic.spec.classes) * ipc
         steps_per_round = 1 if self.batch is None else -(-number // self.batch)
@@ -72,7 +72,7 @@ class Student:
             yield Pass(labels.to(device), choice.to(device), len(rows) / len(chosen), dropout)
 
     def cross_entropy(self, drawn: Pass, theta: torch.Tensor) -> torch.Tensor:
-        """What ``drawn`` adds to its step's mean cross-entropy at weights ``theta``."""
+        """Return the contribution of ``drawn`` to its step's mean cross-entropy at weights ``theta``."""
         clips = self.synthetic.compose(drawn.labels, drawn.choice)
         with seeded(drawn.dropout, clips.device), autocast(clips.device, self.precision):
             logits = functional_call(self.network, self.parameters.views(theta), (clips,))
@@ -84,7 +84,7 @@ class Student:
 
 
 def unroll_plain(student: Student, start: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """By autograd, which keeps everything."""
+    """Return the distance by autograd, which keeps everything."""
     theta = start.detach().requires_grad_()
     for i in range(student.steps):
         theta = _stepped(student, i, theta)
@@ -92,7 +92,7 @@ def unroll_plain(student: Student, start: torch.Tensor, target: torch.Tensor) ->
 
 
 def unroll_checkpointed(student: Student, start: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """By autograd, which keeps the weights before each step, and computes the step again when it comes back to it."""
+    """Return the distance by autograd, which keeps the weights before each step, and computes steps again backwards."""
     theta = start.detach().requires_grad_()
     for i in range(student.steps):
         # The student seeds its dropout itself, so there is no random state to preserve.
@@ -101,7 +101,7 @@ def unroll_checkpointed(student: Student, start: torch.Tensor, target: torch.Ten
 
 
 def _stepped(student: Student, i: int, theta: torch.Tensor) -> torch.Tensor:
-    """theta_{i+1} as a function of theta_i, the step size and the clips."""
+    """Return theta_{i+1} as a function of theta_i, the step size and the clips."""
     gradient = torch.zeros_like(theta)
     for drawn in student.passes(i):
         (part,) = torch.autograd.grad(student.cross_entropy(drawn, theta), theta, create_graph=True)
@@ -110,7 +110,7 @@ def _stepped(student: Student, i: int, theta: torch.Tensor) -> torch.Tensor:
 
 
 def unroll_constant(student: Student, start: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The chain rule by hand, backwards over the student's steps, none of whose graphs outlives its turn.
+    """Return the distance with gradients by hand: the chain rule backwards over the steps, one graph at a time.
 
     With lambda_i = dL/dtheta_i and theta_{i+1} = theta_i - beta g_i, where g_i is a function of theta_i and X_i:
 
@@ -118,10 +118,10 @@ def unroll_constant(student: Student, start: torch.Tensor, target: torch.Tensor)
         dL/dbeta += -<lambda_{i+1}, g_i>
         lambda_i  = lambda_{i+1} - beta d<lambda_{i+1}, g_i>/dtheta_i   (a product with the Hessian)
 
-    <lambda, g_i> is a sum over clips, so it is taken a pass at a time. Held are theta_i for all i, and one pass. That
-    the unroll need not be held is the idea of TESLA (Cui et al. 2023), which regroups the squared distance by the g_i
-    and does not hold theta_i either, but leaves out that theta_i depends on the clips of earlier steps. Nothing is
-    left out here, at the price of N vectors of weights.
+    <lambda, g_i> is a sum over clips, so it is computed a pass at a time. Memory holds theta_i for all i, and one pass.
+    TESLA (Cui et al. 2023) has the idea that the unroll need not be held: it regroups the squared distance by the g_i
+    and does not hold theta_i either, but neglects that theta_i depends on the clips of earlier steps. Here nothing is
+    neglected, at the price of N vectors of weights.
     """
     thetas = _trained(student, start)
     value = squared_distance(thetas[-1], target)
@@ -144,7 +144,7 @@ def unroll_constant(student: Student, start: torch.Tensor, target: torch.Tensor)
 
 
 def _trained(student: Student, start: torch.Tensor) -> list[torch.Tensor]:
-    """theta_0, ..., theta_N, none of which knows of another."""
+    """Return theta_0, ..., theta_N, without any graph that connects them."""
     thetas, beta = [start.detach()], student.step_size.detach()
     for i in range(student.steps):
         theta, stepped = thetas[-1].detach().requires_grad_(), thetas[-1].clone()
@@ -158,7 +158,7 @@ def _trained(student: Student, start: torch.Tensor) -> list[torch.Tensor]:
 def _inner_product(
     student: Student, drawn: Pass, theta: torch.Tensor, along: torch.Tensor, learned: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor | None]]:
-    """<along, g> of one pass, and its derivatives by ``theta`` and by what is learned; None where there is none."""
+    """Return <along, g> of one pass, and its derivatives by ``theta`` and each of ``learned`` (None: independent)."""
     (gradient,) = torch.autograd.grad(student.cross_entropy(drawn, theta), theta, create_graph=True)
     inner = along @ gradient
     by_theta, *by_learned = torch.autograd.grad(inner, (theta, *learned), allow_unused=True)
@@ -184,17 +184,16 @@ UNROLLS: dict[str, Unroll] = {
     "checkpointed": unroll_checkpointed,
     "constant": unroll_constant,
 }
-"""By their name in presets, from the one that keeps most to the one that keeps least."""
+"""The unrolls by their names in presets, from the one that keeps most to the one that keeps least."""
 
 
 def kept_bytes(student: Student) -> dict[str, int]:
-    """What each unroll keeps until its gradient is there, in bytes.
+    """Return the bytes that each unroll keeps until its gradient is computed.
 
-    A pass of the student's first step is built as ``plain`` builds it, and what autograd saves of it is counted, each
-    storage once; so it is right for any network. A step is as many passes as its instances take, its weights, and
-    their gradient, by which the step size learns. ``plain`` keeps all steps; ``checkpointed`` one of them, and
-    ``constant`` one pass, each beside the weights of all steps. What comes and goes while a step is computed is not
-    in it.
+    One pass of the student's first step is built as ``plain`` builds it, and the bytes that autograd saves are counted,
+    each storage once; so the count is right for any network. A step keeps its passes, its weights, and their gradient,
+    by which the step size learns. ``plain`` keeps all steps, ``checkpointed`` one step, and ``constant`` one pass, the
+    latter two beside the weights of all steps. Tensors that live only while a step is computed are not counted.
     """
     saved: dict[int, int] = {}
 
@@ -214,9 +213,9 @@ def kept_bytes(student: Student) -> dict[str, int]:
 
 
 def affordable(needs: Mapping[str, int], free: int) -> str:
-    """The first unroll of ``needs`` (bytes) that KEPT_SHARE of ``free`` bytes will do for, or else the last.
+    """Return the first unroll of ``needs`` (bytes) for which KEPT_SHARE of ``free`` bytes will do, or else the last.
 
-    ``checkpointed`` where it is not known what is free (0).
+    ``checkpointed`` if the free memory is not known (0).
     """
     if not free:
         return "checkpointed"
@@ -224,5 +223,5 @@ def affordable(needs: Mapping[str, int], free: int) -> str:
 
 
 def squared_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """|first - second|^2 of flat weights."""
+    """Return |first - second|^2 of flat weights."""
     return (first - second).square().sum()

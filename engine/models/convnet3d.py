@@ -13,8 +13,8 @@ from engine.models.pooling import MaxPool, MeanPool
 class ConvNet3D(VideoNetwork):
     """Three blocks of Conv3d - ReLU - MaxPool3d without normalisation, average pooling, dropout, 1x1x1 classifier.
 
-    Takes clips (N, 3, T, H, W); 3.65 M parameters at 50 classes. Raises DataError for clips below 64 pixels or 8
-    frames, which would vanish on the way.
+    It takes clips (N, 3, T, H, W), and has 3.65 M parameters at 50 classes. Raises DataError for clips below 64 pixels
+    or 8 frames, which pooling would reduce to nothing.
     """
 
     def __init__(self, classes: int, frames: int, size: int) -> None:
@@ -31,24 +31,25 @@ class ConvNet3D(VideoNetwork):
 
     @classmethod
     def check(cls, frames: int, size: int) -> None:
-        """64 pixels and 8 frames at least."""
+        """Raise DataError for clips below 64 pixels or 8 frames."""
         if size < MIN_SIZE or frames < MIN_FRAMES:
             remedy = f"--frames {MIN_FRAMES} --size {MIN_SIZE}"
             raise too_small("ConvNet3D", frames, size, "they vanish in its pooling", remedy)
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
-        """The last map before the average pool, (N, 128 T/4 h w): 2,048 values at 16 x 112 x 112, 256 at 8 x 64 x 64.
+        """Return the last map before the average pool, flattened: (N, D) with D = 128 T/4 h w.
 
-        Behind the pool little is left of where and when something was (docs/parity.md).
+        D is 2,048 at 16 x 112 x 112 and 256 at 8 x 64 x 64. Behind the pool, little is left of where and when something
+        happens (docs/parity.md).
         """
         return self.features(batch).flatten(1)
 
     def pooled(self, batch: torch.Tensor) -> torch.Tensor:
-        """Behind the average pool: 384 values at 16 x 112 x 112, 128 at 8 x 64 x 64."""
+        """Return features (N, E) behind the average pool: E = 384 at 16 x 112 x 112, 128 at 8 x 64 x 64."""
         return self.pool(self.features(batch)).flatten(1)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Class logits (N, classes): the mean over space, the maximum over time."""
+        """Return class logits (N, classes): the mean over space, then the maximum over time, of those at each place."""
         logits = self.logits(self.dropout(self.pool(self.features(clips))))
         return logits.mean(dim=(3, 4)).amax(dim=2)
 
@@ -59,9 +60,9 @@ def _block(channels_in: int, channels_out: int, pool: tuple[int, int, int]) -> l
 
 
 def last_side(size: int) -> int:
-    """Height and width of the map after the last block: 2 at 112 pixels, 1 below 107.
+    """Return the height and width of the map after the last block: 2 at 112 pixels, 1 below 107.
 
-    The reference averages over 2 x 2 above 64 pixels, which a map of 1 x 1 cannot; there only time is averaged.
+    Above 64 pixels the reference averages over 2 x 2; a map of 1 x 1 is averaged over time only.
     """
     for _ in range(3):
         size = ((size - 1) // 2 + 1) // 2
@@ -69,7 +70,7 @@ def last_side(size: int) -> int:
 
 
 def forward_flops(frames: int, size: int, classes: int = 50) -> int:
-    """Multiplications and additions of one clip's forward pass: 11.0 G at 16 x 112, 1.77 G at 8 x 64."""
+    """Return the multiplications and additions of one clip's forward pass: 11.0 G at 16 x 112, 1.77 G at 8 x 64."""
     flops, channels_in = 0, 3
     side, time = size, frames
     for channels_out, pool_time in ((64, 1), (128, 2), (128, 2)):

@@ -1,7 +1,7 @@
-"""Pooling of clips whose backward pass CUDA can repeat to the bit.
+"""Pooling of clips whose backward pass is the same to the bit at every repetition, also on CUDA.
 
-CUDA's own 3-D pooling adds gradients up in whatever order its threads come, so the same seed does not give the same
-bytes. A maximum or a mean over a dimension has one order. On a CPU torch's own layers are repeatable, and faster.
+CUDA's own 3-D pooling adds gradients in the order in which its threads finish, so the same seed does not give the same
+bytes. A maximum or a mean over a dimension has a fixed order. On a CPU torch's layers have one too, and are faster.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from torch import nn
 
 
 class MaxPool(nn.Module):
-    """``MaxPool3d`` of blocks that do not overlap. Where several are largest, CUDA shares the gradient among them."""
+    """``MaxPool3d`` of blocks that do not overlap. On CUDA, equal largest values of a block share its gradient."""
 
     def __init__(self, kernel: tuple[int, int, int]) -> None:
         super().__init__()
         self.kernel = kernel
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """(N, C, T, H, W) to (N, C, T // t, H // h, W // w)."""
+        """Return the maxima (N, C, T // t, H // h, W // w) of clips (N, C, T, H, W)."""
         return block_maximum(clips, self.kernel) if clips.is_cuda else nn.functional.max_pool3d(clips, self.kernel)
 
 
 class MeanPool(nn.Module):
-    """``AvgPool3d`` of windows at every place."""
+    """``AvgPool3d`` with stride 1."""
 
     def __init__(self, kernel: tuple[int, int, int]) -> None:
         super().__init__()
         self.kernel = kernel
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """(N, C, T, H, W) to (N, C, T - t + 1, H - h + 1, W - w + 1)."""
+        """Return the means (N, C, T - t + 1, H - h + 1, W - w + 1) of clips (N, C, T, H, W)."""
         return window_mean(clips, self.kernel) if clips.is_cuda else nn.functional.avg_pool3d(clips, self.kernel, 1)
 
 
 def block_maximum(clips: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
-    """The maximum over blocks (t, h, w); what is left over at the end is dropped."""
+    """Return the maximum of each block (t, h, w); an incomplete block at the end of a dimension is dropped."""
     blocks = clips.movedim(1, -1)  # channels last, as clips lie
     for axis, length in reversed(list(enumerate(kernel, start=1))):
         if blocks.shape[axis] % length:
@@ -45,7 +45,7 @@ def block_maximum(clips: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Te
 
 
 def window_mean(clips: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
-    """The mean over windows (t, h, w)."""
+    """Return the mean of each window (t, h, w), at stride 1."""
     pooled = clips
     for axis, length in enumerate(kernel, start=2):
         places = pooled.shape[axis] - length + 1

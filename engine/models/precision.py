@@ -1,4 +1,4 @@
-"""Where a run computes, and in which number format: decided once, by what the device is fast at."""
+"""The device of a run, and the number format of its network passes, by default the one that the device is fast at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.errors import UsageError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a preset's ``run.device``; raises UsageError if this machine lacks it."""
+    """Return the device that ``run.device`` of a preset names; raises UsageError if this machine lacks it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -27,9 +27,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The number format of network passes: ``auto`` is bfloat16 only where the hardware has it.
+    """Return the number format of network passes; ``auto`` is bfloat16 where the hardware has it, else float32.
 
-    A CPU without bf16 instructions emulates them: ConvNet3D is then some 80 times slower than in float32.
+    A CPU without bf16 instructions emulates them, which makes ConvNet3D some 80 times slower than float32.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
@@ -40,14 +40,14 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 def _cpu_has_bfloat16() -> bool:
     try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+        features = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
     except OSError:
         return False
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+    return bool(features & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[object]:
-    """Network passes in ``precision``; parameters and memories stay float32."""
+    """Return a context in which network passes are in ``precision``; parameters and memories stay float32."""
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, precision)
@@ -55,9 +55,9 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws of torch's global generators inside come from ``seed``; outside they go on as if nothing had happened.
+    """Seed torch's global generators with ``seed`` inside, and restore their state afterwards.
 
-    For what cannot be given a generator: initialisation of modules, dropout.
+    Needed by code that accepts no generator: the initialisation of modules, and dropout.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -67,22 +67,22 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """The same seed gives the same bytes: torch prefers deterministic kernels inside.
+    """Let torch prefer deterministic kernels inside, so that the same seed gives the same bytes.
 
-    Enter it before anything is computed on CUDA, whose matrix products are set up once. Where CUDA has no deterministic
-    kernel, as for the pooling of torchvision's video models, the usual one runs, and torch warns of it. New tensors are
-    not filled with NaN first, as torch would do here: nothing reads them before it has written them, and on a GPU each
-    would be one more kernel, where small training steps are bound by the number of kernels.
+    Enter it before anything is computed on CUDA, which sets up its matrix products once. Where CUDA has no
+    deterministic kernel, as for the pooling of torchvision's video models, the usual one runs and torch warns. torch
+    would also fill each new tensor with NaN. That is turned off: nothing reads a tensor before it is written, and each
+    fill is one more kernel on a GPU, whose number bounds the speed of small training steps.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    filling: Any = torch.utils.deterministic
-    filled = filling.fill_uninitialized_memory
+    enabled_before = torch.are_deterministic_algorithms_enabled()
+    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    settings: Any = torch.utils.deterministic
+    fill_before = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    filling.fill_uninitialized_memory = False
+    settings.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        filling.fill_uninitialized_memory = filled
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+        settings.fill_uninitialized_memory = fill_before
+        torch.use_deterministic_algorithms(enabled_before, warn_only=warn_only_before)

@@ -1,4 +1,4 @@
-"""Networks by name. A new one is a class, one line here and its name in the preset's schema."""
+"""The networks by name. A new one is a class, one line here and its name in the preset's schema."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ VIDEO_MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "r2plus1d_18": R2Plus1D18,
     "swin3d_t": Swin3DTiny,
 }
-"""Builders by name, called with (classes, frames, size); torchvision's networks have torchvision's names."""
+"""The classes of video networks by name, built as (classes, frames, size); torchvision's names for its networks."""
 
 _N = TypeVar("_N", bound=Network)
 
 
 def video_model(name: str, classes: int, frames: int, size: int, seed: int, device: torch.device) -> Network:
-    """A freshly initialised video network on ``device``, channels last. The same seed gives the same weights.
+    """Return a new video network on ``device``, channels last. The same seed gives the same weights.
 
-    Raises what ``check_model`` raises.
+    Raises DataError and UsageError as ``check_model`` does.
     """
     check_model(name, frames, size)
     with seeded(seed, device):
@@ -46,7 +46,7 @@ def video_model(name: str, classes: int, frames: int, size: int, seed: int, devi
 
 
 def image_model(classes: int, size: int, seed: int, device: torch.device) -> ConvNet:
-    """A freshly initialised image network for stage 1."""
+    """Return a new image network for stage 1 on ``device``, channels last. The same seed gives the same weights."""
     with seeded(seed, device):
         network = ConvNet(classes, size)
     return _channels_last(network.to(device))
@@ -55,7 +55,7 @@ def image_model(classes: int, size: int, seed: int, device: torch.device) -> Con
 def check_model(name: str, frames: int, size: int) -> None:
     """Raise DataError if the network ``name`` cannot take clips of ``frames`` frames of ``size`` x ``size`` pixels.
 
-    Nor if it could not be trained on a batch of one. Builds nothing. Raises UsageError for an unknown name.
+    So too if it could not be trained on a batch of one. Builds nothing. Raises UsageError for an unknown name.
     """
     if name not in VIDEO_MODELS:
         near = difflib.get_close_matches(name.replace("-", "_"), VIDEO_MODELS, n=1)
@@ -67,7 +67,10 @@ def check_model(name: str, frames: int, size: int) -> None:
 
 
 def _channels_last(network: _N) -> _N:
-    """Weights in the order in which clips and frames lie; `Module.to` does so only where all are of one dimension."""
+    """Return ``network`` with weights in the memory order of clips and frames.
+
+    `Module.to` could do this only for a network whose weights all have the same number of dimensions.
+    """
     orders = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in network.parameters():
         if parameter.dim() in orders:

@@ -1,7 +1,7 @@
-"""torchvision's video networks, from random weights: the field's own, for cross-architecture evaluation.
+"""torchvision's video networks, from random weights: the field's standard ones, for cross-architecture evaluation.
 
-Only the last linear layer is taken off and put on again, so that the features before it can be asked for. MViT is left
-out: it takes nothing but 224 x 224 pixels.
+The last linear layer stands by itself here, so that the features before it can be had; nothing else is changed. MViT
+is left out: it takes only 224 x 224 pixels.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import nn
 from engine.models.base import VideoNetwork, too_small
 
 SPATIAL_STRIDE = 16
-"""Of the last map of the 18-layer ResNets, in pixels."""
+"""The spatial stride of the last map of the 18-layer ResNets, in pixels."""
 
 
 class TorchvisionNetwork(VideoNetwork):
-    """``torchvision.models.video``'s network ``name``, weights=None; the same seed draws the weights it would draw."""
+    """The network ``name`` of ``torchvision.models.video``, with the random weights that torchvision would draw."""
 
     name: ClassVar[str]
     last_layer: ClassVar[str] = "fc"
@@ -33,11 +33,11 @@ class TorchvisionNetwork(VideoNetwork):
         setattr(self.features, self.last_layer, nn.Identity())
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
-        """Features averaged over space and time, all that is asked of these: (N, 512), of Swin3DTiny (N, 768)."""
+        """Return features averaged over space and time: (N, 512), or (N, 768) of Swin3DTiny."""
         return self.features(batch)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """Class logits (N, classes)."""
+        """Return class logits (N, classes)."""
         return self.classifier(self.embed(clips))
 
 
@@ -45,13 +45,14 @@ class ResNetVideo(TorchvisionNetwork):
     """An 18-layer video ResNet with batch normalisation (Tran et al., CVPR 2018)."""
 
     temporal_stride: ClassVar[int]
-    """Of the last map, in frames."""
+    """The temporal stride of the last map, in frames."""
 
     @classmethod
     def check(cls, frames: int, size: int) -> None:
-        """Any clip goes through; but one whose last map is 1 x 1 x 1 has no variance, and may be a batch by itself.
+        """Raise DataError for clips whose last map is 1 x 1 x 1.
 
-        The last batch of an epoch is as large as what is left. torch refuses to train on such a batch.
+        The last batch of an epoch may be a single clip, and such a clip gives batch normalisation a single value, which
+        has no variance: torch refuses to train on it.
         """
         if frames <= cls.temporal_stride and size <= SPATIAL_STRIDE:
             why = "its batch normalisation would have a single value of a batch of one"
@@ -60,31 +61,34 @@ class ResNetVideo(TorchvisionNetwork):
 
 
 class R3D18(ResNetVideo):
-    """3 x 3 x 3 convolutions throughout: 33.2 M parameters at 50 classes."""
+    """The ResNet of 3 x 3 x 3 convolutions: 33.2 M parameters at 50 classes."""
 
     name = "r3d_18"
     temporal_stride = 8
 
 
 class MC3D18(ResNetVideo):
-    """3-D convolutions in the first blocks, 2-D ones after: time is never reduced. 11.5 M parameters at 50 classes."""
+    """The ResNet of 3-D convolutions in its first blocks and 2-D ones after; it never reduces the number of frames.
+
+    11.5 M parameters at 50 classes.
+    """
 
     name = "mc3_18"
     temporal_stride = 1
 
 
 class R2Plus1D18(ResNetVideo):
-    """Each 3-D convolution as one over space and one over time: 31.3 M parameters at 50 classes."""
+    """The ResNet of convolutions over space, each followed by one over time: 31.3 M parameters at 50 classes."""
 
     name = "r2plus1d_18"
     temporal_stride = 8
 
 
 class Swin3DTiny(TorchvisionNetwork):
-    """Video Swin Transformer, tiny (Liu et al., CVPR 2022): 27.9 M parameters at 50 classes.
+    """The tiny Video Swin Transformer (Liu et al., CVPR 2022): 27.9 M parameters at 50 classes.
 
-    Takes clips of any shape: what its patches and windows do not divide is padded. Layer normalisation, so a batch of
-    one trains. In training, stochastic depth draws from torch's global generator.
+    It takes clips of any shape, which it pads to whole patches and windows. Its normalisation is by layer, so it trains
+    on a batch of one. In training, stochastic depth draws from torch's global generator.
     """
 
     name = "swin3d_t"

@@ -250,12 +250,10 @@ def test_a_published_data_set_is_left_as_it_is(tmp_path: Path) -> None:
     summary = make(source, tmp_path / "c.h5", list_videos("ucf101", source))
     assert (summary.skipped, summary.videos) == ((), {"train": 9, "test": 3})
     assert summary.notes == (
-        "1 videos held out of training are copies of training videos, first v_Archery_g01_c01.avi of "
+        "1 video held out of training copies training videos: v_Archery_g01_c01.avi and v_Biking_g02_c01.avi.",
+        "1 video copies another of its class, and counts twice: v_Archery_g03_c01.avi and v_Archery_g02_c01.avi.",
+        "Warning: 1 video copies one of another class, so that a label is wrong: v_Archery_g01_c01.avi and "
         "v_Biking_g02_c01.avi.",
-        "1 videos are copies of others of their class, and count twice, first v_Archery_g03_c01.avi of "
-        "v_Archery_g02_c01.avi.",
-        "Warning: 1 videos are copies of videos of another class, so that a label is wrong, first "
-        "v_Archery_g01_c01.avi of v_Biking_g02_c01.avi.",
     )
 
 

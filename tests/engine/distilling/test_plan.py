@@ -141,6 +141,7 @@ MTT = ["dynamic.objective=mtt", "dynamic.mtt.syn_steps=1", "dynamic.mtt.max_star
 PIXELS = ["synthetic.kind=pixels", 'evaluation.models=["convnet3d", "convnet_mean"]', "dynamic.dm.target=batch"]
 RUNS = {
     "bank": ["dynamic.steps=12", "dynamic.eval_every=5", "dynamic.dm.bank=3", "dynamic.dm.renew_every=2"],
+    "ncfm": ["dynamic.objective=ncfm", "dynamic.ncfm.target=bank", "dynamic.ncfm.bank=2", "dynamic.steps=7"],
     "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
     "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
     "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],

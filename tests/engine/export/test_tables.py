@@ -65,6 +65,17 @@ def test_cells_say_what_was_measured() -> None:
     assert cells(group)[2][-2:] == ["–", "–"]  # all of the data
 
 
+def test_a_row_names_the_objective_that_its_set_was_learned_by() -> None:
+    """Two sets of one kind by two objectives would be one word in a table; real clips have none."""
+    groups = groups_of(objective="ncfm")
+    assert [row[1] for row in cells(groups[0])][:2] == ["static-dynamic, ncfm, step 20", "random"]
+    records = [*csv.DictReader(io.StringIO(as_csv(groups)))]
+    assert [(record["what"], record["objective"]) for record in records[:2]] == [
+        ("static-dynamic", "ncfm"),
+        ("random", ""),
+    ]
+
+
 def test_a_single_network_is_shown_without_a_spread() -> None:
     """ "61.0 ± 0.0" claims a precision that one network cannot have."""
     row = cells(groups_of()[1])[0]

@@ -11,7 +11,7 @@ import pytest
 from engine.errors import DataError
 from engine.files import write_json
 from engine.runs import RunDirectory, RunState
-from engine.runs.results import conditions, is_result, key_of, measures, results_in, results_of
+from engine.runs.results import conditions, is_result, key_of, measures, results_in, results_of, trained_on
 
 RECIPE = {"epochs": 500, "lr": 0.01, "labels": "hard"}
 
@@ -45,6 +45,14 @@ def test_the_same_measurement_counts_once_and_the_later_one(tmp_path: Path) -> N
     again = made(mean=0.6, evaluated=True)
     run, folded = with_files(tmp_path, [made(), made("random")], again)
     assert results_of(run, folded) == [again, made("random")]
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"), [("dm", "static-dynamic, dm"), (None, "static-dynamic"), (3, "static-dynamic")]
+)
+def test_what_networks_were_trained_on_names_the_objective(objective: Any, said: str) -> None:
+    """Older results have none, and a damaged one may have anything."""
+    assert trained_on(made(objective=objective)) == said and trained_on({"what": "random"}) == "random"
 
 
 def test_a_file_of_an_older_version_has_no_spread_of_one_network(tmp_path: Path) -> None:

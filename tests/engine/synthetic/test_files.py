@@ -298,6 +298,20 @@ def test_the_step_size_is_kept_where_there_is_one(tmp_path: Path) -> None:
         refused(tmp_path / "r.safetensors", with_header(content, header))
 
 
+def test_the_objective_is_kept_where_there_is_one(tmp_path: Path) -> None:
+    """Whoever gets the file alone must know what it was learned by; one from before it was noted loads as before."""
+    whence = dataclasses.replace(WHENCE, objective="ncfm")
+    content = to_bytes(sets()[0], whence)
+    (tmp_path / "s.safetensors").write_bytes(content)
+    assert load_set(tmp_path / "s.safetensors").provenance == whence
+    (tmp_path / "s.safetensors").write_bytes(to_bytes(sets()[0], WHENCE))
+    assert load_set(tmp_path / "s.safetensors").provenance.objective is None
+    for value in ("0", "[]", "true", '{"dm": 1}', ""):
+        header = header_of(content)
+        header["__metadata__"]["objective"] = value
+        refused(tmp_path / "r.safetensors", with_header(content, header))
+
+
 WRITE = """
 import hashlib
 from tests.engine.synthetic.test_files import WHENCE, sets
@@ -567,7 +581,7 @@ LINES = JSON.map(json.dumps) | TEMPORAL.map(json.dumps) | COUNTS | st.text(max_s
 def test_descriptions_of_any_content_are_refused_or_used(tmp_path: Path, which: int, data) -> None:
     """Any line of the description, also one that this set does not need, may say anything."""
     stored, metadata = stored_of(to_bytes(sets()[which], WHENCE))
-    keys = [*sorted(metadata), "temporal", "step_size"]
+    keys = [*sorted(metadata), "temporal", "step_size", "objective"]
     for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=2)):
         other = data.draw(TEMPORAL.map(json.dumps) if key == "temporal" else LINES)
         metadata[key] = other
