@@ -27,6 +27,7 @@ QUICK = (
     "evaluation.epochs=3",
     "evaluation.repeats=2",
     "evaluation.selection_repeats=1",
+    'evaluation.baselines=["random"]',
 )
 """Overrides of the preset `default`."""
 

@@ -25,7 +25,7 @@ _SLOW = 10
 MOST_BYTES = 10**12
 """Per class; more is a slip of the keyboard."""
 MOST_RUNGS = 8
-"""Rungs that networks are trained on, at most; of more that a budget can hold, some are left out evenly."""
+"""Rungs that networks are trained on, at most; of more that so many bytes can hold, some are left out evenly."""
 
 
 def parse_size(text: str) -> int:
@@ -120,7 +120,7 @@ class Rung:
         """The storage of whole real clips: ``how``, with the frames that are left of them."""
         return self.how + ("" if self.frames is None else f":repeat{self.frames}")
 
-    def keeps_as_much(self, other: Rung) -> bool:
+    def as_good(self, other: Rung) -> bool:
         """Return True if nothing that ``other`` keeps of a clip is less on this rung; codecs are not compared."""
         codec, _, quality = self.coding.partition("-")
         another, _, wanted = other.coding.partition("-")

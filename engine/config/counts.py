@@ -7,6 +7,7 @@ this module.
 from __future__ import annotations
 
 from engine.config.budget import MOST_RUNGS
+from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
 
@@ -31,3 +32,12 @@ def inner_trainings(section: StaticSection) -> int:
 def budget_networks(preset: Preset) -> int:
     """Return the most networks that choose how a budget is spent; the data decide how many of its rungs hold a clip."""
     return MOST_RUNGS * preset.evaluation.selection_repeats if preset.storage.open_budget else 0
+
+
+def baseline_networks(preset: Preset) -> int:
+    """How many networks choose the storage of the compressed baselines at most; the bytes of a set decide how many.
+
+    Of the bytes of a large set none do: whatever is stored at its best fits.
+    """
+    compressed = [name for name in preset.kind.rows(preset) if name in COMPRESSED]
+    return len(compressed) * MOST_RUNGS * preset.evaluation.selection_repeats

@@ -1,4 +1,4 @@
-"""The kinds of sets (``synthetic.kind``): what each stores, in which stages it is made, and its rivals in tables.
+"""The kinds of sets (``synthetic.kind``): what each stores, in which stages it is made, and its neighbours in tables.
 
 Presets, plans, the form and the dashboard read these descriptions before torch is imported. The class of a kind, in
 ``engine/synthetic``, does the rest, and a test compares the two. Code that differs between kinds asks the description
@@ -14,6 +14,8 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+from engine.config.choosing import split_of_choice
 
 if TYPE_CHECKING:
     from engine.config.schema import Preset, SyntheticSection
@@ -118,8 +120,15 @@ class Kind(ABC):
         return self.contains
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """Return the names of the rows of the final table: the set, then its rivals."""
-        return (self.name, "random", *self.baselines(preset.synthetic))
+        """Return the names of the rows of the final table: the set, real clips, and the sets it contains."""
+        return (self.name, *self.real_clips(preset), *self.baselines(preset.synthetic))
+
+    def real_clips(self, preset: Preset) -> tuple[str, ...]:
+        """Return the names of the real clips that stand beside the set, each once."""
+        if preset.evaluation.baselines is not None:
+            return tuple(dict.fromkeys(preset.evaluation.baselines))
+        published = split_of_choice(preset.evaluation.protocol) == "test"
+        return ("random", *COMPRESSED) if self.learned and not published else ("random",)
 
     def start_clips(self, preset: Preset) -> int:
         """Return the number of real clips of each class from which the memories start."""
@@ -281,9 +290,8 @@ class CoresetKind(Kind):
         return {"pixels": (classes, section.ipc, clip.frames, 3, clip.height, clip.width)}
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
-        """Return the name of the selection method, then random clips, unless the method is itself random."""
-        method = preset.selection.method
-        return ("random",) if method == "random" else (method, "random")
+        """Return the name of the selection method, then the real clips beside it; random ones are one row."""
+        return tuple(dict.fromkeys((preset.selection.method, *self.real_clips(preset))))
 
 
 class FullKind(Kind):
@@ -323,6 +331,8 @@ PRESET_KINDS = tuple(kind.name for kind in KINDS.values() if kind.in_presets)
 """The values of ``synthetic.kind``."""
 BASELINES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.contains))
 """The kinds of sets that sets of other kinds contain."""
+COMPRESSED = ("compressed-random", "compressed-herding")
+"""Baselines of real clips that are compressed into as many bytes as a set."""
 if TYPE_CHECKING:
     KindName = str
 else:

@@ -272,7 +272,7 @@ class EvaluationSection(Section):
         "own labels 1e-4)",
     )
     labels: Literal["hard", "own"] = Field(
-        "hard", description="hard: the class; own: the set's learned ones, by squared error, for rivals centred ones"
+        "hard", description="hard: the class; own: the set's learned ones, by squared error, for baselines centred ones"
     )
     teacher_epochs: Count = Field(30, description="passes over all training clips to train a teacher (strict-teacher)")
     use_learned_lr: bool = Field(
@@ -282,7 +282,25 @@ class EvaluationSection(Section):
     weight_decay: Rate = Field(5e-4, description="weight decay")
     batch: Count = Field(256, description="clips per training step")
     repeats: Networks = Field(3, description="network seeds of every row of the final table")
-    selection_repeats: Networks = Field(3, description="network seeds of every evaluation during the run")
+    selection_repeats: Networks = Field(
+        3, description="network seeds of every evaluation during the run, and of every way to store a baseline"
+    )
+    baselines: (
+        Annotated[
+            tuple[Literal["random", "compressed-random", "compressed-herding"], ...],
+            Field(min_length=1, max_length=3, strict=False),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="real clips beside the set: random, of the same number; compressed-random and compressed-herding, "
+        "of the bytes of the set's file; unset: all three where a set is learned and not judged by vdsd, else random",
+    )
+    baseline_clips: Few = Field(
+        10,
+        description="clips of a class that a compressed baseline has at most, for each instance of the set: of a large "
+        "set's bytes more would fit, and its networks take as much longer",
+    )
 
 
 class RunSection(Section):

@@ -27,7 +27,7 @@ from engine.distilling.opening import Work, costs_ahead
 from engine.distilling.progress import TablePace, UnitPace
 from engine.errors import StopRequested
 from engine.evaluation import Trial, mean_std
-from engine.evaluation.rungs import Held, judged_rungs, worth_judging
+from engine.evaluation.rungs import Held, judged, worth_judging
 from engine.events import BudgetSpent, NetworkTrained, Note, RungTried, StageFinished, StageStarted
 from engine.files import write_bytes, write_json, write_text
 from engine.seeds import generator
@@ -64,6 +64,8 @@ class StartClips:
     No class gives more than the smallest has. Files are made once and kept in the run's folder.
     """
 
+    what = "start"
+
     def __init__(self, work: Work) -> None:
         self._work = work
         self._train, self._spec = work.train, work.spec
@@ -77,12 +79,12 @@ class StartClips:
         ]
         self._files: dict[str, bytes] = {}
 
-    def held(self) -> Iterator[Held]:
+    def held(self) -> Iterator[Held[Rung]]:
         """Yield what the budget holds of each rung of the ladder, but of those that cannot be needed."""
         full: list[Rung] = []
         pace = UnitPace(self._work.session, "budget")
         for number, rung in enumerate(LADDER):
-            if any(other.keeps_as_much(rung) for other in full):
+            if any(other.as_good(rung) for other in full):
                 continue
             pace.update(number, len(LADDER), f"real clips stored as {rung.storage}")
             file = self._files[rung.title] = self._kept(rung)
@@ -92,8 +94,8 @@ class StartClips:
                 full.append(rung)
             yield Held(rung, per_class, len(file))
 
-    def decoded(self, one: Held) -> SyntheticSet:
-        """Return the set in the file of a rung."""
+    def decoded(self, one: Held[Rung], number: int) -> SyntheticSet:
+        """Return the set in the file of a rung, the same for every network."""
         return decode_set(self._files[one.rung.title], self._train.device)
 
     def _kept(self, rung: Rung) -> bytes:
@@ -160,19 +162,19 @@ def _choose(work: Work) -> None:
     session.emit(StageFinished("budget", round(time.monotonic() - began, 3)))
 
 
-def _judged(work: Work, clips: StartClips, rungs: Sequence[Held]) -> dict[str, list[Trial]]:
+def _judged(work: Work, clips: StartClips, rungs: Sequence[Held[Rung]]) -> dict[str, list[Trial]]:
     """Return the networks of each rung, by its title, and tell them."""
     assert work.val is not None
     session = work.session
     titles = [f"choosing how to spend the budget: {one.rung.title}, {one.per_class} clips per class" for one in rungs]
     pace = TablePace(session, "budget", titles, work.preset.evaluation.selection_repeats)
 
-    def finished(one: Held, trial: Trial) -> None:
+    def finished(one: Held[Rung], trial: Trial) -> None:
         session.emit(NetworkTrained(one.rung.title, 0, "val", trial.seed, trial.outcome.top1, trial.seconds))
 
     trials = {}
-    judged = judged_rungs(rungs, clips.decoded, work.judge, work.val, session.run.evaluations, pace.watch, finished)
-    for one, own in judged:
+    networks = judged(clips, rungs, work.judge, work.val, session.run.evaluations, pace.watch, finished)
+    for one, own in networks:
         trials[one.rung.title] = own
         values = tuple(trial.outcome.top1 for trial in own)
         mean, std = mean_std(values, work.judge.protocol)
@@ -180,7 +182,7 @@ def _judged(work: Work, clips: StartClips, rungs: Sequence[Held]) -> dict[str, l
     return trials
 
 
-def _best(rungs: Sequence[Held], trials: dict[str, list[Trial]]) -> Held:
+def _best(rungs: Sequence[Held[Rung]], trials: dict[str, list[Trial]]) -> Held[Rung]:
     """Return the best on validation; of equally good ones, or where nothing was trained, what ``fixed`` says."""
     means = {one.rung: _mean(trials[one.rung.title]) or 0.0 for one in rungs}
     chosen = fixed([rung for rung in means if means[rung] == max(means.values())])
@@ -192,7 +194,7 @@ def _mean(trials: Sequence[Trial]) -> float | None:
 
 
 def _document(
-    work: Work, found: Sequence[Held], trials: dict[str, list[Trial]], best: Held, selected_on: str
+    work: Work, found: Sequence[Held[Rung]], trials: dict[str, list[Trial]], best: Held[Rung], selected_on: str
 ) -> dict[str, object]:
     """Return what budget.json says (docs/formats.md, "Budget")."""
     return {

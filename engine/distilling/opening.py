@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.config.counts import budget_networks, candidates
+from engine.config.counts import baseline_networks, budget_networks, candidates
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
@@ -124,7 +124,7 @@ def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     evaluation = preset.evaluation
     models = "" if len(evaluation.models) == 1 else f"{len(evaluation.models)} models x "
     if "dynamic" not in preset.stages:
-        return f"ahead: {models}{evaluation.repeats} networks for every row of the final table"
+        return f"ahead: {models}{evaluation.repeats} networks for every row of the final table{_baselines(preset)}"
     experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = preset.dynamic.steps
@@ -138,7 +138,17 @@ def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
         f"ahead: {first}{static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to "
         f"choose the iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on "
         + trained
+        + _baselines(preset)
     )
+
+
+def _baselines(preset: Preset) -> str:
+    """Return what compressed baselines may cost beside, or ""."""
+    most = baseline_networks(preset)
+    if not most:
+        return ""
+    times = preset.evaluation.baseline_clips
+    return f"; compressed baselines on up to {times} times as many, and up to {most} networks choose their storage"
 
 
 def scarce_clips(preset: Preset, train: RealClips) -> list[str]:

@@ -21,12 +21,13 @@ import torch
 
 from engine.config import Preset, read_preset
 from engine.config.counts import candidates, inner_trainings
+from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.evaluation.parts import open_parts
-from engine.events import Evaluated, Event, RungTried, StageFinished, StageStarted, Step
+from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -182,6 +183,12 @@ class _Rehearsal:
         found = [one.seconds for _, one in self._happened if isinstance(one, Evaluated) and one.what == "synthetic"]
         return min(found, default=0.0)
 
+    def baselines(self) -> tuple[int, float]:
+        """Return how many networks chose the storage of baselines, and the seconds until all had."""
+        began = min((when for when, one in self._happened if _begins_table(one)), default=0.0)
+        chose = [when for when, one in self._happened if _chooses_baseline(one)]
+        return len(chose), max(chose, default=began) - began
+
     def step_seconds(self, stage: str) -> list[float]:
         """Return the seconds of each step."""
         times: list[float] = []
@@ -269,9 +276,21 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
         parts.append(Part("select", 1, "coreset", first.stage("select")))
-    seconds = _at(evaluation.epochs, [(one.epochs, one.stage("evaluate")) for one in rehearsals])
+    choosing = first.baselines()[0]
+    if choosing:
+        seconds = _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
+        parts.append(Part("evaluate", choosing, "networks to choose the storage of baselines", seconds))
+    table = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
     networks = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
-    return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
+    return [*parts, Part("evaluate", networks, "networks for the final table", _at(evaluation.epochs, table))]
+
+
+def _begins_table(event: Event) -> bool:
+    return isinstance(event, StageStarted) and event.stage == "evaluate"
+
+
+def _chooses_baseline(event: Event) -> bool:
+    return isinstance(event, NetworkTrained) and event.split == "val" and event.what.partition(" ")[0] in COMPRESSED
 
 
 def _at(epochs: int, known: list[tuple[int, float]]) -> float:

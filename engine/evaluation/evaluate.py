@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, load_preset, read_preset
-from engine.config.kinds import BASELINES, KINDS
+from engine.config.kinds import BASELINES, COMPRESSED, KINDS
 from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
+from engine.evaluation.baselines import FIXED, Rung, Shelf, herded_order, random_order
 from engine.evaluation.judge import Judge, networks_folder
 from engine.evaluation.parts import open_parts
 from engine.evaluation.protocols import FrameOrder
 from engine.evaluation.rows import Row, judged
 from engine.evaluation.subjects import (
     as_stored,
-    compressed_real,
     full_data,
     of_baseline,
     random_clips,
@@ -45,24 +46,23 @@ Report = Callable[[int, int, str, float], None]
 
 Where several are trained at once, halves of two count as one that is done."""
 
-RIVALS = ("random", *BASELINES, "full", "compressed-random", "compressed-herding")
-"""Rivals that may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
-RIVAL_STORAGE = "h264-28"
+BESIDE = ("random", *BASELINES, "full", *COMPRESSED)
+"""Baselines that may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Questions:
     """The questions to a source that its preset does not answer."""
 
-    rivals: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     frames: FrameOrder = "as-is"
     """The order of frames while training."""
     storage: tuple[str, ...] = ()
     """Ways to store the set, each judged as it comes out of its file; none: as it is."""
     real: tuple[tuple[int, str], ...] = ()
     """Random real clips beside it: how many per class, and how they are stored."""
-    rival_storage: str = RIVAL_STORAGE
-    """The way in which compressed rivals are stored."""
+    baseline_storage: str = FIXED
+    """The way in which compressed baselines are stored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +116,11 @@ def evaluate(
     progress: Report | None = None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the results (docs/formats.md, "A result") of ``source`` and its rivals, model by model.
+    """Yield the results (docs/formats.md, "A result") of ``source`` and its baselines, model by model.
 
     Networks that are done are kept in a folder, so the same call after an interruption goes on. Before
-    anything is trained, ``warn`` gets warnings, such as that of classes with too few clips for a rival, and VdtuiError
-    is raised if a model cannot take the clips, or the set is not one of these classes.
+    anything is trained, ``warn`` gets warnings, such as that of classes with too few clips for a baseline, and
+    VdtuiError is raised if a model cannot take the clips, or the set is not one of these classes.
     """
     preset = source.preset
     device = choose_device(preset.run.device)
@@ -175,13 +175,14 @@ def _subjects(source: Source, judge: Judge, questions: Questions, progress: Repo
     yield from (as_stored(own, way, networks) for way in ways) if ways else [own]
     for number, way in questions.real:
         yield as_stored(random_clips(judge.train, number, judge.seed), Storage.parse(way), networks)
-    for rival in questions.rivals:
-        if rival == "full":
+    for name in questions.baselines:
+        if name == "full":
             yield full_data(judge.train)
         elif loaded is None:
-            raise UsageError(f"All of the data has no rival {rival}.", "Leave --rival out, or name a run or a set.")
+            hint = "Leave --baseline out, or name a run or a set."
+            raise UsageError(f"All of the data has no baseline {name}.", hint)
         else:
-            yield _rival(rival, source, own, loaded, judge, questions, progress)
+            yield _baseline(name, source, own, loaded, judge, questions, progress)
 
 
 def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
@@ -200,8 +201,8 @@ def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
     return own, loaded
 
 
-def _rival(
-    rival: str,
+def _baseline(
+    name: str,
     source: Source,
     own: Subject,
     loaded: LoadedSet,
@@ -209,23 +210,32 @@ def _rival(
     questions: Questions,
     progress: Report | None,
 ) -> Subject:
-    synthetic = loaded.synthetic
-    if rival == "random":
-        return random_clips(judge.train, synthetic.ipc, judge.seed)
-    if rival in BASELINES:
-        if rival in synthetic.baselines():
-            return of_baseline(loaded, rival)
-        memory = KINDS[rival].parts[0].name
-        lacks = f"is of kind {rival} itself" if synthetic.kind == rival else f"has no {memory} memory"
-        raise UsageError(f"{one_line(source.name)} {lacks}, so there is no rival {rival}.", "Leave that rival out.")
+    synthetic, train = loaded.synthetic, judge.train
+    if name == "random":
+        return random_clips(train, synthetic.ipc, judge.seed)
+    if name in BASELINES:
+        if name in synthetic.baselines():
+            return of_baseline(loaded, name)
+        memory = KINDS[name].parts[0].name
+        lacks = f"is of kind {name} itself" if synthetic.kind == name else f"has no {memory} memory"
+        problem = f"{one_line(source.name)} {lacks}, so there is no baseline {name}."
+        raise UsageError(problem, "Leave that baseline out.")
 
     def watch(fraction: float) -> None:
         if progress is not None:
             progress(0, 1, "first one by whose features clips are chosen", fraction)
 
-    network = judge.feature_network(source.preset.selection, watch) if rival == "compressed-herding" else None
-    how, networks = Storage.parse(questions.rival_storage), judge.section.repeats
-    return compressed_real(judge.train, own.nbytes, how, judge.seed, networks, network, judge.precision)
+    most = max(train.available(label) for label in range(len(train.spec.classes)))
+    order = random_order(train, judge.seed)
+    if name == "compressed-herding":
+        features = partial(judge.feature_network, source.preset.selection, watch)
+        order = herded_order(train, most, judge.seed, features, judge.precision)
+    shelf = Shelf(name, train, own.nbytes, most, order, draws=judge.section.repeats, seed=judge.seed)
+    storage = str(Storage.parse(questions.baseline_storage))
+    if (found := shelf.held(Rung(storage))) is None:
+        problem = f"{own.nbytes} bytes cannot hold one real clip of each class as {storage}."
+        raise DataError(problem, "Store the clips coarser: --baseline-storage h264-51@16.")
+    return shelf.subject(found)
 
 
 def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:

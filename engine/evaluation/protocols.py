@@ -11,7 +11,7 @@ the final ones, and the test split is touched only for the final table.
 
 ``strict-strong`` and ``strict-teacher`` are ``strict`` with the training that recent studies found to matter as much as
 the set does (AdamW with a cosine, random resized crops and flips; the second also the labels of a teacher that was
-trained on all of the training clips), for every rival alike.
+trained on all of the training clips), for every baseline alike.
 
 ``vdsd``: as published (Wang et al., CVPR 2024, and the code of its line), in every quirk: ImageNet's mean and
 deviation, each *whole batch* then shifted and scaled to zero mean and unit variance, also at test, in batches of 64;

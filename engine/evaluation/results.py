@@ -89,5 +89,11 @@ def result(
         "data_fingerprint": data_fingerprint,
         "step": subject.step,
     }
-    extra = {"storage": subject.storage, "distinct_clips": subject.distinct_clips}
+    ladder = None if subject.ladder is None else list(subject.ladder)
+    extra = {
+        "storage": subject.storage,
+        "distinct_clips": subject.distinct_clips,
+        "capped": subject.capped or None,
+        "ladder": ladder,
+    }
     return document | {name: value for name, value in extra.items() if value is not None}

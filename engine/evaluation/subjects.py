@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-
-import torch
+from typing import Any
 
 from engine.config.kinds import KINDS
 from engine.data.batches import RealClips
 from engine.evaluation.training import TrainingData
-from engine.models import Network
-from engine.seeds import generator
 from engine.selection import coreset, select_coreset
 from engine.synthetic import Coreset, LoadedSet, SyntheticSet
-from engine.synthetic.compressed import Stored, compressed_clips, encode_set
+from engine.synthetic.compressed import Stored, encode_set
 from engine.synthetic.storage import Storage
 from engine.text import one_line
 
@@ -45,6 +42,10 @@ class Subject:
     """The number of real clips, where classes with too few show theirs again."""
     objective: str | None = None
     """The objective that learned the set, or the set that this is part of; None for real clips and older files."""
+    capped: bool = False
+    """True if more real clips would fit into the bytes, and were left out for the sake of time."""
+    ladder: tuple[dict[str, Any], ...] | None = None
+    """The ways to store real clips among which theirs was chosen."""
 
 
 def set_of_run(chosen: LoadedSet, name: str) -> Subject:
@@ -129,46 +130,6 @@ def as_stored(subject: Subject, how: Storage, networks: int) -> Subject:
         nbytes=max(len(stored.blob) for stored in files.values()),
         precision=how.precision or "codec",
         storage=str(how),
-    )
-
-
-def compressed_real(
-    train: RealClips,
-    budget: int,
-    how: Storage,
-    seed: int,
-    networks: int,
-    network: Network | None,
-    precision: torch.dtype,
-) -> Subject:
-    """Return the honest rival: as many real clips of each class as ``budget`` bytes hold, stored as ``how``.
-
-    Random ones, drawn anew for each network, or with a ``network`` those that herding takes first by its features.
-    Raises DataError if not one clip of each class fits.
-    """
-
-    def filled(k: int) -> tuple[Stored, Coreset]:
-        order = [
-            train.pick(label, train.available(label), generator(seed, "compressed-random", k, label))
-            for label in range(len(train.spec.classes))
-        ]
-        if network is not None:
-            most = max(len(own) for own in order)
-            order = list(select_coreset(train, "herding", most, seed, network, precision))
-        return compressed_clips(train, budget, order, how)
-
-    sets = {k: filled(k) for k in range(1 if network is not None else networks)}
-    _, first = sets[0]
-    return Subject(
-        "compressed-random" if network is None else "compressed-herding",
-        lambda k: sets[k if network is None else 0][1],
-        first.ipc,
-        max(len(stored.blob) for stored, _ in sets.values()),
-        first.stored_values,
-        "codec",
-        storage=str(how),
-        drawn=network is None,
-        distinct_clips=_distinct_clips(first),
     )
 
 

@@ -1,7 +1,7 @@
 """The teacher: one network trained on all real training clips, whose probabilities are labels (Hinton et al. 2015).
 
 Recent studies found that much of what is gained by a "better" set is gained by its soft labels. So the protocol that
-has them gives the same teacher's labels to every rival; a teacher is trained once for its data and recipe, and kept.
+has them gives the same teacher's labels to every baseline; a teacher is trained once for its data and recipe, and kept.
 """
 
 from __future__ import annotations

@@ -20,10 +20,12 @@ from engine.events import STAGES, RunCompleted, to_record
 from engine.export import wording
 from engine.export.names import shown
 from engine.export.output import unwritable
-from engine.export.tables import heading, remarks, stored_as
+from engine.export.tables import heading, points, remarks, stored_as
 from engine.runs import RunDirectory, RunState
+from engine.runs.baselines import standing
 from engine.runs.comparison import Group, Row
-from engine.runs.results import conditions, key_of, results_of
+from engine.runs.differences import Difference
+from engine.runs.results import conditions, key_but_rate, key_of, results_of
 
 if TYPE_CHECKING:
     from engine.export.gallery import ClassPictures
@@ -179,18 +181,18 @@ def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory)
     """Return the texts, numbers and plots of the template, which computes nothing itself."""
     results, names = document["results"], _class_names(document)
     main, pictures = wording.main_result(results), _pictures(loaded)
-    rivals = _rivals(results, main)
+    compared = _compared(results, main)
     return {
         "run": document,
-        "headline": wording.headline(rivals, len(names) or None),
-        "verdict": " ".join(filter(None, (wording.verdict(rivals), _own_rate(rivals, main)))),
+        "headline": wording.headline(compared, len(names) or None),
+        "verdict": " ".join(filter(None, (wording.verdict(compared), _own_rate(compared, main)))),
         "state_line": _state_line(document),
         "tiles": _tiles(document, main),
         "protocol": _protocol(main),
         "published": document["preset"].get("published"),
         "tables": _tables(results, main),
         "plots": _plots(document, len(names) or None),
-        "per_class": _per_class(main, rivals, names),
+        "per_class": _per_class(main, compared, names),
         "confusion": _confusion(main, names),
         "pictures": pictures,
         "columns": max((len(item.clips) for item in pictures[:1]), default=1) or 1,
@@ -277,7 +279,7 @@ def _tables(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -
     for result in results:
         groups.setdefault(key_of(result), []).append(result)
     shown_as = [
-        Group(conditions(rows[0]), tuple(Row("", row, None, False, None, None) for row in rows))
+        Group(conditions(rows[0]), tuple(Row("", row, None, False, _over(row, results), None, None) for row in rows))
         for rows in groups.values()
     ]
     return [
@@ -285,27 +287,22 @@ def _tables(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -
             "heading": heading(group),
             "remarks": remarks(group, shown_as[0]),
             "std": group.conditions["std_kind"],
-            "rows": [_row(row.result, row.result is main) for row in group.rows],
+            "rows": [_row(row, row.result is main) for row in group.rows],
         }
         for group in shown_as
     ]
 
 
-def _rivals(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _compared(results: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the ``results`` of the same conditions as ``main``, learning rates aside.
 
-    A set may be trained at a rate that was learned with it, which no rival has; ``_own_rate`` says so.
+    A set may be trained at a rate that was learned with it, which no baseline has; ``_own_rate`` says so.
     """
-    return [] if main is None else [result for result in results if _but_rate(result) == _but_rate(dict(main))]
+    return [] if main is None else [result for result in results if key_but_rate(result) == key_but_rate(dict(main))]
 
 
-def _but_rate(result: dict[str, Any]) -> str:
-    recipe = result.get("recipe")
-    return key_of({**result, "recipe": {**recipe, "lr": None}} if isinstance(recipe, dict) else result)
-
-
-def _own_rate(rivals: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> str:
-    rates = {_rate(result): None for result in rivals if result is not main}
+def _own_rate(compared: Sequence[dict[str, Any]], main: Mapping[str, Any] | None) -> str:
+    rates = {_rate(result): None for result in compared if result is not main}
     if main is None or all(rate == _rate(main) for rate in rates):
         return ""
     others = ", ".join(f"{rate:g}" for rate in rates if rate is not None and rate != _rate(main))
@@ -322,7 +319,13 @@ def _learned_by(result: Mapping[str, Any]) -> str:
     return f", by {objective}" if isinstance(objective, str) and objective else ""
 
 
-def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
+def _over(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> Difference | None:
+    found = standing(result, results)
+    return None if found is None else found.over
+
+
+def _row(row: Row, is_main: bool) -> dict[str, Any]:
+    result = row.result
     return {
         "what": wording.label(result.get("what")) + _learned_by(result),
         "main": is_main,
@@ -334,6 +337,7 @@ def _row(result: Mapping[str, Any], is_main: bool) -> dict[str, Any]:
         "stored_values": wording.count(result.get("stored_values")),
         "bytes": wording.size(result.get("bytes")),
         "precision": stored_as(result),
+        "over_baseline": points(row.over_baseline),
         "seconds": wording.duration(result.get("seconds")),
     }
 

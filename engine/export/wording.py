@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.config.kinds import KINDS
+from engine.runs.baselines import Standing, all_clips_bytes, is_ahead, standing
+from engine.runs.differences import Difference
 
 Result = Mapping[str, Any]
 
@@ -21,6 +23,7 @@ LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     "herding": "real clips chosen by herding",
     "k-center": "real clips chosen by k-center",
     "compressed-random": "compressed random real clips",
+    "compressed-herding": "compressed real clips chosen by herding",
 }
 MODELS = {"convnet3d": "ConvNet3D"}
 SELECTED = {
@@ -153,11 +156,11 @@ def headline(results: Sequence[Result], classes: int | None) -> str:
     subject = "the synthetic set" if main.get("what") in LEARNED else label(main.get("what"))
     first = f"a {model_name(main)} trained on {subject} reaches {accuracy(main)} top-1 on test{counted}"
     parts = [f"{', '.join(scope)}: {first}" if scope else f"A{first[1:]}"]
-    parts += [f"{_rival(other, main)} {accuracy(other)}" for other in results if other is not main and mean_std(other)]
+    parts += [f"{_beside(other, main)} {accuracy(other)}" for other in results if other is not main and mean_std(other)]
     return "; ".join([*parts, _chosen(main)]) + "."
 
 
-def _rival(other: Result, main: Result) -> str:
+def _beside(other: Result, main: Result) -> str:
     if other.get("what") == "random":
         if (found := number(other.get("distinct_clips"))) is not None:
             return f"random real clips ({count(found)} different ones)"
@@ -177,25 +180,78 @@ def _chosen(result: Result) -> str:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """Return the comparison of the learned set with random real clips, and their bytes; "" if either is missing."""
-    main, random = main_result(results), next((row for row in results if row.get("what") == "random"), None)
-    if main is None or random is None or main is random:
-        return ""
-    ours, theirs = mean_std(main), mean_std(random)
-    if ours is None or theirs is None:
-        return ""
-    points = 100 * (ours[0] - theirs[0])
-    if ours[1] is None or theirs[1] is None:
-        judged = (
-            f"That is {points:+.1f} points against random real clips; a single network has no spread to judge it by."
-        )
-    elif abs(points) <= 100 * math.hypot(ours[1], theirs[1]):
-        judged = f"The difference to random real clips ({points:+.1f} points) is within the spread of the networks."
+    """How the main result stands among its baselines, and in how many bytes; "" if there is none to stand beside."""
+    main = main_result(results)
+    return "" if main is None or mean_std(main) is None else " ".join(told_of(main, results))
+
+
+def told_of(result: Result, results: Sequence[Result]) -> list[str]:
+    """What must be said of ``result``: whether it is ahead of its baselines among ``results``, and its bytes.
+
+    Each a sentence or two; none of real clips that no run chose.
+    """
+    known = [dict(one) for one in results if mean_std(one) is not None]
+    own = dict(result)
+    if (found := standing(own, known)) is not None:
+        sentences = [against(found)]
     else:
-        judged = f"That is {abs(points):.1f} points {'above' if points > 0 else 'below'} random real clips."
-    return f"{judged} Stored: {_stored(main)} against {_stored(random)}."
+        beyond = standing({**own, "bytes": 1 << 62}, [one for one in known if one["what"] == "random"])
+        sentences = [] if beyond is None else [_larger(beyond)]
+    return sentences + ([text] if (text := larger_than_all(result)) else [])
 
 
-def _stored(result: Result) -> str:
-    how = result.get("storage") or result.get("precision", "?")
-    return f"{size(result.get('bytes'))} ({count(result.get('stored_values'))} values as {how})"
+def against(found: Standing) -> str:
+    """Whether a set is ahead of its best baseline by more than noise, and what to try if it is not."""
+    over, reached = found.over, f"{_clips(found.baseline)} reach {accuracy(found.baseline)}"
+    if over.verdict == "better":
+        left = ", though more of them would fit" if found.baseline.get("capped") else ""
+        return f"That is {interval(over)} points over the best baseline: {reached}{left}."
+    if is_ahead(over):
+        why = "and a single network has no spread to judge it by"
+        return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
+    made = KINDS.get(str(found.result.get("what")))
+    subject = "Distillation" if made is not None and made.learned else "This choice of clips"
+    noise = ", which is within noise" if over.verdict == "within noise" else ""
+    return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"
+
+
+def _larger(found: Standing) -> str:
+    """The difference to real clips that take more bytes, where none of at most as many stand beside a set."""
+    text = f"{_clips(found.baseline)}: {interval(found.over)} points, {found.over.verdict}"
+    return f"No real clips of at most as many bytes stand beside it; against {text}."
+
+
+def _clips(baseline: Result) -> str:
+    """A baseline in words, with its number and bytes."""
+    ipc, storage = baseline.get("ipc"), baseline.get("storage")
+    how = f" as {storage}" if storage else ""
+    return f"{label(baseline.get('what'))} ({ipc} per class{how}, {size(baseline.get('bytes'))} in all)"
+
+
+def _try(found: Standing) -> str:
+    """What may help, the likeliest first."""
+    if all_clips_bytes(dict(found.result)) is not None:
+        return "Try a set of fewer bytes: smaller memories, or a storage that `vdtui study bytes` finds good enough."
+    if found.over.verdict == "within noise" and found.over.value > 0:
+        return "Try more networks (evaluation.repeats), which make the interval smaller, or more steps."
+    return "Try more and smaller instances, another objective, or more steps."
+
+
+def interval(over: Difference) -> str:
+    """``+3.2 [1.0, 5.4]``: a difference in points and its interval, if it has one."""
+    value = f"{100 * over.value:+.1f}"
+    if over.low is None or over.high is None:
+        return value
+    return f"{value} [{100 * over.low:.1f}, {100 * over.high:.1f}]"
+
+
+def larger_than_all(result: Result) -> str:
+    """What all training clips take as a codec stores them, where that is less than ``result`` takes; else ""."""
+    bytes_ = all_clips_bytes(dict(result))
+    if bytes_ is None:
+        return ""
+    found = result["all_clips"]
+    codec, _, quality = str(found.get("storage")).partition("-")
+    how = f"H.264 crf {quality}" if codec == "h264" else str(found.get("storage"))
+    about = "" if found.get("encoded") == found.get("clips") else "about "
+    return f"All training clips take {about}{size(bytes_)} as {how}; this set takes {size(result.get('bytes'))}."

@@ -10,13 +10,13 @@ protocol as better than that of another. Nothing here needs torch.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.config.kinds import BASELINES
 from engine.errors import RunError
+from engine.runs.baselines import distinct, networks, standing
 from engine.runs.differences import Difference, Sample, difference
 from engine.runs.directory import RunDirectory, find_run
 from engine.runs.methods import Measured, Method, Origin, methods_of, origin_of
@@ -28,7 +28,6 @@ from engine.runs.results import (
     is_real,
     is_result,
     key_of,
-    network_seeds,
     results_in,
     results_of,
 )
@@ -126,6 +125,8 @@ class Row:
     """Seconds that it took to make the set; None if it is not made, such as random clips."""
     best: bool
     """True if no other row of the group, but all of the data, has a higher mean."""
+    over_baseline: Difference | None
+    """To the best real clips of at most as many bytes, of any of the runs (``baselines.standing``)."""
     over_random: Difference | None
     """To random real clips of as many instances under the same conditions (DD-Ranking: Li et al. 2024)."""
     over_best: Difference | None
@@ -180,23 +181,26 @@ def compare(sources: Sequence[Source]) -> list[Group]:
             known = meta.get("data_fingerprint") == result.get("data_fingerprint")
             dataset = str(meta.get("dataset") or "") if known else ""
             grouped.setdefault(key_of(result), []).append(_Entry(source.label, result, seconds, dataset, source.origin))
-    return [_group(entries) for entries in grouped.values()]
+    every = [entry.result for entries in grouped.values() for entry in entries]
+    return [_group(entries, every) for entries in grouped.values()]
 
 
-def _group(entries: list[_Entry]) -> Group:
+def _group(entries: list[_Entry], every: Sequence[Result]) -> Group:
     common = conditions(entries[0].result)
     dataset = next((entry.dataset for entry in entries if entry.dataset), "")
     measured = [Measured(entry.run, entry.origin, entry.result) for entry in entries if entry.origin is not None]
-    return Group(common, _rows(entries), dataset, methods_of(measured, common["measures"]))
+    return Group(common, _rows(entries, every), dataset, methods_of(measured, common["measures"]))
 
 
-def _rows(entries: list[_Entry]) -> tuple[Row, ...]:
-    rivals = [entry for entry in entries if entry.result["what"] != CEILING] or entries
-    best = max(rivals, key=lambda entry: entry.result["top1"]["mean"])
+def _rows(entries: list[_Entry], every: Sequence[Result]) -> tuple[Row, ...]:
+    """The rows of one group; baselines are looked for in ``every`` result."""
+    competing = [entry for entry in entries if entry.result["what"] != CEILING] or entries
+    best = max(competing, key=lambda entry: entry.result["top1"]["mean"])
     rows = []
     for entry in entries:
         result = entry.result
-        own, random = _networks(result), _random(result, entries)
+        found = standing(result, every)
+        own, random = networks(result), _random(result, entries)
         compared = entry is not best and result["what"] != CEILING
         rows.append(
             Row(
@@ -204,8 +208,9 @@ def _rows(entries: list[_Entry]) -> tuple[Row, ...]:
                 result,
                 entry.seconds if _is_made(result) else None,
                 entry is best,
+                None if found is None else found.over,
                 difference(own, random) if random else None,
-                difference(own, [_networks(best.result)]) if compared else None,
+                difference(own, [networks(best.result)]) if compared else None,
             )
         )
     return tuple(rows)
@@ -226,30 +231,4 @@ def _random(result: Result, entries: list[_Entry]) -> list[Sample]:
         for entry in entries
         if entry.result["what"] == "random" and entry.result.get("ipc") == result.get("ipc")
     ]
-    return _distinct(map(_networks, same))
-
-
-# --- samples ---------------------------------------------------------------------------------------------------------
-
-
-def _networks(result: Result) -> Sample:
-    return Sample(tuple(map(float, result["top1"]["values"])), network_seeds(result))
-
-
-def _distinct(samples: Iterable[Sample]) -> list[Sample]:
-    """``samples`` with those of the same seeds averaged, seed by seed.
-
-    Runs of one seed have the very same random clips and networks; counted twice, they would pass for more evidence.
-    """
-    by_seeds: dict[Any, list[Sample]] = {}
-    for number, sample in enumerate(samples):
-        by_seeds.setdefault(number if sample.seeds is None else frozenset(sample.seeds), []).append(sample)
-    found = []
-    for same in by_seeds.values():
-        first = same[0]
-        if first.seeds is None:
-            found.append(first)
-            continue
-        means = [statistics.fmean(sample.by_seed()[seed] for sample in same) for seed in first.seeds]
-        found.append(Sample(tuple(means), first.seeds))
-    return found
+    return distinct(map(networks, same))

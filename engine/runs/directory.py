@@ -129,6 +129,11 @@ class RunDirectory:
         return self.path / "budget.json"
 
     @property
+    def baselines(self) -> Path:
+        """Real clips that were compressed to stand beside the set; encoded ones are not encoded again on resume."""
+        return self.path / "baselines"
+
+    @property
     def report(self) -> Path:
         """The HTML report, written at the end."""
         return self.path / "report.html"

@@ -15,12 +15,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.config.kinds import COMPRESSED
 from engine.files import is_number
+from engine.runs.baselines import is_baseline
 from engine.runs.differences import Difference, Sample, difference
 from engine.runs.results import CEILING, Result, is_real, network_seeds
 
 UNSAID = ("title", "description", "published")
 """Keys of a preset that compute nothing."""
+BESIDE = ("baselines", "baseline_clips")
+"""Keys of [evaluation] that say what stands beside a set, and change nothing about it."""
 LISTED = 4
 """Runs without a common name of which each is named."""
 
@@ -36,14 +40,16 @@ class Origin:
 def origin_of(preset: Mapping[str, Any]) -> Origin | None:
     """The origin of a run with this resolved preset, or None if it names no seed. One ``preset`` text is one method.
 
-    Left out are the seed, what computes nothing, where the clips file lies (results name their data by fingerprint),
-    and which one of several GPUs was used.
+    Left out are the seed, what computes nothing, what stands beside the set, where the clips file lies (results name
+    their data by fingerprint), and which one of several GPUs was used.
     """
     run = preset.get("run")
     if not isinstance(run, Mapping) or not isinstance(run.get("seed"), int):
         return None
     tables = {name: value for name, value in preset.items() if name not in UNSAID}
     tables["run"] = {**run, "seed": None, "device": str(run.get("device")).partition(":")[0]}
+    if isinstance(judged := preset.get("evaluation"), Mapping):
+        tables["evaluation"] = {name: value for name, value in judged.items() if name not in BESIDE}
     if isinstance(dataset := preset.get("dataset"), Mapping):
         tables["dataset"] = {**dataset, "path": None}
     return Origin(json.dumps(tables, sort_keys=True, default=str), run["seed"])
@@ -78,6 +84,8 @@ class Method:
     """By measure (``top1``, ``top5``): the mean over networks of each run seed."""
     best: bool = False
     """True if no other row of two seeds or more, but all of the data, has a higher mean."""
+    over_baseline: Difference | None = None
+    """To the best real clips of at most as many bytes, of the same run seeds where those have them."""
     over_random: Difference | None = None
     """To random real clips of as many instances, of the same run seeds where those have them."""
     over_best: Difference | None = None
@@ -109,7 +117,9 @@ def methods_of(measured: Sequence[Measured], measures: Sequence[str]) -> tuple[M
     for one in known:
         result = one.result
         method = "" if result["what"] == "random" else one.origin.preset
-        traits = (result.get(key) for key in ("what", "ipc", "storage", "precision"))
+        own_way = result["what"] in COMPRESSED and not result.get("evaluated")  # each run chooses how to store them
+        keys = ("what", "precision") if own_way else ("what", "ipc", "storage", "precision")
+        traits = tuple(result.get(key) for key in keys)
         families.setdefault((method, *traits), []).append(one)
     rows = [_row(_drawn_once(family), measures, known) for family in families.values()]
     return _judged(rows)
@@ -139,13 +149,19 @@ def _row(family: list[Measured], measures: Sequence[str], every: Sequence[Measur
     return Method(
         common_name(runs, others),
         result["what"],
-        result.get("ipc"),
-        result.get("storage"),
-        result.get("precision"),
+        _common(family, "ipc"),
+        _common(family, "storage"),
+        _common(family, "precision"),
         runs,
         tuple(one.result for one in family),
         {name: _over_seeds(family, name) for name in known},
     )
+
+
+def _common(family: Sequence[Measured], name: str) -> Any:
+    """The value that all results of the family have, or None."""
+    values = [one.result.get(name) for one in family]
+    return values[0] if all(value == values[0] for value in values) else None
 
 
 def _over_seeds(family: Sequence[Measured], measure: str) -> Sample:
@@ -158,12 +174,13 @@ def _over_seeds(family: Sequence[Measured], measure: str) -> Sample:
 
 def _judged(rows: Sequence[Method]) -> tuple[Method, ...]:
     """``rows`` with their differences."""
-    rivals = [row for row in rows if row.what != CEILING and len(row.seeds) > 1]
-    best = max(rivals, key=lambda row: row.top1.mean, default=None)
+    competing = [row for row in rows if row.what != CEILING and len(row.seeds) > 1]
+    best = max(competing, key=lambda row: row.top1.mean, default=None)
     return tuple(
         dataclasses.replace(
             row,
             best=row is best,
+            over_baseline=_over_baseline(row, rows),
             over_random=_over_random(row, rows),
             over_best=None
             if best is None or row is best or row.what == CEILING
@@ -177,9 +194,29 @@ def _over_random(row: Method, rows: Sequence[Method]) -> Difference | None:
     """Return the difference to random clips stored as ``row`` is, else to plain ones; None for real clips."""
     if row.what in ("random", CEILING):
         return None
-    rivals = [one for one in rows if one.what == "random" and one.ipc == row.ipc]
-    found = next((one for how in (row.storage, None) for one in rivals if one.storage == how), None)
+    random = [one for one in rows if one.what == "random" and one.ipc == row.ipc]
+    found = next((one for how in (row.storage, None) for one in random if one.storage == how), None)
     return None if found is None else difference(row.top1, [_of_seeds(found.top1, row.seeds)], "method")
+
+
+def _over_baseline(row: Method, rows: Sequence[Method]) -> Difference | None:
+    """Return the difference to the best real clips of at most as many bytes; None for real clips that no run chose."""
+    if is_real(row.results[0]):
+        return None
+    own = _bytes(row)
+    fitting = [one for one in rows if is_baseline(one.results[0]) and one.what != row.what and _fits(one, own)]
+    best = max(fitting, key=lambda one: one.top1.mean, default=None)
+    return None if best is None else difference(row.top1, [_of_seeds(best.top1, row.seeds)], "method")
+
+
+def _bytes(row: Method) -> list[float]:
+    return [result["bytes"] for result in row.results if is_number(result.get("bytes"))]
+
+
+def _fits(row: Method, into: Sequence[float]) -> bool:
+    """Return whether all sets of ``row`` are known to take at most the least of the bytes ``into``."""
+    own = _bytes(row)
+    return bool(into) and len(own) == len(row.results) and max(own) <= min(into)
 
 
 def _of_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:

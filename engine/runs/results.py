@@ -128,6 +128,12 @@ def key_of(result: Result) -> str:
     return json.dumps(conditions(result), sort_keys=True, default=str)
 
 
+def key_but_rate(result: Result) -> str:
+    """``key_of`` without the learning rate: a set may bring one that was learned with it, which nothing else has."""
+    recipe = result.get("recipe")
+    return key_of({**result, "recipe": {**recipe, "lr": None}} if isinstance(recipe, dict) else result)
+
+
 def identity(result: Result) -> str:
     """Return subject and conditions of a result as one text; two of the same identity are the same measurement."""
     top1 = result.get("top1")

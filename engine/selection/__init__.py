@@ -1,4 +1,4 @@
-"""Coresets: which real clips of a class are kept, as the rivals of every distilled set."""
+"""Coresets: which real clips of a class are kept, as baselines of every distilled set."""
 
 from engine.selection.choose import SELECTORS, coreset, select_coreset
 from engine.selection.features import clip_features

@@ -16,6 +16,7 @@ from engine.data.batches import RealClips
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.distilling.opening import Work
 from engine.distilling.stages import dynamic_optimiser, stage_network, start_set
+from engine.errors import PresetError
 from engine.evaluation.judge import Judge, recipe_of
 from engine.evaluation.training import fit
 from engine.matching import Setting, clips_objective, stills_objective
@@ -541,3 +542,29 @@ def test_what_will_be_stored_is_told_beforehand(overrides: dict[str, Any], tmp_p
     work = made_work(preset, real, judge)
     static = start_static(work) if "static" in preset.stages else None
     assert start_set(work, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_learned_sets_of_ours_stand_beside_compressed_clips_and_published_ones_do_not(name: str) -> None:
+    """A published table is not ours to change; a table of ours without equal bytes would praise what is worthless."""
+    preset = load_preset(name)
+    real = [row for row in preset.kind.rows(preset) if row == "random" or row.startswith("compressed-")]
+    if name.endswith("-published"):
+        assert real == ["random"] and preset.evaluation.protocol == "vdsd"
+    elif name == "demo":
+        assert real == ["random", "compressed-random"]
+    else:
+        assert real == ["random", "compressed-random", "compressed-herding"]
+
+
+def test_what_stands_beside_a_set_can_be_named() -> None:
+    """Names that are none, or an empty list, would be a table that nobody asked for."""
+    rows = load_preset("default", ['evaluation.baselines=["compressed-herding"]', "synthetic.kind=pixels"])
+    assert rows.kind.rows(rows) == ("pixels", "compressed-herding")
+    asked = load_preset("default", ['evaluation.baselines=["random","compressed-random"]', "synthetic.kind=coreset"])
+    assert asked.kind.rows(asked) == ("random", "compressed-random")
+    published = load_preset("default", ["evaluation.protocol=vdsd", "synthetic.kind=pixels"])
+    assert published.kind.rows(published) == ("pixels", "random")
+    for wrong in ("[]", '["full"]', "bytes"):
+        with pytest.raises(PresetError, match=r"evaluation\.baselines"):
+            load_preset("default", [f"evaluation.baselines={wrong}"])

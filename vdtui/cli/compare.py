@@ -30,9 +30,9 @@ class CompareFormat(enum.StrEnum):
 ASCII = str.maketrans({"±": "+-", "–": "-"})
 """Signs as the other commands write them on a terminal."""
 
-WRAPPING, WRAPPED = ("cost", "over random", "to best"), 14
+WRAPPING, WRAPPED = ("cost", "over baseline", "over random", "to best"), 14
 """Columns that may be broken into lines, of so many characters."""
-LEAST_NEEDED = ("networks", "cost", "stored as", "top-5, %", "chosen on", "bytes")
+LEAST_NEEDED = ("networks", "cost", "stored as", "top-5, %", "chosen on", "over random", "bytes")
 """Columns that a narrow terminal does without, the first one first."""
 
 

@@ -35,9 +35,11 @@ def evaluate(
     model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Network to train; repeatable.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Networks of every row, each with its own seed.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the set.")] = None,
-    rival: Annotated[
+    baseline: Annotated[
         list[str] | None,
         typer.Option(
+            "--baseline",
+            "--rival",
             metavar="NAME",
             help="Beside it: random, static-only, full, compressed-random, compressed-herding; repeatable.",
         ),
@@ -52,8 +54,14 @@ def evaluate(
             metavar="HOW", help="Judge the set as stored: float16, uint8, h264-23, jpeg-80+h264-28 ...; repeatable."
         ),
     ] = None,
-    rival_storage: Annotated[
-        str, typer.Option(metavar="HOW", help="How compressed real clips are stored: H.264 at a quality, @ a side.")
+    baseline_storage: Annotated[
+        str,
+        typer.Option(
+            "--baseline-storage",
+            "--rival-storage",
+            metavar="HOW",
+            help="How compressed real clips are stored: H.264 at a quality, @ a side.",
+        ),
     ] = "h264-28",
     frames: Annotated[
         str, typer.Option(help="Order of frames while training: as-is, shuffled, frozen or reversed.")
@@ -70,7 +78,7 @@ def evaluate(
     A run is judged by its own preset, anything else by the default one; options change that. Finished networks are
     kept, so the same command after an interruption goes on. Results of a run are added to it (`vdtui show RUN`).
 
-    Example: vdtui evaluate demo --model r3d_18 --model convnet_gru --rival random
+    Example: vdtui evaluate demo --model r3d_18 --model convnet_gru --baseline random
 
     Example: vdtui evaluate demo --equal-bytes --storage uint8 --storage jpeg-80+h264-28
 
@@ -90,12 +98,13 @@ def evaluate(
     order = next((known for known in FRAMES if known == frames), None)
     if order is None:
         raise UsageError(f"--frames {frames} is none of {', '.join(FRAMES)}.", "Choose one of them.")
-    rivals = [*(rival or []), *(["compressed-random", "compressed-herding"] if equal_bytes else [])]
-    for name in rivals:
-        if name not in engine.RIVALS:
-            raise UsageError(f"--rival {name} is none of {', '.join(engine.RIVALS)}.", "Choose one of them.")
+    beside = [*(baseline or []), *(["compressed-random", "compressed-herding"] if equal_bytes else [])]
+    for name in beside:
+        if name not in engine.BESIDE:
+            raise UsageError(f"--baseline {name} is none of {', '.join(engine.BESIDE)}.", "Choose one of them.")
     folder = runs_folder(runs_dir)
-    questions = engine.Questions(tuple(dict.fromkeys(rivals)), order, tuple(storage or ()), rival_storage=rival_storage)
+    asked = tuple(dict.fromkeys(beside))
+    questions = engine.Questions(asked, order, tuple(storage or ()), baseline_storage=baseline_storage)
     found = [engine.find_source(name, folder, data, overrides) for name in sources]
     results: list[dict[str, Any]] = []
     try:

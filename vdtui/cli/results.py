@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vdtui.cli.options import human_bytes, human_time, plus_minus, print_table
+from vdtui.cli.options import human_bytes, human_time, plus_minus, print_table, say
 
 if TYPE_CHECKING:
     from engine.runs import RunDirectory
 
-COLUMNS = ["trained on", "top-1 on test", "per network", "stored values", "bytes", "chosen on", "time"]
+COLUMNS = ["trained on", "top-1 on test", "over baseline", "per network", "stored values", "bytes", "chosen on", "time"]
 LEAST_NEEDED = ("stored values", "time", "per network", "chosen on")
 """Columns that a narrow terminal does without, the first one first."""
 
@@ -25,7 +25,9 @@ def print_results(results: list[dict[str, Any]]) -> None:
     for key, rows in grouped.items():
         apart = _apart(recipes[key], list(recipes.values()))
         title = "\n".join([_protocol(rows[0]), *apart, *_deviations(rows), *_cautions(rows)])
-        print_table(COLUMNS, [_row(result) for result in rows], title, (1, 3, 4, 6), LEAST_NEEDED)
+        print_table(COLUMNS, [_row(result, results) for result in rows], title, (1, 4, 5, 7), LEAST_NEEDED)
+    for text in _told(results):
+        say(text)
 
 
 def where_to_find(run: RunDirectory) -> str:
@@ -63,16 +65,40 @@ def _cautions(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{result['what']}: {result['caution']}" for result in rows if result.get("caution")]
 
 
-def _row(result: dict[str, Any]) -> list[str]:
+def _told(results: list[dict[str, Any]]) -> list[str]:
+    """Say of each set that ``results`` are about whether it is ahead of its best baseline, and how large it is."""
+    from engine.export.wording import main_result, told_of
+    from engine.runs.results import is_result, trained_on
+
+    known = list(filter(is_result, results))
+    about = (main_result(known) or {}).get("what")
+    found = [(result, text) for result in known if result["what"] == about for text in told_of(result, known)]
+    lines = [f"{trained_on(result)}, {result.get('model', '?')}: {text}" for result, text in found]
+    return [line.replace("±", "+-") for line in dict.fromkeys(lines)]
+
+
+def _over(result: dict[str, Any], results: list[dict[str, Any]]) -> str:
+    from engine.export.tables import points
+    from engine.runs.baselines import standing
+    from engine.runs.results import is_result
+
+    found = standing(result, filter(is_result, results))
+    return "-" if found is None else points(found.over)
+
+
+def _row(result: dict[str, Any], results: list[dict[str, Any]]) -> list[str]:
+    from engine.config.kinds import COMPRESSED
     from engine.runs.results import trained_on
 
     top1, values, nbytes = result["top1"], result.get("stored_values"), result.get("bytes")
     step = f" (step {result['step']})" if result.get("step") is not None else ""
     distinct = f" ({result['distinct_clips']} different clips)" if result.get("distinct_clips") is not None else ""
+    number = f" ({result.get('ipc')} per class)" if result["what"] in COMPRESSED else ""
     size = human_bytes(nbytes) if isinstance(nbytes, (int, float)) else "-"
     return [
-        trained_on(result) + step + distinct,
+        trained_on(result) + step + number + distinct,
         plus_minus(top1["mean"], top1.get("std")),
+        _over(result, results),
         " ".join(f"{100 * value:.1f}" for value in top1["values"]),
         f"{values:,}" if isinstance(values, int) else "-",
         f"{size} {result.get('storage') or result.get('precision', '')}".strip(),

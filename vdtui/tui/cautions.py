@@ -9,9 +9,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from engine.export import wording
+from engine.runs.baselines import is_ahead, standing
+from engine.runs.results import is_result
 from vdtui.tui import words
 
 UNLEARNED, ON_TEST, FEW = "did not learn", "chosen on test", "few clips"
+NOT_AHEAD, LARGE = "not ahead of real clips", "larger than all clips"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +29,11 @@ class Caution:
 CHOSEN_ON_TEST = Caution(ON_TEST, "the step was chosen on the test split, which flatters the number")
 
 
-def cautions(result: Mapping[str, Any]) -> list[Caution]:
-    """The warnings about ``result``, as its log or file has it; damaged values warn of nothing."""
+def cautions(result: Mapping[str, Any], results: Iterable[Mapping[str, Any]] = ()) -> list[Caution]:
+    """The warnings about ``result``, as its log or file has it; damaged values warn of nothing.
+
+    ``results`` are those among which its baselines are.
+    """
     found = []
     if told := result.get("caution"):
         found.append(Caution(UNLEARNED, words.plain(told, 300)))
@@ -35,6 +42,19 @@ def cautions(result: Mapping[str, Any]) -> list[Caution]:
     distinct = result.get("distinct_clips")
     if isinstance(distinct, int):
         found.append(Caution(FEW, f"only {distinct} different clips: classes have fewer than IPC"))
+    return found + _beside_real_clips(result, results)
+
+
+def _beside_real_clips(result: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> list[Caution]:
+    """Whether real clips of at most as many bytes are as good, and all of them smaller."""
+    if not is_result(result):
+        return []
+    found = []
+    beside = standing(dict(result), [dict(one) for one in results if is_result(one)])
+    if beside is not None and not is_ahead(beside.over):
+        found.append(Caution(NOT_AHEAD, words.plain(wording.against(beside), 500)))
+    if text := wording.larger_than_all(result):
+        found.append(Caution(LARGE, words.plain(text, 300)))
     return found
 
 

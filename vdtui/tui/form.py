@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
-from engine.config.counts import candidates
+from engine.config.counts import baseline_networks, candidates
 from engine.config.load import shortened, validate
 from engine.config.size import stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
@@ -217,6 +217,7 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     counts = {"experts": preset.experts.number if "experts" in stages else 0}
     if "dynamic" in stages and _chooses(preset, data):
         counts["to choose the step"] = candidates(preset.dynamic) * evaluation.selection_repeats
+    counts["at most to choose baselines"] = baseline_networks(preset) if _holds_out(preset, data) else 0
     counts["for the table"] = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
     needs_features = "select" in stages and preset.selection.method != "random"
@@ -231,8 +232,13 @@ def summed(counts: dict[str, int]) -> str:
 
 def _chooses(preset: Preset, data: DataFacts | None) -> bool:
     """Tell whether there is a split to choose the step by."""
+    return preset.evaluation.protocol == "vdsd" or _holds_out(preset, data)
+
+
+def _holds_out(preset: Preset, data: DataFacts | None) -> bool:
+    """Tell whether there is a validation split."""
     has_val = data is not None and data.has_val
-    return preset.evaluation.protocol == "vdsd" or preset.dataset.val_fraction > 0 or has_val
+    return preset.evaluation.protocol != "vdsd" and (preset.dataset.val_fraction > 0 or has_val)
 
 
 def command(form: Form, run: str) -> list[str]:

@@ -71,9 +71,9 @@ def check_uses(run: RunDirectory, preset: Preset, own: dict[str, object], runs: 
         return
     loaded = load_set(run.best).synthetic
     assert described["kind"] == preset.kind.name and described["stored_values"] == loaded.stored_values
-    source, rivals = find_source(run.path.name, runs, None, []), preset.kind.baselines(preset.synthetic)
-    rows = list(evaluate(source, runs, Questions(rivals)))
-    assert [row["what"] for row in rows] == [own["what"], *rivals] and rows[0]["bytes"] == own["bytes"]
+    source, contained = find_source(run.path.name, runs, None, []), preset.kind.baselines(preset.synthetic)
+    rows = list(evaluate(source, runs, Questions(contained)))
+    assert [row["what"] for row in rows] == [own["what"], *contained] and rows[0]["bytes"] == own["bytes"]
 
 
 @pytest.mark.parametrize("kind", PRESET_KINDS)

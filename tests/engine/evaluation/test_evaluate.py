@@ -153,16 +153,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(runs: Path, cli
             next(evaluate(find_source(str(strange), tmp_path, clips, QUICK), tmp_path))
     with pytest.raises(UsageError, match="no static memory"):
         next(evaluate(find_source("herding", runs, None, []), runs, Questions(("static-only",))))
-    with pytest.raises(UsageError, match="no rival random"):
+    with pytest.raises(UsageError, match="no baseline random"):
         next(evaluate(find_source("full", runs, None, []), runs, Questions(("random",))))
 
 
 def test_equal_bytes_is_counted_in_files(runs: Path, clips: Path) -> None:
-    """The honest rival: what is trained on was decoded from a file that is no larger than the set."""
+    """The honest baseline: what is trained on was decoded from a file that is no larger than the set."""
     changes = ["evaluation.repeats=2", "evaluation.epochs=1"]
     source = find_source("published", runs, None, changes)
     asked = Questions(
-        ("compressed-random", "compressed-herding"), storage=("uint8", "h264-28"), rival_storage="h264-35"
+        ("compressed-random", "compressed-herding"), storage=("uint8", "h264-28"), baseline_storage="h264-35"
     )
     told: list[str] = []
     stored, coded, random, herded = evaluate(source, runs, asked, lambda done, total, what, part: told.append(what))

@@ -184,7 +184,7 @@ class CompareScreen(DashboardScreen):
         best = words.percent(snapshot.best[1] if snapshot.best else None)
         reading = f", {100 * snapshot.reading:.0f} % of its log read" if snapshot.reading is not None else ""
         title = words.plain(snapshot.title, 40)
-        found = [caution for result in snapshot.results for caution in cautions(result)]
+        found = [caution for result in snapshot.results for caution in cautions(result, snapshot.results)]
         warned = shorts([CHOSEN_ON_TEST, *found] if chosen_on(snapshot) == "test" else found)
         told = f"{warned}  " if warned else ""
         return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {told}{title}{reading}"
@@ -218,11 +218,13 @@ class CompareScreen(DashboardScreen):
 
     def _group(self, group: Group) -> Text:
         muted = self.app.theme_variables["text-muted"]
-        head = [Text(name, muted) for name in ("run", "trained on", "top-1", "to best", "over random", "bytes", "step")]
+        head = [
+            Text(name, muted) for name in ("run", "trained on", "top-1", "to best", "over baseline", "bytes", "step")
+        ]
         table = aligned([head, *(self._row(row) for row in group.rows)], right=(2, 5, 6))
         if not group.methods:
             return table
-        head = [Text(name, muted) for name in ("method", "trained on", "top-1", "over", "to best", "over random")]
+        head = [Text(name, muted) for name in ("method", "trained on", "top-1", "over", "to best", "over baseline")]
         return Text("\n").join([table, aligned([head, *map(self._method, group.methods)], right=(2, 3))])
 
     def _method(self, method: Method) -> list[Text]:
@@ -233,7 +235,7 @@ class CompareScreen(DashboardScreen):
             Text(f"{over_seeds(method.top1)} %"),
             Text(f"{len(method.seeds)} seeds"),
             Text("best", self.app.theme_variables["success"]) if method.best else self._verdict(method.over_best),
-            self._verdict(method.over_random),
+            self._verdict(method.over_baseline),
         ]
 
     def _row(self, row: Row) -> list[Text]:
@@ -246,7 +248,7 @@ class CompareScreen(DashboardScreen):
             Text(words.plain(trained_on(row.result), 20)),
             Text.assemble(top1_text(dict(row.result)), (sign, colours["warning"])),
             Text("best", colours["success"]) if row.best else self._verdict(row.over_best),
-            self._verdict(row.over_random),
+            self._verdict(row.over_baseline),
             Text(words.size(count) if isinstance(count, (int, float)) else "—"),
             Text(f"{step}" if isinstance(step, int) else "—"),
         ]
@@ -296,7 +298,7 @@ def _warnings(group: Group) -> list[str]:
     """The warnings about the rows of ``group``, each with the row that it is about; one about all rows stands once."""
     told: dict[str, list[str]] = {}
     for row in group.rows:
-        for caution in cautions(row.result):
+        for caution in cautions(row.result, [one.result for one in group.rows]):
             told.setdefault(caution.text, []).append(
                 f"{words.plain(row.run, 24)}, {words.plain(row.result['what'], 24)}"
             )

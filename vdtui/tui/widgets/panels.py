@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.events import Resize
 from textual.widgets import RichLog
 
+from engine.config.kinds import COMPRESSED
 from engine.runs.state import LogLine
 from vdtui.tui import words
 from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
@@ -198,7 +199,7 @@ def result_lines(run: RunSnapshot, width: int, colours: dict[str, str]) -> Text:
     for result, row in zip(run.results, rows, strict=True):
         own = result.get("what") == run.kind
         text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
-        for line in textwrap.wrap(shorts(cautions(result)), max(10, width - 2)):
+        for line in textwrap.wrap(shorts(cautions(result, run.results if own else ())), max(10, width - 2)):
             text.append(f"\n  {line}", colours["warning"])
     return text
 
@@ -212,11 +213,17 @@ def result_cells(result: dict[str, Any]) -> tuple[str, ...]:
     """Name, top-1, bytes and stored values of one result, as text."""
     count, values = result.get("bytes"), result.get("stored_values")
     return (
-        words.plain(result.get("what", "?"), 24),
+        _what(result),
         top1_text(result),
         words.size(count if is_number(count) else None),
         f"{values:,}".replace(",", " ") if isinstance(values, int) else "—",
     )
+
+
+def _what(result: dict[str, Any]) -> str:
+    """The name of a result; of real clips that fill the bytes of a set with how many there are of each class."""
+    name = words.plain(result.get("what", "?"), 24)
+    return f"{name} x{result.get('ipc')}" if name in COMPRESSED else name
 
 
 def top1(result: dict[str, Any], name: str) -> float | None:
