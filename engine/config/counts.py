@@ -6,12 +6,10 @@ this module.
 
 from __future__ import annotations
 
+from engine.config.budget import MOST_RUNGS
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
-
-MOST_RUNGS = 6
-"""Ways to store a compressed baseline that networks are trained on to choose one of them."""
 
 
 def is_candidate(section: DynamicSection, step: int) -> bool:
@@ -29,6 +27,11 @@ def candidates(section: DynamicSection, after: int = -1) -> int:
 def inner_trainings(section: StaticSection) -> int:
     """Return the number of steps of stage 1 after which the objective trains its network."""
     return section.steps - section.steps // named(section.objective).steps_per_network(section.settings)
+
+
+def budget_networks(preset: Preset) -> int:
+    """Return the most networks that choose how a budget is spent; the data decide how many of its rungs hold a clip."""
+    return MOST_RUNGS * preset.evaluation.selection_repeats if preset.storage.open_budget else 0
 
 
 def baseline_networks(preset: Preset) -> int:

@@ -104,8 +104,7 @@ class SyntheticSet(ABC):
         """
         if self.temporal is None:
             return {}
-        named = {name: getattr(self.temporal, name) for name in ("n_syn", "segments", "interpolation")}
-        return {"temporal": json.dumps(named)}
+        return {"temporal": json.dumps(self.temporal.described())}
 
     def pairing(self) -> dict[str, int]:
         """Count the memories of each sort that an instance owns."""

@@ -57,6 +57,10 @@ class Temporal:
             raise ValueError("temporal")
         return cls(frames, named["n_syn"], named["segments"], named["interpolation"])
 
+    def described(self) -> dict[str, int | str]:
+        """Return what ``of_metadata`` reads, but for the frames of a clip."""
+        return {name: getattr(self, name) for name in ("n_syn", "segments", "interpolation")}
+
     @property
     def n_real(self) -> int:
         """Frames of the clip that a segment stands for."""

@@ -9,6 +9,7 @@ import typer
 
 from vdtui.cli import completion
 from vdtui.cli.options import (
+    Budget,
     Changes,
     Data,
     Detach,
@@ -36,6 +37,7 @@ def distill(
     ] = None,
     runs_dir: RunsDir = None,
     set_: Changes = None,
+    budget: Budget = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
     device: Device = None,
     processes: Processes = 1,
@@ -49,8 +51,11 @@ def distill(
     Example: vdtui distill --preset demo
 
     Example: vdtui distill --data clips.h5 --set dynamic.steps=400 --run first-try --detach
+
+    Example: vdtui distill --data clips.h5 --budget 2kB
     """
-    start(preset, set_ or [], data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
+    changes = with_run(set_, None, None, budget)
+    start(preset, changes, data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
 
 
 def start(

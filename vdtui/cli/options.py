@@ -42,12 +42,17 @@ Changes = Annotated[
         autocompletion=completion.keys,
     ),
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Bytes per class that the set may take (500B, 2kB); the run finds the best use."),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
 
-def with_run(changes: list[str] | None, seed: int | None, device: str | None) -> list[str]:
-    """The changes of `--set`, and after them what `--seed` and `--device` say."""
+def with_run(changes: list[str] | None, seed: int | None, device: str | None, budget: str | None = None) -> list[str]:
+    """The changes of `--set`, and after them what `--budget`, `--seed` and `--device` say."""
     overrides = list(changes or [])
+    overrides += [f'storage.budget="{budget}"'] if budget is not None else []
     overrides += [f"run.seed={seed}"] if seed is not None else []
     overrides += [f"run.device={device}"] if device is not None else []
     return overrides

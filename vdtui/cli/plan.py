@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vdtui.cli.options import (
+    Budget,
     Changes,
     Data,
     Device,
@@ -32,6 +33,7 @@ def plan(
     ] = "default",
     data: Data = None,
     set_: Changes = None,
+    budget: Budget = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -49,7 +51,7 @@ def plan(
     from engine.data.check import check_data
     from engine.runs.new import with_data
 
-    chosen = with_data(load_preset(preset, with_run(set_, None, device)), data)
+    chosen = with_data(load_preset(preset, with_run(set_, None, device, budget)), data)
     check_data(chosen)
     note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
     from engine.distilling.plan import plan as rehearse
@@ -66,6 +68,8 @@ def plan(
     if found.storage:
         size, each = human_bytes(found.file_bytes), human_bytes(found.bytes_per_class)
         say(f"File: {size} as {found.storage}, {each} per class (measured on {found.measured_on}).")
+    if found.budget:
+        say(f"Budget: {found.budget} per class, spent as {found.rung} here; the run may choose another way.")
     say(f"Needs: about {human_bytes(found.memory_bytes)} of memory on {found.device}.")
     note(f"Measured in {human_time(found.rehearsed_seconds)}.")
 

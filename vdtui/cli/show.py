@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vdtui.cli.options import Json, RunName, RunsDir, human_time, note, percent, plus_minus, print_json, print_table
 from vdtui.cli.results import print_results
 
@@ -22,7 +24,8 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     results = results_of(found, folded, note)
     if json:
         curve = [[point.step, point.mean, point.std] for point in folded.accuracy_curve()]
-        print_json({**one, "seed": folded.seed, "results": results, "accuracies": curve, "meta": meta})
+        told = {"results": results, "accuracies": curve, "budget": folded.spent, "meta": meta}
+        print_json({**one, "seed": folded.seed, **told})
         return
     split = next((point.split for point in reversed(folded.accuracy_curve())), "val").replace("val", "validation")
     lines = {
@@ -31,6 +34,7 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
         "preset": one["preset"],
         "stage": f"{one['stage']} {one['step']}/{one['total']}",
         "chosen": f"step {folded.best[0]}, {percent(folded.best[1])} on {split}" if folded.best else "-",
+        **({"budget": _spent(folded.spent)} if folded.spent else {}),
         "seed": str(meta.get("seed", "-")),
         "device": str(meta.get("device", "-")),
         "data": f"{meta.get('dataset', '-')} {meta.get('data_fingerprint', '')}",
@@ -51,3 +55,9 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     print_results(results)
     if one["problem"]:
         note(f"problem: {one['problem']}")
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    """Say how the budget of a run is spent."""
+    chosen = "fixed" if spent["accuracy"] is None else f"{percent(spent['accuracy'])} on validation"
+    return f"{spent['budget']:,} bytes, spent on {spent['ipc']} clips per class as {spent['rung']} ({chosen})"

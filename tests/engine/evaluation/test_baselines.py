@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine.config import load_preset
-from engine.config.counts import MOST_RUNGS
+from engine.config.budget import MOST_RUNGS
 from engine.data.batches import RealClips
 from engine.errors import UsageError
 from engine.evaluation import baselines
