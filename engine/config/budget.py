@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from engine.config.storage import QUALITIES
 
@@ -43,7 +44,10 @@ def parse_size(text: str) -> int:
 
 
 def _checked(text: str) -> str:
-    parse_size(text)
+    try:
+        parse_size(text)
+    except ValueError as error:
+        raise PydanticCustomError("size", "{reason}", {"reason": str(error)}) from error  # a ValueError is of a table
     return text
 
 

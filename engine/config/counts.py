@@ -7,6 +7,7 @@ this module.
 from __future__ import annotations
 
 from engine.config.budget import MOST_RUNGS
+from engine.config.choosing import split_of_choice
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
@@ -31,7 +32,8 @@ def inner_trainings(section: StaticSection) -> int:
 
 def budget_networks(preset: Preset) -> int:
     """Return the most networks that choose how a budget is spent; the data decide how many of its rungs hold a clip."""
-    return MOST_RUNGS * preset.evaluation.selection_repeats if preset.storage.open_budget else 0
+    by_val = preset.storage.open_budget and split_of_choice(preset.evaluation.protocol) == "val"
+    return MOST_RUNGS * preset.evaluation.selection_repeats if by_val else 0
 
 
 def baseline_networks(preset: Preset) -> int:

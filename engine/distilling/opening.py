@@ -133,7 +133,7 @@ def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     budget = preset.storage.open_budget
     trained = "as many clips as the budget holds" if budget else f"{clips:,} clips"
     choice = f"up to {budget_networks(preset)} networks to choose how {preset.storage.budget} per class are spent, "
-    first = choice if budget else ""
+    first = choice if chooses and budget_networks(preset) else ""
     return (
         f"ahead: {first}{static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to "
         f"choose the iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on "

@@ -90,7 +90,7 @@ def test_events_cannot_be_changed_by_a_listener() -> None:
 
 def test_stages_are_in_their_order() -> None:
     """The dashboard's stepper goes by this."""
-    assert events.STAGES == ("prepare", "experts", "static", "dynamic", "select", "evaluate")
+    assert events.STAGES == ("prepare", "budget", "experts", "static", "dynamic", "select", "evaluate")
 
 
 def test_runs_events_and_presets_need_no_torch() -> None:

@@ -52,7 +52,7 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps."
 def with_run(changes: list[str] | None, seed: int | None, device: str | None, budget: str | None = None) -> list[str]:
     """The changes of `--set`, and after them what `--budget`, `--seed` and `--device` say."""
     overrides = list(changes or [])
-    overrides += [f'storage.budget="{budget}"'] if budget is not None else []
+    overrides += [f"storage.budget={json.dumps(budget)}"] if budget is not None else []
     overrides += [f"run.seed={seed}"] if seed is not None else []
     overrides += [f"run.device={device}"] if device is not None else []
     return overrides
