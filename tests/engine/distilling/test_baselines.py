@@ -41,9 +41,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def preset(*changes: str) -> Preset:
-    still = ("synthetic.kind=static-only", "static.steps=1", "static.checkpoint_every=1")
-    quick = ("evaluation.epochs=1", "evaluation.repeats=1", "selection.features=seeded")
-    return load_preset("default", [*QUICK, *still, *quick, BOTH, *changes])
+    """A set that costs no learning: herded clips, by the features of a network with its first weights."""
+    chosen = ("synthetic.kind=coreset", "selection.method=herding", "selection.features=seeded")
+    return load_preset("default", [*QUICK, *chosen, "evaluation.epochs=1", "evaluation.repeats=1", BOTH, *changes])
 
 
 def compressed(run: RunDirectory) -> list[dict[str, Any]]:
