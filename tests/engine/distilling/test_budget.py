@@ -83,7 +83,7 @@ def test_the_best_on_validation_is_taken_and_nothing_else_is_looked_at(whole: Ru
     best = max(one["accuracy"] for one in judged.values())
     rungs = [rung_named(title) for title, one in judged.items() if one["accuracy"] == best]
     assert document["chosen"] == fixed([rung for rung in rungs if rung]).title
-    log = [json.loads(line) for line in whole.events_file.read_text().splitlines()]
+    log = [json.loads(line) for line in whole.events_file.read_text().splitlines()[1:]]
     during = log[: next(n for n, one in enumerate(log) if one["event"] == "budget_spent")]
     assert {one["split"] for one in during if one["event"] == "network_trained"} == {"val"}
     assert len([one for one in during if one["event"] == "rung_tried"]) == len(judged)
