@@ -96,10 +96,10 @@ def evaluate(
             raise UsageError(f"--rival {name} is none of {', '.join(engine.RIVALS)}.", "Choose one of them.")
     folder = runs_folder(runs_dir)
     questions = engine.Questions(tuple(dict.fromkeys(rivals)), order, tuple(storage or ()), rival_storage=rival_storage)
-    found = [engine.find_source(name, folder, data, overrides) for name in sources]
+    subjects = [engine.find_source(name, folder, data, overrides) for name in sources]
     results: list[dict[str, Any]] = []
     try:
-        for source in found:
+        for source in subjects:
             results += engine.evaluate(source, folder, questions, _progress(), warn)
     except KeyboardInterrupt:
         note("Interrupted; run the same command again to go on where it stopped.")
