@@ -79,11 +79,11 @@ def start(
     from engine.runs.new import new_run, with_data
     from vdtui.launch import launch
 
-    chosen = with_data(load_preset(preset, with_run(changes, seed, device)), data)
-    check_data(chosen)
-    made = new_run(chosen, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
-    launch(made, processes)
-    attend(made.path.parent, made.name, plain, detach)
+    resolved = with_data(load_preset(preset, with_run(changes, seed, device)), data)
+    check_data(resolved)
+    directory = new_run(resolved, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
+    launch(directory, processes)
+    attend(directory.path.parent, directory.name, plain, detach)
 
 
 def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -> None:
