@@ -104,7 +104,7 @@ class RunState:
     accuracies: list[Accuracy] = dataclasses.field(default_factory=list)
     best: tuple[int, float | None] | None = None
     spent: dict[str, Any] | None = None
-    """How the budget of the run is spent, as ``BudgetSpent`` says; None without one, or before it is chosen."""
+    """The use of the run's budget, as ``BudgetSpent`` says; None without one, or before it is chosen."""
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     previews: list[tuple[str, int, str]] = dataclasses.field(default_factory=list)
     log: list[LogLine] = dataclasses.field(default_factory=list)

@@ -182,7 +182,7 @@ def _floats(values: torch.Tensor) -> bytes:
 
 
 def _as_json(text: str) -> Any:
-    """What a set's metadata says, as the head of a file has it: an object, or the text itself."""
+    """Return a text of a set's metadata as the head of a file has it: an object, or the text itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -308,7 +308,7 @@ class _Reader:
         return memory if self._kept is None else memory[0][places_shown(self._kept, self._ipc)]
 
     def _repeats(self) -> list[int]:
-        """How many clips of each class are stored, where fewer are than shown."""
+        """Return the number of stored clips of each class, where fewer are stored than shown."""
         kept = self._head["distinct"]
         numbers = isinstance(kept, list) and all(type(number) is int and number >= 1 for number in kept)
         _require(numbers and len(kept) == self._classes and self._head["kind"] == Coreset.kind, "distinct")

@@ -72,7 +72,7 @@ def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
 
 RATE_FACTORS = (18, 23, 28, 35)
 SHARES = (1.0, 0.75, 0.5)
-"""Of the clips' own height and width: few bytes may hold many small clips or few large ones."""
+"""Shares of the clips' own height and width: few bytes may hold many small clips or few large ones."""
 
 
 def rival_codecs(spec: ClipSpec) -> list[Coding]:
@@ -95,7 +95,7 @@ class Candidate:
 
     @property
     def storage(self) -> Storage:
-        """How they are stored."""
+        """The storage of the clips."""
         return self.stored.storage
 
     @property
@@ -104,7 +104,7 @@ class Candidate:
         return self.stored.nbytes
 
     def decode(self, device: torch.device | str = "cpu") -> Coreset:
-        """What networks are trained on."""
+        """Return the clips that networks are trained on."""
         synthetic = self.stored.decode(device)
         assert isinstance(synthetic, Coreset)
         return synthetic
@@ -118,7 +118,7 @@ def compressed_clips(
     *,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Stored, Coreset]:
-    """As many real clips of each class as ``budget`` bytes can hold, stored as ``how``; and what they decode to.
+    """Store as many real clips of each class as ``budget`` bytes hold, as ``how``; return file and decoded clips.
 
     ``order[c]`` has indices of clips of class c, the first to be taken first (random, or herded). All classes give the
     same number; one that has fewer repeats its own, which costs nothing. No clip is encoded that could not
