@@ -37,7 +37,7 @@ def budget_networks(preset: Preset) -> int:
 
 
 def baseline_networks(preset: Preset) -> int:
-    """How many networks choose the storage of the compressed baselines at most; the bytes of a set decide how many.
+    """Return the most networks that choose the storage of compressed baselines; the bytes of a set decide how many.
 
     Of the bytes of a large set none do: whatever is stored at its best fits.
     """

@@ -184,7 +184,7 @@ def _with_objectives(base: type[T]) -> type[T]:
 
 
 class StorageSection(Section):
-    """How the set is stored. Whatever judges it is trained on what its file decodes to."""
+    """The storage of the set. Whatever judges it is trained on what its file decodes to."""
 
     how: str = Field(
         "float32",

@@ -64,16 +64,16 @@ class Plan:
     device: str
     rehearsed_seconds: float
     storage: str
-    """How the set is stored; "" where none is."""
+    """The storage of the set; "" where none is stored."""
     file_bytes: int
     """The length of its file, which depends on what is learned where it is coded: as measured before."""
     classes: int
     measured_on: str
-    """What ``file_bytes`` is the file of."""
+    """The thing that ``file_bytes`` is the file of."""
     budget: str = ""
     """The bytes that the set may take per class, as the preset has them; "" where there is no such bound."""
     rung: str = ""
-    """How the rehearsal spent them; networks of more epochs may choose another rung."""
+    """The rung on which the rehearsal spent them; networks of more epochs may choose another."""
 
     @property
     def bytes_per_class(self) -> float:
@@ -167,7 +167,7 @@ class _Rehearsal:
         carry_out(run, listen)
         self.best = run.best
         self.preset = read_preset(run.preset_file)
-        """As the rehearsal ended with it: its budget, if there is one, is spent."""
+        """The preset that the rehearsal ended with: its budget, if there is one, is spent."""
         self.data_bytes: int = run.meta().get("data_bytes", 0)
 
     def stage(self, stage: str) -> float:
