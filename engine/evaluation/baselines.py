@@ -65,7 +65,7 @@ class Rung:
     codec: str = "h264"
 
     def as_good(self, other: Rung) -> bool:
-        """Return whether nothing that a codec keeps of a clip is less than on ``other``; AV1 is compared with itself."""
+        """Return whether nothing that a codec keeps of a clip is less than on ``other``; AV1 is only as good as AV1."""
         return (
             self.codec in ("h264", other.codec)
             and self.frames >= other.frames
