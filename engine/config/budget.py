@@ -125,14 +125,17 @@ class Rung:
         return self.how + ("" if self.frames is None else f":repeat{self.frames}")
 
     def as_good(self, other: Rung) -> bool:
-        """Return True if nothing that ``other`` keeps of a clip is less on this rung; codecs are not compared."""
+        """Return True if nothing that ``other`` keeps of a clip is less on this rung; AV1 is compared with itself."""
+        codec, another = (rung.coding.partition("-")[0] for rung in (self, other))
+        comparable = codec in ("h264", another)
+        kept = (self.frames or math.inf) >= (other.frames or math.inf) and self.half <= other.half
+        return comparable and kept and self._loss <= other._loss
+
+    @property
+    def _loss(self) -> int:
+        """The rate factor; of AV1 that at which H.264 keeps more."""
         codec, _, quality = self.coding.partition("-")
-        another, _, wanted = other.coding.partition("-")
-        finer = int(quality) <= int(wanted) if codec == "h264" else int(quality) >= int(wanted)
-        whole = math.inf
-        return (
-            codec == another and finer and self.half <= other.half and (self.frames or whole) >= (other.frames or whole)
-        )
+        return int(quality) if codec == "h264" else 28
 
     def values(self, ipc: int, clip_frames: int, every: int = 1) -> dict[str, Any]:
         """Return the preset's values that spend a budget so, by key.

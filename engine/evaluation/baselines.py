@@ -43,6 +43,8 @@ SHARES = (1.0, 0.5, 0.25)
 LEAST_SIDE = 16
 AV1 = 10
 """The quality of AV1 on the ladder, at the clips' own side, where it takes fewer bytes than H.264."""
+AV1_BELOW = 28
+"""The rate factor at which H.264 keeps more of a clip than AV1 at that quality."""
 FRAMES = (4, 2, 1)
 """Frames of a clip on the ladder beside all of them, each shown for its share of the time; one is a still."""
 FIXED = "h264-28"
@@ -59,13 +61,13 @@ class Rung:
     frames: int = 0
     side: int = 0
     quality: int = 0
-    """The rate factor; the smaller, the better."""
+    """The rate factor; the smaller, the better. Of AV1 that of H.264 which keeps more than it."""
     codec: str = "h264"
 
     def as_good(self, other: Rung) -> bool:
-        """Return whether nothing that a codec keeps of a clip is less than on ``other``; codecs are not compared."""
+        """Return whether nothing that a codec keeps of a clip is less than on ``other``; AV1 is only as good as AV1."""
         return (
-            self.codec == other.codec
+            self.codec in ("h264", other.codec)
             and self.frames >= other.frames
             and self.side >= other.side
             and self.quality <= other.quality
@@ -82,9 +84,8 @@ def ladder(spec: ClipSpec) -> list[Rung]:
             for quality in QUALITIES:
                 size, stored = None if side == own else side, None if frames == spec.frames else frames
                 rungs.append(Rung(str(Coding("h264", quality, size, stored)), frames, side, quality))
-        if frames in (spec.frames, 1):
-            stored = None if frames == spec.frames else frames
-            rungs.append(Rung(str(Coding("av1", AV1, None, stored)), frames, own, codec="av1"))
+                if (side, quality) == (own, AV1_BELOW) and frames in (spec.frames, 1):
+                    rungs.append(Rung(str(Coding("av1", AV1, None, stored)), frames, own, AV1_BELOW, "av1"))
     return rungs
 
 

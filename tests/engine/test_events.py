@@ -56,6 +56,8 @@ def test_every_event_survives_the_log(event: Event, time: float) -> None:
 def test_the_names_in_the_log_are_a_contract() -> None:
     """Scripts of users, and logs of older versions, know these names."""
     assert {cls.kind for cls in CLASSES} == {
+        "rung_tried",
+        "budget_spent",
         "run_started",
         "stage_started",
         "stage_finished",

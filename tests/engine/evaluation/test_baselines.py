@@ -123,6 +123,7 @@ def test_of_small_bytes_no_rung_is_left_that_another_one_beats() -> None:
         for rung in number
         if not any(
             other != rung
+            and other.codec in ("h264", rung.codec)
             and other.side >= rung.side
             and other.frames >= rung.frames
             and other.quality <= rung.quality
