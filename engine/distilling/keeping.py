@@ -85,7 +85,7 @@ def too_small(preset: Preset, classes: int, what: str, needed: int) -> UsageErro
 
 def _within_budget(work: Work, synthetic: SyntheticSet, origin: Provenance, how: Storage, margin: int) -> Storage:
     """Return ``how``, or the next coarser storage whose file leaves ``margin`` of the budget."""
-    classes = len(work.spec.classes)
+    classes = len(synthetic.spec.classes)
     most = most_bytes(work.preset, classes)
     if most is None:
         return how
