@@ -142,7 +142,7 @@ async def the_form(pilot: Pilot[None], runs: list[RunDirectory]) -> None:
     screen = NewRunScreen(Form("demo"), runs[0].path.parent)
     await pilot.app.push_screen(screen)
     await until(pilot, lambda: screen.query(FieldRow))
-    for _ in range(4):
+    while screen.section != "dynamic":
         await pilot.press("ctrl+n")
         await pilot.pause(0.5)
     steps = next(row for row in screen.query(FieldRow) if row.field.key == "dynamic.steps").editor

@@ -259,9 +259,9 @@ def held(shelf: Shelf, rungs: Sequence[Rung]) -> list[Held[Rung]]:
 
 
 def fixed(shelf: Shelf, rungs: Sequence[Rung]) -> Held[Rung] | None:
-    """Return FIXED, or the first rung that is no better where it cannot hold a clip; None where none can."""
+    """Return FIXED, or where it cannot hold a clip the first coarser rung of its codec that can; None if none can."""
     start = next(rung for rung in rungs if rung.storage == FIXED)
-    coarser = (rung for rung in rungs if rung is not start and start.as_good(rung))
+    coarser = (rung for rung in rungs if rung is not start and rung.codec == start.codec and start.as_good(rung))
     return next((one for rung in (start, *coarser) if (one := shelf.held(rung)) is not None), None)
 
 

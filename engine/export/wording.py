@@ -212,6 +212,8 @@ def against(found: Standing) -> str:
     made = KINDS.get(str(found.result.get("what")))
     subject = "Distillation" if made is not None and made.learned else "This choice of clips"
     noise = ", which is within noise" if over.verdict == "within noise" else ""
+    if over.low is None:
+        noise = ", and a single network has no spread to judge it by"
     return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"
 
 

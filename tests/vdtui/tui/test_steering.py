@@ -109,14 +109,14 @@ async def test_a_new_run_begins_with_the_values_of_an_old_one(
         assert isinstance(screen, NewRunScreen)
         assert screen.form.text("dynamic.steps") == "321" and screen.form.text("run.seed") == "5"
         assert screen.run_name == "first-4" and not screen.form.changed
-        screen.form.put("run.seed", "6")
+        screen.form.put("dynamic.batch_real", "6")  # of a page that is not shown
         await pilot.press("ctrl+s")
         await wait(lambda: isinstance(app.screen, RunScreen) and app.screen.run.name == "first-4", "it is started")
         made = RunDirectory(folder / "first-4")
         values, command = made.preset_values(), made.meta()["command"]
-        assert values["dynamic"]["steps"] == 321 and values["run"]["seed"] == 6
+        assert values["dynamic"]["steps"] == 321 and values["dynamic"]["batch_real"] == 6
         assert command[:3] == ["vdtui", "distill", "--preset"] and Path(command[3]).is_absolute()
-        assert "run.seed=6" in command and [each.name for each in started] == ["first-4"]
+        assert "dynamic.batch_real=6" in command and [each.name for each in started] == ["first-4"]
 
 
 async def test_a_damaged_preset_is_no_form(folder: Path, fake: Any, wait: Any) -> None:

@@ -17,7 +17,16 @@ from textual.widgets import Button, Input, Label, Select, Static
 from vdtui.tui import words
 
 TENSORS = ("float32", "float16", "uint8")
-PRECISIONS = {"safetensors": TENSORS, "pt": TENSORS, "h5": TENSORS, "mp4": (), "gif": (), "png": (), "folders": ()}
+PRECISIONS = {
+    "safetensors": TENSORS,
+    "pt": TENSORS,
+    "h5": TENSORS,
+    "mp4": (),
+    "gif": (),
+    "png": (),
+    "folders": (),
+    "set": (),
+}
 """The formats of `vdtui export` and their precisions; a test holds it against the command."""
 EXPORT_WORDS = {
     "safetensors": "what is stored, as small as it is",
@@ -27,6 +36,7 @@ EXPORT_WORDS = {
     "gif": "moving pictures, one per clip",
     "png": "one picture per clip, its frames side by side",
     "folders": "every frame a picture, a folder per clip",
+    "set": "what is stored, as it lies in the run",
 }
 
 
@@ -159,6 +169,8 @@ class ExportDialog(ModalScreen[ExportWish | None]):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def _default(self, format: str) -> str:
+        if format == "set":
+            return f"{self._run_name}.vds"
         return f"{self._run_name}.{format}" if PRECISIONS[format] else f"{self._run_name}-{format}"
 
     def on_select_changed(self, event: Select.Changed) -> None:
