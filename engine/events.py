@@ -17,10 +17,11 @@ from typing import Any, ClassVar, Literal, get_args
 SCHEMA = "vdtui.events"
 SCHEMA_VERSION = 1
 
-Stage = Literal["prepare", "experts", "static", "dynamic", "select", "evaluate"]
+Stage = Literal["prepare", "budget", "experts", "static", "dynamic", "select", "evaluate"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-"""The stages of a run in their order, of which each has some: one with plain pixels has no ``static``, only trajectory
-matching ``experts``, and a coreset has ``select`` in place of what is learned."""
+"""The stages of a run in their order, of which each has some: one with plain pixels has no ``static``, only one whose
+bytes are given ``budget``, only trajectory matching ``experts``, and a coreset ``select`` in place of what is
+learned."""
 Split = Literal["val", "test"]
 """The clips that a network is tested on."""
 Level = Literal["info", "warning"]
@@ -55,7 +56,7 @@ class StageStarted(Event):
     """A stage begins at ``step`` of ``total``; everything logged of it beyond ``step`` before now is void.
 
     ``step`` is above zero when the stage goes on from a checkpoint. Units of steps: videos (prepare), epochs
-    of all experts (experts), optimiser steps (static, dynamic), trained networks (evaluate).
+    of all experts (experts), optimiser steps (static, dynamic), trained networks (budget, evaluate).
     """
 
     stage: Stage
@@ -131,6 +132,37 @@ class Evaluated(Event):
     std: float | None
     values: tuple[float, ...]
     seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RungTried(Event):
+    """Real clips in the bytes of the budget were judged: ``ipc`` of each class, stored as ``storage``.
+
+    ``values`` are top-1 on the validation split by network, as fractions; ``std`` is None of a single one.
+    """
+
+    rung: str
+    storage: str
+    ipc: int
+    bytes: int
+    mean: float
+    std: float | None
+    values: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class BudgetSpent(Event):
+    """The set of the run will start from ``ipc`` real clips of each class as ``rung`` stores them, in ``bytes``.
+
+    ``budget`` is in bytes too, for all classes; ``accuracy`` is that of the rung, None where nothing was trained.
+    """
+
+    budget: int
+    rung: str
+    storage: str
+    ipc: int
+    bytes: int
+    accuracy: float | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,6 @@ import pytest
 from tests.tiny import ROOT
 
 VAGUE = re.compile(r"(That|Those|Of|What|Whether|Where|How|As)\b")
-NOT_YET = (
-    "engine/synthetic",
-    "engine/data",
-)
-"""Packages in which some still do."""
 FILES = [path for name in ("engine", "vdtui") for path in sorted((ROOT / name).rglob("*.py"))]
 
 
@@ -32,7 +27,5 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_docstring_begins_with_a_noun_or_a_verb(path: Path) -> None:
     """A reader who looks up one name would have to read its neighbours to know what "that" is."""
-    if path.relative_to(ROOT).as_posix().startswith(NOT_YET):
-        pytest.skip("not yet")
     vague = [f"{path}:{line}: {text.splitlines()[0]}" for line, text in docstrings(path) if VAGUE.match(text)]
     assert vague == []

@@ -6,12 +6,11 @@ this module.
 
 from __future__ import annotations
 
+from engine.config.budget import MOST_RUNGS
+from engine.config.choosing import split_of_choice
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
-
-MOST_RUNGS = 6
-"""Ways to store a compressed baseline that networks are trained on to choose one of them."""
 
 
 def is_candidate(section: DynamicSection, step: int) -> bool:
@@ -31,8 +30,14 @@ def inner_trainings(section: StaticSection) -> int:
     return section.steps - section.steps // named(section.objective).steps_per_network(section.settings)
 
 
+def budget_networks(preset: Preset) -> int:
+    """Return the most networks that choose how a budget is spent; the data decide how many of its rungs hold a clip."""
+    by_val = preset.storage.open_budget and split_of_choice(preset.evaluation.protocol) == "val"
+    return MOST_RUNGS * preset.evaluation.selection_repeats if by_val else 0
+
+
 def baseline_networks(preset: Preset) -> int:
-    """How many networks choose the storage of the compressed baselines at most; the bytes of a set decide how many.
+    """The most networks that choose the storage of the compressed baselines; the bytes of a set decide their number.
 
     Of the bytes of a large set none do: whatever is stored at its best fits.
     """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeV
 
 from pydantic import Field, StringConstraints, create_model, model_validator
 
+from engine.config.budget import Size, for_a_budget, impossible_budget, impossible_rung
 from engine.config.fields import (
     Count,
     Every,
@@ -183,7 +184,7 @@ def _with_objectives(base: type[T]) -> type[T]:
 
 
 class StorageSection(Section):
-    """How the set is stored. Whatever judges it is trained on what its file decodes to."""
+    """The storage of the set. Networks that judge it are trained on the clips that its file decodes to."""
 
     how: str = Field(
         "float32",
@@ -194,6 +195,19 @@ class StorageSection(Section):
         False, description="show the objectives what will be decoded, and let their gradients through to the memories"
     )
     every: Every = Field(1, description="steps between two encodings where learn_through is true")
+    budget: Size | None = Field(
+        None,
+        description="bytes per class that the set's file may take, such as 500B or 2kB: the run chooses frames, side, "
+        "quality and instances per class on validation, and makes learned clips; unset: as large as the set is",
+    )
+    rung: str | None = Field(
+        None, description="how the budget is spent, which the run writes when it has chosen; unset: still to be chosen"
+    )
+
+    @property
+    def open_budget(self) -> bool:
+        """True if there is a budget that is still to be spent."""
+        return self.budget is not None and self.rung is None
 
 
 class SelectionSection(Section):
@@ -301,8 +315,12 @@ class RunSection(Section):
     )
 
 
-def _impossible_storage(storage: StorageSection, kind: Kind) -> str:
-    """Why sets of ``kind`` cannot be stored so, or ""."""
+def _impossible_storage(storage: StorageSection, synthetic: SyntheticSection, kind: Kind) -> str:
+    """Return why sets of ``kind`` cannot be stored so, or ""."""
+    if storage.open_budget:
+        return impossible_budget(storage.how, synthetic.ipc, synthetic.labels)
+    if storage.rung is not None and (reason := impossible_rung(storage.rung, storage.budget, storage.how, kind.name)):
+        return reason
     if wrong := impossible(storage.how, kind):
         return wrong
     if storage.learn_through and not has_losses(storage.how):
@@ -338,6 +356,11 @@ class Preset(Section):
     evaluation: EvaluationSection = EvaluationSection()
     run: RunSection = RunSection()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _budgeted(cls, tables: Any) -> Any:
+        return for_a_budget(tables)
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         section, synthetic, objective = self.dynamic, self.synthetic, named(self.dynamic.objective)
@@ -347,7 +370,7 @@ class Preset(Section):
             steps = f"of dynamic.steps = {section.steps}"
             evaluations = f"dynamic.eval_every = {section.eval_every} makes {number} evaluations {steps}"
             raise ValueError(f"{evaluations}, and {MOST_EVALUATIONS} are the most")
-        if reason := self.kind.impossible(synthetic) or _impossible_storage(self.storage, self.kind):
+        if reason := self.kind.impossible(synthetic) or _impossible_storage(self.storage, synthetic, self.kind):
             raise ValueError(reason)
         if synthetic.n_syn is None and synthetic.segments > 1:
             raise ValueError("synthetic.segments above 1 needs synthetic.n_syn, the frames stored of each")
@@ -382,7 +405,8 @@ class Preset(Section):
         """The stages that this preset runs, in order."""
         own = self.kind.stages(self.synthetic)
         experts = ("experts",) if "dynamic" in own and named(self.dynamic.objective).needs_experts else ()
-        return ("prepare", *experts, *own, "evaluate")
+        budget = ("budget",) if self.storage.open_budget else ()
+        return ("prepare", *budget, *experts, *own, "evaluate")
 
     @property
     def kind(self) -> Kind:

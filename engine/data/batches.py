@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.data.store import SplitView
 
 RESIDENT_SHARE = 1 / 8
-"""Of the memory that is free on the device, what one split may take; the rest is for networks and their gradients."""
+"""The share of the device's free memory that one split may take; the rest is for networks and their gradients."""
 BLOCK_BYTES = 1 << 26
 
 
@@ -59,7 +59,7 @@ class RealClips:
 
     @property
     def several_clips(self) -> bool:
-        """Whether a video has several clips."""
+        """True if a video has several clips."""
         return len(np.unique(self.view.video)) < len(self)
 
     def digest(self) -> str:
@@ -67,7 +67,7 @@ class RealClips:
         return self.view.identity
 
     def available(self, label: int) -> int:
-        """How many clips the class has."""
+        """The number of clips of the class."""
         return len(self._by_class[label])
 
     def fewer(self, number: int) -> dict[str, int]:
@@ -129,7 +129,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _free_ram(system: Path = Path("/")) -> int:
-    """What the kernel could give, or what a container's limit leaves; elsewhere than on Linux half of all."""
+    """The bytes that the kernel could give, or a container's limit leaves; elsewhere than on Linux half of all."""
     try:
         lines = (system / "proc/meminfo").read_text().splitlines()
     except OSError:

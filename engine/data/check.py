@@ -1,4 +1,4 @@
-"""Whether data and preset go together, found out before anything is started. Needs no torch."""
+"""The check that data and preset go together, before anything is started. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.data.store import ClipStore
 from engine.errors import DataError, PresetError
 
 MIN_SIZE, MIN_FRAMES = 64, 8
-"""What ConvNet3D needs at least, in pixels and frames; below, clips vanish in its pooling."""
+"""The least pixels and frames that ConvNet3D can take; smaller clips vanish in its pooling."""
 
 
 def needed_path(preset: Preset) -> str:

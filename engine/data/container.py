@@ -147,7 +147,7 @@ def _matroska_end(head: bytes) -> int:
 
 
 class Source:
-    """What PyAV reads a file through; places that do not exist are refused in FFmpeg's way, not with an exception."""
+    """The file that PyAV reads through; places that do not exist are refused in FFmpeg's way, without an exception."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -253,7 +253,7 @@ class Video:
 
     @property
     def counts(self) -> bool:
-        """Whether a packet of this stream is a frame, and has its frame's timestamp."""
+        """True if a packet of this stream is a frame, and has its frame's timestamp."""
         codec = self.stream.codec_context.codec.canonical_name
         return codec in PACKET_IS_FRAME and bool(self.stream.time_base) and not self.reorders_without_times
 

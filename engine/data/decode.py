@@ -368,7 +368,7 @@ def _is_longer(seconds: float, start: float, end: float) -> bool:
 
 @dataclass(frozen=True)
 class _Track:
-    """What the packets of a stream, or of its part around a stretch of time, say before any is decoded.
+    """The facts that the packets of a stream, or of its part around a stretch of time, give before any is decoded.
 
     The arrays are in the order of the packets, which is that of decoding; sorting the times gives the order of the
     frames.
@@ -389,9 +389,9 @@ class _Track:
     upper: int | None
     """...and ends before this."""
     whole: bool
-    """Whether these are all packets of the file."""
+    """True if these are all packets of the file."""
     regular: bool
-    """Whether each shown packet is one frame, with the packet's timestamp."""
+    """True if each shown packet is one frame, with the packet's timestamp."""
 
     @cached_property
     def frame_times(self) -> np.ndarray:
@@ -480,7 +480,7 @@ def _collect(video: Video, lower: int | None, upper: int | None, searched: bool 
 
 
 def _begins_well(track: _Track, searched: bool) -> bool:
-    """Whether decoding can begin at the first packet without losing a frame, and all times differ."""
+    """Return whether decoding can begin at the first packet without losing a frame, and all times differ."""
     if not len(track.times) or not track.keys[0] or not track.shown.any():
         return False
     first, earliest = int(track.times[0]), int(track.times.min())

@@ -51,7 +51,7 @@ class DemoLook:
     """Half the side of a square, in radii: about the area of the disc."""
     speed: tuple[float, float] = (4.0, 5.5)
     offset: float = 6.0
-    """How far the middle of the path may lie from the middle of the picture, along each axis."""
+    """The farthest that the middle of the path may lie from the middle of the picture, along each axis."""
     noise: float = 4.0
     crf: int = 12
     fps: int = 8

@@ -1,4 +1,4 @@
-"""What prepare keeps of one video: its clips, and the few numbers that are cheap while its pixels are at hand.
+"""The digest of one video: its clips, and the few numbers that are cheap while its pixels are at hand.
 
 Checksums, sums for mean and deviation, and the fingerprint of the source are taken here, in the process that has just
 read the file: taken later, each would be another pass over all videos or all clips.
@@ -41,11 +41,11 @@ class Digest:
     indices: np.ndarray
     """int32 (n, T): the frames that they show."""
     frames: int
-    """Of the whole video."""
+    """The number of frames of the whole video."""
     dense: bool
-    """Whether its frames lie closer than was asked for, since it is short."""
+    """True if its frames lie closer than was asked for, since it is short."""
     crc32: tuple[int, ...]
-    """Of each clip's bytes."""
+    """The checksum of each clip's bytes."""
     totals: tuple[int, ...]
     """Sums of red, green and blue, then of their squares, over all pixels of all clips."""
     content: str

@@ -1,4 +1,4 @@
-"""What an unfinished prepare keeps, so that the next one goes on where it stopped.
+"""The files of an unfinished prepare, by which the next one goes on where it stopped.
 
 An HDF5 file that is killed while it is written may be lost as a whole, so decoded videos are appended to a plain file
 first and become HDF5 at the end. That costs the disk space twice for a while, and is safe at any moment: a record
@@ -42,7 +42,7 @@ COMMIT_SECONDS = 2.0
 
 
 class Records:
-    """What is known of the videos that are done, in order: columns, since there may be hundreds of thousands.
+    """The records of the videos that are done, in order: columns, since there may be hundreds of thousands.
 
     Columns but ``skipped`` and ``remarks`` have the videos with clips only.
     """

@@ -96,7 +96,7 @@ class Squarer:
 
 
 def _centred(length: int, size: int) -> tuple[slice, slice]:
-    """Where along an axis ``length`` pixels go to in a square of ``size``, and which of them."""
+    """Return the place of ``length`` pixels along an axis of a square of ``size``, and which of them are shown."""
     if length < size:
         start = (size - length) // 2
         return slice(start, start + length), slice(None)
@@ -153,7 +153,7 @@ class Pictures:
             self.missing.remove(number)
 
     def has(self, numbers: np.ndarray) -> bool:
-        """Whether all of ``numbers`` came."""
+        """Return whether all of ``numbers`` came."""
         return all(number in self.slots and number not in self.missing for number in np.unique(numbers).tolist())
 
     def clips(self, numbers: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from typing import Generic, Self, TypeVar
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 600.0
-"""How long the oldest item may take before it is given up."""
+"""The longest time that the oldest item may take before it is given up."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -94,7 +94,7 @@ class Workers(Generic[Item, Result]):
                 yield result
 
     def _works(self) -> bool:
-        """Whether there are processes that could start."""
+        """Return whether there are processes that could start."""
         if self._first is not None:
             try:
                 self._first.result()

@@ -53,7 +53,7 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True)
 class PrepareSummary:
-    """What a prepare made."""
+    """The result of a prepare."""
 
     path: Path
     dataset: str
@@ -186,7 +186,7 @@ def prepare_shard(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be decoded, in order, and what identifies it."""
+    """The videos to be decoded, in order, and what identifies them."""
 
     videos: list[VideoEntry]
     copies: Copies
@@ -217,7 +217,7 @@ def _sizes(videos: Sequence[VideoEntry], check: Check) -> dict[str, int]:
 def _header(
     listing: Listing, videos: list[VideoEntry], sampling: Sampling, sizes: dict[str, int], copies: Copies
 ) -> dict[str, Any]:
-    """What an interrupted prepare must have been doing for its work to be taken over.
+    """The task that an interrupted prepare must have had for its work to be taken over.
 
     Sources count by name and size; looking into hundreds of thousands of files is left to the moment when each of them
     is read.
@@ -333,7 +333,7 @@ def _limit_skipped(
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """What tells a file from another that takes its place; None where there is none."""
+    """Return the identity of a file, which another in its place has not; None where there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -380,7 +380,7 @@ class _Work:
         return range(rows[0], rows[-1] + 1) if rows else range(0)
 
     def clip_range(self, rows: range) -> slice:
-        """Where the clips of the used videos ``rows`` are."""
+        """Return the places of the clips of the used videos ``rows``."""
         ends = np.concatenate([[0], np.cumsum(self.clips_of)])
         return slice(int(ends[rows.start]), int(ends[rows.stop]))
 
@@ -432,7 +432,7 @@ class _Work:
                 yield f"{shown}."
 
     def _copies_used(self) -> Iterator[str]:
-        """What to say of videos that are, as far as their ends tell, others once more, and are used as they are."""
+        """Yield notes on videos that are, as far as their ends tell, copies of others, and are used as they are."""
         first: dict[Any, VideoEntry] = {}
         leaks, conflicts, doubles = [], [], []
         whole = zip(self.used, self.records.contents, strict=True)

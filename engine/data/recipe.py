@@ -16,7 +16,7 @@ from engine.errors import UsageError
 
 DEMO = "demo"
 OFFICIAL_CLASSES = {"hmdb51": 51, "ucf101": 101, "miniucf101": 50, "kinetics400": 400, "ssv2": 174, DEMO: 8}
-"""How many classes the official data sets have; for sizes that are told before any data is there."""
+"""The numbers of classes of the official data sets; for sizes that are told before any data is there."""
 
 
 def choose_sampling(
@@ -33,7 +33,7 @@ def choose_sampling(
     seed: int = 0,
     folder_fps: float | None = None,
 ) -> Sampling:
-    """What the user chose; where nothing was said, what is published for the layout. Raises UsageError."""
+    """Return the user's choices, and the published ones of the layout where there are none. Raises UsageError."""
     if sum((interval is not None, fps is not None, uniform)) > 1:
         raise UsageError("--interval, --fps and --uniform exclude each other.", "Give one of them.")
     if interval is None and fps is None and not uniform:

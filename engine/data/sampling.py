@@ -17,7 +17,7 @@ from engine.errors import UsageError
 LARGEST_SIZE = 1024
 LARGEST_FRAMES = 10_000
 LARGEST_NUMBER = 10_000
-"""Of clips per video; a mistyped number must not fill the memory before the first video is opened."""
+"""The most clips per video; a mistyped number must not fill the memory before the first video is opened."""
 
 EXACT = 1e-6
 """Frame numbers that are whole up to this are whole: 0.29 * 100 is 28.999999999999996, and means frame 29."""
@@ -40,7 +40,7 @@ def _check(option: str, value: int | None, largest: int | None = None) -> None:
 
 @dataclass(frozen=True)
 class Placement:
-    """How many clips of a video, and where in time they begin.
+    """The number of clips of a video, and the places in time where they begin.
 
     ``uniform``: one clip from the middle, several at equal distances, of which the first begins at the first frame and
     the last ends at the last one. ``random``: begins drawn from the seed and the video's name, in order of time.
@@ -90,7 +90,7 @@ class Sampling:
     spacing: Spacing = "interval"
     train: Placement = Placement()
     test: Placement = Placement()
-    """Of test and validation videos."""
+    """The clips of test and validation videos."""
     resize: Resize = "published"
     seed: int = 0
     """Decides random placements."""
@@ -118,7 +118,7 @@ class Sampling:
             )
 
     def placement(self, split: str) -> Placement:
-        """How clips are placed in the videos of ``split``."""
+        """Return the placement of clips in the videos of ``split``."""
         return self.train if split == "train" else self.test
 
     @property
@@ -128,7 +128,7 @@ class Sampling:
 
     @property
     def needs_rate(self) -> bool:
-        """Whether the video's frames per second decide which frames are taken."""
+        """True if the video's frames per second decide which frames are taken."""
         return self.spacing == "fps"
 
     def step(self, length: int, rate: float | None = None) -> float:
@@ -210,7 +210,7 @@ class Sampling:
         return slack * np.arange(placement.number) // (placement.number - 1)
 
     def _within(self, placement: Placement, name: str) -> np.ndarray:
-        """Where each clip looks inside the equal parts of a video, in [0, 1)."""
+        """Return the place of each clip's frames inside the equal parts of a video, in [0, 1)."""
         assert placement.number is not None
         if placement.where == "random":
             return np.array([draw / 2**64 for draw in self._draws(placement.number, name)])

@@ -100,7 +100,7 @@ def join(output: Path, partial: PartialClips, header: dict[str, Any], total: int
 
 
 def _done(folder: Path, header: dict[str, Any], partial: PartialClips) -> int:
-    """How many videos a shard has done; raises UsageError if they are of other data, or it is under way."""
+    """Return how many videos a shard has done; raises UsageError if they are of other data, or it is under way."""
     if not folder.is_dir():
         return 0
     with exclusive(folder):

@@ -26,9 +26,9 @@ class Strip:
     """Frames of one clip in their order, side by side."""
 
     name: str
-    """Of the class."""
+    """The name of the class."""
     video: str
-    """That the clip is from."""
+    """The name of the video that the clip is from."""
     pixels: np.ndarray
     """uint8 (H, frames * W, 3)."""
 

@@ -37,7 +37,7 @@ from engine.text import one_line
 FORMAT, VERSION = "vdtui.clips", 1
 REPREPARE = "Make it anew with `vdtui prepare`."
 COLUMNS = {"labels": np.int64, "video": np.int64, "frame_indices": np.int32, "crc32": np.uint32}
-"""What a split has beside its clips; the last two may be missing in files of older versions."""
+"""The datasets of a split beside its clips; the last two may be missing in files of older versions."""
 TEXTS = ("videos/name", "videos/split", "skipped", "missing")
 SHUFFLE, FLETCHER32, COMPRESSORS = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, (h5py.h5z.FILTER_DEFLATE, 32000)
 """HDF5's own filters and h5py's LZF; a dataset with any other is refused."""
@@ -46,7 +46,7 @@ MOST_COMPRESSED = 1100
 LARGEST_READ = 1 << 30
 HEAP, HEAP_HEADER, SEARCHED_AT_ONCE = b"GCOL\1", 16, 1 << 24
 DAMAGED = (OSError, RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, MemoryError)
-"""What HDF5, NumPy and conversions raise on values that are not what they should be."""
+"""The errors of HDF5, NumPy and conversions on values that are not what they should be."""
 
 
 class ClipStore:
@@ -362,7 +362,7 @@ class _Pieces:
 
 
 def _stretches(dataset: h5py.Dataset) -> np.ndarray:
-    """Where in the file a dataset lies, int64 (n, 4): first row, first byte, length, whether it is no plain clip."""
+    """Return a dataset's places in the file, int64 (n, 4): first row, first byte, length, 1 if it is no plain clip."""
     if dataset.chunks is None:
         start = dataset.id.get_offset()
         found = [] if start is None else [(0, start, dataset.id.get_storage_size(), True)]
@@ -375,7 +375,7 @@ def _stretches(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _pieces_of(clips: h5py.Dataset, stretches: np.ndarray, descriptor: int) -> _Pieces | None:
-    """Where the clips lie, if they lie there as they are; raises OSError where they cannot be clips."""
+    """Return the places of the clips, if they lie there as they are; raises OSError where they cannot be clips."""
     chunk, count = (1, *clips.shape[1:]), len(clips)
     plain = clips.chunks == chunk and clips.id.get_create_plist().get_nfilters() == 0
     if not plain or not hasattr(os, "preadv"):
@@ -498,7 +498,7 @@ def _check_heaps(path: Path, descriptor: int, stretches: list[np.ndarray]) -> No
 
 
 def _heaps_are_whole(descriptor: int, begin: int, end: int) -> bool:
-    """Whether all heaps between two places in the file are such that HDF5 comes to their end."""
+    """Return whether all heaps between two places in the file are such that HDF5 comes to their end."""
     while end - begin >= HEAP_HEADER:
         window = os.pread(descriptor, min(SEARCHED_AT_ONCE, end - begin), begin)
         position = window.find(HEAP)
@@ -531,7 +531,7 @@ def _nbytes(dataset: h5py.Dataset) -> int:
 
 
 def _is_stored(clips: h5py.Dataset) -> bool:
-    """Whether all clips are in the file; HDF5 gives zeros for what was never written."""
+    """Return whether all clips are in the file; HDF5 gives zeros for what was never written."""
     stored, claimed = clips.id.get_storage_size(), _nbytes(clips)
     if clips.id.get_create_plist().get_nfilters():
         return stored > 0 and claimed <= MOST_COMPRESSED * stored
@@ -539,7 +539,7 @@ def _is_stored(clips: h5py.Dataset) -> bool:
 
 
 def _texts_fit(dataset: h5py.Dataset, descriptor: int) -> bool:
-    """Whether texts take no more memory than the file is large: many may refer to one that is large.
+    """Return whether texts take no more memory than the file is large: many may refer to one that is large.
 
     HDF5 stores a text as its length, 4 bytes, and where it is, 12 bytes.
     """

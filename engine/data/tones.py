@@ -38,7 +38,7 @@ def to_sdr(pixels: np.ndarray, transfer: int) -> np.ndarray:
 
 @cache
 def _light(transfer: int) -> np.ndarray:
-    """What each 16-bit value means, float32: for PQ light over that of white, for HLG light of the scene in [0, 1]."""
+    """The meaning of each 16-bit value, float32: for PQ light over that of white, for HLG scene light in [0, 1]."""
     signal = np.arange(65536) / 65535
     if transfer == PQ:
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128

@@ -1,4 +1,4 @@
-"""Whether a clips file still holds what `prepare` wrote: disks and copies lose bytes silently.
+"""The check that a clips file still holds what `prepare` wrote: disks and copies lose bytes silently.
 
 Each clip has a checksum, and so has everything else together. They are compared only when somebody asks (`vdtui data
 --verify`), since that reads every byte; ordinary reads trust the disk.
@@ -98,7 +98,7 @@ def verify(path: Path, progress: Progress | None = None, check: Check | None = N
 
 
 def _metadata_damage(store: ClipStore) -> Iterator[Damage]:
-    """What is wrong with everything but the pixels; that the numbers make sense was seen when it was opened."""
+    """Return the faults of everything but the pixels; that the numbers make sense was seen when it was opened."""
     what = "labels, names or attributes are not as they were written"
     try:
         same = len(small_attributes(store.file)) == len(store.file.attrs)  # prepare writes no others

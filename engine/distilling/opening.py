@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.config.counts import baseline_networks, candidates
+from engine.config.counts import baseline_networks, budget_networks, candidates
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
@@ -106,7 +106,7 @@ def _notes_before(work: Work) -> Iterator[Note]:
     splits = f"{len(work.train)} training, {len(work.val or ())} validation, {len(work.test)} test clips"
     shape = f"{spec.frames} x {spec.height} x {spec.width}"
     yield Note("info", f"{len(spec.classes)} classes, {splits} of {shape}; networks in {_name(work.precision)}")
-    yield Note("info", _costs_ahead(preset, len(spec.classes), chooses=work.choosing is not None))
+    yield Note("info", costs_ahead(preset, len(spec.classes), chooses=work.choosing is not None))
     for text in scarce_clips(preset, work.train):
         yield Note("warning", text)
     if protocol.selected_on == "test":
@@ -116,7 +116,7 @@ def _notes_before(work: Work) -> Iterator[Note]:
         yield Note("warning", "no validation split: the last iteration is taken, not the best one")
 
 
-def _costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
+def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     """Return what the run will cost in units that do not depend on the machine: experts, steps, networks, clips.
 
     ``chooses`` says that there are clips to choose the iteration by.
@@ -130,10 +130,15 @@ def _costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     steps = preset.dynamic.steps
     evaluations = candidates(preset.dynamic) if chooses else 0
     rows, clips = len(preset.kind.rows(preset)), evaluation.epochs * classes * preset.synthetic.ipc
+    budget = preset.storage.open_budget
+    trained = "as many clips as the budget holds" if budget else f"{clips:,} clips"
+    choice = f"up to {budget_networks(preset)} networks to choose how {preset.storage.budget} per class are spent, "
+    first = choice if chooses and budget_networks(preset) else ""
     return (
-        f"ahead: {static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to choose the "
-        f"iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on "
-        f"{clips:,} clips{_baselines(preset)}"
+        f"ahead: {first}{static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to "
+        f"choose the iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on "
+        + trained
+        + _baselines(preset)
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from engine.config import Preset
+from engine.config import Preset, read_preset
 from engine.config.counts import candidates, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
@@ -27,7 +27,7 @@ from engine.config.schema import StageSection, StaticSection
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.evaluation.parts import open_parts
-from engine.events import Evaluated, Event, NetworkTrained, StageFinished, StageStarted, Step
+from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -64,12 +64,16 @@ class Plan:
     device: str
     rehearsed_seconds: float
     storage: str
-    """How the set is stored; "" where none is."""
+    """The storage of the set; "" where there is none."""
     file_bytes: int
     """The length of its file, which depends on what is learned where it is coded: as measured before."""
     classes: int
     measured_on: str
-    """What ``file_bytes`` is the file of."""
+    """The clips whose file has ``file_bytes``."""
+    budget: str = ""
+    """The bytes that the set may take per class, as the preset has them; "" where there is no such bound."""
+    rung: str = ""
+    """The rung on which the rehearsal spent them; networks of more epochs may choose another one."""
 
     @property
     def bytes_per_class(self) -> float:
@@ -88,26 +92,31 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
     ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and networks of few
     epochs for every row of the final table. Raises VdtuiError for what would stop the run as well. A teacher
     (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one epoch.
+    A budget's rung is chosen by networks of one epoch here, so the run may choose another; costs are of this one.
     """
     began = time.monotonic()
     epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
-        rehearsals = [_Rehearsal(preset, number, Path(folder), check) for number in epochs]
-        best = rehearsals[0].best
+        first = _Rehearsal(preset, epochs[0], Path(folder), check)
+        spent = _spent(preset, first.preset)
+        rehearsals = [first, *(_Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
+        best = first.best
         kept = load_set(best).synthetic if best.is_file() else None
-        content, measured = _file(preset, best, Path(folder)) if kept else (b"", "")
+        content, measured = _file(spent, best, Path(folder)) if kept else (b"", "")
     return Plan(
-        tuple(_parts(preset, rehearsals)),
+        tuple(_parts(spent, rehearsals)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         rehearsals[0].data_bytes,
         _memory(rehearsals[0].device),
         rehearsals[0].device,
         time.monotonic() - began,
-        str(storage_of(preset)) if kept else "",
+        str(storage_of(spent)) if kept else "",
         len(content),
         len(kept.spec.classes) if kept else 0,
         measured,
+        preset.storage.budget or "",
+        spent.storage.rung or "",
     )
 
 
@@ -157,11 +166,17 @@ class _Rehearsal:
         run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
         carry_out(run, listen)
         self.best = run.best
+        self.preset = read_preset(run.preset_file)
+        """The preset that the rehearsal ended with: its budget, if there is one, is spent."""
         self.data_bytes: int = run.meta().get("data_bytes", 0)
 
     def stage(self, stage: str) -> float:
         """Return the seconds of a stage."""
         return sum(one.seconds for _, one in self._happened if isinstance(one, StageFinished) and one.stage == stage)
+
+    def rungs(self) -> list[int]:
+        """Return the clips per class of each rung on which networks were trained to choose one."""
+        return [one.ipc for _, one in self._happened if isinstance(one, RungTried)]
 
     def selection(self) -> float:
         """Return the seconds of one evaluation on the split that chooses the step; 0 if none does."""
@@ -206,6 +221,11 @@ class _Rehearsal:
         return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained)
 
 
+def _spent(preset: Preset, rehearsed: Preset) -> Preset:
+    """Return ``preset`` with its budget spent as that of ``rehearsed`` is."""
+    return preset.model_copy(update={name: getattr(rehearsed, name) for name in ("synthetic", "storage")})
+
+
 def _shortened(preset: Preset, epochs: int) -> Preset:
     """Return ``preset`` with a few steps, and with one of everything that fills slowly."""
 
@@ -232,6 +252,12 @@ def _rehearsed(section: S) -> S:
 def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
     parts = [Part("prepare", 1, "data opened, or made", first.stage("prepare"))]
+    if rungs := first.rungs():
+        known = [(one.epochs, one.selection()) for one in rehearsals]
+        longer = _at(evaluation.epochs, known) - _at(first.epochs, known)  # of an evaluation of the rung that was taken
+        seconds = first.stage("budget") + longer * sum(rungs) / preset.synthetic.ipc
+        networks = len(rungs) * evaluation.selection_repeats
+        parts.append(Part("budget", networks, "networks to choose how the budget is spent", seconds))
     if "experts" in stages:
         epochs = preset.experts.number * (preset.experts.epochs or preset.expert_snapshots - 1)
         parts.append(Part("experts", epochs, "epochs on all training clips", epochs * first.stage("experts")))

@@ -1,7 +1,8 @@
 """The two stages of a distillation, from data to report, readable from top to bottom.
 
-A run is: prepare (open or make the data), experts (where trajectories are matched), static (still images, by gradient
-matching), dynamic (dynamic memory and hallucinator, by any objective; the validation split chooses the iteration) or,
+A run is: prepare (open or make the data), budget (where its bytes are given: how they are spent), experts (where
+trajectories are matched), static (still images, by gradient matching), dynamic (dynamic memory and hallucinator, by any
+objective; the validation split chooses the iteration) or,
 for a coreset, select (real clips are chosen), and evaluate (the final table on the test split). Everything that
 happens is emitted as an event; everything that could be lost is in a checkpoint. All randomness is derived from the
 seed by name and step, so a resumed run is the run that was never stopped. A run of kind static-only ends with its
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 
 from engine.config import Preset, earlier, outdated
+from engine.distilling.budget import spend_budget
 from engine.distilling.choosing import NoChoice, choice_of_iteration
 from engine.distilling.final_table import final_table
 from engine.distilling.keeping import keep_set
@@ -54,6 +56,9 @@ def distill(session: Session, preset: Preset) -> None:
     session.emit(RunStarted(session.run.name, preset.run.seed, str(device), preset.stages, checkpoint is not None))
     with deterministic(), joined(device) as group:
         work = prepare(session, preset, device, group)
+        if preset.storage.open_budget:
+            work = spend_budget(work)
+            preset = work.preset
         stages = preset.stages
         reached = stages.index(checkpoint.stage) if checkpoint else 0
         if checkpoint is not None and checkpoint.document.get("data") != work.fingerprint:

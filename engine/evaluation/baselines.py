@@ -11,21 +11,21 @@ import dataclasses
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from engine.config.counts import MOST_RUNGS
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
 from engine.evaluation.judge import Judge
+from engine.evaluation.rungs import Held, judged, worth_judging
 from engine.evaluation.subjects import Subject
-from engine.evaluation.trainers import Request, Trainers, Watch
-from engine.evaluation.trials import Trial, TrialCache
+from engine.evaluation.trainers import Watch
+from engine.evaluation.trials import Trial
 from engine.files import read_json, write_bytes, write_json
 from engine.models import Network
 from engine.seeds import generator
@@ -41,7 +41,11 @@ QUALITIES = (18, 28, 35, 43, 51)
 SHARES = (1.0, 0.5, 0.25)
 """Sides on the ladder, of the clips' own; LEAST_SIDE pixels or more."""
 LEAST_SIDE = 16
-FRAMES = (4, 1)
+AV1 = 10
+"""The quality of AV1 on the ladder, at the clips' own side, where it takes fewer bytes than H.264."""
+AV1_BELOW = 28
+"""The rate factor at which H.264 keeps more of a clip than AV1 at that quality."""
+FRAMES = (4, 2, 1)
 """Frames of a clip on the ladder beside all of them, each shown for its share of the time; one is a still."""
 FIXED = "h264-28"
 """The storage where there is no validation split to choose by; the next coarser rung where it cannot hold a clip."""
@@ -57,11 +61,17 @@ class Rung:
     frames: int = 0
     side: int = 0
     quality: int = 0
-    """The rate factor; the smaller, the better."""
+    """The rate factor; the smaller, the better. Of AV1 that of H.264 which keeps more than it."""
+    codec: str = "h264"
 
     def as_good(self, other: Rung) -> bool:
-        """Return whether nothing that a codec keeps of a clip is less than on ``other``."""
-        return self.frames >= other.frames and self.side >= other.side and self.quality <= other.quality
+        """Return whether nothing that a codec keeps of a clip is less than on ``other``; AV1 is only as good as AV1."""
+        return (
+            self.codec in ("h264", other.codec)
+            and self.frames >= other.frames
+            and self.side >= other.side
+            and self.quality <= other.quality
+        )
 
 
 def ladder(spec: ClipSpec) -> list[Rung]:
@@ -74,16 +84,9 @@ def ladder(spec: ClipSpec) -> list[Rung]:
             for quality in QUALITIES:
                 size, stored = None if side == own else side, None if frames == spec.frames else frames
                 rungs.append(Rung(str(Coding("h264", quality, size, stored)), frames, side, quality))
+                if (side, quality) == (own, AV1_BELOW) and frames in (spec.frames, 1):
+                    rungs.append(Rung(str(Coding("av1", AV1, None, stored)), frames, own, AV1_BELOW, "av1"))
     return rungs
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """A rung, and what a budget holds of it: clips per class, and the bytes of the largest file."""
-
-    rung: Rung
-    per_class: int
-    nbytes: int
 
 
 class Shelf:
@@ -115,7 +118,7 @@ class Shelf:
         self._folder = folder
         self._known: dict[tuple[str, int, int], bytes] = {}
 
-    def held(self, rung: Rung) -> Held | None:
+    def held(self, rung: Rung) -> Held[Rung] | None:
         """Return how many clips of each class ``rung`` holds in every draw; None if there is a draw of none."""
         numbers = []
         for draw in range(self._draws):
@@ -126,13 +129,13 @@ class Shelf:
         sizes = [len(self._cut(rung.storage, draw, min(numbers))) for draw in range(self._draws)]
         return Held(rung, min(numbers), max(sizes))
 
-    def decoded(self, one: Held, number: int) -> Coreset:
+    def decoded(self, one: Held[Rung], number: int) -> Coreset:
         """Return what network ``number`` is trained on."""
         draw = number % self._draws
         stored = Stored(self._cut(one.rung.storage, draw, one.per_class), Storage.parse(one.rung.storage))
         return cast(Coreset, stored.decode(self.train.device))
 
-    def subject(self, one: Held) -> Subject:
+    def subject(self, one: Held[Rung]) -> Subject:
         """Return the row of clips that are stored so."""
         spec, available = self.train.spec, self.available
         clips = sum(min(one.per_class, number) for number in available)
@@ -239,31 +242,23 @@ def herded_order(
 # --- the choice of a rung --------------------------------------------------------------------------------------------
 
 
-def held(shelf: Shelf, rungs: Sequence[Rung]) -> list[Held]:
+def held(shelf: Shelf, rungs: Sequence[Rung]) -> list[Held[Rung]]:
     """Return the rungs that may be best in the bytes of ``shelf``, at most MOST_RUNGS, by clips per class.
 
     Left out are those that hold no clip, and those of which another, as good in everything, holds as many clips; where
     more are left, they are taken evenly among them. None is encoded that cannot be needed.
     """
-    found: list[Held] = []
+    found: list[Held[Rung]] = []
     full = min(shelf.most, max(shelf.available))
     for rung in rungs:
         if any(one.per_class >= full and one.rung.as_good(rung) for one in found):
             continue
         if (one := shelf.held(rung)) is not None:
             found.append(one)
-    useful = [
-        one
-        for number, one in enumerate(found)
-        if not any(other.rung.as_good(one.rung) and other.per_class >= one.per_class for other in found[:number])
-    ]
-    useful.sort(key=lambda one: one.per_class)
-    if len(useful) <= MOST_RUNGS:
-        return useful
-    return [useful[round(place * (len(useful) - 1) / (MOST_RUNGS - 1))] for place in range(MOST_RUNGS)]
+    return worth_judging(found)
 
 
-def fixed(shelf: Shelf, rungs: Sequence[Rung]) -> Held | None:
+def fixed(shelf: Shelf, rungs: Sequence[Rung]) -> Held[Rung] | None:
     """Return FIXED, or the first rung that is no better where it cannot hold a clip; None where none can."""
     start = next(rung for rung in rungs if rung.storage == FIXED)
     coarser = (rung for rung in rungs if rung is not start and start.as_good(rung))
@@ -272,36 +267,20 @@ def fixed(shelf: Shelf, rungs: Sequence[Rung]) -> Held | None:
 
 def judged_rungs(
     shelf: Shelf,
-    rungs: Sequence[Held],
+    rungs: Sequence[Held[Rung]],
     judge: Judge,
     val: RealClips,
     folder: Path,
     watch: Watch,
-    finished: Callable[[Held, Trial], None] = lambda rung, trial: None,
+    finished: Callable[[Held[Rung], Trial], None] = lambda rung, trial: None,
 ) -> list[float]:
     """Return the mean accuracy on ``val`` of networks that are trained on each of ``rungs``.
 
     As many networks as evaluate a step, of the seeds that choose and not of those that report; finished ones are kept
     in ``folder``. ``watch`` and ``finished`` are as in ``rows.judged``.
     """
-    recipe, number = judge.recipe(judge.section.models[0]), judge.section.selection_repeats
-
-    def requests() -> Iterator[Request]:
-        for one in rungs:
-            cache = TrialCache(folder, f"{shelf.what}-{_in_a_name(one.rung.storage)}-val")
-            for k, seed in enumerate(judge.seeds("selection", number)):
-                yield judge.request(partial(shelf.decoded, one, k), val, recipe, seed, cache)
-
-    accuracies: list[float] = []
-    with Trainers(val.device) as trainers:
-        trials = trainers.trials(requests(), judge.at_once("selection"), watch)
-        for one in rungs:
-            own = []
-            for _ in range(number):
-                own.append(next(trials))
-                finished(one, own[-1])
-            accuracies.append(statistics.fmean(trial.outcome.top1 for trial in own))
-    return accuracies
+    networks = judged(shelf, rungs, judge, val, folder, watch, finished)
+    return [statistics.fmean(trial.outcome.top1 for trial in own) for _, own in networks]
 
 
 def all_clips(train: RealClips, seed: int, file: Path | None = None) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def _read(run: RunDirectory, ending: RunCompleted | None = None) -> tuple[dict[s
         **_curves(folded),
         "results": results,
         "set": _described(loaded) if loaded else None,
+        "budget": files.read_json(run.budget_file),
         "preset": preset,
         "meta": meta,
     }
@@ -192,6 +193,7 @@ def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory)
         "published": document["preset"].get("published"),
         "tables": _tables(results, main),
         "plots": _plots(document, len(names) or None),
+        "rungs": _rungs(document["budget"]),
         "per_class": _per_class(main, compared, names),
         "confusion": _confusion(main, names),
         "pictures": pictures,
@@ -399,6 +401,24 @@ def _confusion(main: Mapping[str, Any] | None, names: list[str]) -> Any:
     ):
         return None
     return Markup(confusion_plot(matrix, names))  # plots.py escapes what it draws
+
+
+def _rungs(budget: Any) -> list[dict[str, Any]]:
+    """The ways to spend the budget that were tried, as rows of text; none of a run without one."""
+    rows = budget.get("rungs") if isinstance(budget, dict) else None
+    return [
+        {
+            "rung": str(row.get("rung", "–")),
+            "chosen": row.get("rung") == budget.get("chosen"),
+            "ipc": str(row.get("ipc") or "none fits"),
+            "bytes": wording.size(row.get("bytes")),
+            "accuracy": wording.percent(row.get("accuracy"))
+            if wording.number(row.get("accuracy")) is not None
+            else "–",
+        }
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
 
 
 def _list(result: Mapping[str, Any] | None, key: str, length: int) -> list[Any]:

@@ -180,13 +180,13 @@ def _chosen(result: Result) -> str:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """How the main result stands among its baselines, and in how many bytes; "" if there is none to stand beside."""
+    """Say how the main result stands among its baselines, and in how many bytes; "" if there are none."""
     main = main_result(results)
     return "" if main is None or mean_std(main) is None else " ".join(told_of(main, results))
 
 
 def told_of(result: Result, results: Sequence[Result]) -> list[str]:
-    """What must be said of ``result``: whether it is ahead of its baselines among ``results``, and its bytes.
+    """Return the sentences on ``result``: whether it is ahead of its baselines among ``results``, and its bytes.
 
     Each a sentence or two; none of real clips that no run chose.
     """
@@ -201,7 +201,7 @@ def told_of(result: Result, results: Sequence[Result]) -> list[str]:
 
 
 def against(found: Standing) -> str:
-    """Whether a set is ahead of its best baseline by more than noise, and what to try if it is not."""
+    """Say whether a set is ahead of its best baseline by more than noise, and what to try if it is not."""
     over, reached = found.over, f"{_clips(found.baseline)} reach {accuracy(found.baseline)}"
     if over.verdict == "better":
         left = ", though more of them would fit" if found.baseline.get("capped") else ""
@@ -233,7 +233,7 @@ def _clips(baseline: Result) -> str:
 
 
 def _try(found: Standing) -> str:
-    """What may help, the likeliest first."""
+    """Return advice on what may help, the likeliest first."""
     if all_clips_bytes(dict(found.result)) is not None:
         return "Try a set of fewer bytes: smaller memories, or a storage that `vdtui study bytes` finds good enough."
     if found.over.verdict == "within noise" and found.over.value > 0:
@@ -250,7 +250,7 @@ def interval(over: Difference) -> str:
 
 
 def larger_than_all(result: Result) -> str:
-    """What all training clips take as a codec stores them, where that is less than ``result`` takes; else ""."""
+    """Say what all training clips take as a codec stores them, where that is less than ``result`` takes; else ""."""
     bytes_ = all_clips_bytes(dict(result))
     if bytes_ is None:
         return ""

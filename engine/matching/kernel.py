@@ -143,12 +143,12 @@ class KernelRegression(Objective):
 
     def after_step(self, synthetic: SyntheticSet, step: int) -> None:
         """Train the step's network on the set, or draw it anew instead of a last update that no step would use."""
+        from engine.models.precision import autocast, seeded
+
         member = self._member(step)
         if member.age + 1 >= self._pool.online_updates:
             self._pool.renew(member)
             return
-        from engine.models.precision import autocast, seeded
-
         network = self._pool.network(member).train().requires_grad_(True)
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)

@@ -33,7 +33,7 @@ from engine.runs.results import (
 )
 from engine.runs.state import RunState
 
-DISTILLING = ("experts", "static", "dynamic", "select")
+DISTILLING = ("budget", "experts", "static", "dynamic", "select")
 """The stages that make a set."""
 
 

@@ -51,7 +51,7 @@ class RunDirectory:
 
     @property
     def preset_file(self) -> Path:
-        """The resolved preset: running it again gives the same run."""
+        """The resolved preset: running it again gives the same run. It changes once, when a budget has been spent."""
         return self.path / "preset.toml"
 
     @property
@@ -117,6 +117,16 @@ class RunDirectory:
     def evaluations(self) -> Path:
         """One file per trained network; finished ones are not trained again on resume."""
         return self.path / "evaluations"
+
+    @property
+    def rungs(self) -> Path:
+        """The files of real clips among whose ways to spend the budget one was chosen."""
+        return self.path / "rungs"
+
+    @property
+    def budget_file(self) -> Path:
+        """The choice of how the budget is spent, and what it was chosen from; only of a run that has a budget."""
+        return self.path / "budget.json"
 
     @property
     def baselines(self) -> Path:

@@ -96,7 +96,7 @@ class RunSession:
         self._began = time.monotonic()
         try:
             run = self.run
-            sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations)
+            sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
             self._standing = Standing.of_log(self.run.events_file)
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more

@@ -103,6 +103,8 @@ class RunState:
     """By stage and name, at every n-th step; n depends on the number of steps alone, so resuming changes nothing."""
     accuracies: list[Accuracy] = dataclasses.field(default_factory=list)
     best: tuple[int, float | None] | None = None
+    spent: dict[str, Any] | None = None
+    """The use of the run's budget, as ``BudgetSpent`` says; None without one, or before it is chosen."""
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     previews: list[tuple[str, int, str]] = dataclasses.field(default_factory=list)
     log: list[LogLine] = dataclasses.field(default_factory=list)
@@ -249,6 +251,26 @@ class RunState:
         either_side = "" if accuracy.std is None else f" +- {100 * accuracy.std:.1f}"
         reached = f"{100 * accuracy.mean:.1f}{either_side} % on {accuracy.split}"
         self._say(time, f"{accuracy.what} at step {accuracy.step}: {reached}")
+
+    def _on_rung_tried(self, record: dict[str, Any], time: float) -> None:
+        deviation = None if record["std"] is None else float(record["std"])
+        either_side = "" if deviation is None else f" +- {100 * deviation:.1f}"
+        held = f"{record['rung']}: {int(record['ipc'])} clips per class in {int(record['bytes']):,} bytes"
+        self._say(time, f"{held}, {100 * float(record['mean']):.1f}{either_side} % on val")
+
+    def _on_budget_spent(self, record: dict[str, Any], time: float) -> None:
+        accuracy = record["accuracy"]
+        self.spent = {
+            "budget": int(record["budget"]),
+            "rung": str(record["rung"]),
+            "storage": str(record["storage"]),
+            "ipc": int(record["ipc"]),
+            "bytes": int(record["bytes"]),
+            "accuracy": None if accuracy is None else float(accuracy),
+        }
+        why = "fixed: nothing tells a better one" if accuracy is None else f"{100 * float(accuracy):.1f} % on val"
+        spent = f"{self.spent['ipc']} clips per class as {self.spent['rung']}, {self.spent['bytes']:,} bytes"
+        self._say(time, f"budget of {self.spent['budget']:,} bytes: {spent} ({why})")
 
     def _on_best_changed(self, record: dict[str, Any], time: float) -> None:
         accuracy = record["accuracy"]

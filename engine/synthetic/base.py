@@ -1,4 +1,4 @@
-"""What is learned: the seam between what is stored and the clips that are made of it.
+"""The learned set: the seam between what is stored and the clips that are made of it.
 
 A parameterisation owns the stored tensors and knows how to draw clips from them; objectives and evaluations know
 nothing else of it. Everything that a network can be trained on here (memories, a still video, real clips of a
@@ -61,7 +61,7 @@ class SyntheticSet(ABC):
     """The names that ``build`` may find in a file's metadata, beside those that all files have."""
     soft_labels: torch.Tensor | None = None
     temporal: Temporal | None = None
-    """How the stored frames become those of a clip; None where all of them are stored, or none."""
+    """The way from stored frames to those of a clip; None where all of them are stored, or none."""
 
     def __init__(
         self, spec: ClipSpec, ipc: int, *, soft_labels: torch.Tensor | None = None, learn_labels: bool = False
@@ -104,8 +104,7 @@ class SyntheticSet(ABC):
         """
         if self.temporal is None:
             return {}
-        named = {name: getattr(self.temporal, name) for name in ("n_syn", "segments", "interpolation")}
-        return {"temporal": json.dumps(named)}
+        return {"temporal": json.dumps(self.temporal.described())}
 
     def pairing(self) -> dict[str, int]:
         """Count the memories of each sort that an instance owns."""
@@ -171,7 +170,7 @@ class SyntheticSet(ABC):
 
     @abstractmethod
     def _learned(self) -> dict[str, torch.Tensor]:
-        """Those of them that an optimiser steps on."""
+        """Return the tensors of ``_stored`` that an optimiser steps on."""
 
     @abstractmethod
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
@@ -183,7 +182,7 @@ class SyntheticSet(ABC):
     @property
     @abstractmethod
     def variants(self) -> int:
-        """How many different clips one instance can give."""
+        """The number of different clips that one instance can give."""
 
     @property
     def frames(self) -> int:
@@ -191,21 +190,21 @@ class SyntheticSet(ABC):
         return self.spec.frames
 
     def describe(self) -> str:
-        """What its clips depend on beside its tensors, as a text that differs where clips may."""
+        """Return all that its clips depend on beside its tensors, as a text that differs where clips may."""
         return f"{self.kind} {self.ipc} {self.temporal}"
 
     @property
     def clips_per_class(self) -> int:
-        """How many different clips a class can give."""
+        """The number of different clips that a class can give."""
         return self.ipc * self.variants
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """The device of the tensors."""
         return next(iter(self.tensors().values())).device
 
     def sample(self, rng: torch.Generator, classes: Sequence[int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """As ``draw``: clips and targets (labels (N), or soft ones (N, C))."""
+        """Return the clips and targets (labels (N), or soft ones (N, C)) of ``draw``."""
         drawn = self.draw(rng, classes)
         return drawn.clips, drawn.targets
 
@@ -265,7 +264,7 @@ class SyntheticSet(ABC):
 
     @property
     def stored_values(self) -> int:
-        """How many numbers are stored: the size of the set whatever the precision."""
+        """The number of values that are stored: the size of the set whatever the precision."""
         return sum(tensor.numel() for tensor in self.tensors().values())
 
 

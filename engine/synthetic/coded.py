@@ -24,10 +24,11 @@ from engine.synthetic.base import SyntheticSet
 from engine.synthetic.container import pack, unpack
 from engine.synthetic.described import DAMAGE, Provenance, checked_spec, refuse_infinite
 from engine.synthetic.levels import encoded, frames_of, has_levels, to_levels, to_memory
-from engine.synthetic.pixels import Coreset, once, places_shown, stored_of
+from engine.synthetic.pixels import Coreset, Pixels, once, places_shown, stored_of
 from engine.synthetic.registry import set_class
 from engine.synthetic.storage import Storage
 from engine.synthetic.streams import MOST_PER_BYTE, Coded, Coding, Shape
+from engine.synthetic.temporal import Temporal
 from engine.text import one_line
 
 _HINT = "Use another copy of the file; a damaged one cannot be mended."
@@ -84,6 +85,23 @@ def write_clips(spec: ClipSpec, coding: Coding, clips: Sequence[Sequence[Coded]]
     stored = [clip for own, new in zip(shown, kept, strict=True) for clip in own[:new]]
     parts = {"pixels": coding.join(stored)}
     return _file(Coreset.kind, spec, number, Storage(coding, coding), parts, kept, Provenance(), {})
+
+
+def write_learned(
+    spec: ClipSpec,
+    coding: Coding,
+    clips: Sequence[Sequence[Coded]],
+    number: int,
+    provenance: Provenance,
+    temporal: Temporal | None,
+) -> bytes:
+    """Return the file of learned clips of which ``clips[class]`` holds the first ``number`` that are to be stored.
+
+    They are pixels, stored by ``coding``, with the frames of ``temporal``: the bytes that ``write_coded`` gives.
+    """
+    parts = {"pixels": coding.join([clip for own in clips for clip in own[:number]])}
+    said = {} if temporal is None or not temporal.compresses else {"temporal": temporal.described()}
+    return _file(Pixels.kind, spec, number, Storage(coding, coding), parts, None, provenance, said)
 
 
 def _distinct(own: Sequence[Coded]) -> int:
@@ -164,7 +182,7 @@ def _floats(values: torch.Tensor) -> bytes:
 
 
 def _as_json(text: str) -> Any:
-    """What a set's metadata says, as the head of a file has it: an object, or the text itself."""
+    """Return a text of a set's metadata as the head of a file has it: an object, or the text itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -290,7 +308,7 @@ class _Reader:
         return memory if self._kept is None else memory[0][places_shown(self._kept, self._ipc)]
 
     def _repeats(self) -> list[int]:
-        """How many clips of each class are stored, where fewer are than shown."""
+        """Return the number of stored clips of each class, where fewer are stored than shown."""
         kept = self._head["distinct"]
         numbers = isinstance(kept, list) and all(type(number) is int and number >= 1 for number in kept)
         _require(numbers and len(kept) == self._classes and self._head["kind"] == Coreset.kind, "distinct")

@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 
 from engine.data.batches import RealClips
@@ -71,7 +72,7 @@ def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
 
 RATE_FACTORS = (18, 23, 28, 35)
 SHARES = (1.0, 0.75, 0.5)
-"""Of the clips' own height and width: few bytes may hold many small clips or few large ones."""
+"""Shares of the clips' own height and width: few bytes may hold many small clips or few large ones."""
 
 
 def rival_codecs(spec: ClipSpec) -> list[Coding]:
@@ -94,7 +95,7 @@ class Candidate:
 
     @property
     def storage(self) -> Storage:
-        """How they are stored."""
+        """The storage of the clips."""
         return self.stored.storage
 
     @property
@@ -103,7 +104,7 @@ class Candidate:
         return self.stored.nbytes
 
     def decode(self, device: torch.device | str = "cpu") -> Coreset:
-        """What networks are trained on."""
+        """Return the clips that networks are trained on."""
         synthetic = self.stored.decode(device)
         assert isinstance(synthetic, Coreset)
         return synthetic
@@ -117,7 +118,7 @@ def compressed_clips(
     *,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Stored, Coreset]:
-    """As many real clips of each class as ``budget`` bytes can hold, stored as ``how``; and what they decode to.
+    """Store as many real clips of each class as ``budget`` bytes hold, as ``how``; return file and decoded clips.
 
     ``order[c]`` has indices of clips of class c, the first to be taken first (random, or herded). All classes give the
     same number; one that has fewer repeats its own, which costs nothing. No clip is encoded that could not
@@ -168,22 +169,47 @@ def _fill(
     for name, own in zip(real.spec.classes, order, strict=True):
         if not len(own):
             raise DataError(f"The class {one_line(name)} has no clips.", "Choose a split with clips of all classes.")
-    coded: list[list[Coded]] = [[] for _ in order]
+
+    def clips(number: int, labels: Sequence[int]) -> np.ndarray:
+        return real.view.clips(torch.stack([order[label][number] for label in labels]).numpy())
+
+    def write(coded: Sequence[Sequence[Coded]], number: int) -> bytes:
+        return write_clips(real.spec, codec, coded, number)
+
+    number, blob = fill([len(own) for own in order], clips, codec, write, budget, check)
+    return Candidate(Stored(blob, Storage(codec, codec)), number) if number else len(blob)
+
+
+def fill(
+    available: Sequence[int],
+    clips: Callable[[int, Sequence[int]], np.ndarray],
+    codec: Coding,
+    write: Callable[[Sequence[Sequence[Coded]], int], bytes],
+    budget: int,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[int, bytes]:
+    """Return the most clips per class whose file is within ``budget``, and the file; 0, and that of one, if none is.
+
+    ``clips(number, labels)`` are clips ``number`` of the classes ``labels``, uint8 (N, T, H, W, 3), of which class c
+    has ``available[c]``; ``write(coded, number)`` is the file of the first ``number`` encoded clips of each. No clip is
+    encoded that could not have fitted but those of one more per class. ``check`` may raise between two of them.
+    """
+    coded: list[list[Coded]] = [[] for _ in available]
     with ThreadPoolExecutor(usable_cores()) as pool:  # coders let go of the interpreter
-        for number in range(max(len(own) for own in order)):
+        for number in range(max(available)):
             check()
-            asked = [label for label, own in enumerate(order) if number < len(own)]
-            clips = real.view.clips(torch.stack([order[label][number] for label in asked]).numpy())
-            for label, encoded in zip(asked, pool.map(codec.encode_clip, clips), strict=True):
-                coded[label].append(encoded)
+            asked = [label for label, own in enumerate(available) if number < own]
+            encoded = pool.map(codec.encode_clip, clips(number, asked))
+            for label, clip in zip(asked, encoded, strict=True):
+                coded[label].append(clip)
             if _least(coded) > budget:
                 break
     blob = b""
     for number in range(max(len(own) for own in coded), 0, -1):
-        blob = write_clips(real.spec, codec, coded, number)
+        blob = write(coded, number)
         if len(blob) <= budget:
-            return Candidate(Stored(blob, Storage(codec, codec)), number)
-    return len(blob)
+            return number, blob
+    return 0, blob
 
 
 def _once(own: torch.Tensor) -> torch.Tensor:

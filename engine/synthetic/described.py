@@ -1,4 +1,4 @@
-"""What the file of a set says of it beside its memories: the clips that it stands for, and where it comes from."""
+"""The description of a set in its file, beside its memories: the clips that it stands for, and where it comes from."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DAMAGE = (LookupError, ValueError, TypeError, AssertionError, RuntimeError, Arit
 _MOST_FRAMES = 1 << 16
 """A damaged file that names more would fill the memory when its few stored frames are shown."""
 _MOST_SIDE = 1 << 12
-"""As above, for the height and width of still images of which there are none, which take no bytes."""
+"""The same bound for the height and width of still images of which there are none, which take no bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """Where a set comes from: preset title, seed, and the protocol and accuracy that chose it."""
+    """The origin of a set: preset title, seed, and the protocol and accuracy that chose it."""
 
     preset: str = ""
     seed: int = 0
@@ -40,7 +40,7 @@ class Provenance:
     """By which it was learned, as presets name it; None of real clips, and of files from before it was noted."""
 
     def metadata(self) -> dict[str, str]:
-        """As text by field; a step size or objective that there is not is left out, as in files from before them."""
+        """Return the fields as text, by name; a missing step size or objective is left out, as in older files."""
         fields = dataclasses.asdict(self)
         known = {name: value for name, value in fields.items() if name not in LATER_FIELDS or value is not None}
         return {name: json.dumps(value) for name, value in known.items()}

@@ -89,9 +89,9 @@ class LoadedSet:
     synthetic: SyntheticSet
     provenance: Provenance
     precision: str
-    """That of its numbers; ``codec`` of a coded file."""
+    """The precision of its numbers; ``codec`` of a coded file."""
     storage: Storage | None = None
-    """How a coded file stores it; None where the file has plain tensors."""
+    """The storage of a coded file; None where the file has plain tensors."""
     nbytes: int | None = None
     """The length of a coded file."""
 
@@ -102,7 +102,7 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
 
 
 def load_set(path: str | Path, device: torch.device | str = "cpu") -> LoadedSet:
-    """As ``load_synthetic``, with provenance and storage. Raises DataError, and UsageError for a codec that is missing.
+    """Load a set with its provenance and storage. Raises DataError, and UsageError for a codec that is missing.
 
     What the file is, is told by its content; its name may be any.
     """

@@ -15,7 +15,7 @@ from engine.synthetic.streams import damaged
 
 @dataclasses.dataclass(frozen=True)
 class LabelCode:
-    """How the labels of a set of ``classes`` classes are stored: the ``top`` likeliest of each, in ``bits`` bits.
+    """The storage of the labels of a set of ``classes`` classes: the ``top`` likeliest of each, in ``bits`` bits.
 
     A label is stored as its likeliest classes in order (the lower index first where two are equally likely), and of
     each a code in 0..2^bits - 1 = L, which stands for the share code / L. What they leave of 1 is shared by all other
@@ -87,6 +87,6 @@ class LabelCode:
         return shares / shares.sum()
 
     def _leads(self, order: np.ndarray | list[int], codes: list[int]) -> bool:
-        """Whether the first class has the largest share, and no other has as large a one."""
+        """Return whether the first class has the largest share, and no other has as large a one."""
         rest, others = max(0, self._levels - sum(codes)), self.classes - len(codes)
         return codes[0] > max(codes[1:], default=0) and (codes[0] * others > rest or not others)

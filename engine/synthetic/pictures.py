@@ -34,7 +34,7 @@ def even(frames: Frames) -> Frames:
 
 
 def to_planes(frames: Frames, chroma: str = "420") -> np.ndarray:
-    """What FFmpeg takes: gray (T, H, W), yuv420p (T, 3 H / 2, W) with chroma below luma, or yuv444p (T, 3, H, W).
+    """Return FFmpeg's planes: gray (T, H, W), yuv420p (T, 3 H / 2, W) with chroma below luma, or yuv444p (T, 3, H, W).
 
     Y = 0.299 R + 0.587 G + 0.114 B, Cb = 128 + (B - Y) / 1.772, Cr = 128 + (R - Y) / 1.402 (JFIF 1.02), chroma of
     ``420`` as the mean of two by two.

@@ -87,7 +87,7 @@ class Pixels(SyntheticSet):
 
 
 MOST_REPEATS = 1 << 10
-"""How often a file may say that a clip comes again, which costs it next to nothing."""
+"""The most times that a file may say that a clip comes again, which costs it next to nothing."""
 
 
 class Coreset(Pixels):
@@ -147,7 +147,7 @@ class Coreset(Pixels):
 
     @functools.cached_property
     def distinct(self) -> tuple[int, ...]:
-        """How many clips each class has before they come again; clips are compared once, since real ones stay."""
+        """The number of clips of each class before they come again; clips are compared once, since real ones stay."""
         return tuple(_period(own) for own in self.pixels)
 
     def nbytes(self, precision: str = "uint8") -> int:
@@ -159,7 +159,7 @@ class Coreset(Pixels):
 
     @property
     def stored_values(self) -> int:
-        """How many numbers are stored: those of each clip once."""
+        """The number of values that are stored: those of each clip once."""
         return sum(self._counted().values())
 
     def _counted(self) -> dict[str, int]:
@@ -174,7 +174,7 @@ def _period(own: torch.Tensor) -> int:
 
 
 def stored_of(distinct: Sequence[int], number: int) -> list[int]:
-    """How many clips of each class a file stores that shows ``number``, of which ``distinct`` are different.
+    """Return the number of clips of each class in a file that shows ``number``, of which ``distinct`` are different.
 
     One class stores a clip for every MOST_REPEATS, so that a small file cannot claim all memory.
     """

@@ -156,11 +156,11 @@ class Disentangled(SyntheticSet):
 
     @property
     def _hallucinators(self) -> int:
-        """Of how many hallucinators a draw picks one."""
+        """The number of hallucinators of which a draw picks one."""
         return 1 if self.per_class else self.hallucinator.number
 
     def describe(self) -> str:
-        """As that of any set; the same weights make other clips if each is for a class."""
+        """Describe it as any set; the same weights make other clips if each is for a class."""
         return super().describe() + (" per-class" if self.per_class else "")
 
     def _stored(self) -> dict[str, torch.Tensor]:
@@ -301,7 +301,7 @@ def shrink(frames: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def fit_dynamic(dynamic: torch.Tensor, temporal: Temporal | None = None, side: int | None = None) -> torch.Tensor:
-    """What is stored of full dynamic memories (C, dpc, T, 1, H, W): (C, dpc, stored, 1, h, w).
+    """Return the stored form (C, dpc, stored, 1, h, w) of full dynamic memories (C, dpc, T, 1, H, W).
 
     ``side`` is that of the stored squares (None: as they are); ``temporal`` says which frames are stored (None: all).
     """

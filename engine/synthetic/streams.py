@@ -76,7 +76,7 @@ class Coded:
 
 @dataclasses.dataclass(frozen=True)
 class Coding:
-    """How a group of clips is stored.
+    """The coding of a group of clips.
 
     ``name`` is raw (``uint8``, ``float16``, ``float32``) or a codec with a ``quality`` on its own scale. Pictures of
     bytes may be stored smaller (``side``: at most so many pixels high and wide, or ``half`` of their own), and fewer:
@@ -183,7 +183,7 @@ class Coding:
         return Temporal(frames, min(frames, self.stored or frames), 1, self.interpolation)
 
     def _stored(self, clip: Frames) -> Frames:
-        """What is stored of ``clip``: the frames that its own can be shown from with the least error, made smaller."""
+        """Return the frames to store of ``clip``: those that show it again with the least error, made smaller."""
         temporal = self._temporal(len(clip))
         if temporal.compresses:
             mixed = temporal.compress(torch.from_numpy(np.ascontiguousarray(clip)).to(torch.float64), 0)
@@ -384,7 +384,7 @@ class H264(Coder):
         return context
 
     def decode(self, units: Sequence[bytes], shape: Shape, chroma: str) -> np.ndarray:
-        """As Coder: a decoder for each clip, so that a clip is the same whatever stands before it."""
+        """A decoder for each clip, so that a clip is the same whatever stands before it; else see Coder."""
         number, frames = shape[:2]
         if [unit[0] & 31 for unit in units[:2]] != [7, 8] or len(units) != 2 + number * frames:
             raise damaged(f"{len(units)} units for {number} clips of {frames} frames")
@@ -422,14 +422,14 @@ class Av1(Coder):
 
     scale, example = (0, 100), 10
     speed = 3
-    """Of libaom: 0 to 10, slowest first. 2 takes twice as long for 1 % fewer bytes, 4 two thirds for 3 % more."""
+    """The speed of libaom, 0 (slowest) to 10. 2 takes twice as long for 1 % fewer bytes, 4 two thirds for 3 % more."""
 
     def __init__(self, name: str, stills: bool) -> None:
         self.name = name  # type: ignore[misc]
         self.stills = stills
 
     def check(self, quality: int | None) -> None:
-        """As Coder, of Pillow's encoder."""
+        """See Coder; the encoder is Pillow's."""
         super().check(quality)
         if not features.check("avif"):
             raise UsageError("This Pillow has been built without AVIF.", "Choose h264, or install pillow from PyPI.")
@@ -449,7 +449,7 @@ class Av1(Coder):
         return Coded(tuple(heads), tuple(body))
 
     def decode(self, units: Sequence[bytes], shape: Shape, chroma: str) -> np.ndarray:
-        """As Coder; frames that units show are counted first."""
+        """See Coder; frames that units show are counted first."""
         number, frames = (shape[0] * shape[1], 1) if self.stills else shape[:2]
         if not units:
             raise damaged("no units")
@@ -473,7 +473,7 @@ def _obu_header(payload: bytes) -> int:
 
 
 def _is_shown(first: int) -> bool:
-    """Whether a frame is shown by a unit that begins so: show_existing_frame, or show_frame behind frame_type."""
+    """Return whether a unit that begins so shows a frame: show_existing_frame, or show_frame behind frame_type."""
     return bool(first & 0x90)
 
 
@@ -537,7 +537,7 @@ class Jpeg(Coder):
         return Coded(tuple(heads), tuple(body))
 
     def decode(self, units: Sequence[bytes], shape: Shape, chroma: str) -> np.ndarray:
-        """As Coder."""
+        """See Coder."""
         number, frames, height, width, channels = shape
         if len(units) != 1 + number * frames:
             raise damaged(f"{len(units)} units for {number * frames} pictures")
@@ -546,7 +546,7 @@ class Jpeg(Coder):
 
 
 def _jpeg_parts(file: bytes) -> tuple[bytes, bytes]:
-    """What a baseline JPEG says before its scan, but for remarks (APP0) and Huffman tables (DHT); and its scan."""
+    """Return the segments of a baseline JPEG without remarks (APP0) and Huffman tables (DHT), and its scan."""
     head, at = b"", 2
     while True:
         marker, end = file[at + 1], at + 2 + int.from_bytes(file[at + 2 : at + 4], "big")
@@ -558,7 +558,7 @@ def _jpeg_parts(file: bytes) -> tuple[bytes, bytes]:
 
 
 _DAMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
-"""What Pillow raises for damaged pictures."""
+"""The errors of Pillow for damaged pictures."""
 
 
 def _jpeg_picture(file: bytes, shape: tuple[int, int, int]) -> np.ndarray:

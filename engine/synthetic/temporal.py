@@ -57,6 +57,10 @@ class Temporal:
             raise ValueError("temporal")
         return cls(frames, named["n_syn"], named["segments"], named["interpolation"])
 
+    def described(self) -> dict[str, int | str]:
+        """Return what ``of_metadata`` reads, but for the frames of a clip."""
+        return {name: getattr(self, name) for name in ("n_syn", "segments", "interpolation")}
+
     @property
     def n_real(self) -> int:
         """Frames of the clip that a segment stands for."""
@@ -69,7 +73,7 @@ class Temporal:
 
     @property
     def compresses(self) -> bool:
-        """Whether fewer frames are stored than shown; if not, stored frames are the clip's."""
+        """True if fewer frames are stored than shown; if not, stored frames are the clip's."""
         return self.n_syn < self.n_real
 
     def matrix(self) -> torch.Tensor:
@@ -112,7 +116,7 @@ class Temporal:
         return (frames @ inverse.T).flatten(-2).movedim(-1, dim).contiguous()
 
     def _sources(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of each frame of the clip: the stored frame before it, the one after, and the share of the one after."""
+        """Return for each frame of the clip the stored frame before it, the one after, and that one's share."""
         at = [self._position(time % self.n_real) for time in range(self.frames)]
         first = [self.n_syn * (time // self.n_real) for time in range(self.frames)]
         before = torch.tensor([start + math.floor(position) for start, position in zip(first, at, strict=True)])
@@ -120,7 +124,7 @@ class Temporal:
         return before, after, torch.tensor([float(position % 1) for position in at])
 
     def _position(self, time: int) -> float:
-        """Where frame ``time`` of a segment lies on the axis of its stored frames."""
+        """Return the place of frame ``time`` of a segment on the axis of its stored frames."""
         if self.interpolation == "duplicate":
             return time * self.n_syn // self.n_real
         centre = (time + 0.5) * self.n_syn / self.n_real - 0.5

@@ -56,6 +56,8 @@ def test_every_event_survives_the_log(event: Event, time: float) -> None:
 def test_the_names_in_the_log_are_a_contract() -> None:
     """Scripts of users, and logs of older versions, know these names."""
     assert {cls.kind for cls in CLASSES} == {
+        "rung_tried",
+        "budget_spent",
         "run_started",
         "stage_started",
         "stage_finished",
@@ -90,7 +92,7 @@ def test_events_cannot_be_changed_by_a_listener() -> None:
 
 def test_stages_are_in_their_order() -> None:
     """The dashboard's stepper goes by this."""
-    assert events.STAGES == ("prepare", "experts", "static", "dynamic", "select", "evaluate")
+    assert events.STAGES == ("prepare", "budget", "experts", "static", "dynamic", "select", "evaluate")
 
 
 def test_runs_events_and_presets_need_no_torch() -> None:

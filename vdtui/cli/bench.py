@@ -27,10 +27,16 @@ def bench(
 
     measured = measure(device, repeats)
     if json:
-        print_json([dataclasses.asdict(one) for one in measured])
+        print_json([dataclasses.asdict(part) for part in measured])
         return
     rows = [
-        [one.part, f"{1e3 * one.seconds:.1f} ms", f"{1e3 * one.floor_seconds:.1f} ms", f"{one.ratio:.2f}", one.floor]
-        for one in measured
+        [
+            part.part,
+            f"{1e3 * part.seconds:.1f} ms",
+            f"{1e3 * part.floor_seconds:.1f} ms",
+            f"{part.ratio:.2f}",
+            part.floor,
+        ]
+        for part in measured
     ]
     print_table(["part", "time", "floor", "ratio", "the floor is"], rows, right=(1, 2, 3))

@@ -69,7 +69,7 @@ def compare(
     from engine.runs.comparison import compare as grouped
     from engine.runs.comparison import read_sources
 
-    chosen = _format(format, output, json)
+    form = _format(format, output, json)
     if plot is not None and plot.suffix.lower() != ".png":
         raise UsageError(f"The picture {plot} does not end in .png.", "Name it so: --plot curves.png")
     for path in (output, plot):
@@ -83,17 +83,17 @@ def compare(
     if plot is not None:
         _plot(plot, sources)
     if output is not None:
-        _write(output, groups, chosen)
-    if json or (chosen is CompareFormat.JSON and output is None):
+        _write(output, groups, form)
+    if json or (form is CompareFormat.JSON and output is None):
         from engine.export.tables import as_document
 
         print_json(as_document(groups))
-    elif output is None and chosen is CompareFormat.TEXT:
+    elif output is None and form is CompareFormat.TEXT:
         print_groups(groups)
     elif output is None:
         from engine.export.tables import render
 
-        typer.echo(render(groups, chosen.value).encode("utf-8"), nl=False)  # bytes: CSV has line ends of its own
+        typer.echo(render(groups, form.value).encode("utf-8"), nl=False)  # bytes: CSV has line ends of its own
 
 
 def _format(given: CompareFormat | None, output: Path | None, json: bool) -> CompareFormat:
@@ -140,11 +140,11 @@ def print_groups(groups: Sequence[Group]) -> None:
 
 def _fitting(columns: list[str], rows: list[list[str]], width: int) -> list[int]:
     """Choose the columns for ``width`` characters; differences may take two or three lines."""
-    wide = [max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)]
-    wide = [min(one, WRAPPED + 2) if name in WRAPPING else one for name, one in zip(columns, wide, strict=True)]
+    widths = [max(map(len, column)) + 2 for column in zip(columns, *rows, strict=True)]
+    widths = [min(most, WRAPPED + 2) if name in WRAPPING else most for name, most in zip(columns, widths, strict=True)]
     kept = list(range(len(columns)))
     for name in LEAST_NEEDED:
-        if sum(wide[number] for number in kept) > width and name in columns:
+        if sum(widths[number] for number in kept) > width and name in columns:
             kept.remove(columns.index(name))
     return kept
 

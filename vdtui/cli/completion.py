@@ -11,10 +11,10 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
     from engine.runs import list_runs, runs_folder
 
     try:
-        found = list_runs(runs_folder(context.params.get("runs_dir")))
+        directories = list_runs(runs_folder(context.params.get("runs_dir")))
     except (VdtuiError, OSError):
         return []
-    return sorted(run.name for run in found if run.name.startswith(incomplete))
+    return sorted(run.name for run in directories if run.name.startswith(incomplete))
 
 
 def presets(incomplete: str) -> list[str]:

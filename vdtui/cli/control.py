@@ -24,11 +24,11 @@ def _asked(run: str, runs_dir: Path | None, want: Want) -> RunDirectory:
     from engine.errors import RunError
     from engine.runs import ALIVE, find_run, runs_folder
 
-    found = find_run(runs_folder(runs_dir), run)
-    if (state := found.state()) not in ALIVE:
-        raise RunError(f"The run {found.name} is {state}, so there is nothing to {want}.", "See `vdtui runs`.")
-    found.request(want)
-    return found
+    directory = find_run(runs_folder(runs_dir), run)
+    if (state := directory.state()) not in ALIVE:
+        raise RunError(f"The run {directory.name} is {state}, so there is nothing to {want}.", "See `vdtui runs`.")
+    directory.request(want)
+    return directory
 
 
 def pause(run: RunName, runs_dir: RunsDir = None) -> None:
@@ -36,8 +36,8 @@ def pause(run: RunName, runs_dir: RunsDir = None) -> None:
 
     Example: vdtui pause demo
     """
-    found = _asked(run, runs_dir, "pause")
-    note(f"The run {found.name} pauses after the present step. Continue it: vdtui resume {found.name}")
+    directory = _asked(run, runs_dir, "pause")
+    note(f"The run {directory.name} pauses after the present step. Continue it: vdtui resume {directory.name}")
 
 
 def stop(run: RunName, runs_dir: RunsDir = None) -> None:
@@ -47,12 +47,12 @@ def stop(run: RunName, runs_dir: RunsDir = None) -> None:
     """
     from engine.runs import ALIVE
 
-    found = _asked(run, runs_dir, "stop")
-    while (state := found.state()) in ALIVE:
+    directory = _asked(run, runs_dir, "stop")
+    while (state := directory.state()) in ALIVE:
         time.sleep(POLL_SECONDS)
     note(
-        f"The run {found.name} is {state}."
-        + ("" if state == "completed" else f" Go on with: vdtui resume {found.name}")
+        f"The run {directory.name} is {state}."
+        + ("" if state == "completed" else f" Go on with: vdtui resume {directory.name}")
     )
 
 
@@ -66,10 +66,10 @@ def resume(
     from engine.runs import find_run, runs_folder
     from vdtui import launch
 
-    found = find_run(runs_folder(runs_dir), run)
-    since = found.events_file.stat().st_size if found.events_file.exists() else 0
-    launch.resume(found, processes)
-    attend(found.path.parent, found.name, plain, detach, since)
+    directory = find_run(runs_folder(runs_dir), run)
+    since = directory.events_file.stat().st_size if directory.events_file.exists() else 0
+    launch.resume(directory, processes)
+    attend(directory.path.parent, directory.name, plain, detach, since)
 
 
 def remove(
@@ -92,16 +92,16 @@ def remove(
     from engine.runs import remove_run, runs_folder
     from engine.runs.removal import find_removals
 
-    found = find_removals(runs_folder(runs_dir), runs)
+    removals = find_removals(runs_folder(runs_dir), runs)
     if not yes:
         if not can_be_asked():
             raise UsageError("Without a terminal nobody can be asked.", "Nothing was removed. Add --yes to mean it.")
-        for one in found:
-            size = human_bytes(one.nbytes) if one.target is None else f"a link to {one.target}, which stays"
-            note(f"{one.run.path}: {one.state}, {size}")
-        if not asked(f"Remove {'this run' if len(found) == 1 else f'these {len(found)} runs'}?"):
+        for removal in removals:
+            size = human_bytes(removal.nbytes) if removal.target is None else f"a link to {removal.target}, which stays"
+            note(f"{removal.run.path}: {removal.state}, {size}")
+        if not asked(f"Remove {'this run' if len(removals) == 1 else f'these {len(removals)} runs'}?"):
             note("Nothing was removed.")
             raise typer.Exit(130)
-    for one in found:
-        remove_run(one.run)
-        note(f"Removed {one.run.path}.")
+    for removal in removals:
+        remove_run(removal.run)
+        note(f"Removed {removal.run.path}.")

@@ -274,23 +274,23 @@ def _counts(split: dict[str, Any]) -> str:
 
 def _sampling(description: dict[str, Any]) -> list[str]:
     """Say how the clips were taken from the videos."""
-    found = description["sampling"]
-    if not found:
+    sampling = description["sampling"]
+    if not sampling:
         return [f"every {description['interval']}. frame"]
     spacing = {
-        "interval": f"every {found['interval']}. frame" if found["interval"] > 1 else "every frame",
-        "fps": f"{found['fps']} frames per second",
+        "interval": f"every {sampling['interval']}. frame" if sampling["interval"] > 1 else "every frame",
+        "fps": f"{sampling['fps']} frames per second",
         "uniform": "frames evenly from the whole video",
-    }[found["spacing"]]
-    train, test = _placement(found["train"]), _placement(found["test"])
+    }[sampling["spacing"]]
+    train, test = _placement(sampling["train"]), _placement(sampling["test"])
     placed = train if train == test else f"{train} (training), {test} (testing)"
-    return [f"{spacing}; {placed}", f"resize {found['resize']}"]
+    return [f"{spacing}; {placed}", f"resize {sampling['resize']}"]
 
 
-def _placement(found: dict[str, Any]) -> str:
-    if found["where"] == "sliding":
-        return f"a clip every {found['stride']} frames"
-    number, where = found["number"], found["where"]
+def _placement(placement: dict[str, Any]) -> str:
+    if placement["where"] == "sliding":
+        return f"a clip every {placement['stride']} frames"
+    number, where = placement["number"], placement["where"]
     if number == 1:
         return "1 clip per video from the middle" if where == "uniform" else "1 clip per video at random"
     return f"{number} clips per video, {'evenly' if where == 'uniform' else 'at random'}"

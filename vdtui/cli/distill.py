@@ -9,6 +9,7 @@ import typer
 
 from vdtui.cli import completion
 from vdtui.cli.options import (
+    Budget,
     Changes,
     Data,
     Detach,
@@ -36,6 +37,7 @@ def distill(
     ] = None,
     runs_dir: RunsDir = None,
     set_: Changes = None,
+    budget: Budget = None,
     seed: Annotated[int | None, typer.Option(help="The one seed of the run.")] = None,
     device: Device = None,
     processes: Processes = 1,
@@ -49,8 +51,11 @@ def distill(
     Example: vdtui distill --preset demo
 
     Example: vdtui distill --data clips.h5 --set dynamic.steps=400 --run first-try --detach
+
+    Example: vdtui distill --data clips.h5 --budget 2kB
     """
-    start(preset, set_ or [], data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
+    changes = with_run(set_, None, None, budget)
+    start(preset, changes, data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
 
 
 def start(
@@ -74,11 +79,11 @@ def start(
     from engine.runs.new import new_run, with_data
     from vdtui.launch import launch
 
-    chosen = with_data(load_preset(preset, with_run(changes, seed, device)), data)
-    check_data(chosen)
-    made = new_run(chosen, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
-    launch(made, processes)
-    attend(made.path.parent, made.name, plain, detach)
+    resolved = with_data(load_preset(preset, with_run(changes, seed, device)), data)
+    check_data(resolved)
+    directory = new_run(resolved, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
+    launch(directory, processes)
+    attend(directory.path.parent, directory.name, plain, detach)
 
 
 def attend(folder: Path, name: str, plain: bool, detach: bool, since: int = 0) -> None:

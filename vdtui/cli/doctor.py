@@ -34,11 +34,11 @@ def doctor(
     from engine.runs import runs_folder
 
     findings = [*examine(runs_folder(runs_dir), device), _terminal()]
-    broken = any(one.state == BROKEN for one in findings)
+    broken = any(finding.state == BROKEN for finding in findings)
     if json:
-        print_json([dataclasses.asdict(one) for one in findings])
+        print_json([dataclasses.asdict(finding) for finding in findings])
     else:
-        rows = [[one.part, one.state, f"{one.found}\n{one.advice}".strip()] for one in findings]
+        rows = [[finding.part, finding.state, f"{finding.found}\n{finding.advice}".strip()] for finding in findings]
         print_table(["part", "state", "what was found"], rows)
         note("Something is broken: see what is said beside it." if broken else "What vdtui needs is here.")
     raise typer.Exit(int(broken))
@@ -52,12 +52,12 @@ def _terminal() -> Finding:
     columns, lines = shutil.get_terminal_size()
     colours = "no colours (NO_COLOR)" if os.environ.get("NO_COLOR") else _colours()
     inside = " in tmux" if "TMUX" in os.environ else " in screen" if "STY" in os.environ else ""
-    found = f"{os.environ.get('TERM', 'unknown')}{inside}, {columns} x {lines}, {colours}, {sys.stdout.encoding}"
+    description = f"{os.environ.get('TERM', 'unknown')}{inside}, {columns} x {lines}, {colours}, {sys.stdout.encoding}"
     if not sys.stdout.encoding.lower().startswith("utf"):
-        return Finding("terminal", LIMITED, found, "Curves and pictures need UTF-8: export LANG=C.UTF-8.")
+        return Finding("terminal", LIMITED, description, "Curves and pictures need UTF-8: export LANG=C.UTF-8.")
     if columns < SMALLEST[0] or lines < SMALLEST[1]:
-        return Finding("terminal", LIMITED, found, "The dashboard is made for 80 x 24 and more.")
-    return Finding("terminal", OK, found)
+        return Finding("terminal", LIMITED, description, "The dashboard is made for 80 x 24 and more.")
+    return Finding("terminal", OK, description)
 
 
 def _colours() -> str:

@@ -103,12 +103,12 @@ def evaluate(
         if name not in engine.BESIDE:
             raise UsageError(f"--baseline {name} is none of {', '.join(engine.BESIDE)}.", "Choose one of them.")
     folder = runs_folder(runs_dir)
-    asked = tuple(dict.fromkeys(beside))
-    questions = engine.Questions(asked, order, tuple(storage or ()), baseline_storage=baseline_storage)
-    found = [engine.find_source(name, folder, data, overrides) for name in sources]
+    names = tuple(dict.fromkeys(beside))
+    questions = engine.Questions(names, order, tuple(storage or ()), baseline_storage=baseline_storage)
+    subjects = [engine.find_source(name, folder, data, overrides) for name in sources]
     results: list[dict[str, Any]] = []
     try:
-        for source in found:
+        for source in subjects:
             results += engine.evaluate(source, folder, questions, _progress(), warn)
     except KeyboardInterrupt:
         note("Interrupted; run the same command again to go on where it stopped.")

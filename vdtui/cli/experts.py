@@ -52,16 +52,16 @@ def experts(
     from engine.runs import runs_folder
     from engine.runs.new import with_data
 
-    chosen = with_data(load_preset(preset, with_run(set_, seed, device)), data)
-    if "experts" not in chosen.stages:
-        problem = f"The preset {chosen.title or preset} matches no trajectories, so it needs no experts."
+    resolved = with_data(load_preset(preset, with_run(set_, seed, device)), data)
+    if "experts" not in resolved.stages:
+        problem = f"The preset {resolved.title or preset} matches no trajectories, so it needs no experts."
         followers = " or ".join(f"--set dynamic.objective={name}" for name in names_with("needs_experts"))
         raise PresetError(problem, f"Choose one that ends in -mtt, or add {followers}.")
-    check_data(chosen)
+    check_data(resolved)
     from engine.distilling.stages import train_experts
 
     try:
-        trajectories, warnings = train_experts(chosen, runs_folder(runs_dir), _progress(), lambda: None)
+        trajectories, warnings = train_experts(resolved, runs_folder(runs_dir), _progress(), lambda: None)
     except KeyboardInterrupt:
         note("Interrupted; run the same command again to go on where it stopped.")
         raise typer.Exit(130) from None

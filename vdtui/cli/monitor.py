@@ -53,9 +53,9 @@ def monitor(
             raise UsageError("--plain follows one run, but none is named.", "Write: vdtui monitor RUN --plain")
         open_dashboard(runs_dir, None)
         return
-    found = find_run(folder, run)
+    directory = find_run(folder, run)
     if plain or not on_a_terminal():
         from vdtui.cli.follow import watch
 
-        raise typer.Exit(watch(found))
-    open_dashboard(found.path.parent, found.name)
+        raise typer.Exit(watch(directory))
+    open_dashboard(directory.path.parent, directory.name)

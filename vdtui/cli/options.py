@@ -42,12 +42,17 @@ Changes = Annotated[
         autocompletion=completion.keys,
     ),
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Bytes per class that the set may take (500B, 2kB); the run finds the best use."),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
 
-def with_run(changes: list[str] | None, seed: int | None, device: str | None) -> list[str]:
-    """The changes of `--set`, and after them what `--seed` and `--device` say."""
+def with_run(changes: list[str] | None, seed: int | None, device: str | None, budget: str | None = None) -> list[str]:
+    """The changes of `--set`, and after them what `--budget`, `--seed` and `--device` say."""
     overrides = list(changes or [])
+    overrides += [f"storage.budget={json.dumps(budget)}"] if budget is not None else []
     overrides += [f"run.seed={seed}"] if seed is not None else []
     overrides += [f"run.device={device}"] if device is not None else []
     return overrides
@@ -118,9 +123,9 @@ def print_table(
     console = Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
     kept = fitting_columns(columns, rows, least_needed, console.width) if sys.stdout.isatty() else range(len(columns))
     for number in kept:
-        whole = bool(least_needed) and (number == 0 or number in right)
+        unbroken = bool(least_needed) and (number == 0 or number in right)
         justify: Literal["left", "right"] = "right" if number in right else "left"
-        table.add_column(Text(printable(columns[number])), justify=justify, overflow="fold", no_wrap=whole)
+        table.add_column(Text(printable(columns[number])), justify=justify, overflow="fold", no_wrap=unbroken)
     for row in rows:
         table.add_row(*(Text(printable_lines(row[number])) for number in kept))
     console.print(table)
@@ -131,10 +136,10 @@ def print_table(
 
 def fitting_columns(columns: list[str], rows: list[list[str]], least_needed: tuple[str, ...], width: int) -> list[int]:
     """Leave out ``least_needed`` columns, the first one first, until the rest fits into ``width`` characters."""
-    wide = [max(map(len, column)) + 3 for column in zip(columns, *rows, strict=True)]  # with what is between them
+    widths = [max(map(len, column)) + 3 for column in zip(columns, *rows, strict=True)]  # with what is between them
     kept = list(range(len(columns)))
     for name in least_needed:
-        if sum(wide[number] for number in kept) > width and name in columns:
+        if sum(widths[number] for number in kept) > width and name in columns:
             kept.remove(columns.index(name))
     return kept
 

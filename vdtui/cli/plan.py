@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vdtui.cli.options import (
+    Budget,
     Changes,
     Data,
     Device,
@@ -32,6 +33,7 @@ def plan(
     ] = "default",
     data: Data = None,
     set_: Changes = None,
+    budget: Budget = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -49,32 +51,35 @@ def plan(
     from engine.data.check import check_data
     from engine.runs.new import with_data
 
-    chosen = with_data(load_preset(preset, with_run(set_, None, device)), data)
-    check_data(chosen)
+    resolved = with_data(load_preset(preset, with_run(set_, None, device, budget)), data)
+    check_data(resolved)
     note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
     from engine.distilling.plan import plan as rehearse
 
-    found = rehearse(chosen, _teller())
+    estimate = rehearse(resolved, _teller())
     if json:
-        told = {"seconds": found.seconds, "bytes_per_class": found.bytes_per_class}
-        print_json({"preset": chosen.title, **dataclasses.asdict(found), **told})
+        totals = {"seconds": estimate.seconds, "bytes_per_class": estimate.bytes_per_class}
+        print_json({"preset": resolved.title, **dataclasses.asdict(estimate), **totals})
         return
-    rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in found.parts]
-    print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(found.seconds)]], right=(2,))
-    share = f", {100 * found.stored_bytes / found.data_bytes:.1f} % of the training clips" if found.data_bytes else ""
-    say(f"Stores: {found.stored_values:,} values, {human_bytes(found.stored_bytes)} in float32{share}.")
-    if found.storage:
-        size, each = human_bytes(found.file_bytes), human_bytes(found.bytes_per_class)
-        say(f"File: {size} as {found.storage}, {each} per class (measured on {found.measured_on}).")
-    say(f"Needs: about {human_bytes(found.memory_bytes)} of memory on {found.device}.")
-    note(f"Measured in {human_time(found.rehearsed_seconds)}.")
+    rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in estimate.parts]
+    print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(estimate.seconds)]], right=(2,))
+    stored, real = estimate.stored_bytes, estimate.data_bytes
+    share = f", {100 * stored / real:.1f} % of the training clips" if real else ""
+    say(f"Stores: {estimate.stored_values:,} values, {human_bytes(stored)} in float32{share}.")
+    if estimate.storage:
+        size, each = human_bytes(estimate.file_bytes), human_bytes(estimate.bytes_per_class)
+        say(f"File: {size} as {estimate.storage}, {each} per class (measured on {estimate.measured_on}).")
+    if estimate.budget:
+        say(f"Budget: {estimate.budget} per class, spent as {estimate.rung} here; the run may choose another way.")
+    say(f"Needs: about {human_bytes(estimate.memory_bytes)} of memory on {estimate.device}.")
+    note(f"Measured in {human_time(estimate.rehearsed_seconds)}.")
 
 
 def _teller() -> Callable[[Event], None]:
     """Tells the stages, since rehearsals of large data take minutes, and once what the run would warn of first."""
     from engine.events import Note, StageStarted
 
-    told: set[str] = set()
+    warnings: set[str] = set()
     stage = ""
 
     def tell(event: Event) -> None:
@@ -83,8 +88,8 @@ def _teller() -> Callable[[Event], None]:
             stage = event.stage
             note(f"  {stage} ...")
         # Later ones are of the rehearsal: its networks are trained too briefly to learn anything.
-        elif isinstance(event, Note) and event.level == "warning" and stage == "prepare" and event.text not in told:
-            told.add(event.text)
+        elif isinstance(event, Note) and event.level == "warning" and stage == "prepare" and event.text not in warnings:
+            warnings.add(event.text)
             note(f"  warning: {event.text}")
 
     return tell

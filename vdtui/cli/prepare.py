@@ -109,9 +109,9 @@ def prepare(
         raise UsageError(
             "--overwrite and --compression mean nothing to a shard.", "Give them when the shards are joined."
         )
-    chosen = _layout(layout)
+    chosen_layout = _layout(layout)
     sampling = choose_sampling(
-        chosen,
+        chosen_layout,
         frames=frames,
         size=size,
         interval=interval,
@@ -126,7 +126,7 @@ def prepare(
     options = LayoutOptions(test_fraction, split, unused, annotations, seed, follow_links)
     try:
         with _progress() as progress:
-            listing = _listing(chosen, source, output, options, progress)
+            listing = _listing(chosen_layout, source, output, options, progress)
             output = output or default_output(listing.dataset, listing.official_split)
             _say_what_comes(listing, output, sampling)
             processes = min(8, usable_cores()) if workers is None else workers

@@ -43,13 +43,13 @@ def presets(
         note(f"{check} is a valid preset.")
         return
     if name is not None:
-        chosen = load_preset(name)
+        resolved = load_preset(name)
         if json:
-            print_json(chosen.tables())
+            print_json(resolved.tables())
         else:
-            typer.echo(to_toml(chosen, published_twin(name)), nl=False)
+            typer.echo(to_toml(resolved, published_twin(name)), nl=False)
         return
-    found = {each: load_preset(each) for each in preset_names()}
+    by_name = {each: load_preset(each) for each in preset_names()}
     if json:
         print_json(
             [
@@ -59,17 +59,17 @@ def presets(
                     "stored_bytes": _bytes(preset),
                     **preset.tables(),
                 }
-                for each, preset in found.items()
+                for each, preset in by_name.items()
             ]
         )
         return
     print_table(
         ["preset", "data", "method", "ipc", "stored", "what it is"],
-        [_row(*item) for item in found.items() if all_ or not is_published(item[0])],
+        [_row(*item) for item in by_name.items() if all_ or not is_published(item[0])],
         right=(3, 4),
         least_needed=("what it is", "stored", "ipc"),
     )
-    hidden = 0 if all_ else sum(map(is_published, found))
+    hidden = 0 if all_ else sum(map(is_published, by_name))
     if hidden:
         note(f"{hidden} more, NAME-published, have the published settings: --all lists them.")
 

@@ -57,7 +57,7 @@ def _apart(own: dict[str, str], recipes: list[dict[str, str]]) -> list[str]:
 
 def _deviations(rows: list[dict[str, Any]]) -> list[str]:
     listed = [result.get("deviations") for result in rows]
-    texts = dict.fromkeys(str(text) for found in listed if isinstance(found, list) for text in found)
+    texts = dict.fromkeys(str(text) for deviations in listed if isinstance(deviations, list) for text in deviations)
     return [f"deviates from it as published: {'; '.join(texts)}"] if texts else []
 
 

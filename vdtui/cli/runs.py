@@ -16,23 +16,25 @@ def runs(runs_dir: RunsDir = None, json: Json = False) -> None:
     from engine.runs.summary import summarise
 
     folder = runs_folder(runs_dir)
-    found = [summarise(run) for run in list_runs(folder)]
+    summaries = [summarise(run) for run in list_runs(folder)]
     if json:
-        print_json(found)
+        print_json(summaries)
         return
-    if not found:
+    if not summaries:
         note(f"No runs in {folder}. Start one: vdtui distill --preset demo")
         return
     print_table(
-        ["run", "state", "preset", "stage", "progress", "best on val"], [_row(one) for one in found], right=(4, 5)
+        ["run", "state", "preset", "stage", "progress", "best on val"],
+        [_row(summary) for summary in summaries],
+        right=(4, 5),
     )
-    for one in found:
-        if one["damaged"]:
-            note(f"{one['name']} is damaged: {one['problem']}")
+    for summary in summaries:
+        if summary["damaged"]:
+            note(f"{summary['name']} is damaged: {summary['problem']}")
 
 
-def _row(one: dict[str, Any]) -> list[str]:
-    progress = f"{one['step']}/{one['total']}" if one["total"] else ""
-    best = one["best"]["accuracy"] if one["best"] else None
-    state = f"{one['state']}, damaged" if one["damaged"] else one["state"]
-    return [one["name"], state, one["preset"], one["stage"], progress, percent(best)]
+def _row(summary: dict[str, Any]) -> list[str]:
+    progress = f"{summary['step']}/{summary['total']}" if summary["total"] else ""
+    best = summary["best"]["accuracy"] if summary["best"] else None
+    state = f"{summary['state']}, damaged" if summary["damaged"] else summary["state"]
+    return [summary["name"], state, summary["preset"], summary["stage"], progress, percent(best)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vdtui.cli.options import Json, RunName, RunsDir, human_time, note, percent, plus_minus, print_json, print_table
 from vdtui.cli.results import print_results
 
@@ -15,27 +17,29 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     from engine.runs.results import results_of
     from engine.runs.summary import summarise
 
-    found = find_run(runs_folder(runs_dir), run)
-    folded = found.folded()
-    one = summarise(found, folded)
-    meta = found.meta()
-    results = results_of(found, folded, note)
+    directory = find_run(runs_folder(runs_dir), run)
+    folded = directory.folded()
+    summary = summarise(directory, folded)
+    meta = directory.meta()
+    results = results_of(directory, folded, note)
     if json:
         curve = [[point.step, point.mean, point.std] for point in folded.accuracy_curve()]
-        print_json({**one, "seed": folded.seed, "results": results, "accuracies": curve, "meta": meta})
+        more = {"results": results, "accuracies": curve, "budget": folded.spent, "meta": meta}
+        print_json({**summary, "seed": folded.seed, **more})
         return
     split = next((point.split for point in reversed(folded.accuracy_curve())), "val").replace("val", "validation")
     lines = {
-        "run": one["name"],
-        "state": one["state"],
-        "preset": one["preset"],
-        "stage": f"{one['stage']} {one['step']}/{one['total']}",
+        "run": summary["name"],
+        "state": summary["state"],
+        "preset": summary["preset"],
+        "stage": f"{summary['stage']} {summary['step']}/{summary['total']}",
         "chosen": f"step {folded.best[0]}, {percent(folded.best[1])} on {split}" if folded.best else "-",
+        **({"budget": _spent(folded.spent)} if folded.spent else {}),
         "seed": str(meta.get("seed", "-")),
         "device": str(meta.get("device", "-")),
         "data": f"{meta.get('dataset', '-')} {meta.get('data_fingerprint', '')}",
         "time": human_time(folded.seconds) if folded.seconds else "-",
-        "path": one["path"],
+        "path": summary["path"],
     }
     print_table(["", ""], [[name, value] for name, value in lines.items()])
     curve_rows = [
@@ -49,5 +53,11 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
     if curve_rows:
         print_table(["step", f"top-1 on {split}", "per network"], curve_rows, right=(0, 1))
     print_results(results)
-    if one["problem"]:
-        note(f"problem: {one['problem']}")
+    if summary["problem"]:
+        note(f"problem: {summary['problem']}")
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    """Say how the budget of a run is spent."""
+    chosen = "fixed" if spent["accuracy"] is None else f"{percent(spent['accuracy'])} on validation"
+    return f"{spent['budget']:,} bytes, spent on {spent['ipc']} clips per class as {spent['rung']} ({chosen})"

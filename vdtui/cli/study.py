@@ -56,9 +56,9 @@ def temporal(
     from engine.runs.study import temporal as cells
 
     orders = [] if frames == "none" else _words(frames)
-    chosen, length = _preset(preset, set_, data)
-    found = cells(length, _numbers(n_syn, "--n-syn"), _numbers(segments, "--segments"), _words(interpolation))
-    study = _study("temporal", name, preset, _common(set_, data, chosen), found, runs_dir)
+    resolved, length = _preset(preset, set_, data)
+    grid = cells(length, _numbers(n_syn, "--n-syn"), _numbers(segments, "--segments"), _words(interpolation))
+    study = _study("temporal", name, preset, _common(set_, data, resolved), grid, runs_dir)
     _run(study, jobs)
     for order in orders:
         _evaluate(study, order)
@@ -87,8 +87,10 @@ def grid(
     """
     from engine.runs.study import grid as cells
 
-    chosen, _ = _preset(preset, set_, data)
-    study = _study("grid", name, preset, _common(set_, data, chosen), cells([_varied(text) for text in vary]), runs_dir)
+    resolved, _ = _preset(preset, set_, data)
+    study = _study(
+        "grid", name, preset, _common(set_, data, resolved), cells([_varied(text) for text in vary]), runs_dir
+    )
     _run(study, jobs)
     _tell(study, [], json)
 
@@ -131,27 +133,28 @@ def bytes_(
     changes += [f"evaluation.epochs={epochs}"] if epochs is not None else []
     changes += [f"evaluation.repeats={repeats}"] if repeats is not None else []
     try:
-        found = list(_points(folder, runs, changes, _numbers(clips, "--clips"), _words(real), storage))
+        points = list(_points(folder, runs, changes, _numbers(clips, "--clips"), _words(real), storage))
     except KeyboardInterrupt:
         note("Interrupted; the same command goes on where it stopped.")
         raise typer.Exit(130) from None
-    classes = found[0].pop("classes")
-    for row in found[1:]:
+    classes = points[0].pop("classes")
+    for row in points[1:]:
         del row["classes"]
     home = folder / "studies" / name
-    document = {"study": name, "kind": "bytes", "classes": classes, "rows": found}
+    document = {"study": name, "kind": "bytes", "classes": classes, "rows": points}
     write_json(home / "results.json", document)
-    draw_bytes(home / "results.png", found, classes)
+    draw_bytes(home / "results.png", points, classes)
     if json:
         print_json(document)
         return
     columns = ["what", "run", "ipc", "storage", "bytes per class", "top-1 on test"]
     cells = [
         [row["what"], row["run"], str(row["ipc"]), row["storage"], human_bytes(row["bytes"] / classes), _accuracy(row)]
-        for row in sorted(found, key=lambda row: row["bytes"])
+        for row in sorted(points, key=lambda row: row["bytes"])
     ]
-    one = found[0]
-    title = f"protocol {one['protocol']} {one['protocol_version']}, {one['model']}, {one['recipe']['epochs']} epochs"
+    first = points[0]
+    protocol, trained_for = f"{first['protocol']} {first['protocol_version']}", first["recipe"]["epochs"]
+    title = f"protocol {protocol}, {first['model']}, {trained_for} epochs"
     print_table(columns, cells, title, right=(2, 4, 5))
     note(f"Table and plot: {home / 'results.json'}, {home / 'results.png'}")
 
@@ -218,16 +221,16 @@ def _preset(name: str, changes: list[str] | None, data: Path | None) -> tuple[An
     from engine.data.store import ClipStore
     from engine.runs.new import with_data
 
-    chosen = with_data(load_preset(name, list(changes or [])), data)
-    check_data(chosen)
-    if chosen.dataset.path is None:
-        return chosen, chosen.dataset.frames or 1  # the demo makes its own
-    with ClipStore.open(Path(needed_path(chosen))) as store:
-        return chosen, store.frames
+    resolved = with_data(load_preset(name, list(changes or [])), data)
+    check_data(resolved)
+    if resolved.dataset.path is None:
+        return resolved, resolved.dataset.frames or 1  # the demo makes its own
+    with ClipStore.open(Path(needed_path(resolved))) as store:
+        return resolved, store.frames
 
 
-def _common(changes: list[str] | None, data: Path | None, chosen: Any) -> tuple[str, ...]:
-    path = chosen.dataset.path
+def _common(changes: list[str] | None, data: Path | None, resolved: Any) -> tuple[str, ...]:
+    path = resolved.dataset.path
     return (*(changes or []), *([f'dataset.path="{path}"'] if path is not None else []))
 
 
@@ -264,12 +267,12 @@ def _numbers(text: str, option: str) -> list[int]:
     from engine.errors import UsageError
 
     try:
-        found = [int(word) for word in _words(text)]
+        numbers = [int(word) for word in _words(text)]
     except ValueError:
-        found = []
-    if not found or min(found) < 1:
+        numbers = []
+    if not numbers or min(numbers) < 1:
         raise UsageError(f"{option} {text}: not a list of whole numbers above 0.", f"Write {option} 1,2,4.")
-    return found
+    return numbers
 
 
 def _words(text: str) -> list[str]:
@@ -293,26 +296,26 @@ def _run(study: Study, jobs: int) -> None:
     """Run each cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
     left = [cell for cell in study.cells if not _done(study.run_of(cell))]
     total, began = len(study.cells), time.monotonic()
-    going: dict[str, subprocess.Popen[bytes]] = {}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     done = first = total - len(left)
     note(f"{total} runs, {done} of them done. Watch them: vdtui monitor --runs-dir {study.folder}")
     try:
-        while left or going:
-            while left and len(going) < jobs:
+        while left or processes:
+            while left and len(processes) < jobs:
                 cell = left.pop(0)
-                going[cell.name] = _begin(study, cell)
+                processes[cell.name] = _begin(study, cell)
             time.sleep(POLL_SECONDS)
-            for name in [name for name, process in going.items() if process.poll() is not None]:
-                del going[name]
+            for name in [name for name, process in processes.items() if process.poll() is not None]:
+                del processes[name]
                 done += 1
                 state = study.run_of(next(cell for cell in study.cells if cell.name == name)).state()
                 seconds = (time.monotonic() - began) / (done - first) * (total - done)
                 later = f", about {human_time(seconds)} left" if done < total else ""
                 note(f"{done} of {total}: {name} {state}{later}")
     except KeyboardInterrupt:
-        for process in going.values():
+        for process in processes.values():
             process.terminate()
-        for process in going.values():
+        for process in processes.values():
             process.wait()
         note("Interrupted, with the state of every run saved; the same command goes on.")
         raise typer.Exit(130) from None
@@ -364,12 +367,12 @@ def _tell(study: Study, orders: list[str], json: bool) -> None:
     from engine.files import write_json
     from engine.runs.study import over_seeds, own_result, rows
 
-    found = rows(study)
-    seeded = over_seeds(found)
+    table_rows = rows(study)
+    seeded = over_seeds(table_rows)
     document: dict[str, Any] = {"study": study.folder.name, "kind": study.kind, "preset": study.preset}
-    document |= {"common": list(study.common), "rows": found, "over_seeds": [row.document() for row in seeded]}
+    document |= {"common": list(study.common), "rows": table_rows, "over_seeds": [row.document() for row in seeded]}
     write_json(study.folder / "results.json", document)
-    draw(study.folder / "results.png", found, study.kind)
+    draw(study.folder / "results.png", table_rows, study.kind)
     if json:
         print_json(document)
         return
@@ -384,7 +387,7 @@ def _tell(study: Study, orders: list[str], json: bool) -> None:
         "state",
     ]
     table = []
-    for row in found:
+    for row in table_rows:
         own = own_result(row)
         table.append(
             [
@@ -397,7 +400,7 @@ def _tell(study: Study, orders: list[str], json: bool) -> None:
                 row["state"],
             ]
         )
-    first = next((own for row in found if (own := own_result(row)) is not None), None)
+    first = next((own for row in table_rows if (own := own_result(row)) is not None), None)
     title = f"protocol {first['protocol']} {first['protocol_version']}, {first['model']}" if first else None
     print_table(columns, table, title)
     if seeded:

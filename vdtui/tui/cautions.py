@@ -46,7 +46,7 @@ def cautions(result: Mapping[str, Any], results: Iterable[Mapping[str, Any]] = (
 
 
 def _beside_real_clips(result: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> list[Caution]:
-    """Whether real clips of at most as many bytes are as good, and all of them smaller."""
+    """Return whether real clips of at most as many bytes are as good, and all of them smaller."""
     if not is_result(result):
         return []
     found = []

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
-from engine.config.counts import baseline_networks, candidates
+from engine.config.counts import baseline_networks, budget_networks, candidates
 from engine.config.load import shortened, validate
 from engine.config.size import stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
@@ -214,7 +214,8 @@ def steps(preset: Preset) -> dict[str, int]:
 def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     """Count the networks that will be trained, by their purpose."""
     evaluation, stages = preset.evaluation, preset.stages
-    counts = {"experts": preset.experts.number if "experts" in stages else 0}
+    counts = {"to spend the budget, at most": budget_networks(preset) if _chooses(preset, data) else 0}
+    counts["experts"] = preset.experts.number if "experts" in stages else 0
     if "dynamic" in stages and _chooses(preset, data):
         counts["to choose the step"] = candidates(preset.dynamic) * evaluation.selection_repeats
     counts["at most to choose baselines"] = baseline_networks(preset) if _holds_out(preset, data) else 0

@@ -35,7 +35,7 @@ SPLIT_NAMES = {
     "testing": "test",
     "eval": "test",
 }
-"""How people write the names of splits."""
+"""The spellings of the names of splits."""
 
 
 @dataclass(frozen=True)

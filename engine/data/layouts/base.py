@@ -1,4 +1,4 @@
-"""What a layout answers: which videos there are, of which class, on which side of the split.
+"""The answer of a layout: which videos there are, of which class, on which side of the split.
 
 Each official data set keeps its videos and its split in its own way; everything after this point (decoding, the
 clips file, training) sees only a :class:`Listing`. If layouts handed out anything else, each of them would need its
@@ -54,7 +54,7 @@ class Listing:
     videos: tuple[VideoEntry, ...]
     layout: str
     dataset: str
-    """What the data set is called: `hmdb51`, or the name of the user's folder."""
+    """The name of the data set: `hmdb51`, or that of the user's folder."""
     rejected: tuple[tuple[str, str], ...] = ()
     """(name, reason) of videos that are known to be unusable before any is opened: a link out of the source folder, a
     duplicate, one that the split names and the disk does not have. They count as skipped."""
@@ -72,7 +72,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """What a user may choose about a listing; None is a layout's default.
+    """The choices of a user about a listing; None is a layout's default.
 
     A layout names the ones that mean something to it (:attr:`Layout.options`); giving another is an error.
     """
@@ -85,7 +85,7 @@ class LayoutOptions:
     """HMDB51's videos that are neither for training nor for testing: `leave` them (official), or `train` on them too
     (as Wang et al. 2024 did)."""
     annotations: Path | None = None
-    """Where the split files are, if not inside the source: a folder, or the file of a `table`."""
+    """The place of the split files, if not inside the source: a folder, or the file of a `table`."""
     seed: int = 0
     """Decides a split that is made here."""
     follow_links: bool = False
@@ -107,9 +107,9 @@ class Layout:
 
     name: str
     title: str
-    """What people call the data set."""
+    """The name by which people know the data set."""
     tree: str
-    """How the folder must look, in several lines, for the message that says it does not."""
+    """The tree that the folder must be, in several lines, for the message that says it is not."""
     list_videos: Callable[[Path, LayoutOptions], Listing]
     """Raises :class:`DataError` if the folder is not like :attr:`tree`, before any video is opened."""
     fits: Callable[[Path], bool]
@@ -124,7 +124,7 @@ class Layout:
     fps: float | None = None
     """Frames per second of the published sampling, in place of ``interval``."""
     uniform: bool = False
-    """Whether the published sampling takes uniform frames, in place of ``interval``."""
+    """True if the published sampling takes uniform frames, in place of ``interval``."""
 
 
 def composed(name: str) -> str:

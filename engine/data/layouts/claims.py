@@ -24,7 +24,7 @@ Rejected = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That a video is of a class and on a side of the split."""
+    """A claim that a video is of a class and on a side of the split."""
 
     name: str
     """Relative to the source, as the disk spells it."""
@@ -39,7 +39,7 @@ class Claim:
     end: float | None = None
     frames: tuple[int, int | None] | None = None
     within: tuple[float, float] | None = None
-    """As those of :class:`VideoEntry`."""
+    """The fields of :class:`VideoEntry`."""
 
 
 def settle(claims: Iterable[Claim]) -> tuple[list[Claim], Rejected]:

@@ -144,7 +144,7 @@ def _headless(
 
 
 def _missing(file: AnnotationFile, separator: str) -> DataError:
-    """What to say of a first line that names no path or no label, whichever separator is tried."""
+    """Return the message on a first line that names no path or no label, whichever separator is tried."""
     found = max((Columns.of(next(file.cells(one), (1, []))[1]) for one in SEPARATORS), key=lambda one: len(one.read))
     field = "label" if "path" in found.read else "path"
     named = one_line(", ".join((*found.read.values(), *found.unread))[:80])

@@ -1,4 +1,4 @@
-"""What to say when a folder is not what a layout expects.
+"""The messages on a folder that is not what a layout expects.
 
 The commonest mistake with a data set is the wrong folder: one level too high, archives not unpacked, split files
 elsewhere, or another data set. Whoever makes it sees what was missing, what to do, and a picture of the right folder.
@@ -53,7 +53,7 @@ def explain_absence(found: Scan, hint: str) -> str:
 
 
 def unpacking(archives: Sequence[str]) -> str:
-    """How to unpack ``archives``, in one sentence."""
+    """Say in one sentence how to unpack ``archives``."""
     first = archives[0]
     suffix = split_suffix(first)[1]
     tool = {".rar": "unrar x", ".zip": "unzip", ".7z": "7z x"}.get(suffix, "tar xf")
@@ -74,7 +74,7 @@ def counted(number: int, one: str, many: str) -> str:
 
 
 def link_notes(outside: Sequence[Place]) -> tuple[str, ...]:
-    """What was left unread because a link leads out of the source."""
+    """Name the files that were left unread because a link leads out of the source."""
     if not outside:
         return ()
     names = some([place.name for place in outside])

@@ -75,7 +75,7 @@ def list_demo_videos(source: Path, options: LayoutOptions) -> Listing:
 
 @dataclass
 class _Found:
-    """What the class folders hold."""
+    """The contents of the class folders."""
 
     claims: list[Claim] = field(default_factory=list)
     files_outside: list[Place] = field(default_factory=list)
@@ -202,7 +202,7 @@ def _level_notes(classes: list[str], found: _Found) -> list[str]:
 
 
 def _stray_notes(top: Contents, found: _Found) -> list[str]:
-    """What lies where no video is looked for."""
+    """Name the files that lie where no video is looked for."""
     notes = []
     stray = [place.name for place in top.videos if split_suffix(place.name)[1] in VIDEO_SUFFIXES]
     if stray:
@@ -229,7 +229,7 @@ def _classes(claims: list[Claim]) -> list[str]:
 
 
 def _fits(source: Path) -> bool:
-    """Whether several folders hold files that are called like videos."""
+    """Return whether several folders hold files that are called like videos."""
     names = (name.split("/") for name in peek(source))
     classes = {parts[0] for parts in names if len(parts) > 1 and split_suffix(parts[-1])[1] in VIDEO_SUFFIXES}
     return len(classes) > 1

@@ -142,5 +142,5 @@ def _list(series: dict[str, list[str]]) -> str:
 
 
 def _shown(key: str, names: list[str]) -> str:
-    """What the files of a series are called: `flow_x_*.jpg`."""
+    """The pattern of the names of a series: `flow_x_*.jpg`."""
     return one_line(f"{key or '(no number)'}{suffix_of(names[0])}")

@@ -75,7 +75,7 @@ def list_videos(source: Path, options: LayoutOptions) -> Listing:
 
 
 def _read_split(source: Source, found: Scan, number: int, annotations: Path | None) -> list[Wanted]:
-    """What the split's files say, one per class; of two files for a class, the first is read."""
+    """Read the split's files, one per class; of two files for a class, the first."""
     files: dict[str, AnnotationFile] = {}
     others = set[str]()
     for file in annotation_files(source, found, annotations):
@@ -105,7 +105,7 @@ def _read_file(label: str, file: AnnotationFile) -> list[Wanted]:
 
 
 class _Nearer:
-    """Of places with the right name, those in the folder of the right class; a name may be in several classes.
+    """Return the places in the folder of the right class, among those with the right name; a name may be in several.
 
     Videos that are in no class's folder (frames are often kept flat) are right too.
     """
@@ -121,7 +121,7 @@ class _Nearer:
 
 
 def _archive_notes(source: Source, found: Scan, gone: set[str], matches: Matches) -> list[str]:
-    """What to say if classes lie here as the archives that they come in; raises if all do."""
+    """Say that classes lie here as the archives that they come in; raises if all do."""
     rars = [place.name for place in found.others if split_suffix(place.name)[1] == ".rar"]
     if rars and not (matches.claims or matches.rejected or found.videos):
         raise wrong_source(TREE, f"The videos in {one_line(source.path)} are still in .rar archives.", unpacking(rars))

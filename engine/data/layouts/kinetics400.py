@@ -140,7 +140,7 @@ def _wanted(row: _Row) -> Wanted:
 
 
 def _stems(row: _Row) -> tuple[str, str, str]:
-    """What the file of a row may be called, without its suffix; the last does not tell the seconds."""
+    """Return the names that the file of a row may have, without suffix; the last does not tell the seconds."""
     return f"{row.video}_{row.start:06d}_{row.end:06d}", f"{row.video}_{row.start:06d}", row.video
 
 

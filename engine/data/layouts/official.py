@@ -31,9 +31,9 @@ class Wanted:
     """A video that a split list names."""
 
     stems: tuple[str, ...]
-    """What its file is called, without folder and suffix; the first that is on the disk is it."""
+    """The names that its file may have, without folder and suffix; the first that is on the disk is it."""
     shown: str
-    """What to call it if it is not on the disk."""
+    """The name in messages if it is not on the disk."""
     label: str
     """Its class's name."""
     split: str
@@ -53,7 +53,7 @@ class Split:
     number: int | None = None
     """Which of several official splits."""
     absent_are_missing: bool = False
-    """Whether it is normal that some videos are not on the disk."""
+    """True if it is normal that some videos are not on the disk."""
     notes: tuple[str, ...] = ()
 
 
@@ -84,7 +84,7 @@ class Disk:
             self.by_other.setdefault(name.casefold(), []).extend(places)
 
     def find(self, wanted: Wanted) -> list[Place]:
-        """Where it is: files before folders of frames, links out of the source last."""
+        """The places where it is: files before folders of frames, links out of the source last."""
         return self.find_named(wanted)[1]
 
     def find_named(self, wanted: Wanted) -> tuple[str, list[Place]]:
@@ -107,7 +107,7 @@ def _none(name: str) -> tuple[str, ...]:
 
 
 def stem(place: Place) -> str:
-    """What the video at ``place`` is called, without folder and suffix, accents composed."""
+    """Return the name of the video at ``place``, without folder and suffix, accents composed."""
     return bare(place.name) if place.frames else composed(split_suffix(os.path.basename(place.name))[0])
 
 
@@ -120,7 +120,7 @@ def bare(name: str) -> str:
 
 @dataclass
 class Matches:
-    """What became of the wanted videos."""
+    """The wanted videos that were found, and those that were not."""
 
     claims: list[Claim] = field(default_factory=list)
     absent: list[Wanted] = field(default_factory=list)
@@ -284,13 +284,13 @@ def _count_notes(matches: Matches, unlisted: int) -> list[str]:
 
 
 def _count_unlisted(found: Scan, split: Split, disk: Disk) -> int:
-    """How many video files no list names."""
+    """The number of video files that no list names."""
     spelling = str.casefold if disk.any_case else str
     known = {spelling(name) for name in split.known.union(*(want.stems for want in split.wanted))}
     return sum(not place.frames and not disk.is_known(place, known) for place in found.videos)
 
 
 def missing_lists(tree: str, source: Source, found: Scan, problem: str) -> DataError:
-    """What to say when split files are not there."""
+    """Return the error for split files that are not there."""
     hint = explain_absence(found, "If the split files lie elsewhere, add --annotations DIR.")
     return wrong_source(tree, f"{problem} in {one_line(source.path)}.", hint)

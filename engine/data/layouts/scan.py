@@ -1,4 +1,4 @@
-"""What lies in a source folder, found by reading each of its folders once.
+"""The contents of a source folder, found by reading each of its folders once.
 
 Every layout looks at the disk through this, so that they agree on what a video is, in which order things are found,
 and which links are followed. A data set of 240,000 videos, or of as many folders of frames, is listed in seconds only
@@ -76,16 +76,16 @@ class Place:
     real: str
     """Its real path: places with the same are one."""
     linked: bool = False
-    """Whether a link leads there."""
+    """True if a link leads there."""
     outside: bool = False
-    """Whether it lies outside of the source and must not be read."""
+    """True if it lies outside of the source and must not be read."""
     frames: bool = False
-    """Whether it is a folder of frames."""
+    """True if it is a folder of frames."""
 
 
 @dataclass
 class Contents:
-    """What is in one folder, each kind in natural order. Who walks may take folders out to leave them unread."""
+    """The contents of one folder, each kind in natural order. Who walks may take folders out to leave them unread."""
 
     folders: list[Place] = field(default_factory=list)
     videos: list[Place] = field(default_factory=list)
@@ -109,14 +109,14 @@ class Source:
 
     @property
     def root(self) -> Path | None:
-        """What :attr:`Listing.root` is for this source."""
+        """The :attr:`Listing.root` of this source."""
         return None if self.follow_links else Path(self.top.real)
 
     def locate(self, place: Place) -> Path:
         return self.path / place.name
 
     def is_outside(self, real: str) -> bool:
-        """Whether the real path ``real`` must not be read."""
+        """Return whether the real path ``real`` must not be read."""
         return not self.follow_links and not Path(real).is_relative_to(self.top.real)
 
     def read(self, folder: Place) -> Contents:
@@ -253,6 +253,6 @@ def split_suffix(name: str) -> tuple[str, str]:
 
 
 def unreadable_folder(folder: Path, error: OSError) -> DataError:
-    """What to say of a folder that cannot be listed."""
+    """Return the error for a folder that cannot be listed."""
     reason = error.strerror or "read error"
     return DataError(f"Cannot list {one_line(error.filename or folder)}: {reason}.", "Check it and its permissions.")

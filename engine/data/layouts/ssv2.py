@@ -71,7 +71,7 @@ def _find(files: list[AnnotationFile], ending: str) -> AnnotationFile | None:
 
 
 def _is_named(name: str, ending: str) -> bool:
-    """Whether ``name`` is ``ending``, perhaps after the name of the data set."""
+    """Return whether ``name`` is ``ending``, perhaps after the name of the data set."""
     before = name.removesuffix(ending)
     return before != name and (not before or before[-1] in "-_. ")
 

@@ -242,7 +242,7 @@ def _number(value: object, name: str, at: str) -> int | None:
 
 
 def _has_split(rows: list[_Row], options: LayoutOptions) -> bool:
-    """Whether the table has a split of its own: in every row or in none."""
+    """Return whether the table has a split of its own: in every row or in none."""
     if rows[0].split is None and all(row.split is None for row in rows):
         return False
     without = next((row for row in rows if row.split is None), None)
@@ -290,7 +290,7 @@ def _spelt_as_on_the_disk(folder: Path, path: str) -> str:
 
 
 def _stretch(row: _Row) -> str:
-    """What tells two stretches of one file apart: `@12.5-20`, `#10-18`."""
+    """The text that tells two stretches of one file apart: `@12.5-20`, `#10-18`."""
     if row.frames is not None:
         return f"#{row.frames[0]}-{'' if row.frames[1] is None else row.frames[1]}"
     if row.start is None and row.end is None:

@@ -450,9 +450,9 @@ def test_every_value_is_spelled_out() -> None:
     """A run must be the same under a later version with other defaults."""
     written = tomllib.loads(to_toml(load_preset("demo")))
     unset = {"published", "dataset.path", "dataset.split"}
-    unset |= {"synthetic.n_syn", "synthetic.dynamic_size", "synthetic.rank"}
+    unset |= {"synthetic.n_syn", "synthetic.dynamic_size", "synthetic.rank", "storage.budget", "storage.rung"}
     unset |= {"dynamic.dm.classes_per_step", "dynamic.ncfm.classes_per_step", "dynamic.mtt.batch", "experts.epochs"}
-    unset |= {"dynamic.mtt.first_max_start_epoch"}
+    unset |= {"dynamic.mtt.first_max_start_epoch", "storage.budget", "storage.rung"}
     unset |= {"evaluation.lr"}  # that of the protocol and its version
     assert set(flat(written)) == set(keys()) - unset
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.config import Preset, keys, load_preset
 from engine.config.fields import Section
-from engine.config.objectives import named, objectives, that, working_in
+from engine.config.objectives import named, names_with, objectives, working_in
 from engine.errors import PresetError
 from tests.tiny import PYTHON, ROOT
 from vdtui.tui.form import sections
@@ -63,7 +63,7 @@ def test_what_an_objective_cannot_do_is_refused_with_those_that_can(name: str) -
             continue
         with pytest.raises(PresetError) as caught:
             load_preset("default", chosen)
-        assert f"dynamic.objective = {' or '.join(that(fact))}, which learns" in caught.value.problem
+        assert f"dynamic.objective = {' or '.join(names_with(fact))}, which learns" in caught.value.problem
 
 
 def test_a_copy_with_other_settings_changes_nothing_else() -> None:

@@ -138,5 +138,5 @@ def test_what_is_ahead_names_the_networks_that_choose(
         getattr(event, "what" if isinstance(event, Progress) else "text", "")
     )
     run_distillation(preset(), clips, runs_dir=tmp_path, name="told", on_event=listen)
-    assert any("up to 12 networks choose their storage" in text for text in told)
+    assert any("up to 16 networks choose their storage" in text for text in told)
     assert any(text.startswith("choosing compressed-random, h264-") for text in told)

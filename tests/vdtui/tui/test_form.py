@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from engine.config import Preset, keys, load_preset, preset_names
 from engine.config.kinds import PRESET_KINDS
 from engine.config.load import override
+from tests.tiny import PYTHON, ROOT
 from vdtui.tui import form as forms
 from vdtui.tui.form import DataFacts, Form, sections, text_of, value_of
 
@@ -132,7 +134,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
     counts = forms.networks(preset, None)
     assert counts["to choose the step"] == 2 * len({*range(0, steps, every), steps})
     assert counts["for the table"] == 5 * 5 and "experts" not in counts
-    assert counts["at most to choose baselines"] == 2 * 6 * 2 and counts["for features"] == 1
+    assert counts["at most to choose baselines"] == 2 * 8 * 2 and counts["for features"] == 1
     assert forms.steps(preset) == {"static": 1000, "dynamic": steps}
 
 
@@ -178,3 +180,20 @@ def test_texts_of_values() -> None:
     assert [text_of(value) for value in (None, True, ("a", "b"), 1e-05, 3)] == ["", "true", "a, b", "1e-05", "3"]
     assert tomllib.loads(f"x = {text_of(1e-05)}") == {"x": 1e-05}
     assert isinstance(Preset(), Preset)
+
+
+def test_the_form_of_every_objective_comes_without_torch() -> None:
+    """Their settings stand beside code that computes with torch, which takes seconds to load."""
+    code = (
+        "import sys, vdtui.tui.screens.new\n"
+        "from engine.config.objectives import working_in\n"
+        "from vdtui.tui.form import Form\n"
+        "for name in working_in('dynamic'):\n"
+        "    form = Form('default')\n"
+        "    form.put('dynamic.objective', name)\n"
+        "    preset, _, problem = form.check()\n"
+        "    assert preset is not None and not problem\n"
+        "print(sorted({'torch', 'torchvision', 'h5py', 'av'} & set(sys.modules)))"
+    )
+    done = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
