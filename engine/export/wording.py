@@ -211,9 +211,11 @@ def against(found: Standing) -> str:
         return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
     made = KINDS.get(str(found.result.get("what")))
     subject = "Distillation" if made is not None and made.learned else "This choice of clips"
-    noise = ", which is within noise" if over.verdict == "within noise" else ""
-    if over.low is None:
-        noise = ", and a single network has no spread to judge it by"
+    remarks = {
+        "within noise": ", which is within noise",
+        "no interval": "; a single network has no spread to judge it by",
+    }
+    noise = remarks.get(over.verdict, "")
     return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"
 
 

@@ -47,7 +47,8 @@ def standing(result: Result, results: Iterable[Result]) -> Standing | None:
     for other in results:
         fits = is_number(other.get("bytes")) and other["bytes"] <= own
         if fits and is_baseline(other) and other["what"] != result["what"] and key_but_rate(other) == key:
-            traits = tuple(other.get(name) for name in ("what", "ipc", "storage", "precision"))
+            # As text: in a damaged file any of them may be a list, which is no key.
+            traits = tuple(repr(other.get(name)) for name in ("what", "ipc", "storage", "precision"))
             known.setdefault(traits, []).append(other)
     if not known:
         return None

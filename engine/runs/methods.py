@@ -119,7 +119,7 @@ def methods_of(measured: Sequence[Measured], measures: Sequence[str]) -> tuple[M
         method = "" if result["what"] == "random" else one.origin.preset
         own_way = result["what"] in COMPRESSED and not result.get("evaluated")  # each run chooses how to store them
         keys = ("what", "precision") if own_way else ("what", "ipc", "storage", "precision")
-        traits = tuple(result.get(key) for key in keys)
+        traits = tuple(repr(result.get(key)) for key in keys)  # in a damaged file it may be a list, which is no key
         families.setdefault((method, *traits), []).append(one)
     rows = [_row(_drawn_once(family), measures, known) for family in families.values()]
     return _judged(rows)

@@ -221,7 +221,8 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     counts["at most to choose baselines"] = baseline_networks(preset) if _holds_out(preset, data) else 0
     counts["for the table"] = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
-    needs_features = "select" in stages and preset.selection.method != "random"
+    chosen = preset.selection.method != "random" if "select" in stages else False
+    needs_features = chosen or "compressed-herding" in preset.kind.rows(preset)
     counts["for features"] = int(needs_features and preset.selection.features == "trained")
     return {what: count for what, count in counts.items() if count}
 

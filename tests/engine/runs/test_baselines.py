@@ -128,3 +128,10 @@ def test_clips_that_take_more_bytes_are_told_to_be_no_baseline() -> None:
     (text,) = told_of(OWN, [OWN, {**RANDOM, "bytes": 5000}])
     assert text.startswith("No real clips of at most as many bytes stand beside it") and "+21.0" in text
     assert told_of(OWN, [OWN]) == []
+
+
+@pytest.mark.parametrize("name", ["ipc", "storage", "precision"])
+def test_a_damaged_result_breaks_no_other(name: str) -> None:
+    """A list where a word was, of a damaged disk, would take the table of all runs down."""
+    ours, theirs = row("static-dynamic", [0.5, 0.6], 100), row("random", [0.4, 0.5], 100)
+    standing(ours, [ours, theirs | {name: [1]}, theirs])

@@ -134,6 +134,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
     counts = forms.networks(preset, None)
     assert counts["to choose the step"] == 2 * len({*range(0, steps, every), steps})
     assert counts["for the table"] == 5 * 5 and "experts" not in counts
+    assert counts["at most to choose baselines"] == 2 * 8 * 2 and counts["for features"] == 1
     assert forms.steps(preset) == {"static": 1000, "dynamic": steps}
 
 
@@ -143,7 +144,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
         (["synthetic.kind=full"], {"for the table": 3}),
         (["synthetic.kind=coreset"], {"for the table": 3}),
         (["synthetic.kind=coreset", "selection.method=herding"], {"for the table": 6, "for features": 1}),
-        (["dataset.val_fraction=0.0", "synthetic.kind=pixels"], {"for the table": 12}),
+        (["dataset.val_fraction=0.0", "synthetic.kind=pixels"], {"for the table": 12, "for features": 1}),
     ],
 )
 def test_other_kinds_of_runs_train_other_networks(changes: list[str], expected: dict[str, int]) -> None:
