@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from vdtui.tui.app import VdtuiApp
 from vdtui.tui.screens.compare import all_measured
 from vdtui.tui.screens.run import RunScreen
 from vdtui.tui.widgets.curves import LossCurve, padded, percent_axis, row_axis
-from vdtui.tui.widgets.panels import Log, result_cells
+from vdtui.tui.widgets.panels import Log, result_cells, result_lines
 
 NOW = 1_750_000_000.0
 
@@ -143,3 +144,14 @@ def test_tables_that_stand_apart_say_why() -> None:
     assert lines[0] == "epochs 44 · lr 0.1 · weight decay 0.1 · protocol strict 1 · m · data abcdef01"
     assert lines[1].startswith("epochs 1 · ") and lines[2] == "protocol strict 1 · m · data abcdef01"
     assert all_measured([{**result, "recipe": recipes[0]}] * 2)[0] == "protocol strict 1 · m · data abcdef01"
+
+
+def test_a_row_of_results_is_one_line_at_80_columns() -> None:
+    """The name of a baseline would push the bytes of all rows into a line of their own."""
+    top1 = {"mean": 0.497, "std": 0.047, "values": [0.4, 0.6], "seeds": [1, 2]}
+    results = [{"what": name, "ipc": 2, "bytes": 2_884_892, "top1": top1} for name in ("pixels", "compressed-random")]
+    colours = {"text-muted": "white", "success": "green", "warning": "yellow"}
+    run = cast(Any, SimpleNamespace(results=results, kind="pixels"))
+    for width in (40, 44, 80):
+        lines = result_lines(run, width, colours).plain.split("\n")
+        assert max(map(len, lines)) <= width and all("MB" in line for line in lines if "%" in line)

@@ -194,6 +194,9 @@ def result_lines(run: RunSnapshot, width: int, colours: dict[str, str]) -> Text:
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
     if sum(widths) + 6 > width:
         head, widths, rows = head[:3], widths[:3], [row[:3] for row in rows]
+    room = max(8, width - sum(widths[1:]) - 2 * len(widths[1:]))  # a line that is too long would be broken
+    if widths[0] > room:
+        rows, widths[0] = [(words.short(row[0], room), *row[1:]) for row in rows], room
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
     for result, row in zip(run.results, rows, strict=True):
