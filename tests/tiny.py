@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from hypothesis import settings
+from torch import nn
 
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
@@ -45,6 +46,17 @@ class FakeView:
 
     def frames_at(self, indices: Any, frame_numbers: Any) -> np.ndarray:
         return self.pixels[indices, frame_numbers]
+
+
+class TinyClassifier(nn.Module):
+    """A video network that takes no time to train: one linear layer."""
+
+    def __init__(self, classes: int, frames: int, size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * frames * size * size, classes)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.layer(clips.flatten(1))
 
 
 def make_spec(

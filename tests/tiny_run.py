@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from engine import resume_distillation
+from engine.config import Preset
 from engine.data.layouts import list_videos
 from engine.data.prepare import prepare
 from engine.data.sampling import Sampling
+from engine.events import Event, Step
+from engine.runs import RunDirectory
+from engine.runs.new import new_run
 from tests.videos import write_video
 
 QUICK = (
@@ -51,3 +58,23 @@ def make_clips(folder: Path, per_class: int = 5) -> Path:
     listing = list_videos("folders", folder / "videos")
     prepare(listing, folder / "clips.h5", Sampling(8, 64))
     return folder / "clips.h5"
+
+
+def cut_run(
+    preset: Preset, clips: Path | None, runs: Path, when: Callable[[Event], bool], name: str = "cut"
+) -> RunDirectory:
+    """A run of ``preset`` that lost its power at the first event of which ``when`` is true."""
+    run = new_run(preset, clips, runs, name, name, ["test"])
+
+    def die(event: Event) -> None:
+        if when(event):
+            raise RuntimeError("pulled the plug")
+
+    with pytest.raises(RuntimeError):
+        resume_distillation(run, on_event=die)
+    return run
+
+
+def at_step(step: int, *stages: str) -> Callable[[Event], bool]:
+    """True of the end of ``step``, of one of ``stages`` if they are named."""
+    return lambda event: isinstance(event, Step) and event.step == step and event.stage in (stages or (event.stage,))

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
@@ -98,6 +98,24 @@ def impossible_rung(title: str, budget: str | None, how: str, kind: str) -> str:
     return ""
 
 
+AV1_AS = 28
+"""The rate factor at which H.264 keeps more of a clip than AV1 at the quality that ladders have."""
+
+
+class Kept(NamedTuple):
+    """What a rung keeps of a clip; ``loss`` is the rate factor of H.264, of AV1 ``AV1_AS``, the smaller the better."""
+
+    codec: str
+    loss: int
+    side: float
+    frames: float
+
+    def as_good(self, other: Kept) -> bool:
+        """Return True if nothing that ``other`` keeps of a clip is less here; AV1 is only as good as AV1."""
+        comparable = self.codec in ("h264", other.codec)
+        return comparable and self.frames >= other.frames and self.side >= other.side and self.loss <= other.loss
+
+
 @dataclasses.dataclass(frozen=True)
 class Rung:
     """One way to spend a budget: ``name`` says frames and side, ``coding`` the codec and its quality."""
@@ -125,17 +143,14 @@ class Rung:
         return self.how + ("" if self.frames is None else f":repeat{self.frames}")
 
     def as_good(self, other: Rung) -> bool:
-        """Return True if nothing that ``other`` keeps of a clip is less on this rung; AV1 is compared with itself."""
-        codec, another = (rung.coding.partition("-")[0] for rung in (self, other))
-        comparable = codec in ("h264", another)
-        kept = (self.frames or math.inf) >= (other.frames or math.inf) and self.half <= other.half
-        return comparable and kept and self._loss <= other._loss
+        """Return True if nothing that ``other`` keeps of a clip is less on this rung."""
+        return self._kept.as_good(other._kept)
 
     @property
-    def _loss(self) -> int:
-        """The rate factor; of AV1 that at which H.264 keeps more."""
+    def _kept(self) -> Kept:
         codec, _, quality = self.coding.partition("-")
-        return int(quality) if codec == "h264" else 28
+        loss = int(quality) if codec == "h264" else AV1_AS
+        return Kept(codec, loss, 0.5 if self.half else 1.0, self.frames or math.inf)
 
     def values(self, ipc: int, clip_frames: int, every: int = 1) -> dict[str, Any]:
         """Return the preset's values that spend a budget so, by key.

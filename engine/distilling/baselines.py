@@ -35,7 +35,7 @@ def compressed_baseline(work: Work, what: str, budget: int, total: int) -> Subje
     """
     shelf = _shelf(work, what, budget, total)
     rungs = ladder(work.spec)
-    by_val = work.val is not None and work.judge.protocol.selected_on == "val"
+    by_val = work.ladder_clips is not None
     found = held(shelf, rungs) if by_val else list(filter(None, [fixed(shelf, rungs)]))
     if not found:
         _tell(work, f"no {what}: {budget} bytes hold no real clip of each class, however it is stored")

@@ -144,7 +144,7 @@ def _choose(work: Work) -> None:
         smallest = min(found, key=lambda one: one.nbytes)
         what = f"one clip of each class takes {smallest.nbytes + MARGIN:,} bytes or more"
         raise too_small(preset, len(work.spec.classes), what, smallest.nbytes)
-    by_val = work.val is not None and work.judge.protocol.selected_on == "val" and len(rungs) > 1
+    by_val = work.ladder_clips is not None and len(rungs) > 1
     trials = _judged(work, clips, rungs) if by_val else {one.rung.title: [] for one in rungs}
     best = _best(rungs, trials)
     accuracy = _mean(trials[best.rung.title])

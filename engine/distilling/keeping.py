@@ -14,7 +14,8 @@ from engine.config.objectives import named
 from engine.distilling.opening import Work
 from engine.errors import UsageError
 from engine.events import Note
-from engine.synthetic import Provenance, Storage, SyntheticSet, decode_set, encode_set, save_synthetic, to_bytes
+from engine.files import write_bytes
+from engine.synthetic import Provenance, Storage, SyntheticSet, decode_set, to_bytes
 
 MARGIN = 8
 """Bytes of a budget that are left for what a file says of its origin, whose digits take some more or some less."""
@@ -34,13 +35,14 @@ def keep_set(work: Work, name: Literal["best", "last"], synthetic: SyntheticSet,
 
     Raises UsageError if it cannot be stored within the preset's budget.
     """
-    wanted = storage_of(work.preset)
-    how = _within_budget(work, synthetic, longest_origin(work.preset), wanted, MARGIN)
-    how = _within_budget(work, synthetic, origin, how, 0)
+    how = wanted = storage_of(work.preset)
+    if work.preset.storage.budget is not None:  # as it was judged
+        how, _ = _within_budget(work, synthetic, longest_origin(work.preset), wanted, MARGIN)
+    how, content = _within_budget(work, synthetic, origin, how, 0)
     if how != wanted:
         text = f"the {name} set is stored as {how}: as {wanted} it takes more than the budget"
         work.session.emit(Note("info", text))
-    save_synthetic(work.session.run.set_file(name, coded=how.precision is None), synthetic, origin, how)
+    write_bytes(work.session.run.set_file(name, coded=how.precision is None), content)
 
 
 def as_kept(work: Work, synthetic: SyntheticSet) -> SyntheticSet:
@@ -48,10 +50,11 @@ def as_kept(work: Work, synthetic: SyntheticSet) -> SyntheticSet:
 
     Raises UsageError if it cannot be stored within the preset's budget.
     """
-    how = _within_budget(work, synthetic, longest_origin(work.preset), storage_of(work.preset), MARGIN)
+    how = storage_of(work.preset)
     if how.precision == "float32":
         return synthetic
-    return decode_set(encode_set(synthetic, how).blob, work.device)
+    _, content = _within_budget(work, synthetic, longest_origin(work.preset), how, MARGIN)
+    return decode_set(content, work.device)
 
 
 def most_bytes(preset: Preset, classes: int) -> int | None:
@@ -83,16 +86,17 @@ def too_small(preset: Preset, classes: int, what: str, needed: int) -> UsageErro
     return UsageError(problem, f"Give --budget {least}B or more.")
 
 
-def _within_budget(work: Work, synthetic: SyntheticSet, origin: Provenance, how: Storage, margin: int) -> Storage:
-    """Return ``how``, or the next coarser storage whose file leaves ``margin`` of the budget."""
+def _within_budget(
+    work: Work, synthetic: SyntheticSet, origin: Provenance, how: Storage, margin: int
+) -> tuple[Storage, bytes]:
+    """Return ``how``, or the next coarser storage whose file leaves ``margin`` of the budget, if any; and the file."""
     classes = len(synthetic.spec.classes)
     most = most_bytes(work.preset, classes)
-    if most is None:
-        return how
     while True:
-        size = len(to_bytes(synthetic, origin, how))
-        if size <= most - margin:
-            return how
+        content = to_bytes(synthetic, origin, how)
+        size = len(content)
+        if most is None or size <= most - margin:
+            return how, content
         further = coarser(str(how))
         if further is None:
             raise too_small(work.preset, classes, f"the set takes {size:,} bytes even as {how}", size)

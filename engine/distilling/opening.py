@@ -65,6 +65,11 @@ class Work:
         return self.preset.run.seed
 
     @property
+    def ladder_clips(self) -> RealClips | None:
+        """Return the clips on which a rung of a ladder is chosen: validation, unless the protocol chooses on test."""
+        return self.val if self.judge.protocol.selected_on == "val" else None
+
+    @property
     def choosing(self) -> tuple[RealClips, Split] | None:
         """The clips on which the iteration is chosen, and the name of their split; None: the last one is taken."""
         if self.judge.protocol.selected_on == "test":

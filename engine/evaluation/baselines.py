@@ -18,11 +18,12 @@ from typing import Any, cast
 
 import torch
 
+from engine.config.budget import AV1_AS, Kept
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
-from engine.errors import DataError, UsageError
+from engine.errors import DataError
 from engine.evaluation.judge import Judge
-from engine.evaluation.rungs import Held, judged, worth_judging
+from engine.evaluation.rungs import Held, in_a_name, judged, worth_judging
 from engine.evaluation.subjects import Subject
 from engine.evaluation.trainers import Watch
 from engine.evaluation.trials import Trial
@@ -31,10 +32,10 @@ from engine.models import Network
 from engine.seeds import generator
 from engine.selection import select_coreset
 from engine.synthetic import Coreset
-from engine.synthetic.compressed import Stored, equal_bytes
+from engine.synthetic.compressed import Stored, compressed_clips
 from engine.synthetic.container import unpack
 from engine.synthetic.storage import Storage
-from engine.synthetic.streams import CODERS, Coding
+from engine.synthetic.streams import Coding
 
 QUALITIES = (18, 28, 35, 43, 51)
 """Rate factors of H.264 on the ladder."""
@@ -43,8 +44,6 @@ SHARES = (1.0, 0.5, 0.25)
 LEAST_SIDE = 16
 AV1 = 10
 """The quality of AV1 on the ladder, at the clips' own side, where it takes fewer bytes than H.264."""
-AV1_BELOW = 28
-"""The rate factor at which H.264 keeps more of a clip than AV1 at that quality."""
 FRAMES = (4, 2, 1)
 """Frames of a clip on the ladder beside all of them, each shown for its share of the time; one is a still."""
 FIXED = "h264-28"
@@ -65,13 +64,12 @@ class Rung:
     codec: str = "h264"
 
     def as_good(self, other: Rung) -> bool:
-        """Return whether nothing that a codec keeps of a clip is less than on ``other``; AV1 is only as good as AV1."""
-        return (
-            self.codec in ("h264", other.codec)
-            and self.frames >= other.frames
-            and self.side >= other.side
-            and self.quality <= other.quality
-        )
+        """Return whether nothing that a codec keeps of a clip is less than on ``other``."""
+        return self._kept.as_good(other._kept)
+
+    @property
+    def _kept(self) -> Kept:
+        return Kept(self.codec, self.quality, self.side, self.frames)
 
 
 def ladder(spec: ClipSpec) -> list[Rung]:
@@ -84,8 +82,8 @@ def ladder(spec: ClipSpec) -> list[Rung]:
             for quality in QUALITIES:
                 size, stored = None if side == own else side, None if frames == spec.frames else frames
                 rungs.append(Rung(str(Coding("h264", quality, size, stored)), frames, side, quality))
-                if (side, quality) == (own, AV1_BELOW) and frames in (spec.frames, 1):
-                    rungs.append(Rung(str(Coding("av1", AV1, None, stored)), frames, own, AV1_BELOW, "av1"))
+                if (side, quality) == (own, AV1_AS) and frames in (spec.frames, 1):
+                    rungs.append(Rung(str(Coding("av1", AV1, None, stored)), frames, own, AV1_AS, "av1"))
     return rungs
 
 
@@ -171,7 +169,7 @@ class Shelf:
 
     def _kept(self, storage: str, draw: int, most: int) -> bytes:
         """The file's content, from the folder if it is there."""
-        name = f"{self._stem}-{_in_a_name(storage)}-{draw}-{most}.vds"
+        name = f"{self._stem}-{in_a_name(storage)}-{draw}-{most}.vds"
         path = None if self._folder is None else self._folder / name
         if path is not None and path.is_file():
             return path.read_bytes()
@@ -185,22 +183,10 @@ class Shelf:
         if any(not len(own) for own in order):
             return b""
         try:
-            found = equal_bytes(self.train, self.budget, order, [_codec(storage)], check=self._check)
+            found = compressed_clips(self.train, self.budget, order, storage, check=self._check)
         except DataError:
             return b""
-        return found[0].stored.blob
-
-
-def _in_a_name(storage: str) -> str:
-    return storage.replace(":", "_")
-
-
-def _codec(storage: str) -> Coding:
-    """The one codec that ``storage`` names. Raises UsageError if it is none."""
-    how = Storage.parse(storage)
-    if how.clips.name not in CODERS or how != Storage(how.clips, how.clips):
-        raise UsageError(f"Clips are stored through one codec, and {how} is none.", "Choose one such as h264-23.")
-    return how.clips
+        return found.stored.blob
 
 
 def _per_class(blob: bytes) -> int:
@@ -295,7 +281,7 @@ def all_clips(train: RealClips, seed: int, file: Path | None = None) -> dict[str
     share = max(1, SAMPLED // len(labels)) if len(train) > SAMPLED else len(train)
     order = [train.pick(label, share, generator(seed, "all-clips", label)) for label in labels]
     encoded = sum(map(len, order))
-    found = equal_bytes(train, 1 << 62, order, [_codec(FIXED)])[0]
+    found = compressed_clips(train, 1 << 62, order, FIXED)
     size = round(found.nbytes * len(train) / encoded)
     document = {"storage": FIXED, "clips": len(train), "encoded": encoded, "bytes": size}
     if file is not None:

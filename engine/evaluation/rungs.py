@@ -74,6 +74,11 @@ def worth_judging(found: Sequence[Held[R]]) -> list[Held[R]]:
     return [useful[round(place * (len(useful) - 1) / (MOST_RUNGS - 1))] for place in range(MOST_RUNGS)]
 
 
+def in_a_name(storage: str) -> str:
+    """Return ``storage`` as names of files have it."""
+    return storage.replace(":", "_")
+
+
 def judged(
     filled: Filled,
     rungs: Sequence[Held[R]],
@@ -92,7 +97,7 @@ def judged(
 
     def requests() -> Iterator[Request]:
         for one in rungs:
-            cache = TrialCache(folder, f"{filled.what}-{one.rung.storage.replace(':', '_')}-val")
+            cache = TrialCache(folder, f"{filled.what}-{in_a_name(one.rung.storage)}-val")
             for k, seed in enumerate(judge.seeds("selection", number)):
                 yield judge.request(partial(filled.decoded, one, k), val, recipe, seed, cache)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from engine.config.kinds import KINDS
 from engine.files import is_number
 from engine.runs.differences import Difference, Sample, difference
-from engine.runs.results import CEILING, Result, is_real, is_result, key_but_rate, network_seeds
+from engine.runs.results import CEILING, Result, is_real, key_but_rate, network_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +54,6 @@ def standing(result: Result, results: Iterable[Result]) -> Standing | None:
         return None
     best = max(known.values(), key=lambda same: statistics.fmean(one["top1"]["mean"] for one in same))
     return Standing(result, best[0], difference(networks(result), distinct(map(networks, best))))
-
-
-def standings(results: Sequence[Result]) -> list[Standing]:
-    """Return the standing of each of ``results`` that has one, leaving out what is no result."""
-    known = [result for result in results if is_result(result)]
-    return [found for result in known if (found := standing(result, known)) is not None]
 
 
 def is_ahead(over: Difference) -> bool:

@@ -8,8 +8,6 @@ from engine.synthetic.compressed import (
     compressed_clips,
     decode_set,
     encode_set,
-    equal_bytes,
-    rival_codecs,
 )
 from engine.synthetic.described import Provenance
 from engine.synthetic.files import LoadedSet, load_set, load_synthetic, save_synthetic, to_bytes
@@ -45,13 +43,11 @@ __all__ = [
     "compressed_clips",
     "decode_set",
     "encode_set",
-    "equal_bytes",
     "fit_dynamic",
     "load_set",
     "load_synthetic",
     "of_one_luminance",
     "residual_dynamic",
-    "rival_codecs",
     "save_synthetic",
     "set_class",
     "still_of",

@@ -5,22 +5,21 @@ whose every memory is stored as it says, through a codec if it says so, and the 
 hallucinators, class names and all. Decoding takes nothing but the file. If a size were estimated, or a set trained on
 before it went through its codec, the comparison at equal bytes would be between things that nobody can hand over.
 
-``encode_set`` and ``decode_set`` go there and back, ``compressed_clips`` and ``equal_bytes`` make the rival of a set:
-as many real clips as its bytes can hold.
+``encode_set`` and ``decode_set`` go there and back, ``compressed_clips`` makes the baseline of a set: as many real
+clips as its bytes can hold.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
 from engine.data.batches import RealClips
-from engine.data.spec import ClipSpec
-from engine.errors import DataError, UsageError
+from engine.errors import DataError
 from engine.machine.cores import usable_cores
 from engine.synthetic import files
 from engine.synthetic.base import SyntheticSet
@@ -28,7 +27,7 @@ from engine.synthetic.coded import write_clips
 from engine.synthetic.described import Provenance
 from engine.synthetic.pixels import Coreset
 from engine.synthetic.storage import Storage
-from engine.synthetic.streams import CODERS, Coded, Coding
+from engine.synthetic.streams import Coded, Coding
 from engine.text import one_line
 
 
@@ -70,21 +69,6 @@ def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
 
 # Real clips in as many bytes as a set.
 
-RATE_FACTORS = (18, 23, 28, 35)
-SHARES = (1.0, 0.75, 0.5)
-"""Shares of the clips' own height and width: few bytes may hold many small clips or few large ones."""
-
-
-def rival_codecs(spec: ClipSpec) -> list[Coding]:
-    """The grid of ``equal_bytes``: H.264 at each of RATE_FACTORS, at its own size and at those of SHARES.
-
-    Smaller sizes are multiples of 8 pixels, 16 or more.
-    """
-    side = min(spec.height, spec.width)
-    sizes = sorted({max(16, 8 * round(share * side / 8)) for share in SHARES if share < 1}, reverse=True)
-    own: list[int | None] = [None, *(size for size in sizes if size < side)]
-    return [Coding("h264", crf, size) for size in own for crf in RATE_FACTORS]
-
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -117,42 +101,19 @@ def compressed_clips(
     how: Storage | str,
     *,
     check: Callable[[], None] = lambda: None,
-) -> tuple[Stored, Coreset]:
-    """Store as many real clips of each class as ``budget`` bytes hold, as ``how``; return file and decoded clips.
+) -> Candidate:
+    """Store as many real clips of each class as ``budget`` bytes hold, as ``how``.
 
     ``order[c]`` has indices of clips of class c, the first to be taken first (random, or herded). All classes give the
     same number; one that has fewer repeats its own, which costs nothing. No clip is encoded that could not
     have fitted but those of one more per class. ``check`` is called between clips per class, and may raise to stop.
-    Raises DataError if not even one per class fits, and UsageError unless ``how`` is a codec.
+    Raises DataError, naming the fewest bytes, if not even one per class fits, and UsageError unless ``how`` is a codec.
     """
     how = Storage.parse(how) if isinstance(how, str) else how
-    if how.clips.name not in CODERS or how != Storage(how.clips, how.clips):
-        raise UsageError(f"Clips are stored through one codec, and {how} is none.", "Choose one such as h264-23.")
-    found = _fill(real, budget, order, how.clips, check)
+    found = _fill(real, budget, order, how.codec(), check)
     if isinstance(found, int):
         raise _too_small(budget, found, str(how))
-    return found.stored, found.decode(real.device)
-
-
-def equal_bytes(
-    real: RealClips,
-    budget: int,
-    order: Sequence[torch.Tensor],
-    codecs: Iterable[Coding] | None = None,
-    *,
-    check: Callable[[], None] = lambda: None,
-) -> list[Candidate]:
-    """The sets of real clips that fit into ``budget`` bytes: one for each codec (default ``rival_codecs``) that can.
-
-    As ``compressed_clips``. Many poor clips or few good ones: which train best is to be found by who chooses, on
-    held-out data. Raises DataError, naming the fewest bytes, if no codec can store one clip per class.
-    """
-    found = [_fill(real, budget, order, codec, check) for codec in codecs or rival_codecs(real.spec)]
-    fitting = [candidate for candidate in found if isinstance(candidate, Candidate)]
-    if not fitting:
-        fewest = min(size for size in found if isinstance(size, int))
-        raise _too_small(budget, fewest, "any of the codecs")
-    return fitting
+    return found
 
 
 def _too_small(budget: int, fewest: int, how: str) -> DataError:

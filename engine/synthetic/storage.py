@@ -9,7 +9,7 @@ from engine.config.kinds import LABELS, Kind, Part
 from engine.errors import UsageError
 from engine.synthetic.labels import LabelCode
 from engine.synthetic.numbers import PRECISIONS
-from engine.synthetic.streams import Coding
+from engine.synthetic.streams import CODERS, Coding
 from engine.text import one_line
 
 SYNTAX = (
@@ -57,6 +57,12 @@ class Storage:
         """The one precision of all memories, which are then stored as tensors of a safetensors file; or None."""
         plain = self.clips == self.stills and self.labels is None
         return str(self.clips) if plain and str(self.clips) in PRECISIONS else None
+
+    def codec(self) -> Coding:
+        """Return the one codec of all pictures, through which real clips are stored. Raises UsageError without one."""
+        if self.clips.name not in CODERS or self != Storage(self.clips, self.clips):
+            raise UsageError(f"Clips are stored through one codec, and {self} is none.", "Choose one such as h264-23.")
+        return self.clips
 
     def of(self, part: Part) -> Coding:
         """Return how these pictures are stored."""

@@ -11,13 +11,12 @@ from engine.api import resume_distillation, run_distillation
 from engine.config import Preset, load_preset
 from engine.errors import UsageError
 from engine.evaluation.evaluate import Questions, evaluate, find_source
-from engine.events import Event, NetworkTrained, Step
+from engine.events import NetworkTrained
 from engine.runs import RunDirectory
 from engine.runs.checkpoints import load_checkpoint
 from engine.runs.comparison import compare, read_sources
-from engine.runs.new import new_run
 from engine.synthetic import load_set
-from tests.tiny_run import QUICK, make_clips
+from tests.tiny_run import QUICK, at_step, cut_run, make_clips
 
 FEW = ("static.steps=2", "static.checkpoint_every=1", "dynamic.steps=1", "evaluation.epochs=1", "evaluation.repeats=1")
 PIXELS = 64 * 64
@@ -107,15 +106,8 @@ def test_the_report_of_a_static_only_run_says_that_nothing_was_chosen(runs: Path
 @pytest.mark.parametrize("moment", ["stage 1", "the final table"])
 def test_a_static_only_run_goes_on_where_it_stopped(runs: Path, clips: Path, tmp_path: Path, moment: str) -> None:
     """A run that was cut off gives the set and the numbers of one that was not."""
-    run = new_run(quick("ablation-static-only"), clips, tmp_path, "cut", "cut", ["test"])
-
-    def cut(event: Event) -> None:
-        in_stage_1 = isinstance(event, Step) and event.step == 2
-        if in_stage_1 if moment == "stage 1" else isinstance(event, NetworkTrained):
-            raise RuntimeError("pulled the plug")
-
-    with pytest.raises(RuntimeError):
-        resume_distillation(run, on_event=cut)
+    when = at_step(2) if moment == "stage 1" else lambda event: isinstance(event, NetworkTrained)
+    run = cut_run(quick("ablation-static-only"), clips, tmp_path, when)
     stopped = load_checkpoint(run.checkpoints)
     assert stopped is not None and stopped.stage == ("static" if moment == "stage 1" else "evaluate")
     resume_distillation(run)

@@ -12,10 +12,8 @@ from engine.api import resume_distillation, run_distillation
 from engine.config import load_preset
 from engine.distilling.plan import plan
 from engine.evaluation.trials import digest
-from engine.events import Event, Step
-from engine.runs.new import new_run
 from engine.synthetic import encode_set, load_set
-from tests.tiny_run import QUICK, make_clips
+from tests.tiny_run import QUICK, at_step, cut_run, make_clips
 
 SHORT = (
     *("static.steps=2", "static.checkpoint_every=1", "dynamic.steps=3", "dynamic.checkpoint_every=1"),
@@ -64,14 +62,8 @@ def test_a_coded_run_is_judged_by_its_file_and_goes_on_where_it_was_cut(case: st
         (trial,) = whole.evaluations.glob(f"synthetic-val-{step:06d}-*.json")
         assert json.loads(trial.read_text())["set"].startswith(digest(loaded.synthetic))
 
-    def cut(event: Event) -> None:
-        if isinstance(event, Step) and (event.stage, event.step) == (stage, 2):
-            raise RuntimeError("pulled the plug")
-
     for stage in set(preset.stages) & {"static", "dynamic"}:
-        run = new_run(preset, clips, tmp_path, f"cut-{stage}", "cut", ["test"])
-        with pytest.raises(RuntimeError):
-            resume_distillation(run, on_event=cut)
+        run = cut_run(preset, clips, tmp_path, at_step(2, stage), f"cut-{stage}")
         resume_distillation(run)
         assert run.best.read_bytes() == whole.best.read_bytes() and run.last.read_bytes() == whole.last.read_bytes()
 

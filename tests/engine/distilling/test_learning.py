@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from engine.api import new_run, resume_distillation, run_distillation
+from engine.api import resume_distillation, run_distillation
 from engine.config import load_preset
-from engine.events import Event, Step
-from tests.tiny_run import QUICK, make_clips
+from tests.tiny_run import QUICK, at_step, cut_run, make_clips
 
 MTT = (
     "synthetic.kind=pixels",
@@ -31,14 +28,7 @@ def test_trajectory_matching_goes_on_from_its_checkpoint(tmp_path: Path) -> None
     """Its step size is a number, not an array of one: stored as the latter, no MTT run could be resumed."""
     clips, preset = make_clips(tmp_path), load_preset("default", [*QUICK, *MTT])
     whole = run_distillation(preset, clips, runs_dir=tmp_path / "runs", name="whole")
-    run = new_run(preset, clips, tmp_path / "runs", "cut", "cut", ["test"])
-
-    def die(event: Event) -> None:
-        if isinstance(event, Step) and event.step == 2:
-            raise RuntimeError("pulled the plug")
-
-    with pytest.raises(RuntimeError):
-        resume_distillation(run, on_event=die)
+    run = cut_run(preset, clips, tmp_path / "runs", at_step(2))
     resume_distillation(run)
     assert run.state() == "completed"
     assert run.last.read_bytes() == whole.last.read_bytes()

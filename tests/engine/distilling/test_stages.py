@@ -12,12 +12,12 @@ from engine.config.kinds import PRESET_KINDS
 from engine.config.size import stored_values
 from engine.distilling.plan import plan
 from engine.evaluation.evaluate import Questions, evaluate, find_source
-from engine.events import Event, NetworkTrained, Step
+from engine.events import Event, NetworkTrained
 from engine.export.report import report_data
 from engine.runs import RunDirectory
-from engine.runs.new import new_run, with_data
+from engine.runs.new import with_data
 from engine.synthetic import load_set
-from tests.tiny_run import QUICK, make_clips
+from tests.tiny_run import QUICK, at_step, cut_run, make_clips
 
 SHORT = (
     *("static.steps=1", "static.checkpoint_every=1", "dynamic.steps=2", "dynamic.checkpoint_every=1"),
@@ -35,12 +35,9 @@ def preset_of(kind: str) -> Preset:
     return load_preset("default", [*QUICK, *SHORT, f"synthetic.kind={kind}"])
 
 
-def cut(event: Event) -> None:
-    """Stop in the last step of stage 2, or where there is none at the first network of the table."""
-    if (isinstance(event, Step) and (event.stage, event.step) == ("dynamic", 2)) or (
-        isinstance(event, NetworkTrained) and event.split == "test"
-    ):
-        raise RuntimeError("pulled the plug")
+def last(event: Event) -> bool:
+    """True of the last step of stage 2, and of each network of the table, for runs without stage 2."""
+    return at_step(2, "dynamic")(event) or (isinstance(event, NetworkTrained) and event.split == "test")
 
 
 @pytest.mark.parametrize("kind", PRESET_KINDS)
@@ -48,9 +45,7 @@ def test_a_run_of_every_kind_goes_on_where_it_was_cut(kind: str, clips: Path, tm
     """The same bytes and numbers as one that was never cut, and all that one does with a finished run."""
     preset = preset_of(kind)
     whole = run_distillation(preset, clips, runs_dir=tmp_path, name="whole")
-    run = new_run(preset, clips, tmp_path, "cut", "cut", ["test"])
-    with pytest.raises(RuntimeError):
-        resume_distillation(run, on_event=cut)
+    run = cut_run(preset, clips, tmp_path, last)
     resume_distillation(run)
     assert run.state() == "completed" and run.best.is_file() == bool(preset.kind.parts)
     for mine, theirs in ((run.best, whole.best), (run.last, whole.last)):

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from engine.config import load_preset
 from engine.config.budget import MOST_RUNGS
@@ -32,23 +31,12 @@ from engine.evaluation.trainers import Request
 from engine.models.registry import VIDEO_MODELS
 from engine.synthetic import Coreset, decode_set, encode_set
 from engine.synthetic.compressed import Storage
-from tests.tiny import make_real, make_spec
+from tests.tiny import TinyClassifier, make_real, make_spec
 
 SPEC = make_spec("ab", frames=4, height=32)
 TRAIN = make_real(SPEC, (6, 6), still=True)
 LARGEST = 1 << 30
 DRAWS = 4
-
-
-class Tiny(nn.Module):
-    """Takes no time."""
-
-    def __init__(self, classes: int, frames: int, size: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3 * frames * size * size, classes)
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        return self.layer(clips.flatten(1))
 
 
 def shelf(budget: int, most: int = 6, folder: Path | None = None, train: RealClips = TRAIN) -> Shelf:
@@ -102,13 +90,13 @@ def test_a_cap_is_told() -> None:
 def test_of_large_bytes_only_the_best_rung_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoding all of the ladder, and training on it, would cost hours where nothing can be gained."""
     encoded: list[str] = []
-    inner = baselines.equal_bytes
+    inner = baselines.compressed_clips
 
-    def spy(real: Any, budget: int, order: Any, codecs: Any, **named: Any) -> Any:
-        encoded.extend(map(str, codecs))
-        return inner(real, budget, order, codecs, **named)
+    def spy(real: Any, budget: int, order: Any, how: Any, **named: Any) -> Any:
+        encoded.append(str(how))
+        return inner(real, budget, order, how, **named)
 
-    monkeypatch.setattr(baselines, "equal_bytes", spy)
+    monkeypatch.setattr(baselines, "compressed_clips", spy)
     found = held(shelf(LARGEST, 2), ladder(SPEC))
     assert [one.rung.storage for one in found] == ["h264-18"]
     assert encoded == ["h264-18"] * DRAWS
@@ -161,7 +149,7 @@ def test_what_is_kept_is_not_encoded_again(tmp_path: Path, monkeypatch: pytest.M
     first = subject_of("h264-35", budget, folder=tmp_path)
     rest = held(shelf(budget, folder=tmp_path), ladder(SPEC))
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(baselines, "equal_bytes", None)
+    monkeypatch.setattr(baselines, "compressed_clips", None)
     again = subject_of("h264-35", budget, folder=tmp_path)
     assert (again.nbytes, again.ipc) == (first.nbytes, first.ipc)
     assert held(shelf(budget, folder=tmp_path), ladder(SPEC)) == rest
@@ -174,7 +162,7 @@ def test_a_rung_is_chosen_on_validation_by_networks_that_do_not_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A spy on every network: its test clips are those of validation, its seed is none of the table's."""
-    monkeypatch.setitem(VIDEO_MODELS, "tiny", Tiny)
+    monkeypatch.setitem(VIDEO_MODELS, "tiny", TinyClassifier)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # networks are trained in this process
     section = load_preset("default", {"evaluation.epochs": 2, "evaluation.selection_repeats": 2}).evaluation
     judge = Judge(section.model_copy(update={"models": ("tiny",)}), TRAIN, 0, torch.float32, tmp_path)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from engine.config import load_preset
 from engine.evaluation import Recipe, Trial, TrialCache
@@ -15,27 +14,16 @@ from engine.evaluation.judge import Judge
 from engine.evaluation.rows import Row, judged
 from engine.evaluation.subjects import full_data, random_clips
 from engine.models.registry import VIDEO_MODELS
-from tests.tiny import make_real, make_spec
+from tests.tiny import TinyClassifier, make_real, make_spec
 
 SPEC = make_spec("ab", frames=2, height=3)
 RECIPE = Recipe("tiny", 1, 0.1, 0.9, 0.0, 8)
 
 
-class Tiny(nn.Module):
-    """Takes no time."""
-
-    def __init__(self, classes: int, frames: int, size: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3 * frames * size * size, classes)
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        return self.layer(clips.flatten(1))
-
-
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Row], Judge]:
     """Two rows of three networks."""
-    monkeypatch.setitem(VIDEO_MODELS, "tiny", Tiny)
+    monkeypatch.setitem(VIDEO_MODELS, "tiny", TinyClassifier)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # networks are trained in this process
     train = make_real(SPEC, (4, 4))
     judge = Judge(load_preset("default").evaluation, train, 0, torch.float32, tmp_path / "networks")

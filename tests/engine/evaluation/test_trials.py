@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from engine.evaluation import (
     PROTOCOLS,
@@ -33,27 +32,16 @@ from engine.evaluation.trials import trial_key
 from engine.models.registry import VIDEO_MODELS
 from engine.runs import RunDirectory, create_run
 from engine.synthetic import Coreset, Pixels
-from tests.tiny import make_real, make_spec, make_static_dynamic
+from tests.tiny import TinyClassifier, make_real, make_spec, make_static_dynamic
 
 SPEC = make_spec("abc", frames=2, height=3)
 RECIPE = Recipe("tiny", 2, 0.1, 0.9, 0.0, 8)
 
 
-class Tiny(nn.Module):
-    """Takes no time."""
-
-    def __init__(self, classes: int, frames: int, size: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3 * frames * size * size, classes)
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        return self.layer(clips.flatten(1))
-
-
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of all networks that were really trained."""
-    monkeypatch.setitem(VIDEO_MODELS, "tiny", Tiny)
+    monkeypatch.setitem(VIDEO_MODELS, "tiny", TinyClassifier)
     seeds: list[int] = []
     original = module.fit
 

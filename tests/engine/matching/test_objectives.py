@@ -12,10 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine.api import new_run, resume_distillation, run_distillation
+from engine.api import resume_distillation, run_distillation
 from engine.config import Preset, load_preset
 from engine.config.objectives import OBJECTIVES, named, working_in
-from engine.events import Event, Step
 from engine.machine.process_group import ALONE, Group
 from engine.matching import Objective, Setting, clips_objective, stills_objective
 from engine.matching.bank import BankSettings
@@ -24,7 +23,7 @@ from engine.models import Network
 from engine.synthetic import StaticImages, SyntheticSet
 from tests.engine.matching.test_trajectory import FakeTrajectories
 from tests.tiny import PYTHON, ROOT, make_real, make_spec, make_static_dynamic
-from tests.tiny_run import QUICK, make_clips
+from tests.tiny_run import QUICK, at_step, cut_run, make_clips
 from tests.turns import in_turns
 
 SPEC = make_spec("abc", frames=2, height=3)
@@ -226,14 +225,7 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_byte(clips: Path, tmp_path: Pa
     rates = {"lr": 0.1} if stage == "static" else {"lr_dynamic": 0.01, "optimiser": "adam"}
     preset = preset.model_copy(update={stage: section.model_copy(update=rates)})
     whole = run_distillation(preset, clips, runs_dir=tmp_path / "runs", name="whole")
-    run = new_run(preset, clips, tmp_path / "runs", "cut", "cut", ["test"])
-
-    def die(event: Event) -> None:
-        if isinstance(event, Step) and event.step == 2:
-            raise RuntimeError("pulled the plug")
-
-    with pytest.raises(RuntimeError):
-        resume_distillation(run, on_event=die)
+    run = cut_run(preset, clips, tmp_path / "runs", at_step(2))
     resume_distillation(run)
     assert run.last.read_bytes() == whole.last.read_bytes()
     assert run.folded().losses == whole.folded().losses

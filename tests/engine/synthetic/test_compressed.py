@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from engine.synthetic import (
     load_synthetic,
     to_bytes,
 )
-from engine.synthetic.compressed import compressed_clips, decode_set, encode_set, equal_bytes, rival_codecs
+from engine.synthetic.compressed import compressed_clips, decode_set, encode_set
 from engine.synthetic.container import pack, unpack
 from engine.synthetic.low_rank import LowRank
 from engine.synthetic.static_dynamic import Disentangled
@@ -444,7 +445,8 @@ def expected(number: int) -> Coreset:
 @given(st.integers(*WHOLE))
 def test_a_budget_is_never_exceeded_and_never_wasted(budget: int) -> None:
     """As many clips as fit, in the order that was asked for, and one more of each class would not fit."""
-    stored, synthetic = compressed_clips(REAL, budget, in_order(REAL), "h264-40")
+    found = compressed_clips(REAL, budget, in_order(REAL), "h264-40")
+    stored, synthetic = found.stored, found.decode()
     assert stored.nbytes <= budget
     assert encode_set(expected(synthetic.ipc), "h264-40").blob == stored.blob
     assert synthetic.ipc == 5 or encode_set(expected(synthetic.ipc + 1), "h264-40").nbytes > budget
@@ -486,7 +488,7 @@ def test_what_cannot_fit_names_the_fewest_bytes_that_can() -> None:
     """And these do hold one clip of each class."""
     with pytest.raises(DataError, match=str(WHOLE[0])):
         compressed_clips(REAL, WHOLE[0] - 1, in_order(REAL), "h264-40")
-    assert compressed_clips(REAL, WHOLE[0], in_order(REAL), "h264-40")[1].ipc == 1
+    assert compressed_clips(REAL, WHOLE[0], in_order(REAL), "h264-40").decode().ipc == 1
 
 
 def test_clips_are_encoded_only_as_far_as_they_could_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,7 +502,7 @@ def test_clips_are_encoded_only_as_far_as_they_could_fit(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Coding, "encode_clip", counted)
     real = make_real(SPEC, (60, 60))
-    one = compressed_clips(real, 2 * WHOLE[0], in_order(real), "h264-40")[1].ipc
+    one = compressed_clips(real, 2 * WHOLE[0], in_order(real), "h264-40").decode().ipc
     assert len(coded) <= 2 * (one + 3)
 
 
@@ -529,29 +531,34 @@ def test_work_can_be_stopped_between_clips() -> None:
         raise StopError
 
     with pytest.raises(StopError):
-        equal_bytes(REAL, 10_000, in_order(REAL), check=check)
+        compressed_clips(REAL, 10_000, in_order(REAL), "h264-40", check=check)
 
 
-def test_rivals_of_equal_bytes_fit_and_are_all_named() -> None:
+GRID = [f"h264-{quality}{side}" for side in ("", "@16") for quality in (18, 23, 28, 35)]
+
+
+def test_baselines_of_equal_bytes_fit_and_are_all_named() -> None:
     """Every quality that can hold a clip of each class is there, within the budget, with its count and its bytes."""
     budget = WHOLE[0] + 600
-    found = equal_bytes(REAL, budget, in_order(REAL))
-    names = [str(codec) for codec in rival_codecs(SPEC)]
-    assert len(set(names)) == len(names) and "h264-23" in names
+    found = []
+    for name in GRID:
+        with contextlib.suppress(DataError):
+            found.append(compressed_clips(REAL, budget, in_order(REAL), name))
     fits = []
-    for name in names:
+    for name in GRID:
         if encode_set(expected(1), name).nbytes <= budget:
             fits.append(name)
-    assert [str(candidate.storage) for candidate in found] == fits
+    assert fits and [str(candidate.storage) for candidate in found] == fits
     for candidate in found:
         assert candidate.nbytes == len(candidate.stored.blob) <= budget
         assert candidate.decode().ipc == candidate.per_class
         assert candidate.stored.blob == encode_set(expected(candidate.per_class), candidate.storage).blob
 
 
-def test_rivals_that_cannot_be_are_told_with_the_fewest_bytes() -> None:
-    """The smallest over the grid, so that the next try succeeds."""
-    fewest = min(encode_set(expected(1), str(codec)).nbytes for codec in rival_codecs(SPEC))
+@pytest.mark.parametrize("name", GRID)
+def test_baselines_that_cannot_be_are_told_with_the_fewest_bytes(name: str) -> None:
+    """So that the next try succeeds."""
+    fewest = encode_set(expected(1), name).nbytes
     with pytest.raises(DataError, match=str(fewest)):
-        equal_bytes(REAL, fewest - 1, in_order(REAL))
-    assert [candidate.per_class for candidate in equal_bytes(REAL, fewest, in_order(REAL))]
+        compressed_clips(REAL, fewest - 1, in_order(REAL), name)
+    assert compressed_clips(REAL, fewest, in_order(REAL), name).per_class
