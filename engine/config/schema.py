@@ -251,6 +251,7 @@ class EvaluationSection(Section):
         tuple[
             Literal[
                 "convnet3d",
+                "convnet3d_small",
                 "convnet_mean",
                 "convnet_mlp",
                 "convnet_rnn",
