@@ -7,7 +7,6 @@ the middle of somebody's run.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import importlib.metadata
 import io
 import os
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.errors import VdtuiError
+from engine.locks import lock
 from engine.machine.cores import usable_cores
 from engine.version import VERSION
 
@@ -199,7 +199,7 @@ def _folder(runs: Path) -> Finding:
     try:
         with tempfile.TemporaryDirectory(prefix=".vdtui-try-", dir=place) as folder:
             with open(Path(folder) / "one", "wb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             os.replace(Path(folder) / "one", Path(folder) / "two")
     except OSError as error:
         return Finding("runs folder", BROKEN, f"{runs}: {error.strerror or error}", elsewhere)

@@ -6,7 +6,6 @@ direction only in several. The files go through the same prepare as a user's own
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import av
 import numpy as np
@@ -25,6 +25,7 @@ from engine.data.prepare import Check, Progress, prepare
 from engine.data.sampling import Sampling
 from engine.errors import UsageError
 from engine.files import draft, storage_errors, sweep, unlinked
+from engine.locks import lock
 
 SHAPES = ("disc", "square")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -161,8 +162,8 @@ def prepare_demo(folder: Path, seed: int = 0, progress: Progress | None = None, 
         return clips
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".demo.lock", "ab", opener=unlinked) as lock:
-            _wait_for(lock.fileno(), check or _nothing)
+        with open(folder / ".demo.lock", "ab", opener=unlinked) as file:
+            _wait_for(file, check or _nothing)
             if not clips.exists():
                 _make_clips(clips, seed, progress, check)
     return clips
@@ -182,11 +183,11 @@ def demo_videos(folder: Path, seed: int, progress: Progress | None = None, check
     return videos if videos.is_dir() else make_demo(videos, seed, progress=progress, check=check)
 
 
-def _wait_for(lock: int, check: Callable[[], None]) -> None:
+def _wait_for(file: IO[bytes], check: Callable[[], None]) -> None:
     while True:
         check()
         with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
             return
         time.sleep(POLL_SECONDS)
 

@@ -15,7 +15,6 @@ last whole record is cut off.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
 from engine.files import read_json, sweep, unlinked, write_json
+from engine.locks import lock
 
 RULES = 2
 """The revision of what becomes of a video: which frames, which series of images, which stream, which colours. A change
@@ -217,10 +217,10 @@ def _write_all(file: IO[bytes], content: bytes | memoryview) -> None:
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold ``folder`` (made if absent) for this process; raises :class:`UsageError` if another one does."""
-    lock = None
-    while lock is None:
-        lock = _try_lock(folder)
-    with lock:
+    held = None
+    while held is None:
+        held = _try_lock(folder)
+    with held:
         yield
 
 
@@ -230,18 +230,18 @@ def _try_lock(folder: Path) -> IO[bytes] | None:
         raise UsageError(f"{folder} is in the way; it is not the folder of an unfinished prepare.", "Move it away.")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = open(folder / "lock", "ab", opener=unlinked)  # noqa: SIM115 - held by ``exclusive``
+        file = open(folder / "lock", "ab", opener=unlinked)  # noqa: SIM115 - held by ``exclusive``
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
     except BlockingIOError:
-        lock.close()
+        file.close()
         hint = "Wait for it, or choose another --output."
         raise UsageError(f"Another process is preparing {folder.with_suffix('')}.", hint) from None
-    if _same_file(lock, folder / "lock"):
-        return lock
-    lock.close()
+    if _same_file(file, folder / "lock"):
+        return file
+    file.close()
     return None
 
 

@@ -241,7 +241,9 @@ def not_learned(result: Result) -> str:
     made = KINDS.get(str(result.get("what")))
     if made is None or not made.in_stage_2 or result.get("step") != 0 or result.get("selected_on") not in SPLITS:
         return ""
-    chosen = f"Step 0, the start, was chosen on the {SPLITS[str(result['selected_on'])]}: no later step was better there"
+    chosen = (
+        f"Step 0, the start, was chosen on the {SPLITS[str(result['selected_on'])]}: no later step was better there"
+    )
     return f"{chosen}, so learning did not help here. Try more steps, another rate (dynamic.lr_dynamic) or objective."
 
 

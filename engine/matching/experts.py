@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -40,6 +39,7 @@ from engine.config.schema import ExpertsSection
 from engine.data.batches import RealClips
 from engine.errors import DataError, DivergedError
 from engine.files import read_json, replacing, storage_errors, sweep, unlinked, write_json
+from engine.locks import lock
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
@@ -407,7 +407,7 @@ class Training:
         path = self.folder / f"{number:03d}.partial"
         with storage_errors(path), open(path, "ab", opener=unlinked) as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError:
                 return False
             if finished(self.folder, number) is None:

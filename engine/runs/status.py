@@ -7,7 +7,6 @@ run that says "running" really is, is decided here and nowhere else, or two comm
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 import socket
 import time
@@ -17,6 +16,7 @@ from typing import IO, Any, Literal, get_args
 
 from engine.errors import RunError
 from engine.files import is_number, read_json, storage_errors, unlinked, write_json
+from engine.locks import lock
 from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
@@ -249,7 +249,7 @@ class Lock:
             return
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                lock(file, shared=True)
             except BlockingIOError as error:
                 raise RunError(*self._held_by(file)) from error
             except OSError:  # a disk without locks: only the status tells
@@ -272,8 +272,8 @@ def _flock_soon(file: IO[str]) -> None:
     """Lock ``file``, and wait for a process that holds it for a moment, as ``check_free`` does. Raises OSError."""
     for _ in range(10):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
             return
         except BlockingIOError:
             time.sleep(0.02)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock(file)

@@ -70,6 +70,6 @@ def test_folders_that_no_run_can_be_in(tmp_path: Path, monkeypatch: pytest.Monke
     def locked(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(doctor.fcntl, "flock", locked)
+    monkeypatch.setattr(doctor, "lock", locked)
     assert "No locks" in found("runs folder", tmp_path).found
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
