@@ -1,0 +1,201 @@
+"""The commands of README and docs, typed in order at reduced size: a reader copies them, and trusts them.
+
+A block runs in a folder with a few tiny videos, on one page after the other. The engine's work is that of one tiny run,
+whose files each new run gets; all else is as for a user. A block that cannot be run has a comment with its one reason
+before it (`test: parsed only: REASON`). Its syntax, options and file names are looked at nevertheless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+
+from engine import load_preset, run_distillation
+from engine.runs import RunDirectory
+from tests.tiny import ROOT
+from tests.tiny_run import QUICK, make_clips
+from vdtui import launch
+from vdtui.cli.main import app, main
+
+SMALL = (*QUICK, 'evaluation.models=["convnet3d_small"]', "evaluation.epochs=1", "evaluation.repeats=1")
+OF_THE_DATA = ("dataset.frames=8", "dataset.size=64", "dataset.interval=4", "dataset.split=0")
+CHANGES = [word for change in (*SMALL, *OF_THE_DATA) for word in ("--set", change)]
+REDUCED = {
+    "distill": CHANGES,
+    "plan": CHANGES,
+    "select": CHANGES,
+    "evaluate": ["--epochs", "1", "--repeats", "1"],
+    "prepare": ["--frames", "8", "--size", "64"],
+}
+"""Options that make a command small; of an option that is there twice, the last one counts."""
+MARK = r"(?:^<!-- test: parsed only: (?P<why>[^\n]*) -->\n)?"
+BLOCK = re.compile(MARK + r"^```(?P<language>bash|python)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+OTHERS = {
+    "cd",
+    "docker",
+    "for",
+    "if",
+    "else",
+    "fi",
+    "then",
+    "mkdir",
+    "pip",
+    "pipx",
+    "python",
+    "python3",
+    "ruff",
+    "mypy",
+}
+OTHERS |= {"source", "unrar", "unzip", "uv", "export", "lint-imports", "mkdocs", "do", "done", ".ci/run", "#!/bin/bash"}
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXPERIMENTS = sorted((ROOT / "docs" / "experiments").glob("*.md"))
+
+
+class Block(NamedTuple):
+    page: str
+    text: str
+    why: str | None
+    """The reason for which it is not run."""
+
+
+def blocks(path: Path, language: str) -> list[Block]:
+    found = BLOCK.finditer(path.read_text(encoding="utf-8"))
+    return [Block(path.name, one["text"], one["why"]) for one in found if one["language"] == language]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each command of a script, without comments and assignments; a variable is 1."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for words in split(shlex.split(re.sub(r"\$\w+", "1", line), comments=True)):
+            while words and (re.match(r"\w+=", words[0]) or words[0] in ("srun", "then", "do")):
+                words = words[1:]
+            if words:
+                yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
+
+
+def split(words: list[str]) -> Iterator[list[str]]:
+    """Commands between `&&` and `;`; what is written to a file ends before `>`."""
+    own: list[str] = []
+    for word in [*words, ";"]:
+        if word in ("&&", ";") or word.endswith(";"):
+            own += [word.removesuffix(";")] if word not in ("&&", ";") else []
+            yield own
+            own = []
+        else:
+            own.append(word)
+
+
+def parse(words: list[str]) -> None:
+    """Let the command line read ``words`` as far as it does before it does anything; raises what it would refuse."""
+    command = typer.main.get_command(app)
+    while own := getattr(command, "commands", {}):
+        if not words or words[0].startswith("-"):
+            break
+        command, words = own[words[0]], words[1:]
+    command.make_context("vdtui", [*words])
+
+
+EVERY = [block for page in [*PAGES, *EXPERIMENTS] for block in blocks(page, "bash")]
+
+
+@pytest.mark.parametrize("page", [path.name for path in [*PAGES, *EXPERIMENTS]])
+def test_commands_can_be_parsed(page: str) -> None:
+    """An option that was renamed, a script that was moved, a quote that was forgotten."""
+    for block in (block for block in EVERY if block.page == page):
+        assert subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True).returncode == 0, block
+        for words in commands(block.text):
+            if words[0] == "vdtui":
+                parse([word for word in words[1:] if ">" not in words or words.index(word) < words.index(">")])
+            else:
+                assert words[0] in OTHERS, words
+            scripts = [
+                word for word in words[1:] if word.startswith(("docs/", "tests/")) and word.endswith((".py", ".sh"))
+            ]
+            assert [script for script in scripts if not (ROOT / script).exists()] == []
+
+
+def test_reasons_are_few_and_said() -> None:
+    """A test that leaves out what it likes is none."""
+    reasons = {block.why for block in EVERY if block.why is not None}
+    assert "" not in reasons and len(reasons) <= 10, reasons
+    ran = [block for page in PAGES for block in blocks(page, "bash") if block.why is None]
+    assert len(ran) >= 14
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with videos, a table of them, files in the names of benchmarks, and one finished run, `my-run`."""
+    folder = tmp_path_factory.mktemp("reader")
+    clips = make_clips(folder)
+    (folder / "videos").rename(folder / "my-videos")
+    for name in ("my", "hmdb51", "miniucf101", "kinetics400", "published"):
+        shutil.copy(clips, folder / f"{name}.h5")
+    with open(folder / "my-table.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "split"])
+        for path in sorted((folder / "my-videos").rglob("*.mp4")):
+            split, name = path.relative_to(folder / "my-videos").parts[:2]
+            table.writerow([path.relative_to(folder), name, split])
+    run_distillation(load_preset("default", [*SMALL]), clips, runs_dir=folder / "runs", name="my-run")
+    return folder
+
+
+@pytest.fixture
+def instant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are done at once: a new run gets the files of `my-run`."""
+
+    def finished(run: RunDirectory, processes: int = 1) -> None:
+        own = run.preset_file.read_bytes()
+        shutil.copytree(home / "runs" / "my-run", run.path, dirs_exist_ok=True)
+        run.preset_file.write_bytes(own)
+
+    monkeypatch.setattr(launch, "launch", finished)
+
+
+def typed(folder: Path, words: list[str]) -> tuple[int, str]:
+    """Return the exit code and what is said of `vdtui WORDS` in ``folder``; ``> FILE`` is written there."""
+    words, _, target = (words, None, None) if ">" not in words else (words[: words.index(">")], None, words[-1])
+    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setattr(sys, "argv", ["vdtui", *words, *REDUCED.get(words[0] if words else "", [])])
+        patch.delenv("VDTUI_RUNS", raising=False)
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+        if target:
+            Path(target).write_text(stdout.getvalue(), encoding="utf-8")
+    return code, stdout.getvalue() + stderr.getvalue()
+
+
+@pytest.mark.parametrize("page", [path.name for path in PAGES])
+def test_commands_run(page: str, home: Path, instant: None) -> None:
+    """What stands there is what one types first; that it is refused would be the first that one sees."""
+    for block in (block for block in EVERY if block.page == page and block.why is None):
+        for words in commands(block.text):
+            if words[0] == "vdtui":
+                code, said = typed(home, words[1:])
+                assert code == 0, (words, said)
+
+
+def test_python_of_the_page_on_using_sets_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that cannot be used as it says is of no use."""
+    monkeypatch.chdir(home)
+    own = '{"dynamic.steps": 100, "run.seed": 1}'
+    assert typed(home, ["export", "my-run", "--format", "pt", "--overwrite", "--output", "my-run.pt"])[0] == 0
+    text = "\n".join(block.text for block in blocks(ROOT / "docs" / "using.md", "python"))
+    assert text.count(own) == 1 and text.count("import") >= 4
+    exec(compile(text.replace(own, repr([*SMALL])), "using.md", "exec"), {})
