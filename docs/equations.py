@@ -16,5 +16,6 @@ _INLINE = re.compile(r"\$`([^`\n]+)`\$")
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Return the page with its equations as MathML."""
-    blocks = _BLOCK.sub(lambda found: f"\n{convert(found[1].strip(), display='block')}\n", markdown)
-    return _INLINE.sub(lambda found: convert(found[1]), blocks)
+    blocks = _BLOCK.sub(lambda found: f"\n<div>{convert(found[1].strip(), display='block')}</div>\n", markdown)
+    # In a span: what begins a line with <math> would be taken for a block.
+    return _INLINE.sub(lambda found: f"<span>{convert(found[1])}</span>", blocks)

@@ -208,13 +208,13 @@ def against(found: Standing) -> str:
         left = ", though more of them would fit" if found.baseline.get("capped") else ""
         return f"That is {interval(over)} points over the best baseline: {reached}{left}."
     if is_ahead(over):
-        why = "and a single network has no spread to judge it by"
+        why = "and a single network has no spread to tell by"
         return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
     made = KINDS.get(str(found.result.get("what")))
     subject = "Distillation" if made is not None and made.learned else "This choice of clips"
     remarks = {
         "within noise": ", which is within noise",
-        "no interval": "; a single network has no spread to judge it by",
+        "no interval": "; a single network has no spread to tell by",
     }
     noise = remarks.get(over.verdict, "")
     return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"

@@ -1,6 +1,6 @@
 """The commands of README and docs, typed in order at reduced size: a reader copies them, and trusts them.
 
-A block runs in a folder with a few tiny videos, on one page after the other. The engine's work is that of one tiny run,
+Blocks run in a folder with a few tiny videos, the commands of a page after one another. The engine's work is that of one tiny run,
 whose files each new run gets; all else is as for a user. A block that cannot be run has a comment with its one reason
 before it (`test: parsed only: REASON`). Its syntax, options and file names are looked at nevertheless.
 """
@@ -19,25 +19,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import pytest
 import typer
 
 from engine import load_preset, run_distillation
+from engine.distilling import process
 from engine.runs import RunDirectory
 from tests.tiny import ROOT
 from tests.tiny_run import QUICK, make_clips
 from vdtui import launch
 from vdtui.cli.main import app, main
 
-SMALL = (*QUICK, 'evaluation.models=["convnet3d_small"]', "evaluation.epochs=1", "evaluation.repeats=1")
-OF_THE_DATA = ("dataset.frames=8", "dataset.size=64", "dataset.interval=4", "dataset.split=0")
-CHANGES = [word for change in (*SMALL, *OF_THE_DATA) for word in ("--set", change)]
+SMALL = (
+    *(*QUICK, "static.steps=0", "dynamic.steps=1", "run.precision=float32", 'evaluation.models=["convnet3d_small"]'),
+    *("evaluation.epochs=1", "evaluation.repeats=1"),
+)
+CHANGES = [word for change in (*SMALL, "dataset.frames=8", "dataset.size=64") for word in ("--set", change)]
 REDUCED = {
     "distill": CHANGES,
     "plan": CHANGES,
     "select": CHANGES,
     "evaluate": ["--epochs", "1", "--repeats", "1"],
-    "prepare": ["--frames", "8", "--size", "64"],
+    "prepare": ["--frames", "8", "--size", "64", "--overwrite"],
 }
 """Options that make a command small; of an option that is there twice, the last one counts."""
 MARK = r"(?:^<!-- test: parsed only: (?P<why>[^\n]*) -->\n)?"
@@ -140,8 +144,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     clips = make_clips(folder)
     (folder / "videos").rename(folder / "my-videos")
-    for name in ("my", "hmdb51", "miniucf101", "kinetics400", "published"):
+    for name, interval, split in (("my", 4, 1), ("hmdb51", 4, 1), ("miniucf101", 4, 1), ("kinetics400", 0, 1)):
         shutil.copy(clips, folder / f"{name}.h5")
+        with h5py.File(folder / f"{name}.h5", "r+") as file:  # as presets of benchmarks want theirs
+            file.attrs.update(interval=interval, split=split)
     with open(folder / "my-table.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "label", "split"])
@@ -153,21 +159,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def folder(home: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a page whose commands write what those of another page do."""
+    return Path(shutil.copytree(home, tmp_path / "reader"))
+
+
+@pytest.fixture
 def instant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that are done at once: a new run gets the files of `my-run`."""
 
-    def finished(run: RunDirectory, processes: int = 1) -> None:
+    def finished(run: RunDirectory, *_: object) -> None:
         own = run.preset_file.read_bytes()
         shutil.copytree(home / "runs" / "my-run", run.path, dirs_exist_ok=True)
         run.preset_file.write_bytes(own)
 
     monkeypatch.setattr(launch, "launch", finished)
+    monkeypatch.setattr(process, "carry_out", finished)
 
 
 def typed(folder: Path, words: list[str]) -> tuple[int, str]:
     """Return the exit code and what is said of `vdtui WORDS` in ``folder``; ``> FILE`` is written there."""
-    words, _, target = (words, None, None) if ">" not in words else (words[: words.index(">")], None, words[-1])
-    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    words, target = (words[: words.index(">")], words[-1]) if ">" in words else (words, None)
+    stdout, stderr, code = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
         patch.setattr(sys, "argv", ["vdtui", *words, *REDUCED.get(words[0] if words else "", [])])
         patch.delenv("VDTUI_RUNS", raising=False)
@@ -176,26 +189,27 @@ def typed(folder: Path, words: list[str]) -> tuple[int, str]:
                 main()
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
+        said = stdout.buffer.getvalue()
         if target:
-            Path(target).write_text(stdout.getvalue(), encoding="utf-8")
-    return code, stdout.getvalue() + stderr.getvalue()
+            Path(target).write_bytes(said)
+    return code, said.decode() + stderr.getvalue()
 
 
 @pytest.mark.parametrize("page", [path.name for path in PAGES])
-def test_commands_run(page: str, home: Path, instant: None) -> None:
+def test_commands_run(page: str, folder: Path, instant: None) -> None:
     """What stands there is what one types first; that it is refused would be the first that one sees."""
     for block in (block for block in EVERY if block.page == page and block.why is None):
         for words in commands(block.text):
             if words[0] == "vdtui":
-                code, said = typed(home, words[1:])
+                code, said = typed(folder, words[1:])
                 assert code == 0, (words, said)
 
 
-def test_python_of_the_page_on_using_sets_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_of_the_page_on_using_sets_runs(folder: Path, instant: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that cannot be used as it says is of no use."""
-    monkeypatch.chdir(home)
+    monkeypatch.chdir(folder)
     own = '{"dynamic.steps": 100, "run.seed": 1}'
-    assert typed(home, ["export", "my-run", "--format", "pt", "--overwrite", "--output", "my-run.pt"])[0] == 0
+    assert typed(folder, ["export", "my-run", "--format", "pt", "--output", "my-run.pt"])[0] == 0
     text = "\n".join(block.text for block in blocks(ROOT / "docs" / "using.md", "python"))
     assert text.count(own) == 1 and text.count("import") >= 4
     exec(compile(text.replace(own, repr([*SMALL])), "using.md", "exec"), {})
