@@ -1,8 +1,8 @@
 """The commands of README and docs, typed in order at reduced size: a reader copies them, and trusts them.
 
-Blocks run in a folder with a few tiny videos, the commands of a page after one another. The engine's work is that of one tiny run,
-whose files each new run gets; all else is as for a user. A block that cannot be run has a comment with its one reason
-before it (`test: parsed only: REASON`). Its syntax, options and file names are looked at nevertheless.
+The commands of a page run after one another, in a folder with a few tiny videos. The engine's work is that of one tiny
+run, whose files each new run gets; all else is as for a user. A block that cannot be run has a comment with its one
+reason before it (`test: parsed only: REASON`). Its syntax, options and file names are looked at nevertheless.
 """
 
 from __future__ import annotations
