@@ -153,7 +153,7 @@ def _origin(about: About) -> list[str]:
     versions = meta.get("versions")
     said = command if isinstance(command, list) and command else None
     lines = [
-        "- Command: unknown" if said is None else f"- Command: `{_code(shlex.join(['vdtui', *map(str, said[1:])]))}`",
+        "- Command: unknown" if said is None else f"- Command: {_code(shlex.join(['vdtui', *map(str, said[1:])]))}",
         f"- Preset: {_plain(origin.preset) or 'unknown'}; seed {origin.seed}; step {origin.step}",
     ]
     used = [f"{name} {value}" for name, value in versions.items()] if isinstance(versions, Mapping) else []
@@ -223,7 +223,7 @@ def _accuracy(about: About, kind: str, how: str, name: str) -> list[str]:
     else:
         lines += ["- Nothing is known: it was exported without its run, and its file has no accuracy."]
     if kind not in snippets.LOOKED_AT:
-        lines += [f"- To measure these files: `vdtui evaluate {_code(shlex.quote(name))} --data FILE.h5`"]
+        lines += [f"- To measure these files: {_code(f'vdtui evaluate {shlex.quote(name)} --data FILE.h5')}"]
     return lines
 
 
@@ -239,11 +239,12 @@ def _use(about: About, kind: str, how: str, name: str) -> list[str]:
     synthetic, recipe = about.loaded.synthetic, about.recipe
     code = snippets.loading(synthetic, kind, how, name, recipe)
     if not code:
+        written = _code(f"vdtui export {shlex.quote(name)} --format pt --output clips.pt")
         reader = f"clips, targets = load_synthetic({str(name)!r}).expand()  # (N, 3, T, H, W), normalised"
         return [
             "## How to train on it",
             "",
-            f"`vdtui export {_code(shlex.quote(name))} --format pt --output clips.pt` writes its clips for code of any"
+            f"{written} writes its clips for code of any"
             " kind; docs/formats.md of vdtui has code that reads the file without vdtui. With it:",
             "",
             *_fenced(f"from engine import load_synthetic\n\n{reader}\n\n{snippets.training(synthetic, recipe)}"),
@@ -273,8 +274,9 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text of a name or a command for between backticks."""
-    return one_line(text).replace("`", "'")
+    """Return a command as code of Markdown, also where it has backticks."""
+    line = one_line(text)
+    return f"`` {line} ``" if "`" in line else f"`{line}`"
 
 
 def write_beside(output: Path, card: str, overwrite: bool) -> Path:

@@ -158,12 +158,12 @@ def test_the_tensors_of_memories_are_made_into_clips_by_the_card(
 def test_a_card_says_all_that_is_known_and_what_is_not(tmp_path: Path) -> None:
     known = export(tmp_path, about(tmp_path, separable("pixels")), "pt", "uint8").read_text(encoding="utf-8")
     for fact in (
-        "vdtui distill --data \"a 'b'.h5\"",
+        "`` vdtui distill --data 'a `b`.h5' ``",
         "Preset: mine; seed 7; step 20",
         "torch 2.11",
         "0. red\n1. green\n2. blue",
         "mean 0.5, 0.4, 0.3",
-        "100.0 % ± 0.0 (3 networks",
+        "(3 networks, standard deviation",
         "Protocol strict",
         "network convnet3d",
         "on: val",
@@ -172,7 +172,7 @@ def test_a_card_says_all_that_is_known_and_what_is_not(tmp_path: Path) -> None:
         "terms",
         "bytes as float32",
     ):
-        assert fact in known.replace("\"a 'b'.h5\"", "\"a 'b'.h5\""), fact
+        assert fact in known, fact
     (tmp_path / "alone").mkdir()
     alone = About.of_file(tmp_path / "best.safetensors")
     unknown = export(tmp_path / "alone", alone, "gif").read_text(encoding="utf-8")
