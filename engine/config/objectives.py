@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from engine.config import plugins
 from engine.config.fields import Section
@@ -27,6 +27,17 @@ OBJECTIVES = [
     "engine.matching.characteristic:CharacteristicFunctions",
 ]
 """The classes, as ``module:Class``, in the order in which presets and forms list them."""
+
+
+class Passes(NamedTuple):
+    """The clips, or images, that one step of an objective sends through a network; fractions are means over steps."""
+
+    forward: float = 0.0
+    """Without gradients."""
+    trained: float = 0.0
+    """With gradients of memories or weights."""
+    twice: float = 0.0
+    """With gradients of gradients."""
 
 
 class Facts:
@@ -70,6 +81,15 @@ class Facts:
     def steps_per_network(cls, settings: Section) -> int:
         """Return the number of steps that share one network; it is trained after each of them but the last."""
         return 1
+
+    @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes | None:
+        """Return what a step of ``stage`` sends through networks on data of ``classes`` classes; None: not known.
+
+        By this a plan tells the time of steps that are too long to be tried. The filling of a target bank is counted
+        by ``banked_networks``.
+        """
+        return None
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
