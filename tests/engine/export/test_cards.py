@@ -167,7 +167,7 @@ def test_a_card_says_all_that_is_known_and_what_is_not(tmp_path: Path) -> None:
         "Protocol strict",
         "network convnet3d",
         "on: val",
-        "epochs 24",
+        "epochs 5;",
         "not of these files, which hold uint8",
         "terms",
         "bytes as float32",
