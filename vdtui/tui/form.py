@@ -62,7 +62,7 @@ def sections(model: type[BaseModel] = Preset, prefix: str = "") -> dict[str, lis
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             inner.update(sections(kind, f"{prefix}{name}."))
-        elif prefix:
+        elif prefix and name != "options":  # a table, of an objective that is given by its address
             own.append(_field(prefix + name, kind, info.description or ""))
     if own:
         found[prefix.removesuffix(".")] = own
