@@ -24,6 +24,8 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from engine.machine.imports import own_path_first
+
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 600.0
 """The longest time that the oldest item may take before it is given up."""
@@ -126,13 +128,13 @@ class Workers(Generic[Item, Result]):
 
     def _ping(self) -> Future[int]:
         assert self._pool is not None
-        with _interrupts_held():
+        with _interrupts_held(), own_path_first():
             pings = [self._pool.submit(os.getpid) for _ in range(self._number)]  # each starts a process
         return pings[0]
 
     def _submit(self, pool: ProcessPoolExecutor | None, item: Item) -> Future[Result]:
         assert pool is not None
-        with _interrupts_held():
+        with _interrupts_held(), own_path_first():
             return pool.submit(self._function, item)
 
     def _end_pool(self) -> None:
