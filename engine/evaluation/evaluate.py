@@ -33,7 +33,7 @@ from engine.evaluation.subjects import (
     set_of_run,
 )
 from engine.evaluation.trainers import Watch, networks_text
-from engine.files import SET_SUFFIXES, looks_like_set, write_json
+from engine.files import SET_SUFFIXES, looks_like_set, never_made_anew, write_json
 from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run

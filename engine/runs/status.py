@@ -28,6 +28,8 @@ QUIET_SECONDS = 20.0
 """A living worker that says nothing for this long is worth a word; many heartbeats are missing then."""
 SILENT_SECONDS = 60.0
 """A run on another host counts as crashed after this much silence; the shared disk may lag."""
+AHEAD_SECONDS = 600.0
+"""A heartbeat further in the future than clocks differ proves nothing: it would count as fresh for as long."""
 QUEUE_SECONDS = 120.0
 """A queued run whose worker never came counts as crashed after this time."""
 
@@ -151,16 +153,26 @@ def actual_state(status: Status, now: float | None = None) -> str:
     """The state of a run with crashes inferred.
 
     On the same host the process decides: a silent but living worker is not crashed. On another host only its
-    silence can.
+    silence can, or a clock that cannot be right.
     """
     if status.state not in ALIVE:
         return status.state
     silence = (time.time() if now is None else now) - status.heartbeat
     if status.pid == 0:
-        return "crashed" if silence > QUEUE_SECONDS else status.state
+        return status.state if -AHEAD_SECONDS < silence <= QUEUE_SECONDS else "crashed"
     if status.host == socket.gethostname():
         return status.state if process_lives(status) else "crashed"
-    return "crashed" if silence > SILENT_SECONDS else status.state
+    return status.state if -AHEAD_SECONDS < silence <= SILENT_SECONDS else "crashed"
+
+
+def decided_state(status: Status, lock: Lock) -> str:
+    """Return the state as ``actual_state`` infers it, but never a crash of a worker that holds ``lock``.
+
+    Clocks of two hosts may differ, a shared disk may lag, and two hosts may have one name; the kernel knows who holds
+    the lock.
+    """
+    state = actual_state(status)
+    return status.state if state == "crashed" != status.state and status.pid and lock.is_held() else state
 
 
 def silence(status: Status, now: float | None = None) -> float | None:
@@ -254,6 +266,16 @@ class Lock:
                 raise RunError(*self._held_by(file)) from error
             except OSError:  # a disk without locks: only the status tells
                 return
+
+    def is_held(self) -> bool:
+        """Return whether a worker holds the lock; False where that cannot be known."""
+        try:
+            self.check_free()
+        except RunError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
