@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
 import hashlib
 import json
@@ -28,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine.errors import StorageError
 
@@ -179,6 +180,20 @@ def _here() -> str:
     with contextlib.suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def try_lock(file: IO[Any] | int) -> str:
+    """Lock the open ``file`` until it is closed; raises BlockingIOError if another process holds it.
+
+    Returns why the disk gives no locks; "" if it does. Without them, whoever needs one goes on, and may say so.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def unlinked(path: str, flags: int) -> int:

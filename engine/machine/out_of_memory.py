@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from engine.errors import MemoryShortError
+from engine.text import human_bytes
 
 _MESSAGES = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
 _WANTED = re.compile(r"(?:[Tt]ried|Unable) to allocate (\d[\d.]*) (\w+)")
@@ -34,5 +35,5 @@ def _wanted(message: str) -> str:
     found = _WANTED.search(message)
     if found is None:
         return ""
-    more = f"{int(found[1]) / 1e9:,.2f} GB" if found[2] == "bytes" else f"{found[1]} {found[2]}"
+    more = human_bytes(int(found[1])) if found[2] == "bytes" else f"{found[1]} {found[2]}"
     return f" when {more} more were asked for"

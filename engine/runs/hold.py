@@ -41,7 +41,7 @@ class Hold:
         if not self._is_here():
             moved = self.moved_to()
             problem = f"The folder {self._path} was {'moved' if moved else 'deleted'} while its run was worked on."
-            hint = f"Go on with it where it is now: vdtui resume {moved}" if moved else "Nothing was written there anew."
+            hint = f"Go on with it where it is now: vdtui resume {moved}" if moved else "Nothing of it was made anew."
             raise FolderGoneError(problem, hint)
 
     def moved_to(self) -> Path | None:

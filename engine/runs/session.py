@@ -109,6 +109,9 @@ class RunSession:
                 hold.release()
             self._lock.release()
             raise
+        if self._lock.trouble:
+            text = f"This disk locks no files ({self._lock.trouble}): a second worker on this run would not be noticed."
+            self.emit(Note("warning", f"{text} Resume it on one machine only."))
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
         return self

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 from engine.errors import RunError
-from engine.files import is_number, read_json, storage_errors, unlinked, write_json
+from engine.files import is_number, read_json, storage_errors, try_lock, unlinked, write_json
 from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
@@ -237,14 +237,19 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[str] | None = None
+        self.trouble = ""
+        """The reason why the disk gave no lock; empty if it did."""
 
     def acquire(self) -> None:
-        """Take the lock; raises RunError if another worker holds it."""
+        """Take the lock; raises RunError if another worker holds it.
+
+        Some disks have no locks. There the run is worked on all the same, and ``trouble`` says so.
+        """
         with storage_errors(self._path):
             file = open(self._path, "a+", encoding="utf-8", opener=unlinked)  # noqa: SIM115 - held until release
         try:
-            _flock_soon(file)
-        except OSError as error:
+            self.trouble = _lock_soon(file)
+        except BlockingIOError as error:
             problem, hint = self._held_by(file)
             file.close()
             raise RunError(problem, hint) from error
@@ -290,12 +295,11 @@ class Lock:
         return problem, "Follow it with `vdtui monitor`, or stop it first with `vdtui stop`."
 
 
-def _flock_soon(file: IO[str]) -> None:
-    """Lock ``file``, and wait for a process that holds it for a moment, as ``check_free`` does. Raises OSError."""
+def _lock_soon(file: IO[str]) -> str:
+    """Lock ``file`` as ``try_lock`` does, and wait for a process that holds it for a moment, as ``check_free`` does."""
     for _ in range(10):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return try_lock(file)
         except BlockingIOError:
             time.sleep(0.02)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return try_lock(file)

@@ -70,7 +70,7 @@ def _ended(run: RunDirectory) -> str:
             heartbeat, said = status.heartbeat, now
         if now - said > QUIET_SECONDS and status.pid:
             problem = f"The worker of {run.name} (pid {status.pid} on {status.host}) says nothing: is it suspended?"
-            raise RunError(problem, "The request stays, and it stops as soon as it goes on: `kill -CONT` its pid there.")
+            raise RunError(problem, "The request stays, and it stops as soon as it goes on: `kill -CONT` that pid.")
         if now - began > QUIET_SECONDS and not told:
             note(f"Waiting for the end of the present step of {run.name}; the request stays if you leave.")
             told = True

@@ -11,6 +11,8 @@ import os
 import sys
 from typing import Any
 
+from engine.errors import StorageError
+
 
 def open_outputs() -> None:
     """Make the three standard streams such that using them never fails for want of somebody at the other end."""
@@ -20,6 +22,12 @@ def open_outputs() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
         elif mode == "w" and stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _patient(stream))
+
+
+def finish_outputs() -> None:
+    """Write out what is waiting in the streams; raises StorageError if that fails, as on a full disk."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 def unheard() -> bool:
@@ -35,11 +43,16 @@ class _Patient(io.FileIO):
     def write(self, content: Any, /) -> int:
         try:
             return super().write(content)
-        except BrokenPipeError:
-            _Patient.unheard = True
+        except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
+            os.dup2(nowhere, self.fileno())  # or Python would complain anew when it closes the stream
             os.close(nowhere)
+            if not isinstance(error, BrokenPipeError):
+                reason = error.strerror or type(error).__name__
+                problem = f"The output cannot be written: {reason}."
+                hint = "What was printed is incomplete; free some space, and print again."
+                raise StorageError(problem, hint) from error
+            _Patient.unheard = True
             return memoryview(content).nbytes
 
 
