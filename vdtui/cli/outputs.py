@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from engine.errors import StorageError
+from vdtui.charset import takes_utf8
 
 
 def open_outputs() -> None:
@@ -58,10 +59,11 @@ class _Patient(io.FileIO):
 
 def _patient(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     stream.flush()
+    utf8 = takes_utf8(stream)
     return io.TextIOWrapper(
         io.BufferedWriter(_Patient(stream.fileno(), "w", closefd=False)),
-        encoding=stream.encoding,
-        errors=stream.errors,
+        encoding=stream.encoding if utf8 or not stream.encoding.lower().startswith("utf") else "ascii",
+        errors=stream.errors if utf8 else "backslashreplace",
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
