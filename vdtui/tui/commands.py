@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import vdtui
+from engine.machine.imports import own_environment
 
 PATIENCE_SECONDS = 1800
 
@@ -39,18 +39,16 @@ class Done:
 
 def run_module(module: str, *arguments: str, patience: float = PATIENCE_SECONDS) -> Done:
     """Run ``python -m module``; takes as long as that takes, so call it in a thread."""
-    home = Path(str(vdtui.__file__)).parent.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory(prefix="vdtui-") as folder:
         out, said = Path(folder) / "out", Path(folder) / "said"
         with out.open("wb") as stdout, said.open("wb") as stderr:
             try:
                 code = subprocess.run(
-                    [sys.executable, "-m", module, *arguments],
+                    [sys.executable, "-P", "-m", module, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
-                    env=environment,
+                    env=own_environment(),
                     timeout=patience,
                     check=False,
                 ).returncode
