@@ -122,8 +122,10 @@ class TablePace:
         text = f"{networks_text(queue, self._titles, self._repeats)}, {percent} %"
         networks = len(self._titles) * self._repeats
         if self._step is not None and self._total is not None:
-            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, text))
+            done = round(queue.networks, 3)
+            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, text, networks=done))
             return
         trained = queue.networks - queue.known
         left = round((networks - queue.networks) * (now - self._began) / trained, 1) if trained > 0 else None
-        self._session.emit(Progress(self._stage, queue.now[0][0], networks, 0.0, text, left))
+        done = round(queue.networks, 3)
+        self._session.emit(Progress(self._stage, queue.now[0][0], networks, 0.0, text, left, done))

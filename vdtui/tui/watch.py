@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import PresetError, RunError
 from engine.runs import ALIVE, RunDirectory, RunState, Status, actual_state, list_runs
-from engine.runs.standing import thinned
+from engine.runs.results import is_result
+from engine.runs.standing import thinned, warnings_about
 from engine.runs.state import Accuracy, Curve, LogLine, Stage
 from engine.runs.status import silence
 from vdtui.tui.logs import LogReader, Loss, Stamp, stamp
@@ -38,6 +39,23 @@ HURRY = 0.9
 LOG_LINES = 2000
 
 T = TypeVar("T", bound="RunSnapshot | RunsSnapshot")
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeLeft:
+    """Seconds until the end of a run and of its stage (None: unknown), as its worker ``told`` them (Unix seconds)."""
+
+    run: float
+    stage: float | None
+    at_least: bool
+    told: float
+
+    @classmethod
+    def of(cls, status: Status) -> TimeLeft | None:
+        """Return what ``status`` tells of it; nothing of a run that nobody works on."""
+        if status.left is None or status.state not in ("running", "stopping"):
+            return None
+        return cls(status.left, status.stage_left, bool(status.at_least), status.heartbeat)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +102,7 @@ class RunSnapshot:
     """Seconds since the start in which no worker worked, up to the last sign of life."""
     paused_at: float | None = None
     """Unix seconds at which the run was paused, if it is."""
+    left: TimeLeft | None = None
 
     @property
     def alive(self) -> bool:
@@ -125,6 +144,13 @@ class RunRow:
     """True where ``best`` is an accuracy on the test split, by which the step is chosen."""
     silent: int | None = None
     """Seconds for which a living worker has said nothing, if that is longer than it should be."""
+    test: float | None = None
+    """Top-1 of its own set in the final table."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about that number (``engine.runs.standing``)."""
+    left: TimeLeft | None = None
+    worked: float | None = None
+    """Seconds of work so far."""
 
     @property
     def alive(self) -> bool:
@@ -138,9 +164,11 @@ class RunRow:
 
     @property
     def fraction(self) -> float | None:
-        """The done part of the present stage, in [0, 1], or None if unknown."""
+        """The done part of the run by the time that it takes, in [0, 1]; of its stage where that is unknown."""
         if self.state == "completed":
             return 1.0
+        if self.left is not None and not self.left.at_least and self.worked is not None:
+            return self.worked / max(self.worked + self.left.run, 1e-9)
         return min(1.0, self.step / self.total) if self.total > 0 else None
 
 
@@ -277,6 +305,7 @@ class RunWatcher:
             classes=names(self._meta.get("classes")),
             dead_seconds=folded.dead_seconds,
             paused_at=folded.paused_at,
+            left=TimeLeft.of(self._status) if self._status is not None else None,
         )
 
     def _stages_ahead(self) -> tuple[Stage, ...]:
@@ -354,6 +383,8 @@ class _Entry:
         self._best: float | None = None
         self._bytes: int | None = None
         self._accuracies: tuple[float, ...] = ()
+        self._test: float | None = None
+        self._warnings: tuple[str, ...] = ()
 
     def _changed(self, path: Path) -> bool:
         found = stamp(path)
@@ -384,6 +415,7 @@ class _Entry:
             return
         self._best, self._accuracies, self._log = status.best, status.accuracies, None
         self._bytes = status.stored_bytes or file_bytes(self._run)
+        self._test, self._warnings = status.test, status.warnings or ()
 
     def fold(self) -> None:
         """Read the next chunk of the log, if there is one and the status does not tell what is in it."""
@@ -404,6 +436,9 @@ class _Entry:
         self._best = best[1] if best else None
         self._accuracies = thinned([one.mean for one in state.accuracy_curve() if math.isfinite(one.mean)])
         self._bytes = stored_bytes(self._run, state, table(self._preset, "synthetic").get("kind"))
+        own = state.results[0] if state.results else {}
+        self._test = own["top1"]["mean"] if is_result(own) else None
+        self._warnings = warnings_about(own, state.results)
         if not self._log.behind and self._status is not None and self._status.state not in ALIVE:
             self._stamps[self._run.events_file] = self._log.stamp
             self._log = None  # its memory; it is folded anew should the run be resumed
@@ -434,6 +469,10 @@ class _Entry:
             accuracies=self._accuracies,
             chosen_on_test=text_of(table(self._preset, "evaluation"), "protocol") == "vdsd",
             silent=None if quiet is None else int(quiet) // 10 * 10,
+            test=self._test,
+            warnings=self._warnings,
+            left=TimeLeft.of(status) if state in ALIVE else None,
+            worked=status.worked,
         )
 
 

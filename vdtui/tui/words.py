@@ -101,6 +101,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def time_left(seconds: float, at_least: bool, since: float) -> str:
+    """The seconds that are left, told ``since`` seconds ago: ``2 min 10 s left``, ``at least 3 h 05 min left``."""
+    if at_least and seconds <= 0:
+        return "time left unknown yet"
+    text = duration(max(0.0, seconds - max(0.0, since)))
+    return f"at least {text} left" if at_least else f"{text} left"
+
+
 def age(seconds: float) -> str:
     """Say how long ago, in its largest unit only: ``now``, ``5 min``, ``3 h``, ``12 d``."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

@@ -118,6 +118,7 @@ class RunScreen(SteeringScreen):
         if self._undrawn:
             self._draw_curves(self.snapshot)
         self.query_one(Figures).show(self.snapshot, self._clock())
+        self.query_one(Stepper).show(self.snapshot, self._clock())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Show what happened while another screen was on top."""
@@ -139,7 +140,7 @@ class RunScreen(SteeringScreen):
             return
         with self.app.batch_update():
             self.query_one(Header).show(run)
-            self.query_one(Stepper).show(run)
+            self.query_one(Stepper).show(run, self._clock())
             self.query_one(Banner).show(run)
             self.query_one(Figures).show(run, self._clock())
             self.query_one(Log).show(run.log)
