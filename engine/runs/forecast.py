@@ -186,7 +186,7 @@ class Forecast:
     def add(self, record: Mapping[str, Any]) -> None:
         """Fold one record in; one that is damaged changes nothing."""
         handler = getattr(self, f"_on_{record.get('event')}", None)
-        time = record.get("time")
+        time: Any = record.get("time")
         if handler is None or not is_number(time):
             return
         try:

@@ -18,6 +18,7 @@ from vdtui.cli.options import (
     print_json,
     print_table,
     say,
+    warn,
     with_run,
 )
 
@@ -52,7 +53,8 @@ def plan(
     from engine.runs.new import with_data
 
     resolved = with_data(load_preset(preset, with_run(set_, None, device, budget)), data)
-    check_data(resolved)
+    if warning := check_data(resolved):
+        warn(warning)
     note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
     from engine.distilling.plan import plan as rehearse
 

@@ -26,7 +26,16 @@ from textual.widgets import Input
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
 from vdtui.tui import keys, themes, words
-from vdtui.tui.messages import OpenComparison, OpenData, OpenForm, OpenPresets, OpenRun, RunStarted
+from vdtui.tui.messages import (
+    DataPrepared,
+    OpenComparison,
+    OpenData,
+    OpenForm,
+    OpenPrepare,
+    OpenPresets,
+    OpenRun,
+    RunStarted,
+)
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import HelpScreen
 from vdtui.tui.screens.runs import RunsScreen
@@ -96,7 +105,24 @@ class VdtuiApp(App[None]):
         """Open the choice of a preset."""
         from vdtui.tui.screens.presets import PresetScreen
 
-        self.push_screen(PresetScreen())
+        self.push_screen(PresetScreen(request.data))
+
+    def on_open_prepare(self, request: OpenPrepare) -> None:
+        """Open what makes a clips file of videos."""
+        from engine.config.schema import DatasetSection
+        from vdtui.tui.screens.prepare import PrepareScreen
+
+        folders = [Path(), Path("data"), self._runs_folder.parent]
+        self.push_screen(PrepareScreen(request.wanted or DatasetSection(), folders))
+
+    def on_data_prepared(self, request: DataPrepared) -> None:
+        """Go back to the form with the new clips file; from the runs, on to the presets."""
+        self.pop_screen()
+        take = getattr(self.screen, "take_data", None)
+        if callable(take):
+            take(request.path)
+        else:
+            self.post_message(OpenPresets(request.path))
 
     def on_open_form(self, request: OpenForm) -> None:
         """Open the form of a new run."""

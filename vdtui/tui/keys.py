@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from textual.binding import Binding
 
-SCREENS = ("runs", "run", "gallery", "data", "compare", "presets", "form")
-"""The screens; in the last two one types, so that letters are no keys there."""
+SCREENS = ("runs", "run", "gallery", "data", "compare", "presets", "form", "prepare")
+"""The screens; in the last three one types, so that letters are no keys there."""
 
 SIGNS = {
     "left": "←",
@@ -35,6 +35,8 @@ SIGNS = {
     "ctrl+n": "ctrl n",
     "ctrl+b": "ctrl b",
     "ctrl+y": "ctrl y",
+    "ctrl+o": "ctrl o",
+    "ctrl+t": "ctrl t",
 }
 """Keys as help writes them, where that is not their name."""
 
@@ -90,6 +92,7 @@ TABLE: tuple[Key, ...] = (
             Use("run", "gallery", "open the gallery: the synthetic clips of a class"),
             Use("presets", "choose", "go on to the values of this preset", "Choose", early=True),
             Use("form", "next_field", "the next field, from one that is typed in", early=True),
+            Use("prepare", "next_field", "the next field, from one that is typed in", early=True),
         ),
     ),
     Key(
@@ -328,6 +331,7 @@ TABLE: tuple[Key, ...] = (
         "sort by the column before",
         (Use("runs", "order(-1)", "sort by the column before"),),
     ),
+    Key(("C",), "columns", (Use("runs", "columns", "choose the columns (VDTUI_COLUMNS=state,left,test keeps them)"),)),
     Key(("u",), "upside down", (Use("runs", "turn_order", "turn the order of the runs round"),)),
     # --- files -------------------------------------------------------------------------------------------------------
     Key(
@@ -356,13 +360,50 @@ TABLE: tuple[Key, ...] = (
         ),
     ),
     # --- the form ----------------------------------------------------------------------------------------------------
-    Key(("tab",), "the next field", (Use("form", "field(1)", "the next field", early=True),)),
-    Key(("shift+tab",), "the field before", (Use("form", "field(-1)", "the field before", early=True),)),
-    Key(("ctrl+s",), "start", (Use("form", "start", "start the run", "Start", early=True),)),
+    Key(
+        ("tab",),
+        "the next field",
+        (
+            Use("form", "field(1)", "the next field", early=True),
+            Use("prepare", "field(1)", "the next field", early=True),
+        ),
+    ),
+    Key(
+        ("shift+tab",),
+        "the field before",
+        (
+            Use("form", "field(-1)", "the field before", early=True),
+            Use("prepare", "field(-1)", "the field before", early=True),
+        ),
+    ),
+    Key(
+        ("ctrl+s",),
+        "start",
+        (
+            Use("form", "start", "start the run", "Start", early=True),
+            Use("prepare", "start", "make the clips file; then, take it as the data", "Start", early=True),
+        ),
+    ),
+    Key(
+        ("ctrl+o",),
+        "videos to clips",
+        (
+            Use("runs", "videos", "make a clips file of a folder of videos"),
+            Use("form", "videos", "make a clips file of a folder of videos, and take it", "Videos", early=True),
+        ),
+    ),
+    Key(
+        ("ctrl+t",),
+        "plan: time, memory, bytes",
+        (Use("form", "plan", "rehearse the run here, some minutes: its time, memory and bytes", "Plan", early=True),),
+    ),
     Key(
         ("ctrl+r",),
         "reset",
-        (Use("form", "reset", "the preset's value in this field again", "Reset", early=True),),
+        (
+            Use("form", "reset", "the preset's value in this field again", "Reset", early=True),
+            Use("prepare", "reset", "the default in this field again", early=True),
+        ),
     ),
     Key(
         ("ctrl+n",),
@@ -373,7 +414,10 @@ TABLE: tuple[Key, ...] = (
     Key(
         ("ctrl+y",),
         "copy the command",
-        (Use("form", "copy", "copy the command that makes the clips file, or starts the run", early=True),),
+        (
+            Use("form", "copy", "copy the command that makes the clips file, or starts the run", early=True),
+            Use("prepare", "copy", "copy the command that makes the clips file", early=True),
+        ),
     ),
     # --- leaving -----------------------------------------------------------------------------------------------------
     Key(
@@ -383,6 +427,7 @@ TABLE: tuple[Key, ...] = (
             *_everywhere("app.help", "this help", "Help", *SCREENS[:5]),
             Use("presets", "app.help", "this help", "Help", keys=_TYPED),
             Use("form", "app.help", "this help", "Help", keys=_TYPED),
+            Use("prepare", "app.help", "this help", "Help", keys=_TYPED),
         ),
     ),
     Key(
@@ -393,6 +438,7 @@ TABLE: tuple[Key, ...] = (
             Use("run", "back", "back to all runs", "Runs"),
             *_everywhere("app.pop_screen", "back", "Back", "gallery", "data", "compare", "form"),
             Use("presets", "back", "clear the search, or back to the runs", "Back"),
+            Use("prepare", "back", "back; what is half done is kept", "Back"),
         ),
     ),
     Key(

@@ -13,6 +13,7 @@ from textual.message import Message
 from engine.runs import RunDirectory
 
 if TYPE_CHECKING:
+    from engine.config.schema import DatasetSection
     from vdtui.tui.form import Form
 
 
@@ -39,7 +40,23 @@ class OpenComparison(Message):
 
 @dataclasses.dataclass
 class OpenPresets(Message):
-    """Show the presets, of which one begins a new run."""
+    """Show the presets, of which one begins a new run; ``data`` is its clips file, where that is known."""
+
+    data: str = ""
+
+
+@dataclasses.dataclass
+class OpenPrepare(Message):
+    """Show what makes a clips file of videos, such as ``wanted`` asks for."""
+
+    wanted: DatasetSection | None = None
+
+
+@dataclasses.dataclass
+class DataPrepared(Message):
+    """Tell that the clips file ``path`` is to be the data of the new run."""
+
+    path: str
 
 
 @dataclasses.dataclass

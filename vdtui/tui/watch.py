@@ -37,6 +37,8 @@ LONGEST_PAUSE = 2.0
 HURRY = 0.9
 """The share while an existing log is read through, which happens once and keeps the user waiting."""
 LOG_LINES = 2000
+STUDIES = "studies"
+"""The folder of studies in a runs folder."""
 
 T = TypeVar("T", bound="RunSnapshot | RunsSnapshot")
 
@@ -159,8 +161,9 @@ class RunRow:
 
     @property
     def name(self) -> str:
-        """The run's name."""
-        return self.path.name
+        """The run's name; that of a run of a study begins with the study's: ``objectives/seed-0``."""
+        study = self.path.parent
+        return f"{study.name}/{self.path.name}" if study.parent.name == STUDIES else self.path.name
 
     @property
     def fraction(self) -> float | None:
@@ -178,6 +181,15 @@ class RunsSnapshot:
 
     folder: Path
     rows: tuple[RunRow, ...]
+
+
+def studies(folder: Path) -> list[Path]:
+    """The studies of a runs folder, newest first: runs folders of their own."""
+    try:
+        found = [path for path in (folder / STUDIES).iterdir() if path.is_dir()]
+        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
 
 
 class Pace:
@@ -353,6 +365,8 @@ class RunsWatcher:
 
     def _poll(self) -> tuple[RunsSnapshot | None, bool]:
         runs = list(reversed(list_runs(self.folder)))
+        for study in studies(self.folder):
+            runs += reversed(list_runs(study))
         self._entries = {run.path: self._entries.get(run.path) or _Entry(run) for run in runs}
         folding = 0.0
         for entry in self._entries.values():
@@ -361,7 +375,8 @@ class RunsWatcher:
                 began = time.thread_time()
                 entry.fold()
                 folding += time.thread_time() - began
-        snapshot = RunsSnapshot(self.folder, tuple(entry.row() for entry in self._entries.values()))
+        rows = sorted((entry.row() for entry in self._entries.values()), key=lambda row: -row.created)
+        snapshot = RunsSnapshot(self.folder, tuple(rows))
         changed, self._last = snapshot != self._last, snapshot
         self._folding = folding
         return (snapshot if changed else None), False

@@ -101,6 +101,18 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def brief(seconds: float | None) -> str:
+    """Seconds in at most seven cells: ``41 s``, ``12 min``, ``2 h 05``, ``3 d 4 h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "—"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d}" if whole < 86400 else f"{min(whole // 86400, 9999)} d"
+
+
 def time_left(seconds: float, at_least: bool, since: float) -> str:
     """The seconds that are left, told ``since`` seconds ago: ``2 min 10 s left``, ``at least 3 h 05 min left``."""
     if at_least and seconds <= 0:

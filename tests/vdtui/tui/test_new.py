@@ -46,8 +46,11 @@ def row(app: VdtuiApp, key: str) -> FieldRow:
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """What is said of clips files, by their name, in place of a process that looks."""
     known: dict[str, dict[str, Any]] = {}
-    gone = {"problem": "There is no such file."}
-    monkeypatch.setattr(new, "ask_headers", lambda names, preset: [{"path": n, **known.get(n, gone)} for n in names])
+    gone, sound = {"problem": "There is no such file."}, {"warning": ""}
+    monkeypatch.setattr(
+        new, "ask_headers", lambda names, preset: [{"path": name, **sound, **known.get(name, gone)} for name in names]
+    )
+    monkeypatch.setattr(new, "find_videos", lambda folders: [])
     return known
 
 

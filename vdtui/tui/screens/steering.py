@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.errors import VdtuiError
 from engine.runs import ALIVE, ENDED, RunDirectory
 from engine.runs.status import Want
-from vdtui.tui.messages import OpenData, OpenForm, OpenPresets
+from vdtui.tui.messages import OpenData, OpenForm, OpenPrepare, OpenPresets
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import ConfirmStop, ExportDialog, ExportWish
 
@@ -121,6 +121,10 @@ class SteeringScreen(DashboardScreen):
     def action_new(self) -> None:
         """Choose a preset for a new run."""
         self.post_message(OpenPresets())
+
+    def action_videos(self) -> None:
+        """Make a clips file of a folder of videos."""
+        self.post_message(OpenPrepare())
 
     def action_clone(self) -> None:
         """Begin a new run with the values of this one."""
