@@ -18,6 +18,7 @@ from rich.text import Text
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
@@ -31,14 +32,22 @@ from vdtui.tui.messages import (
     OpenComparison,
     OpenData,
     OpenForm,
+    OpenGallery,
     OpenPrepare,
     OpenPresets,
     OpenRun,
+    RunCommand,
     RunStarted,
 )
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import HelpScreen
 from vdtui.tui.screens.runs import RunsScreen
+from vdtui.tui.widgets.workline import WorkLine
+
+BELL = "VDTUI_BELL"
+"""The variable with which the bell rings when runs end; the key ``B`` turns it on and off."""
+COMMAND_SECONDS = 12.0
+"""The time for which the end of a command stays on the screen."""
 
 
 class VdtuiApp(App[None]):
@@ -60,6 +69,10 @@ class VdtuiApp(App[None]):
         self._runs_folder = runs_folder
         self._first = find_run(runs_folder, run) if run is not None else None
         self._clock = clock
+        self.rings = os.environ.get(BELL, "") not in ("", "0")
+        """True if the bell rings when a run ends."""
+        self.work: dict[str, float] = {}
+        """The commands that go on, in words, and when each began (monotonic seconds)."""
         for theme in themes.THEMES:
             self.register_theme(theme)
         self.theme = themes.chosen()  # here and not later: each change of it parses all style sheets anew
@@ -101,6 +114,19 @@ class VdtuiApp(App[None]):
 
         self.push_screen(CompareScreen(request.runs))
 
+    async def on_open_gallery(self, request: OpenGallery) -> None:
+        """Open the gallery of a run, or of several side by side."""
+        from vdtui.tui.clips import RealClips, frame_interval
+        from vdtui.tui.screens.gallery import GalleryScreen, OtherSet, saved_previews
+
+        first, *rest = request.runs
+        saved = await asyncio.to_thread(lambda: [saved_previews(run.previews) for run in request.runs])
+        others = [
+            OtherSet(run.name, run.previews, found[-1][2]) for run, found in zip(rest, saved[1:], strict=True) if found
+        ]
+        real, interval = RealClips(first), frame_interval(first)
+        self.push_screen(GalleryScreen(first.previews, saved[0], real=real, interval=interval, others=others))
+
     def on_open_presets(self, request: OpenPresets) -> None:
         """Open the choice of a preset."""
         from vdtui.tui.screens.presets import PresetScreen
@@ -135,6 +161,31 @@ class VdtuiApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.open_run(request.run)
+
+    # --- commands that go on while one looks at something else -------------------------------------------------------
+
+    def on_run_command(self, request: RunCommand) -> None:
+        """Run a command; the line of work of each screen says that it goes on."""
+        self.run_worker(self._run_command(request), group="commands")
+
+    async def _run_command(self, request: RunCommand) -> None:
+        from vdtui.tui.commands import run_vdtui
+
+        self.work[request.what] = time.monotonic()
+        self._show_work()
+        try:
+            done = await asyncio.to_thread(run_vdtui, *request.arguments)
+        finally:
+            self.work.pop(request.what, None)
+            self._show_work()
+        text = words.plain(done.problem or done.out or done.said)
+        severity: SeverityLevel = "warning" if done.problem else "information"
+        self.notify(text, severity=severity, timeout=COMMAND_SECONDS, markup=False)
+
+    def _show_work(self) -> None:
+        for screen in self.screen_stack:
+            for line in screen.query(WorkLine):
+                line.show(self.work)
 
     # --- keys in their order -----------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ SIGNS = {
     "equals_sign": "=",
     "comma": ",",
     "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "greater_than_sign": ">",
     "less_than_sign": "<",
     "shift+tab": "shift tab",
@@ -141,8 +143,9 @@ TABLE: tuple[Key, ...] = (
         ("w",),
         "write the report",
         (
-            Use("runs", "report", "write the report, a page of HTML, into the run's folder"),
+            Use("runs", "report", "write the report, a page of HTML: of the run, or of all that are marked"),
             Use("run", "report", "write the report, a page of HTML, into the run's folder", "Report"),
+            Use("compare", "report", "write the comparison, a page of HTML, beside the runs", "Report"),
         ),
     ),
     Key(
@@ -171,7 +174,10 @@ TABLE: tuple[Key, ...] = (
     Key(
         ("i",),
         "images and clips of the set",
-        (Use("run", "gallery", "open the gallery: the synthetic clips of a class", "Gallery"),),
+        (
+            Use("runs", "gallery", "open the gallery; of two to five marked runs side by side"),
+            Use("run", "gallery", "open the gallery: the synthetic clips of a class", "Gallery"),
+        ),
     ),
     Key(
         ("d",),
@@ -277,6 +283,7 @@ TABLE: tuple[Key, ...] = (
         (
             Use("runs", "filter", "show only runs with these words; esc shows all", "Filter"),
             Use("run", "search", "search the log; esc shows all of it"),
+            Use("gallery", "search", "go to a class by letters of its name"),
         ),
     ),
     Key(
@@ -316,9 +323,69 @@ TABLE: tuple[Key, ...] = (
             Use("compare", "scale", "losses on a logarithmic or a linear scale", "Log scale"),
         ),
     ),
-    Key(("m",), "smoothing", (Use("run", "smooth", "smooth the curve: off, 0.9, 0.99"),)),
-    Key(("plus", "equals_sign"), "zoom in", (Use("run", "zoom(True)", "fewer of the last steps (or wheel)"),)),
-    Key(("minus",), "zoom out", (Use("run", "zoom(False)", "more steps (or wheel)"),)),
+    Key(
+        ("m",),
+        "smoothing",
+        (
+            Use("run", "smooth", "smooth the curve: off, 0.9, 0.99"),
+            Use("compare", "smooth", "smooth the losses: off, 0.9, 0.99", "Smooth"),
+        ),
+    ),
+    Key(
+        ("plus", "equals_sign"),
+        "zoom in",
+        (
+            Use("run", "zoom(True)", "fewer of the last steps (or wheel)"),
+            Use("compare", "zoom(True)", "fewer of the last steps (or wheel)"),
+        ),
+    ),
+    Key(
+        ("minus",),
+        "zoom out",
+        (
+            Use("run", "zoom(False)", "more steps (or wheel)"),
+            Use("compare", "zoom(False)", "more steps (or wheel)"),
+        ),
+    ),
+    Key(
+        ("left_square_bracket",),
+        "one back: read off, or one frame",
+        (
+            Use("run", "cursor(-1)", "read the curves off: the cross-hair to the left (or mouse)"),
+            Use("compare", "cursor(-1)", "read the curves off: the cross-hair to the left (or mouse)"),
+            Use("gallery", "frame(-1)", "the frame before, alone"),
+            Use("data", "frame(-1)", "the frame before, alone"),
+        ),
+    ),
+    Key(
+        ("right_square_bracket",),
+        "one on: read off, or one frame",
+        (
+            Use("run", "cursor(1)", "read the curves off: the cross-hair to the right (or mouse)"),
+            Use("compare", "cursor(1)", "read the curves off: the cross-hair to the right (or mouse)"),
+            Use("gallery", "frame(1)", "the next frame, alone"),
+            Use("data", "frame(1)", "the next frame, alone"),
+        ),
+    ),
+    Key(
+        ("z",),
+        "zoom to a selection",
+        (
+            Use("run", "select", "zoom: z at one end, [ ] to the other, z (or drag the mouse)"),
+            Use("compare", "select", "zoom: z at one end, [ ] to the other, z (or drag the mouse)"),
+        ),
+    ),
+    Key(("A",), "all classes", (Use("gallery", "all", "all classes in a grid, or one", "All"),)),
+    Key(
+        ("D",),
+        "difference to its start",
+        (Use("gallery", "start", "beside what it began as, and the change since"),),
+    ),
+    Key(
+        ("V",),
+        "the stored file",
+        (Use("gallery", "stored", "what was learned beside what its file decodes to, and the difference"),),
+    ),
     Key(("b",), "from the beginning", (Use("gallery", "lapse", "play all steps: the memory as it forms", "Forming"),)),
     Key(("R",), "another real clip", (Use("gallery", "next_real", "another real clip of this class"),)),
     Key(
@@ -358,6 +425,11 @@ TABLE: tuple[Key, ...] = (
             Use("runs", "copy_command", "copy the command that started the run"),
             Use("run", "copy_command", "copy the command that started the run"),
         ),
+    ),
+    Key(
+        ("B",),
+        "bell at the end",
+        _everywhere("bell", "ring the bell when a run ends, or do not (VDTUI_BELL=1 begins so)", "", "runs", "run"),
     ),
     # --- the form ----------------------------------------------------------------------------------------------------
     Key(
@@ -436,7 +508,9 @@ TABLE: tuple[Key, ...] = (
         (
             Use("runs", "clear", "end the filter; a second time: forget the marks"),
             Use("run", "back", "back to all runs", "Runs"),
-            *_everywhere("app.pop_screen", "back", "Back", "gallery", "data", "compare", "form"),
+            *_everywhere("app.pop_screen", "back", "Back", "data", "form"),
+            Use("gallery", "back", "end the search, or back", "Back"),
+            Use("compare", "back", "end the cross-hair, or back", "Back"),
             Use("presets", "back", "clear the search, or back to the runs", "Back"),
             Use("prepare", "back", "back; what is half done is kept", "Back"),
         ),

@@ -39,6 +39,13 @@ class OpenComparison(Message):
 
 
 @dataclasses.dataclass
+class OpenGallery(Message):
+    """Show the clips of the first of ``runs``, with those of the others beside them."""
+
+    runs: Sequence[RunDirectory]
+
+
+@dataclasses.dataclass
 class OpenPresets(Message):
     """Show the presets, of which one begins a new run; ``data`` is its clips file, where that is known."""
 
@@ -64,6 +71,14 @@ class OpenForm(Message):
     """Show ``form``, from which a new run is started."""
 
     form: Form
+
+
+@dataclasses.dataclass
+class RunCommand(Message):
+    """Run `vdtui` with ``arguments`` in a process of its own, whatever screen comes next; ``what`` says it in words."""
+
+    what: str
+    arguments: tuple[str, ...]
 
 
 @dataclasses.dataclass

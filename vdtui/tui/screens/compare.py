@@ -29,13 +29,18 @@ from vdtui.tui import keys, words
 from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.run import accuracy_points, chosen_by
+from vdtui.tui.screens.steering import comparison_report
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
 from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
 from vdtui.tui.widgets.panels import chosen_on, top1_text
+from vdtui.tui.widgets.series import SMOOTHINGS
+from vdtui.tui.widgets.workline import WorkLine
 
 WIDE, TALL = 100, 30
+STANDING_CELLS = 46
+"""Cells of the legend beside the name."""
 PAGES = ("accuracy", "loss", "differences", "results")
 NOISE = (
     "Differences in points with their 95 % interval over networks: better or worse set where it does not contain 0; "
@@ -80,6 +85,7 @@ class CompareScreen(DashboardScreen):
                 with VerticalScroll(classes="panel", id=page) as panel:
                     panel.border_title = Text(title)
                     yield Static(id=f"{page}-text", markup=False)
+        yield WorkLine()
         yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
@@ -165,13 +171,20 @@ class CompareScreen(DashboardScreen):
         if self.has_class("compact"):
             title.append(f"   {self.page}, {PAGES.index(self.page) + 1} of {len(PAGES)}: v", colours["text-muted"])
         self.query_one("#class", Lines).put(title)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        width = max(len(words.short(words.plain(run.name), 30)) for run in self._runs)
+        most = max(12, min(30, self.size.width - STANDING_CELLS))
+        width = max(len(words.short(words.plain(run.name), most)) for run in self._runs)
+        lines = []
         for place in range(len(self._runs)):
-            name = self._sign(place, 30)
+            name = self._sign(place, most)
             name.pad_right(width + 2 - name.cell_len)
-            text.append_text(name).append(f"  {self._standing(place)}" + ("\n" if place < len(self._runs) - 1 else ""))
-        self.query_one("#legend-lines", Lines).put(text)
+            line = Text(no_wrap=True, overflow="ellipsis").append_text(name).append(f"  {self._standing(place)}")
+            told, room = self._warned(place), self.size.width - 2
+            if told and line.cell_len + 2 + len(told) <= room:
+                line.append(f"  {told}", colours["warning"])
+                told = ""
+            lines.append(line)
+            lines += [Text(f"    {part}", colours["warning"]) for part in textwrap.wrap(told, room - 4)]
+        self.query_one("#legend-lines", Lines).put(Text("\n").join(lines))
 
     def _standing(self, place: int) -> str:
         """State, best accuracy and stage of a run in one line; what is wrong with it, if anything is."""
@@ -183,11 +196,16 @@ class CompareScreen(DashboardScreen):
             return f"{state}: {words.plain(snapshot.trouble[0], 100)}"
         best = words.percent(snapshot.best[1] if snapshot.best else None)
         reading = f", {100 * snapshot.reading:.0f} % of its log read" if snapshot.reading is not None else ""
-        title = words.plain(snapshot.title, 40)
+        title = words.plain(snapshot.title, 24) if self.size.width >= WIDE else ""
+        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {title}{reading}".rstrip()
+
+    def _warned(self, place: int) -> str:
+        """The warnings about the results of a run."""
+        snapshot = self.snapshots.get(place)
+        if snapshot is None:
+            return ""
         found = [caution for result in snapshot.results for caution in cautions(result, snapshot.results)]
-        warned = shorts([CHOSEN_ON_TEST, *found] if chosen_on(snapshot) == "test" else found)
-        told = f"{warned}  " if warned else ""
-        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {told}{title}{reading}"
+        return shorts([CHOSEN_ON_TEST, *found] if chosen_on(snapshot) == "test" else found)
 
     def _differences(self) -> Text:
         colours = self.app.theme_variables
@@ -276,6 +294,41 @@ class CompareScreen(DashboardScreen):
         """Logarithmic or linear losses."""
         self._logarithmic = not self._logarithmic
         self._show()
+
+    def _plot(self) -> Overlay:
+        """The plot on which the keys act: that of the accuracy if it is alone in sight, else that of the loss."""
+        alone = self.has_class("compact") and self.page == "accuracy"
+        return self.query_one("#accuracy" if alone else "#loss", Overlay)
+
+    def action_smooth(self) -> None:
+        """The next smoothing of the losses."""
+        plot = self.query_one("#loss", Overlay)
+        plot.smooth(SMOOTHINGS[(SMOOTHINGS.index(plot.smoothing) + 1) % len(SMOOTHINGS)])
+
+    def action_zoom(self, closer: bool) -> None:
+        """Fewer or more steps."""
+        self._plot().zoom(closer)
+
+    def action_cursor(self, by: int) -> None:
+        """Move the cross-hair."""
+        self._plot().move_cursor(by)
+
+    def action_select(self) -> None:
+        """Set one end of a selection, or zoom to it."""
+        if said := self._plot().select():
+            self.say(said)
+
+    def action_back(self) -> None:
+        """The cross-hair goes, else back."""
+        plots = [plot for plot in self.query(Overlay) if plot.cursor is not None and not plot.is_mouse_over]
+        for plot in plots:
+            plot.look_at(None)
+        if not plots:
+            self.app.pop_screen()
+
+    def action_report(self) -> None:
+        """Write the comparison as a page of HTML beside the runs."""
+        self.run_command(*comparison_report(self._runs))
 
     def action_stage(self) -> None:
         """The losses of the next stage."""

@@ -390,6 +390,7 @@ class NewRunScreen(FieldsScreen):
         if (first := wanted_first(self.videos, table)) is not None:
             text.append(" Below, or with (ctrl+y copies it)\n")
             return text.append(prepare_command(table, first.path, first.layout), f"bold {colours['primary']}")
+        text.append(" ctrl+o makes one of a folder of videos.", f"bold {colours['primary']}")
         home = where_from(table)
         return text.append(f"\n{home}", colours["text-muted"]) if home else text
 

@@ -23,14 +23,15 @@ from engine.errors import VdtuiError
 from engine.runs import RunDirectory, remove_run
 from vdtui.tui import columns, keys, words
 from vdtui.tui.cautions import CHOSEN_ON_TEST, SHORT
-from vdtui.tui.messages import OpenComparison, OpenRun
+from vdtui.tui.messages import OpenComparison, OpenGallery, OpenRun
 from vdtui.tui.screens.dialogs import ColumnsDialog, ConfirmRemove
-from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
+from vdtui.tui.screens.steering import ChosenRun, SteeringScreen, comparison_report
 from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher, RunWatcher
 from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
 from vdtui.tui.widgets.preview import RunPreview
+from vdtui.tui.widgets.workline import WorkLine
 
 PREVIEW_WIDTH, PREVIEW_CELLS = 170, 70
 """The least width for the chosen run beside the table, and the room that it takes."""
@@ -42,6 +43,7 @@ STATE_ORDER = (
     "running", "paused", "stopping", "queued", "failed", "crashed", "damaged", "stopped", "completed"
 )  # fmt: skip
 MOST_COMPARED = 6
+MOST_IN_GALLERY = 5
 EMPTY = """No runs here yet.
 
 Press {key} to start one, or type    {command}
@@ -106,6 +108,7 @@ class RunsScreen(SteeringScreen):
             yield RunPreview(classes="panel")
         yield Lines(id="empty")
         yield Lines(flows=True, id="details")
+        yield WorkLine()
         yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
@@ -120,6 +123,9 @@ class RunsScreen(SteeringScreen):
             if self.is_current:
                 snapshot = await asyncio.to_thread(self._watcher.poll)
                 if snapshot is not None:
+                    known = {row.path: row.state for row in self.snapshot.rows} if self.snapshot is not None else {}
+                    for row in snapshot.rows:
+                        self.tell_end(row.name, known.get(row.path, row.state), row.state)
                     self.snapshot = snapshot
                 self._show()
             await asyncio.sleep(self._watcher.pause or 0.1)
@@ -467,6 +473,16 @@ class RunsScreen(SteeringScreen):
         if row is not None:
             self.post_message(OpenRun(RunDirectory(row.path)))
 
+    def action_gallery(self) -> None:
+        """The gallery of the chosen run, or of those that are marked, side by side."""
+        marked = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
+        row = self._chosen()
+        runs = marked if len(marked) > 1 else [RunDirectory(row.path)] if row is not None else []
+        if len(runs) > MOST_IN_GALLERY:
+            self.say(f"Mark at most {MOST_IN_GALLERY} runs; {len(runs)} marked.", warn=True)
+        elif runs:
+            self.post_message(OpenGallery(runs))
+
     def action_compare(self) -> None:
         """The marked runs beside each other."""
         runs = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
@@ -474,6 +490,14 @@ class RunsScreen(SteeringScreen):
             self.say(f"Mark 2 to {MOST_COMPARED} runs with space first; {len(runs)} marked.", warn=True)
             return
         self.post_message(OpenComparison(runs))
+
+    def action_report(self) -> None:
+        """Write the report of the chosen run; of those that are marked, one that compares them."""
+        runs = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
+        if len(runs) > 1:
+            self.run_command(*comparison_report(runs))
+        else:
+            super().action_report()
 
     def action_remove(self) -> None:
         """Ask, then delete the chosen run; one that lives is kept."""
