@@ -91,7 +91,7 @@ class Progress(Event):
 
 @dataclasses.dataclass(frozen=True)
 class Step(Event):
-    """One optimiser step of stage 1 or 2 is done.
+    """One optimiser step of stage 1 or 2 is done, or one epoch of an expert, whose loss is the mean over its clips.
 
     ``rate`` in steps per second, without the time that evaluations take; ``eta`` in seconds until the end of the
     stage, with them. ``figures`` holds norms and ranges (``grad_dynamic``, ``min_dynamic``, ``max_dynamic``, ...), and

@@ -189,7 +189,8 @@ class RunState:
             self._forget(other, -1)
         stage = self._stage(name)
         stage.step, stage.total, stage.started, stage.finished = step, int(record["total"]), time, False
-        self._forget(name, step)
+        if name not in AGAIN:
+            self._forget(name, step)
         self.stage = name
         self._say(time, f"stage {name}{_amount(name, step, stage.total)}")
 
