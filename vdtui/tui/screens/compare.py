@@ -178,7 +178,7 @@ class CompareScreen(DashboardScreen):
             name = self._sign(place, most)
             name.pad_right(width + 2 - name.cell_len)
             line = Text(no_wrap=True, overflow="ellipsis").append_text(name).append(f"  {self._standing(place)}")
-            told, room = self._warned(place), self.size.width - 2
+            told, room = self._warned(place), max(30, self.size.width - 2)
             if told and line.cell_len + 2 + len(told) <= room:
                 line.append(f"  {told}", colours["warning"])
                 told = ""

@@ -82,6 +82,7 @@ class GalleryScreen(DashboardScreen):
     SCREEN = "gallery"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
     HEADING = "gallery"
+    AUTO_FOCUS = ""  # not the line of the search, which is hidden
     NOTES = (
         "A static memory is one picture, a dynamic memory its change over time",
         "(orange above, blue below zero); the hallucinator makes a clip of them.",
