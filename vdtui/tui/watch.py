@@ -382,6 +382,11 @@ class RunsWatcher:
         return (snapshot if changed else None), False
 
 
+def _tells_all(status: Status) -> bool:
+    """Tell whether a status has the figures of a list of runs; those of older versions have none, or not all."""
+    return status.accuracies is not None and status.warnings is not None
+
+
 class _Entry:
     """The memory of one run between polls of the runs screen."""
 
@@ -426,7 +431,7 @@ class _Entry:
 
     def _take(self, status: Status) -> None:
         """Take what the worker tells by itself; the log of such a run need not be read."""
-        if status.accuracies is None:
+        if status.accuracies is None or not _tells_all(status):
             return
         self._best, self._accuracies, self._log = status.best, status.accuracies, None
         self._bytes = status.stored_bytes or file_bytes(self._run)
@@ -434,7 +439,7 @@ class _Entry:
 
     def fold(self) -> None:
         """Read the next chunk of the log, if there is one and the status does not tell what is in it."""
-        if self._status is not None and self._status.accuracies is not None:
+        if self._status is not None and _tells_all(self._status):
             return
         if self._log is None:
             if not self._changed(self._run.events_file):

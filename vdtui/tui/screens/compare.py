@@ -46,6 +46,8 @@ NOISE = (
     "Differences in points with their 95 % interval over networks: better or worse set where it does not contain 0; "
     "they tell of these sets. Of methods, those over run seeds do."
 )
+RESULT_HEADS = ("run", "trained on", "top-1", "to best", "over baseline", "bytes", "step")
+METHOD_HEADS = ("method", "trained on", "top-1", "over", "to best", "over baseline")
 UNSAID = ("title", "description", "published")
 """Keys of a preset that compute nothing."""
 
@@ -231,19 +233,35 @@ class CompareScreen(DashboardScreen):
 
     def _wrapped(self, text: str, style: str) -> Text:
         """``text`` in as many lines as it needs: a warning that is cut off is none."""
-        width = max(20, self.query_one("#results").scrollable_content_region.width)
-        return Text("\n".join(textwrap.wrap(text, width)), style, no_wrap=True)
+        return Text("\n".join(textwrap.wrap(text, self._room)), style, no_wrap=True)
+
+    @property
+    def _room(self) -> int:
+        """The cells of a line in the results, also before they are laid out."""
+        return max(20, self.query_one("#results").scrollable_content_region.width or self.size.width - 6)
 
     def _group(self, group: Group) -> Text:
-        muted = self.app.theme_variables["text-muted"]
-        head = [
-            Text(name, muted) for name in ("run", "trained on", "top-1", "to best", "over baseline", "bytes", "step")
-        ]
-        table = aligned([head, *(self._row(row) for row in group.rows)], right=(2, 5, 6))
+        table = self._columns(RESULT_HEADS, [self._row(row) for row in group.rows], right=(2, 5, 6))
         if not group.methods:
             return table
-        head = [Text(name, muted) for name in ("method", "trained on", "top-1", "over", "to best", "over baseline")]
-        return Text("\n").join([table, aligned([head, *map(self._method, group.methods)], right=(2, 3))])
+        methods = self._columns(METHOD_HEADS, [self._method(method) for method in group.methods], right=(2, 3))
+        return Text("\n").join([table, methods])
+
+    def _columns(self, heads: Sequence[str], rows: Sequence[Sequence[Text]], right: tuple[int, ...]) -> Text:
+        """``rows`` as a table; where that is too wide, the rest of each row stands below its first three cells."""
+        muted = self.app.theme_variables["text-muted"]
+        table = aligned([[Text(head, muted) for head in heads], *rows], right)
+        if max(len(line) for line in table.plain.splitlines()) <= self._room:
+            return table
+        first = aligned([[Text(head, muted) for head in heads[:3]], *(row[:3] for row in rows)], right)
+        head, *lines = first.split("\n")
+        told = [head]
+        for line, row in zip(lines, rows, strict=True):
+            told.append(line)
+            for name, cell in zip(heads[3:], row[3:], strict=True):
+                if cell.plain.strip() not in ("", "—", "–"):
+                    told.append(Text.assemble((f"    {name} ", muted), cell))
+        return Text("\n").join(told)
 
     def _method(self, method: Method) -> list[Text]:
         """A row over the runs that differ in their seed alone."""
