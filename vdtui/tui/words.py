@@ -176,8 +176,8 @@ def spark(values: Sequence[float], width: int) -> str:
     if not values or width <= 0:
         return ""
     cells = min(width, len(values))
-    edges = [k * len(values) // cells for k in range(cells + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    edges = [cell * len(values) // cells for cell in range(cells + 1)]
+    means = [sum(values[first:last]) / (last - first) for first, last in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     if high - low < 1e-9:
         return SPARKS[3] * cells

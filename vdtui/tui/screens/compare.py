@@ -215,7 +215,10 @@ class CompareScreen(DashboardScreen):
         if not rows:
             return Text("Nothing: the presets are the same.", colours["text-muted"])
         names = [self._sign(place, 18) for place in range(len(self._runs))]
-        body = [[Text(key, colours["text-muted"]), *(Text(words.short(v, 24)) for v in values)] for key, values in rows]
+        body = [
+            [Text(key, colours["text-muted"]), *(Text(words.short(value, 24)) for value in values)]
+            for key, values in rows
+        ]
         return aligned([[Text(""), *names], *body])
 
     def _table(self) -> Text:

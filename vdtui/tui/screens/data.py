@@ -81,7 +81,7 @@ class DataScreen(DashboardScreen):
     def _show(self) -> None:
         preview = self.answer.preview if self.answer else None
         if preview is not None:
-            films = [Panel(f"clip {k + 1}", clip) for k, clip in enumerate(preview.clips[self._label])]
+            films = [Panel(f"clip {number + 1}", clip) for number, clip in enumerate(preview.clips[self._label])]
             self.query_one(Films).show(films)
         self._show_head()
 

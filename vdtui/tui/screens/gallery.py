@@ -175,7 +175,12 @@ class GalleryScreen(DashboardScreen):
 
     def _go_to_stored(self) -> None:
         """Show the saved step that is nearest to the one that is stored: what was learned there."""
-        steps = [(abs(saved[1] - (self._stored_step or 0)), place) for place, saved in enumerate(self._previews)]
+        last = self._previews[-1][0] if self._previews else ""  # the stage that made it
+        steps = [
+            (abs(saved[1] - (self._stored_step or 0)), place)
+            for place, saved in enumerate(self._previews)
+            if saved[0] == last
+        ]
         if steps and self._stored_step is not None and self._at != (nearest := min(steps)[1]):
             self._at = nearest
             self._load()

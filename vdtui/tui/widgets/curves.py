@@ -273,7 +273,9 @@ class LossCurve(Curve):
         if len(lines) == 1:
             notes = [f"now {_figure(self._heading, float(loss.values[-1]))}" for loss in lines.values()]
         else:
-            notes = [f"{i + 1} {name} {words.number(float(lines[name].values[-1]))}" for i, name in enumerate(lines)]
+            notes = [
+                f"{index + 1} {name} {words.number(float(lines[name].values[-1]))}" for index, name in enumerate(lines)
+            ]
         notes += [f"{dropped} not shown"] if dropped else []
         notes += [f"smoothed {self.smoothing:g}"] if self.smoothing else []
         notes += [f"{self.window.span:.0f} steps"] if self.window.span is not None else []
@@ -342,7 +344,8 @@ class LossCurve(Curve):
         corners = [2, max(2, canvas._canvas_size.width - width - 2)]
         places = range(1, len(lines) + 1)
         left = min(
-            corners, key=lambda x: sum(canvas.get_pixel(x + k, y)[0] != " " for k in range(width) for y in places)
+            corners,
+            key=lambda x: sum(canvas.get_pixel(x + offset, y)[0] != " " for offset in range(width) for y in places),
         )
         for y, (text, colour) in zip(places, lines, strict=True):
             for offset, character in enumerate(f"{text} "):
