@@ -91,7 +91,7 @@ class _Timed:
     name: str
     measure: Callable[[torch.device, torch.dtype, int], Measurement]
     cost: float
-    """What it takes once, with what stands beside it, in training steps of ``CLASSES`` clips, as counted."""
+    """The cost of one time, with what stands beside it, in training steps of ``CLASSES`` clips, as counted."""
     start: float = 0.0
     """The seconds in which its processes start."""
 

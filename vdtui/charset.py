@@ -1,4 +1,4 @@
-"""Whether a terminal takes UTF-8, as its user's locale says; one that does not shows rubbish for every line and dot."""
+"""The terminal's charset, UTF-8 or not, as its user's locale says; one that does not shows rubbish for every line and dot."""
 
 from __future__ import annotations
 
