@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 import av
 import numpy as np
@@ -24,8 +23,7 @@ from engine.data.layouts import list_videos
 from engine.data.prepare import Check, Progress, prepare
 from engine.data.sampling import Sampling
 from engine.errors import UsageError
-from engine.files import draft, storage_errors, sweep, unlinked
-from engine.locks import lock
+from engine.files import draft, storage_errors, sweep, try_lock, unlinked
 
 SHAPES = ("disc", "square")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -162,19 +160,26 @@ def prepare_demo(folder: Path, seed: int = 0, progress: Progress | None = None, 
         return clips
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".demo.lock", "ab", opener=unlinked) as file:
-            _wait_for(file, check or _nothing)
+        with open(folder / ".demo.lock", "ab", opener=unlinked) as lock:
+            _wait_for(lock.fileno(), check or _nothing)
             if not clips.exists():
                 _make_clips(clips, seed, progress, check)
     return clips
 
 
 def _make_clips(clips: Path, seed: int, progress: Progress | None, check: Check | None) -> None:
-    videos = demo_videos(clips.parent, seed, progress, check)
+    videos = demo_videos(clips.parent, seed, _part_of(progress, 0), check)
     listing = list_videos("demo", videos)
     sampling = Sampling(FRAMES, SIZE, INTERVAL)
-    prepare(listing, clips, sampling, progress=progress, check=check)
+    prepare(listing, clips, sampling, progress=_part_of(progress, 1), check=check)
     shutil.rmtree(videos, ignore_errors=True)
+
+
+def _part_of(progress: Progress | None, part: int) -> Progress | None:
+    """Tell ``progress`` of one of the two parts, videos made and videos decoded, as of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total, name: progress(part * total + done, 2 * total, name)
 
 
 def demo_videos(folder: Path, seed: int, progress: Progress | None = None, check: Check | None = None) -> Path:
@@ -183,11 +188,11 @@ def demo_videos(folder: Path, seed: int, progress: Progress | None = None, check
     return videos if videos.is_dir() else make_demo(videos, seed, progress=progress, check=check)
 
 
-def _wait_for(file: IO[bytes], check: Callable[[], None]) -> None:
+def _wait_for(lock: int, check: Callable[[], None]) -> None:
     while True:
         check()
         with suppress(BlockingIOError):
-            lock(file)
+            try_lock(lock)
             return
         time.sleep(POLL_SECONDS)
 

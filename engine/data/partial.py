@@ -30,8 +30,7 @@ from engine.data.decode import REMARKS, Remark, SkippedVideo
 from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
-from engine.files import read_json, sweep, unlinked, write_json
-from engine.locks import lock
+from engine.files import read_json, sweep, try_lock, unlinked, write_json
 
 RULES = 2
 """The revision of what becomes of a video: which frames, which series of images, which stream, which colours. A change
@@ -217,10 +216,10 @@ def _write_all(file: IO[bytes], content: bytes | memoryview) -> None:
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold ``folder`` (made if absent) for this process; raises :class:`UsageError` if another one does."""
-    held = None
-    while held is None:
-        held = _try_lock(folder)
-    with held:
+    lock = None
+    while lock is None:
+        lock = _try_lock(folder)
+    with lock:
         yield
 
 
@@ -230,18 +229,18 @@ def _try_lock(folder: Path) -> IO[bytes] | None:
         raise UsageError(f"{folder} is in the way; it is not the folder of an unfinished prepare.", "Move it away.")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        file = open(folder / "lock", "ab", opener=unlinked)  # noqa: SIM115 - held by ``exclusive``
+        lock = open(folder / "lock", "ab", opener=unlinked)  # noqa: SIM115 - held by ``exclusive``
     except FileNotFoundError:
         return None
     try:
-        lock(file)
+        try_lock(lock)
     except BlockingIOError:
-        file.close()
+        lock.close()
         hint = "Wait for it, or choose another --output."
         raise UsageError(f"Another process is preparing {folder.with_suffix('')}.", hint) from None
-    if _same_file(file, folder / "lock"):
-        return file
-    file.close()
+    if _same_file(lock, folder / "lock"):
+        return lock
+    lock.close()
     return None
 
 
