@@ -126,6 +126,12 @@ def test_commands_can_be_parsed(page: str) -> None:
             assert [script for script in scripts if not (ROOT / script).exists()] == []
 
 
+def test_every_command_has_its_row() -> None:
+    """A command that the reference does not name is known to nobody."""
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in typer.main.get_command(app).commands if f"`vdtui {name}" not in page] == []
+
+
 def test_reasons_are_few_and_said() -> None:
     """A test that leaves out what it likes is none."""
     reasons = {block.why for block in EVERY if block.why is not None}
