@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -191,6 +190,8 @@ def try_lock(file: IO[Any] | int) -> str:
 
     Returns why the disk gives no locks; "" if it does. Without them, whoever needs one goes on, and may say so.
     """
+    import fcntl  # Windows has none, and is told so before anything is locked (vdtui.cli.main)
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
