@@ -20,7 +20,7 @@ from engine.runs.status import ALIVE
 
 BEGUN_WITH = frozenset({"preset.toml", "meta.json", "control.json", "status.json"})
 """Files that every run has from its first moment."""
-FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html", "budget.json"}
+FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html", "budget.json", "job.json"}
 FOLDERS = frozenset({"checkpoints", "synthetic", "previews", "evaluations", "baselines", "rungs"})
 _HALF_WRITTEN = re.compile(r"\.[\w-]+\.\d+-\d+\.tmp(\.\w+)?")
 """Names of what an earlier version left of a file that it replaced when it was killed; now these are drafts."""

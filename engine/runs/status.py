@@ -43,7 +43,8 @@ class Status:
     """The status that a worker last wrote. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart.
 
     ``best`` (validation accuracy), ``accuracies`` (a short course of them) and ``stored_bytes`` are there for lists of
-    runs. ``accuracies`` is None where an older version wrote the file: only the event log tells then.
+    runs. ``accuracies`` is None where an older version wrote the file: only the event log tells then. ``scheduler`` is
+    where the worker of a queued run waits for its turn, for days if need be (``slurm``); "" if it is on its way.
     """
 
     state: str = "queued"
@@ -54,6 +55,7 @@ class Status:
     host: str = ""
     heartbeat: float = 0.0
     pid_started: str = ""
+    scheduler: str = ""
     best: float | None = None
     accuracies: tuple[float, ...] | None = None
     stored_bytes: int | None = None
@@ -103,13 +105,17 @@ _STANDING: dict[str, Callable[[Any], Any]] = {"best": _number, "accuracies": _nu
 """Readers of the figures for lists of runs; a wrong one is unknown, and no reason to call a run damaged."""
 
 
-def queued_again(path: Path) -> Status:
-    """Return the status of a run that waits for a worker; progress and figures in the file ``path`` stay."""
+def queued_again(path: Path, scheduler: str = "") -> Status:
+    """Return the status of a run that waits for a worker, in the queue of ``scheduler`` if there is one.
+
+    Progress and figures in the file ``path`` stay.
+    """
     try:
         earlier = Status.load(path)
     except RunError:
         earlier = Status()
-    return dataclasses.replace(earlier, state="queued", pid=0, host="", pid_started="", heartbeat=time.time())
+    waiting = dataclasses.replace(earlier, state="queued", pid=0, host="", pid_started="", heartbeat=time.time())
+    return dataclasses.replace(waiting, scheduler=scheduler)
 
 
 def current_process(state: str) -> Status:
@@ -151,9 +157,9 @@ def actual_state(status: Status, now: float | None = None) -> str:
     """The state of a run with crashes inferred.
 
     On the same host the process decides: a silent but living worker is not crashed. On another host only its
-    silence can.
+    silence can. A run in the queue of a scheduler waits as long as it takes; the scheduler alone knows otherwise.
     """
-    if status.state not in ALIVE:
+    if status.state not in ALIVE or (status.pid == 0 and status.scheduler):
         return status.state
     silence = (time.time() if now is None else now) - status.heartbeat
     if status.pid == 0:
