@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.testing import CliRunner
 
-from vdtui.cli.launching import Place, launching, words_again
+from vdtui.cli.launching import HERE, Place, launching, words_again
 
 
 def test_the_words_of_a_command_are_those_that_were_given() -> None:
@@ -29,7 +29,7 @@ def test_the_words_of_a_command_are_those_that_were_given() -> None:
         repeats: int = 3,
         strict: Annotated[bool, typer.Option("--strict")] = False,
         json: Annotated[bool, typer.Option("--json")] = False,
-        place: Place = Place(),
+        place: Place = HERE,
     ) -> None:
         said.append((words_again(context, {"sources": ["-b"], "json": ["--json"]}), place))
 
@@ -43,4 +43,4 @@ def test_the_words_of_a_command_are_those_that_were_given() -> None:
     )
     assert place.resources is not None and (place.resources.partition, place.resources.minutes) == ("gpu", 90)
     assert place.resources.lines == ("account=a",)
-    assert CliRunner().invoke(app, ["judge", "a"]).exit_code == 0 and said[1][1] == Place()
+    assert CliRunner().invoke(app, ["judge", "a"]).exit_code == 0 and said[1][1] == HERE

@@ -10,7 +10,7 @@ import typer
 
 from vdtui.cli import completion
 from vdtui.cli.distill import attend
-from vdtui.cli.launching import Place, launching
+from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, asked, can_be_asked, human_bytes, note
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def resume(
     processes: Processes = 1,
     plain: Plain = False,
     detach: Detach = False,
-    place: Place = Place(),
+    place: Place = HERE,
 ) -> None:
     """Continue a paused, stopped, failed or crashed run, as if it had never been interrupted.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vdtui.cli import completion
-from vdtui.cli.launching import Place, launching
+from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import (
     Budget,
     Changes,
@@ -48,7 +48,7 @@ def distill(
     processes: Processes = 1,
     plain: Plain = False,
     detach: Detach = False,
-    place: Place = Place(),
+    place: Place = HERE,
 ) -> None:
     """Start a distillation: stage 1, stage 2, evaluation, report.
 

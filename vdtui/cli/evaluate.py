@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vdtui.cli import completion
-from vdtui.cli.launching import Place, carry_out, launching, words_again
+from vdtui.cli.launching import HERE, Place, carry_out, launching, words_again
 from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, warn, with_run
 from vdtui.cli.progress import ProgressLine
 from vdtui.cli.results import print_results
@@ -75,7 +75,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the results there too.")] = None,
     runs_dir: RunsDir = None,
     json: Json = False,
-    place: Place = Place(),
+    place: Place = HERE,
 ) -> None:
     """Judge runs, synthetic sets, or all of the data: networks trained from scratch, tested on the test split.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.launching import Place, carry_out, launching, words_again
+from vdtui.cli.launching import HERE, Place, carry_out, launching, words_again
 from vdtui.cli.options import (
     Changes,
     Data,
@@ -46,7 +46,7 @@ def experts(
         int, typer.Option(min=1, metavar="N", help="Jobs that divide the experts, with --launcher slurm.")
     ] = 1,
     json: Json = False,
-    place: Place = Place(),
+    place: Place = HERE,
 ) -> None:
     """Train the experts of trajectory matching (MTT), or show those that are there.
 

@@ -69,6 +69,9 @@ class Place:
         return Slurm(self.resources, max(processes, self.resources.gpus, 1))
 
 
+HERE = Place()
+
+
 def launching(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command`` the options of ``OPTIONS``, in place of its parameter ``place``."""
     hints = get_type_hints(command, include_extras=True)
@@ -110,7 +113,7 @@ def place_of(
         if chosen or time is not None or sbatch:
             problem = "--partition, --time, --gpus, --cpus, --memory, --array-parallelism, --sbatch are for jobs."
             raise UsageError(problem, "Add --launcher slurm, or leave them out.")
-        return Place()
+        return HERE
     from vdtui.launchers.slurm import Resources, minutes_of
 
     if time is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vdtui.cli.distill import start
-from vdtui.cli.launching import Place, launching
+from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import Changes, Data, Detach, Device, Plain, RunsDir
 
 METHODS = ("random", "herding", "k-center", "full")
@@ -30,7 +30,7 @@ def select(
     device: Device = None,
     plain: Plain = False,
     detach: Detach = False,
-    place: Place = Place(),
+    place: Place = HERE,
 ) -> None:
     """Choose real clips instead of learning some, and judge them: a coreset, as a run like any other.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vdtui.cli.launching import Place, carry_out, launching
+from vdtui.cli.launching import HERE, Place, carry_out, launching
 from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table, warn
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def temporal(
     jobs: Jobs = 1,
     name: Name = "temporal",
     runs_dir: RunsDir = None,
-    place: Place = Place(),
+    place: Place = HERE,
     json: Json = False,
 ) -> None:
     """Accuracy and cost over the taxonomy of temporal compression, and whether time matters in the sets.
@@ -81,7 +81,7 @@ def grid(
     jobs: Jobs = 1,
     name: Name = "grid",
     runs_dir: RunsDir = None,
-    place: Place = Place(),
+    place: Place = HERE,
     json: Json = False,
 ) -> None:
     """Run every combination of the values of some keys of a preset: seeds, IPC, rates, anything.

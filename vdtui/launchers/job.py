@@ -1,4 +1,4 @@
-"""What runs inside of a job of a cluster: a command as a process of its own, ended in time and begun again.
+"""A job of a cluster from inside: a command as a process of its own, ended in time and begun again.
 
 submitit pickles a ``Job`` by the name of this module, so it can be read wherever vdtui is installed. All that is known
 of the work lies in the run's directory, so a job that is requeued is the same command again.

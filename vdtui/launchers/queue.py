@@ -1,4 +1,4 @@
-"""What SLURM says of jobs: their state, and why they wait or have ended.
+"""States of jobs as SLURM tells them, and why jobs wait or have ended.
 
 `squeue` knows jobs until some minutes after their end, `sacct` those before that, where a cluster keeps accounts. One
 call tells of all jobs, since schedulers dislike to be asked often.

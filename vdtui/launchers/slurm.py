@@ -42,7 +42,7 @@ LOOK_SECONDS, ASK_SECONDS = 1.0, 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What each job asks for; None leaves it to the cluster."""
+    """The resources that each job asks for; None leaves it to the cluster."""
 
     partition: str | None = None
     minutes: int = 240

@@ -1,4 +1,4 @@
-"""Runs as jobs of SLURM, without one: jobs are submitit's own local ones, or names alone. tests/cluster has a real one."""
+"""Runs as jobs of SLURM, without one: jobs are local ones of submitit, or names alone. tests/cluster has a real one."""
 
 from __future__ import annotations
 
@@ -174,12 +174,11 @@ def test_jobs_of_submitit_carry_out_workers(tmp_path: Path, monkeypatch: pytest.
             jobs.update({job.job_id: job for job in found})
             return found
 
-    def states(wanted: Any) -> dict[str, JobState]:
-        return {job: (jobs[job].done() and (COMPLETED if jobs[job].exception() is None else JobState("FAILED"))) or RUNNING
-                for job in wanted}  # fmt: skip
+    def state(job: Any) -> JobState:
+        return RUNNING if not job.done() else COMPLETED if job.exception() is None else JobState("FAILED")
 
     monkeypatch.setattr(submitit, "SlurmExecutor", Executor)
-    monkeypatch.setattr(slurm, "job_states", states)
+    monkeypatch.setattr(slurm, "job_states", lambda wanted: {job: state(jobs[job]) for job in wanted})
     monkeypatch.setattr(slurm.shutil, "which", lambda program: f"/bin/{program}")
     monkeypatch.setattr(slurm, "ASK_SECONDS", 0.0)
     end = "import json, sys; json.dump({'state': 'completed'}, open(sys.argv[1] + '/status.json', 'w'))"
