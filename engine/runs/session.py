@@ -78,7 +78,7 @@ class RunSession:
 
     def __init__(self, run: RunDirectory, *listeners: Callable[[Event], None]) -> None:
         self.run = run
-        self._listeners = listeners
+        self._listeners = list(listeners)
         self._lock = run.lock()
         self._status = Status()
         self._status_guard = threading.Lock()
@@ -168,6 +168,10 @@ class RunSession:
         if stage is not None and step is not None and total is not None:
             with self._status_guard:  # the heartbeat writes it out
                 self._status = dataclasses.replace(self._status, stage=stage, step=step, total=total)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` with every event from now on, as one that was there from the beginning."""
+        self._listeners.append(listener)
 
     def stop(self, reason: str) -> None:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""

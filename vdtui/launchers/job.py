@@ -7,8 +7,10 @@ of the work lies in the run's directory, so a job that is requeued is the same c
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,12 @@ class Job:
         finally:
             signal.signal(WARNING, handler)
         self._wait()
-        if code := self._process.wait():
+        code = self._process.wait()
+        if preempted():
+            # Within the time of grace a job that ends is done for SLURM; it is for us to say that it is not.
+            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+            sys.exit(1)
+        if code:
             raise subprocess.CalledProcessError(code, command)
 
     def checkpoint(self) -> Any:
@@ -70,3 +77,13 @@ class Job:
         assert self._process is not None
         if self._process.returncode is None:
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+
+
+def preempted() -> bool:
+    """Return whether this process is in a job of SLURM that makes room for another, and is not cancelled."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return False
+    asked = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, check=False)
+    words = asked.stdout.split()
+    return "JobState=RUNNING" in words and any(re.fullmatch(r"PreemptTime=\d.*", word) for word in words)

@@ -54,3 +54,31 @@ def test_a_command_that_fails_fails_its_job(tmp_path: Path) -> None:
         job()
     assert raised.value.returncode == 3
     assert (tmp_path / "log").read_text() == "why\n" and (tmp_path / "out").read_text() == "{}\n"
+
+
+PREEMPTED = "JobId=7 JobState=RUNNING Reason=None PreemptTime=2026-11-30T02:05:44"
+REST = [
+    PREEMPTED.replace("RUNNING", "CANCELLED"),
+    PREEMPTED.replace("2026-11-30T02:05:44", "None"),
+    "slurm_load_jobs error",
+]
+
+
+@pytest.mark.parametrize("said", [PREEMPTED, CANCELLED, RUNNING, "slurm_load_jobs error"])
+def test_a_preempted_job_that_ends_in_its_time_of_grace_is_requeued(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM takes it for done, and the run would stand still; a cancelled one would come back if it were requeued."""
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\ncase "$*" in *show*) echo "{said}";; *) echo "$*" > {tmp_path}/asked;; esac\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    job = Job(["/bin/sh", "-c", "exit 0"], tmp_path, tmp_path / "log")
+    if said == PREEMPTED:
+        with pytest.raises(SystemExit):
+            job()
+        assert (tmp_path / "asked").read_text() == "requeue 7\n"
+    else:
+        job()
+        assert not (tmp_path / "asked").exists()
