@@ -1,6 +1,6 @@
-"""MLflow: a run at ``$MLFLOW_TRACKING_URI``, else in ``.mlflow/`` beside the runs.
+"""MLflow: a run at ``$MLFLOW_TRACKING_URI``, else in the SQLite file ``.mlflow.db`` beside the runs.
 
-``mlflow ui --backend-store-uri RUNS/.mlflow`` shows those of all runs.
+``mlflow ui --backend-store-uri sqlite:///RUNS/.mlflow.db`` shows those of all runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class MLflow(Tracker):
     """A run of MLflow in the experiment ``$MLFLOW_EXPERIMENT_NAME``, else ``vdtui``."""
 
     def __init__(self, run: RunDirectory, settings: Mapping[str, str]) -> None:
-        place = os.environ.get("MLFLOW_TRACKING_URI") or (run.path.parent / ".mlflow").absolute().as_uri()
+        place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.path.parent.absolute() / '.mlflow.db'}"
         self._client = MlflowClient(tracking_uri=place)
         self._id = identity(run, "mlflow", lambda: self._made(run, settings))
         self._client.update_run(self._id, status="RUNNING")

@@ -257,6 +257,7 @@ def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> Non
     budget = {"budget.json", "rungs/RUNG-DIGEST.vds"}
     baselines = {"baselines/WHAT-DIGEST-STORAGE-DRAW-MOST.vds", "baselines/all-clips.json"}
     baselines |= {"evaluations/WHAT-STORAGE-val-SEED.json"}
+    baselines |= {"metrics.prom", "trackers.json"}  # of trackers (test_tracking)
     assert absent == {"engine.log", "job.json", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
 
 

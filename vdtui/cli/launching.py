@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -144,7 +144,7 @@ def words_again(context: typer.Context, replaced: Mapping[str, Sequence[str]]) -
             arguments += values
         else:
             options += [word for one in values for word in (parameter.opts[0], one)]
-    path = context.command_path.split()[1:]
+    path = _names(context)
     return (*path, *options, "--", *arguments) if arguments else (*path, *options)
 
 
@@ -167,3 +167,9 @@ def carry_out(place: Place, commands: Sequence[Command]) -> None:
         command, reason = failed[0]
         problem = f"{len(failed)} of {len(commands)} jobs failed; {command.label}: {reason}."
         raise RunError(problem, f"See {command.log}; the same command submits what failed again.")
+
+
+def _names(context: typer.Context) -> list[str]:
+    """Return the words that name the present command below the program."""
+    above = context.parent
+    return [] if above is None else [*_names(cast(typer.Context, above)), context.info_name or ""]

@@ -57,11 +57,7 @@ def test_a_command_that_fails_fails_its_job(tmp_path: Path) -> None:
 
 
 PREEMPTED = "JobId=7 JobState=RUNNING Reason=None PreemptTime=2026-11-30T02:05:44"
-REST = [
-    PREEMPTED.replace("RUNNING", "CANCELLED"),
-    PREEMPTED.replace("2026-11-30T02:05:44", "None"),
-    "slurm_load_jobs error",
-]
+CANCELLED, RUNNING = PREEMPTED.replace("RUNNING", "CANCELLED"), PREEMPTED.replace("2026-11-30T02:05:44", "None")
 
 
 @pytest.mark.parametrize("said", [PREEMPTED, CANCELLED, RUNNING, "slurm_load_jobs error"])
