@@ -27,7 +27,7 @@ class WeightsAndBiases(Tracker):
             id=identity(run, "wandb", lambda: secrets.token_hex(8)),
             name=run.name,
             dir=run.path,
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=None if "WANDB_MODE" in os.environ else "offline",
             resume="allow",
             config=dict(settings),
             # Nothing of the machine or of the program is recorded, and its output stays its own.

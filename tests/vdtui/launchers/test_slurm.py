@@ -261,3 +261,26 @@ def test_options_of_jobs_need_a_launcher_for_jobs() -> None:
     assert "--launcher slurm" in answer.exception.hint
     answer = CliRunner().invoke(app, [*words, "--launcher", "pbs"])
     assert isinstance(answer.exception, UsageError) and "local, slurm" in answer.exception.hint
+
+
+def test_submitit_writes_the_script_that_slurm_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --requeue an array ends with its first preemption, and without a warning with the state unsaved."""
+    pytest.importorskip("submitit")
+    for name, script in (("sbatch", f"cat $1 > {tmp_path}/script; echo Submitted batch job 17"), ("srun", "exit 0")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    runs = [make(tmp_path / "g", name) for name in ("a", "b", "c")]
+    launcher = Slurm(Resources("gpu", 90, cpus=8, parallelism=2, lines=("account=vision",)))
+    assert [*launcher._submit(runs).values()] == ["17_0", "17_1", "17_2"]
+    lines = (tmp_path / "script").read_text().splitlines()
+    options = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
+    wanted = {"array=0-2%2", "requeue", "signal=USR2@120", "partition=gpu", "time=90", "account=vision"}
+    assert wanted | {"job-name=vdtui-g", "cpus-per-task=8"} <= options
+    assert any("srun" in line and "--cpus-per-task=8" in line for line in lines)
+    assert all(run.state() == "queued" and run.status().scheduler == "slurm" for run in runs)
+
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2; exit 1\n")
+    with pytest.raises(UsageError, match=r"SLURM refuses the jobs: .*invalid partition specified: gpu"):
+        launcher.start(make(tmp_path / "g", "d"))
