@@ -78,8 +78,8 @@ def worker_environment() -> dict[str, str]:
     return {**WORKER_ENVIRONMENT, **without_torchrun(os.environ)}
 
 
-def resume(run: RunDirectory, start: Callable[[RunDirectory], object] = launch) -> None:
-    """Let ``run`` go on, whatever interrupted it; ``start`` gives it a worker where it has none.
+def resume(run: RunDirectory, start: Callable[[RunDirectory], object] | None = None) -> None:
+    """Let ``run`` go on, whatever interrupted it; ``start``, or else ``launch``, gives it a worker where it has none.
 
     Raises RunError if it is completed, or alive and not paused.
     """
@@ -97,7 +97,7 @@ def resume(run: RunDirectory, start: Callable[[RunDirectory], object] = launch) 
         run.request("run")
     else:
         run.preset_values()  # a run without its preset cannot go on: say so here, not in a log
-        start(run)
+        (launch if start is None else start)(run)
 
 
 def _wait_for(process: subprocess.Popen[bytes], run: RunDirectory) -> None:

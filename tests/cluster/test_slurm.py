@@ -26,7 +26,16 @@ pytestmark = [
 STUDY = [
     *(sys.executable, "-m", "vdtui.cli.main", "study", "grid", *quick_options(), "--set", "static.steps=0"),
     *("--set", "dynamic.steps=60", "--set", "dynamic.eval_every=60", "--set", "dynamic.checkpoint_every=20"),
-    *("--set", "evaluation.epochs=1", "--vary", "run.seed=0,1", "--vary", "dynamic.lr_dynamic=5.0,10.0"),
+    *(
+        "--set",
+        "evaluation.epochs=1",
+        "--set",
+        "evaluation.repeats=1",
+        "--vary",
+        "run.seed=0,1",
+        "--vary",
+        "dynamic.lr_dynamic=5.0,10.0",
+    ),
 ]
 SUBMIT = ["--launcher", "slurm", "--partition", "main", "--cpus", "1", "--time", "30"]
 
@@ -47,8 +56,13 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.5)
 
 
-def working(run: RunDirectory) -> bool:
-    return run.status_file.exists() and run.state() == "running" and 0 < run.status().step < 50
+def held(run: RunDirectory) -> bool:
+    """Return whether ``run`` waits in the midst of stage 2; asked to do so as soon as it is there."""
+    if not run.job_file.exists():
+        return False
+    if run.control().want == "run" and run.status().stage == "dynamic" and run.status().step > 0:
+        run.request("pause")
+    return run.state() == "paused"
 
 
 def test_a_grid_survives_what_a_cluster_does_to_it(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -64,7 +78,7 @@ def test_a_grid_survives_what_a_cluster_does_to_it(tmp_path: Path, environment: 
 
     with open(tmp_path / "first.log", "w") as log:
         first = subprocess.Popen([*study, str(tmp_path / "there"), *SUBMIT], env=environment, stderr=log, stdout=log)
-    until(lambda: working(cancelled) and working(requeued), "two cells at work")
+    until(lambda: all([held(cancelled), held(requeued)]), "two cells at work")
     assert {RunDirectory(folder / name).state() for name in names[2:]} == {"queued"}
     first.send_signal(signal.SIGINT)
     assert first.wait(60) == 130
@@ -80,6 +94,6 @@ def test_a_grid_survives_what_a_cluster_does_to_it(tmp_path: Path, environment: 
 
     subprocess.run([*study, str(tmp_path / "here"), "--name", "grid"], env=environment, check=True, capture_output=True)
     for name in names:
-        sets = [tmp_path / place / "studies/grid" / name / "synthetic/best.safetensors" for place in ("there", "here")]
-        assert sets[0].read_bytes() == sets[1].read_bytes(), name
+        there, here = (RunDirectory(tmp_path / place / "studies/grid" / name) for place in ("there", "here"))
+        assert there.best.read_bytes() == here.best.read_bytes(), name
     assert (requeued.events_file.read_text().count("run_started"), requeued.state()) == (2, "completed")
