@@ -251,12 +251,14 @@ def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> Non
     unknown = [file for file in files if not any(re.fullmatch(form, file) for form in forms.values())]
     assert unknown == []
     absent = {name for name, form in forms.items() if not any(re.fullmatch(form, file) for file in files)}
-    # There where a worker was started detached, where sets are coded, where they have a budget (test_budget), or where
-    # compressed clips stand beside them (test_baselines).
+    # There where a worker was started detached or as a job, where sets are coded, where they have a budget
+    # (test_budget), or where compressed clips stand beside them (test_baselines).
     budget = {"budget.json", "rungs/RUNG-DIGEST.vds"}
     baselines = {"baselines/WHAT-DIGEST-STORAGE-DRAW-MOST.vds", "baselines/all-clips.json"}
     baselines |= {"evaluations/WHAT-STORAGE-val-SEED.json"}
-    assert absent == {"engine.log", "plan.json", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
+    baselines |= {"metrics.prom", "trackers.json"}  # of trackers (test_tracking)
+    sets = {"synthetic/best.vds", "synthetic/last.vds"}
+    assert absent == {"engine.log", "job.json", "plan.json", *sets, *budget, *baselines}
 
 
 def test_meta_status_and_control_have_the_keys_of_the_page(run: RunDirectory) -> None:
