@@ -253,3 +253,14 @@ def test_refusals_are_the_callers(runs: MadeUpRuns, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refusal:
         refuse_existing(run.report, overwrite=False)
     assert "--overwrite" in refusal.value.hint
+
+
+def test_accuracy_is_drawn_over_bytes_where_there_is_something_to_compare() -> None:
+    """A set of a hundredth of the bytes and one of as many stand in one table; the chart shows the difference."""
+    from engine.export.plots import bytes_plot
+
+    rows = [("the set", 4e3, 0.5, 0.02), ("real <clips>", 3e6, 0.6, None)]
+    svg = bytes_plot(rows, 10)
+    assert svg.startswith("<svg") and "the set" in svg and "real &lt;clips&gt;" in svg
+    assert "10 kB" in svg and "1 MB" in svg and "over the bytes" in svg
+    assert bytes_plot(rows[:1], 10) == "" and bytes_plot([("a", 0.0, 0.5, None), *rows[:1]], None) == ""
