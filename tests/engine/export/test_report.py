@@ -82,10 +82,11 @@ def test_fewer_random_clips_are_not_called_as_many() -> None:
 def test_a_page_holds_all_that_was_promised(done: tuple[Page, str]) -> None:
     page, _ = done
     for wanted in ("50.0 · 52.0 · 54.0", "1\u202f000", "float32", "Loss, static stage", "Loss, dynamic stage",
-                   "Accuracy during the run", "chosen: step 20, 50.0 %", "Top-1 of each class", "Resolved preset",
+                   "Accuracy over bytes", "Accuracy during the run", "chosen: step 20, 50.0 %",
+                   "Top-1 of each class", "Resolved preset",
                    "lr_dynamic = 0.0001", "vdtui distill --preset preset.toml", "versions: torch"):  # fmt: skip
         assert wanted in re.sub(r"[ \n]+", " ", " ".join(page.pieces)), wanted
-    assert sum(tag == "svg" for tag, _ in page.tags) == 4  # two losses, accuracy, confusion
+    assert sum(tag == "svg" for tag, _ in page.tags) == 5  # bytes, two losses, accuracy, confusion
 
 
 def test_a_page_loads_nothing_and_runs_nothing(done: tuple[Page, str]) -> None:
