@@ -100,7 +100,14 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
             problem = f"{one_line(name)} is judged on real clips, and no file of them is given."
             raise UsageError(problem, f"Add the data: vdtui evaluate {one_line(name)} --data FILE.h5")
         return Source(name, _on(preset, data), file=Path(name))
-    run = find_run(runs, name)
+    try:
+        run = find_run(runs, name)
+    except UsageError as error:
+        if not Path(name).is_dir():
+            raise
+        problem = f"{one_line(name)} is neither a run, nor a folder that `vdtui export` made."
+        hint = f"Make clips of its videos first: vdtui prepare folders --source {one_line(name)}"
+        raise UsageError(problem, hint) from error
     preset = override(read_preset(run.preset_file), changes, str(run.preset_file))
     needs_set = bool(preset.kind.parts)
     if needs_set and not run.best.is_file():

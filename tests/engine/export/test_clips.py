@@ -128,6 +128,10 @@ def test_clips_without_a_test_split_are_judged_on_those_of_another_file(tmp_path
     source = find_source(str(tmp_path / "train.h5"), tmp_path, data, changes)
     (row,) = evaluate(source, tmp_path, Questions())
     assert row["what"] == "full" and sum(map(sum, row["confusion"])) == 4
+    (tmp_path / "videos-of-mine").mkdir()
+    with pytest.raises(UsageError) as told:
+        find_source(str(tmp_path / "videos-of-mine"), tmp_path, data, changes)
+    assert "vdtui prepare folders" in told.value.hint
     with pytest.raises(DataError) as refusal:
         list(evaluate(find_source(str(tmp_path / "train.h5"), tmp_path, None, changes), tmp_path, Questions()))
     assert "--data" in refusal.value.hint and "no test clips" in refusal.value.problem
