@@ -30,6 +30,8 @@ from engine.matching.unroll import UNROLLS, Student
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import ConvNet3D, forward_flops
 from engine.synthetic import Pixels, StaticDynamic
+from engine.synthetic.levels import decoded
+from engine.synthetic.streams import Coding
 
 CLASSES, FRAMES, SIZE = 8, 8, 64
 EVALUATED, NETWORKS = 4, 3
@@ -42,6 +44,8 @@ BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL = 10, 16, 64
 """Steps between two renewals of the target bank of `default`, its clips of each class, and those of plain DM."""
 SECONDS = 50.0
 """The time of all measurements where nobody says another one; what they do besides comes on top."""
+STORED_AS = "h264-35"
+"""The storage of `default`."""
 SYN_STEPS = 10
 """Student steps of MTT, as published."""
 
@@ -113,6 +117,7 @@ def bench(
         _Timed("a step of stage 2", _dm_step, 7.5),
         _Timed("an evaluation", _evaluation, 25, 10.0 if device.type == "cpu" else 0.0),
         _Timed("a step of stage 2 beside a plain loop", _dm_loop, 20),
+        _Timed("a step of stage 2 that learns through storage", _dm_through, 5),
         _Timed("the target bank", _dm_bank, 40),
         _Timed("a step of trajectory matching", _mtt_step, 60),
     )
@@ -232,6 +237,22 @@ def _dm_bank(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
     part = f"stage 2, {between} DM steps with the target bank, its filling ({clips} clips a class) included"
     floor = f"not a floor: {between} plain DM steps, {batch_real} real clips a class"
     return _pairs(part, floor, renewal, plain, repeats, device, float(between))
+
+
+def _dm_through(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    """Measure a DM step with the target bank whose memories are stored and decoded first, beside the step alone."""
+    step, synthetic = _matching(device, precision, CLASSES, BATCH_REAL, bank=(2, 10**6, BANK_CLIPS))
+    how = Coding.parse(STORED_AS)
+    pictures = [part for part in synthetic.description.parts if part.channels]
+
+    def through() -> None:
+        for part in pictures:
+            memory = synthetic.tensors()[part.name].detach()
+            decoded(part, memory.cpu(), synthetic.spec, how, range(memory.shape[0] * memory.shape[1]))
+        step()
+
+    part = f"stage 2, one DM step with the target bank, learning through {STORED_AS}"
+    return _pairs(part, "not a floor: the step alone, nothing encoded", through, step, repeats, device, 1.0)
 
 
 def _matching(
