@@ -37,8 +37,8 @@ from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
-from engine.export.wording import duration
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
+from engine.export.wording import duration
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -130,7 +130,7 @@ def plan(
             if seconds > LIMIT:
                 tell(f"A rehearsal would take {duration(seconds)}; passes are counted instead.")
                 return _reckoned(preset, whole, sizes, data_bytes, start + opening, began)
-            tell(f"Rehearsing the run twice, with a few steps and epochs: about {10 + 1.5 * seconds:.0f} s ...")
+            tell(f"Rehearsing the run twice, with a few steps and epochs: about {duration(10 + 1.5 * seconds)} ...")
         first = _Rehearsal(preset, epochs[0], Path(folder), check)
         spent = _spent(preset, first.preset)
         rehearsals = [first, *(_Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
