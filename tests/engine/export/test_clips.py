@@ -110,7 +110,8 @@ def test_exported_folders_are_prepared_as_the_clips_they_were(loaded: LoadedSet,
         assert any("no test videos" in note for note in store.notes)
         train = store.split("train")
         found = list(zip(train.clips(range(len(train))), train.labels.tolist(), strict=True))
-    assert len(found) == len(pixels)
+    # Of videos of the same bytes, as variants of an instance may be, one is used.
+    assert len(found) == (len(pixels) if frames else len({clip.tobytes() for clip in pixels}))
     for clip, label in found:
         own = [one for one, of in zip(pixels, labels, strict=True) if of == label]
         assert min(np.abs(clip.astype(int) - one).max() for one in own) <= (0 if frames else 2)

@@ -171,7 +171,7 @@ def test_overwrite_never_removes_files_that_no_export_wrote(small_set: StaticDyn
 def test_overwrite_leaves_nothing_of_the_earlier_export(tmp_path: Path) -> None:
     export_gif(make_set(("old", "kept"), size=8), tmp_path / "clips")
     export_gif(make_set(("kept", "new"), size=8), tmp_path / "clips", overwrite=True)
-    assert {path.name for path in (tmp_path / "clips").iterdir()} == {"kept", "new", "index.json"}
+    assert {path.name for path in (tmp_path / "clips").iterdir()} == {"00_kept", "01_new", "index.json"}
     assert {path.name for path in tmp_path.iterdir()} == {"clips"}
 
 
