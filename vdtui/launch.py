@@ -31,7 +31,7 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     Several ``processes`` share its work, one per GPU where there are GPUs. Raises RunError, with nothing changed, if a
     worker has the run: the status of one on another host may be too old to tell.
     """
-    run.lock().check_free()
+    run.check_free()
     if run.control().want != "run":
         run.request("run")
     queued_again(run.status_file).save(run.status_file)

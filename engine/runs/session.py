@@ -99,7 +99,7 @@ class RunSession:
         try:
             run = self.run
             self._hold = hold = Hold(run.path, run.lock_file)
-            sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
+            sweep(run.path.parent, run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
             self._standing = Standing.of_log(self.run.events_file)
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more

@@ -95,7 +95,9 @@ class Kills:
             assert ended.code == 0, _told(scenario, "afterwards", ended)
             found = self._outcome(scenario, folder)
             differ = [key for key in {*wanted, *found} if wanted.get(key) != found.get(key)]
-            assert not differ, f"{scenario.name}, {moment}: other than without a kill: {sorted(differ)}"
+            assert not differ, (
+                f"{scenario.name}, {moment}: other than without a kill: {sorted(differ)} {found['left over']}"
+            )
             return kills
         finally:
             shutil.rmtree(folder)

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,3 +309,23 @@ def test_a_disk_without_locks_is_no_other_worker(tmp_path: Path, monkeypatch: py
     with RunSession(run):
         warned = [record for record in EventTail(run.events_file).read() if record["event"] == "note"]
     assert "locks no files" in warned[0]["text"] and run.state() == "completed"
+
+
+def test_a_heartbeat_is_watched_where_neither_lock_nor_clock_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers on one run, on hosts whose clocks differ and whose disk's locks do not cross, would spoil it."""
+    monkeypatch.setattr("engine.runs.status.HEARTBEAT_SECONDS", 0.2)
+    run = create_run(tmp_path, "r", "r", "", {"seed": 1})
+    away = Status(state="running", pid=7, host="other", heartbeat=time.time() + 1e5)
+    away.save(run.status_file)
+    run.check_free()  # it is silent
+    beats = threading.Timer(0.3, lambda: dataclasses.replace(away, heartbeat=away.heartbeat + 2).save(run.status_file))
+    beats.start()
+    with pytest.raises(RunError, match="pid 7 on other"):
+        run.check_free()
+    beats.join()
+    here(pid=2**22 + 1).save(run.status_file)
+    began = time.monotonic()
+    run.check_free()
+    assert time.monotonic() - began < 0.3  # on this host processes are known
