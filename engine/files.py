@@ -47,6 +47,10 @@ SET_SUFFIXES = (".vds", ".safetensors")
 """The names of files of synthetic sets end so: coded ones, and those of tensors."""
 
 
+INDEX, EXPORT_FORMAT = "index.json", "vdtui.export"
+"""The list of files in a folder that `vdtui export` made, and what it says that it is."""
+
+
 def looks_like_set(path: Path) -> bool:
     """Return whether ``path`` is a file that begins as that of a synthetic set, of either sort; it may be damaged."""
     try:

@@ -1,4 +1,4 @@
-"""Whether a terminal takes UTF-8, as its user's locale says; one that does not shows rubbish for every line and dot."""
+"""The charset of the terminal, by its user's locale: without UTF-8, each line and dot of a screen would be rubbish."""
 
 from __future__ import annotations
 

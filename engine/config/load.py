@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine import version
+from engine.config.kinds import KINDS
 from engine.config.schema import Preset
 from engine.errors import PresetError
 from engine.files import UnfitFileError, read_text, too_deep
@@ -77,17 +78,21 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] =
     line. Raises PresetError.
     """
     tables, label = _resolve(str(name))
-    for key, value in _override_items(overrides):
-        _set(tables, key, value)
-    return validate(tables, label)
+    return validate(_overridden(tables, overrides), label)
 
 
 def override(preset: Preset, overrides: Mapping[str, Any] | Iterable[str], label: str) -> Preset:
     """Return ``preset`` with ``overrides`` as in ``load_preset``; raises PresetError, naming ``label``."""
-    tables = preset.tables()
-    for key, value in _override_items(overrides):
+    return validate(_overridden(preset.tables(), overrides), label)
+
+
+def _overridden(tables: dict[str, Any], overrides: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
+    """Return ``tables`` with ``overrides`` laid over them."""
+    changes = list(_override_items(overrides))
+    tables = without_storage(tables, dict(changes))
+    for key, value in changes:
         _set(tables, key, value)
-    return validate(tables, label)
+    return tables
 
 
 def validate(tables: dict[str, Any], label: str) -> Preset:
@@ -173,8 +178,8 @@ class _Lineage:
         inherited: dict[str, Any] = {}
         for name in [] if parents is None else _parents(parents, source.label):
             above, _ = self.tables_of(self._found(name, source.folder, lineage[0]), lineage)
-            inherited = _merged(inherited, above)
-        return _merged(inherited, tables)
+            inherited = _laid_over(inherited, above)
+        return _laid_over(inherited, tables)
 
     def _found(self, name: str, folder: Path | None, first: str) -> _Source:
         self._files += 1
@@ -190,6 +195,35 @@ def _parents(extends: Any, label: str) -> list[str]:
         hint = 'Write, for example, extends = "default", or a list of names of which the later ones win.'
         raise PresetError(f"{label}: extends must be a name, or a list of names.", hint)
     return names
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the values of the preset ``above``."""
+    return _merged(without_storage(below, dict(_dotted(above))), above)
+
+
+def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` without the storage that it names, where ``changes``, by dotted key, make another sort of set.
+
+    A budget chooses how the set is stored, and real clips are stored as they are: a preset that says how its learned
+    set is stored shall stand in the way of neither. What the changes themselves name stays, and may be impossible.
+    """
+    kind = changes.get("synthetic.kind")
+    real = isinstance(kind, str) and kind in KINDS and not KINDS[kind].learned
+    storage = below.get("storage")
+    if not isinstance(storage, dict) or not (real or "storage.budget" in changes):
+        return below
+    kept = {key: value for key, value in storage.items() if key not in ("how", "learn_through", "every")}
+    return {**below, "storage": kept}
+
+
+def _dotted(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of ``tables`` by their dotted keys."""
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -168,11 +168,18 @@ def prepare_demo(folder: Path, seed: int = 0, progress: Progress | None = None, 
 
 
 def _make_clips(clips: Path, seed: int, progress: Progress | None, check: Check | None) -> None:
-    videos = demo_videos(clips.parent, seed, progress, check)
+    videos = demo_videos(clips.parent, seed, _part_of(progress, 0), check)
     listing = list_videos("demo", videos)
     sampling = Sampling(FRAMES, SIZE, INTERVAL)
-    prepare(listing, clips, sampling, progress=progress, check=check)
+    prepare(listing, clips, sampling, progress=_part_of(progress, 1), check=check)
     shutil.rmtree(videos, ignore_errors=True)
+
+
+def _part_of(progress: Progress | None, part: int) -> Progress | None:
+    """Tell ``progress`` of one of the two parts, videos made and videos decoded, as of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total, name: progress(part * total + done, 2 * total, name)
 
 
 def demo_videos(folder: Path, seed: int, progress: Progress | None = None, check: Check | None = None) -> Path:

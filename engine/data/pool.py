@@ -79,7 +79,7 @@ class Workers(Generic[Item, Result]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of them, a line each."""
+        """Remarks on them for the user, a line each."""
         return (f"One process did all the work: others could not start ({self.trouble}).",) if self.trouble else ()
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from engine.config import Preset, load_preset, read_preset
 from engine.config.kinds import BASELINES, COMPRESSED, KINDS
 from engine.config.load import override
 from engine.data.batches import RealClips
+from engine.data.exports import is_composed
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
@@ -79,16 +80,17 @@ class Source:
 
 
 def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[str]) -> Source:
-    """Find the source ``name``: a synthetic set's file, a clips file, or a run. Raises VdtuiError.
+    """Find the source ``name``: the file of a set or an export of one, a clips file, or a run. Raises VdtuiError.
 
     The content of a file says what it is.
     ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else.
     """
     changes = list(overrides)
-    if name.endswith((".h5", ".hdf5")):
+    is_set = looks_like_set(Path(name)) or is_composed(Path(name))
+    if name.endswith((".h5", ".hdf5")) and not is_set:
         whole = ["synthetic.kind=full", *changes]
         return Source(name, _on(load_preset("default", whole), data or Path(name)))
-    if looks_like_set(Path(name)) or name.endswith(SET_SUFFIXES):
+    if is_set or name.endswith(SET_SUFFIXES):
         loaded = load_set(name)
         preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
         if data is None:

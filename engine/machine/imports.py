@@ -1,4 +1,4 @@
-"""Where processes that this one starts look for modules: they must get this engine and no other.
+"""The places where processes that this one starts look for modules: they must get this engine and no other.
 
 `engine` is a common name. A file engine.py in the working directory, or in a folder of PYTHONPATH, would take its place
 in a process that trains networks or decodes videos, and end it at once.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.config.fields import Count, CountOrNone, Few, Fraction, Networks, Rate, Section
+from engine.config.objectives import Passes
 from engine.errors import DivergedError
 from engine.lazy import torch
 from engine.matching.base import Objective, Setting
@@ -172,6 +173,13 @@ class TrajectoryMatching(Objective):
             experts_per_step=section.experts_per_step,
             unroll=section.unroll,
         )
+
+    @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes:
+        """Return the instances of all student steps, whose gradients are differentiated."""
+        settings = preset.dynamic.table(cls.name, MttSettings)
+        each = min(classes * preset.synthetic.ipc, settings.batch or classes * preset.synthetic.ipc)
+        return Passes(twice=settings.experts_per_step * settings.syn_steps * each)
 
     @classmethod
     def expert_snapshots(cls, settings: Section) -> int:

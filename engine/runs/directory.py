@@ -129,6 +129,11 @@ class RunDirectory:
         return self.path / "budget.json"
 
     @property
+    def plan_file(self) -> Path:
+        """The plan that was made before the start, as `vdtui plan --json` prints it; only where somebody made one."""
+        return self.path / "plan.json"
+
+    @property
     def baselines(self) -> Path:
         """Real clips that were compressed to stand beside the set; encoded ones are not encoded again on resume."""
         return self.path / "baselines"

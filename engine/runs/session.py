@@ -30,9 +30,10 @@ from engine.events import (
 from engine.files import sweep
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
+from engine.runs.forecast import Forecast, Work
 from engine.runs.hold import FolderGoneError, Hold
 from engine.runs.log import EventLog
-from engine.runs.standing import Standing
+from engine.runs.standing import Standing, rare_records
 from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Action, Control, Status, Want, current_process
 
 POLL_SECONDS = 0.2
@@ -83,6 +84,8 @@ class RunSession:
         self._lock = run.lock()
         self._status = Status()
         self._status_guard = threading.Lock()
+        self._forecast: Forecast | None = None
+        self._forecast_guard = threading.Lock()
         self._ended = threading.Event()
         self._stop_reason: str | None = None
         self._began = 0.0
@@ -101,7 +104,10 @@ class RunSession:
             self._hold = hold = Hold(run.path, run.lock_file)
             sweep(run.path.parent, run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
-            self._standing = Standing.of_log(self.run.events_file)
+            self._standing, self._forecast = Standing(), Forecast.of(self.run)
+            for record in rare_records(self.run.events_file):
+                self._standing.add(record)
+                self._foresee(record)
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more
             self._write_status(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
         except BaseException:
@@ -186,13 +192,34 @@ class RunSession:
         self._log.append(event)
         for listener in self._listeners:
             listener(event)
-        if self._standing.add(to_record(event, time.time())):
+        record = to_record(event, time.time())
+        self._foresee(record)
+        if self._standing.add(record):
             with self._status_guard:
                 self._status = dataclasses.replace(self._status, **self._standing.fields)
         stage, step, total = (getattr(event, name, None) for name in ("stage", "step", "total"))
         if stage is not None and step is not None and total is not None:
             with self._status_guard:  # the heartbeat writes it out
                 self._status = dataclasses.replace(self._status, stage=stage, step=step, total=total)
+
+    def _foresee(self, record: dict[str, Any]) -> None:
+        """Fold ``record`` into the forecast; the amount of data is known once they are open, that of clips later."""
+        if self._forecast is None:
+            return
+        with self._forecast_guard:
+            self._forecast.add(record)
+            if record.get("event") == "stage_finished" and (work := Work.of(self.run)) is not None:
+                self._forecast.work = work
+
+    def _times(self) -> dict[str, Any]:
+        """The seconds of work so far, and those that are left, as ``Status`` has them."""
+        times: dict[str, Any] = {"worked": round(self.seconds, 1)}
+        if self._forecast is None:
+            return times
+        with self._forecast_guard:
+            left = self._forecast.left(time.time())
+        stage = None if left.stage is None else round(left.stage, 1)
+        return times | {"left": round(left.run, 1), "stage_left": stage, "at_least": left.at_least}
 
     def stop(self, reason: str) -> None:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""
@@ -270,7 +297,8 @@ class RunSession:
     def _write_status(self, **changes: Any) -> None:
         with self._status_guard:
             self._hold.check()
-            self._status = dataclasses.replace(self._status, **{**changes, "heartbeat": time.time()})
+            changes = self._times() | changes | {"heartbeat": time.time()}
+            self._status = dataclasses.replace(self._status, **changes)
             self._status.save(self.run.status_file)
 
     def _beat(self) -> None:

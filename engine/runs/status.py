@@ -44,8 +44,12 @@ ONCE: tuple[Action, ...] = get_args(Action)
 class Status:
     """The status that a worker last wrote. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart.
 
-    ``best`` (validation accuracy), ``accuracies`` (a short course of them) and ``stored_bytes`` are there for lists of
-    runs. ``accuracies`` is None where an older version wrote the file: only the event log tells then.
+    ``best`` (validation accuracy), ``accuracies`` (a short course of them), ``test`` (top-1 of the run's own set in the
+    final table), ``warnings`` about that number and ``stored_bytes`` are there for lists of runs. ``accuracies`` is
+    None where an older version wrote the file: only the event log tells then.
+
+    ``worked`` are seconds of work so far; ``left`` those until the end of the run, ``stage_left`` until that of its
+    stage, both from ``heartbeat`` on. ``at_least`` is true while nobody knows how long some part ahead takes.
     """
 
     state: str = "queued"
@@ -59,6 +63,12 @@ class Status:
     best: float | None = None
     accuracies: tuple[float, ...] | None = None
     stored_bytes: int | None = None
+    test: float | None = None
+    warnings: tuple[str, ...] | None = None
+    worked: float | None = None
+    left: float | None = None
+    stage_left: float | None = None
+    at_least: bool | None = None
 
     @classmethod
     def load(cls, path: Path) -> Status:
@@ -95,13 +105,31 @@ def _numbers(value: Any) -> tuple[float, ...] | None:
     return None if None in numbers else tuple(number for number in numbers if number is not None)
 
 
+def _words(value: Any) -> tuple[str, ...] | None:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 _LIMITS: dict[type, float] = {int: 1e15, float: LAST_TIME}
 """Upper bounds of steps, process numbers and times."""
-_STANDING: dict[str, Callable[[Any], Any]] = {"best": _number, "accuracies": _numbers, "stored_bytes": _count}
+_STANDING: dict[str, Callable[[Any], Any]] = {
+    "best": _number,
+    "accuracies": _numbers,
+    "stored_bytes": _count,
+    "test": _number,
+    "warnings": _words,
+    "worked": _number,
+    "left": _number,
+    "stage_left": _number,
+    "at_least": _flag,
+}
 """Readers of the figures for lists of runs; a wrong one is unknown, and no reason to call a run damaged."""
 
 

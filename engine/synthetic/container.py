@@ -31,7 +31,10 @@ WORDS = (
     b'[112,112],"ipc":1,"frames":8,16,"mean":[0.4,0.4,0.4],"std":[0.2,0.2,0.2],"parts":[["pixels",'
     b'{"kind":"pixels","classes":["'
 )
-"""Words of heads, likely ones last. Part of the format: a file can be read only with the words it was written with."""
+"""Words of heads, likely ones last. Part of the format: a file can be read only with the words it was written with.
+
+Those of version 1 are settled; other ones would be version 2.
+"""
 MOST_HEAD = 1 << 22
 """Bytes of a head as JSON. That of 400 classes has a two-hundredth; a few bytes could be deflated from gigabytes."""
 _HINT = "Use another copy of the file; a damaged one cannot be mended."

@@ -50,7 +50,6 @@ from engine.synthetic import (
     save_synthetic,
     to_bytes,
 )
-from engine.synthetic.container import WORDS as WORDS_OF_HEADS
 from engine.synthetic.container import unpack
 from engine.synthetic.low_rank import LowRank
 from tests.engine.matching.test_experts import make as make_expert
@@ -257,7 +256,7 @@ def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> Non
     budget = {"budget.json", "rungs/RUNG-DIGEST.vds"}
     baselines = {"baselines/WHAT-DIGEST-STORAGE-DRAW-MOST.vds", "baselines/all-clips.json"}
     baselines |= {"evaluations/WHAT-STORAGE-val-SEED.json"}
-    assert absent == {"engine.log", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
+    assert absent == {"engine.log", "plan.json", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
 
 
 def test_meta_status_and_control_have_the_keys_of_the_page(run: RunDirectory) -> None:
@@ -440,7 +439,7 @@ def test_a_coded_set_is_read_by_the_page_s_code(name: str, how: str, tmp_path: P
     synthetic, path = coded_sets()[name], tmp_path / "set.vds"
     save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm"), how)
     expected = load_synthetic(path).expand()[0]
-    clips = function("load_coded")(path, WORDS_OF_HEADS)
+    clips = function("load_coded")(path)
     assert clips.shape[:2] == (3, synthetic.ipc)
     off = np.abs(clips.reshape(expected.shape) - expected.numpy())
     scale = (synthetic.tensors()["pixels"].max() - synthetic.tensors()["pixels"].min()).item() / 255
@@ -465,10 +464,6 @@ def test_coded_sets_have_what_the_page_says(how: str) -> None:
         if synthetic.soft_labels is not None:
             assert parts["soft_labels"] == synthetic.soft_labels.numpy().astype("<f4").tobytes()
     assert seen == keys_of if "+" not in how else seen <= keys_of
-    assert (
-        WORDS_OF_HEADS[:1] == b'"'
-        and to_bytes(coded_sets()["again"], origin, how if "+" not in how else "h264-9")[:4] == b"vds\1"
-    )
 
 
 # --- experts and presets ---------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.help import PlainCommand, PlainGroup
+from vdtui.cli.import_ import import_
 from vdtui.cli.monitor import monitor, open_dashboard
 from vdtui.cli.options import note, printable
 from vdtui.cli.outputs import finish_outputs, open_outputs
@@ -63,11 +64,12 @@ for command in (
     stop,
     remove,
     export,
+    import_,
     report,
     bench,
     doctor,
 ):
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(study, name="study")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -37,6 +38,14 @@ def test_what_is_packed_comes_back(head: dict[str, Any], parts: dict[str, bytes]
     back, own = unpack(content)
     assert back == head and list(own.items()) == list(parts.items())
     assert pack(head, parts) == content
+
+
+def test_files_of_this_version_are_read_for_ever() -> None:
+    """A file that was written when version 1 was settled: other words would be another format, and need a version."""
+    file = base64.b64decode(
+        "dmRzAcMr6VWanp6TmZcOFD3cmVyUWVJalKqExYkmOjDvGJnoGGN3hSXQk7Bg1zGOja0FAAAAAAAAAAAAAGFiY/n6qZ4="
+    )
+    assert unpack(file) == (HEAD, {"pixels": bytes(9), "labels": b"abc"})
 
 
 def test_a_file_is_as_short_as_it_is_said_to_be() -> None:

@@ -27,7 +27,7 @@ from vdtui.tui.widgets.lines import Lines
 
 
 class PresetScreen(DashboardScreen):
-    """The presets, by data set; typed words search in their names and methods."""
+    """The presets, by data set; typed words search in their names and methods. ``data`` is the new run's, if known."""
 
     SCREEN = "presets"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
@@ -40,8 +40,9 @@ class PresetScreen(DashboardScreen):
         "Published numbers are the papers' own; nobody has checked them here.",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, data: str = "") -> None:
         super().__init__()
+        self._data = data
         self.presets: dict[str, Preset] = {}
         self._listed: list[ListedPreset] = []
         self._searched = ""
@@ -142,6 +143,8 @@ class PresetScreen(DashboardScreen):
         except PresetError as error:
             self._say(f"{error.problem}\n{error.hint}")
             return
+        if self._data:
+            form.put("dataset.path", self._data)
         self.post_message(OpenForm(form))
 
     def action_back(self) -> None:
@@ -160,7 +163,6 @@ class PresetScreen(DashboardScreen):
 def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
     """Describe a preset to the one who chooses."""
     muted = colours["text-muted"]
-    values = forms.stored(preset, None)
     text = Text.assemble((f"{name}\n", f"bold {colours['primary']}"), f"{preset.description}\n")
     if preset.published:
         text.append("\npublished, unchecked  ", muted).append(f"{preset.published}\n")
@@ -171,7 +173,7 @@ def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
         "method": method,
         "ipc": str(preset.synthetic.ipc),
         "clips": _shape(preset.dataset),
-        "stores": "depends on the data" if values is None else f"{values:,} values, {words.size(4 * values)}",
+        "stores": forms.stored_words(preset, None),
         "steps": summed(forms.steps(preset)) or "none",
         "networks": summed(forms.networks(preset, None)),
         "protocol": preset.evaluation.protocol,

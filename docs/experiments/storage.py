@@ -1,0 +1,204 @@
+"""What a codec takes of a learned set, and what learning through it gives back: the table of storage.md.
+
+    vdtui prepare ucf101 --source UCF10 --output ucf64.h5 --frames 8 --size 64
+    python docs/experiments/storage.py --data ucf64.h5 --runs RUNS --seeds 0 1 2 --workers 2
+
+A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`) with 200 steps on the frames and pixels of
+the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors; the same set is then
+encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the objective, in each step,
+what HOW makes of the set. `clips HOW N` are as many random real clips per class through that codec, drawn by the run's
+seed. All are judged on the test split by `--repeats` networks of the same seeds, so that everything of one seed is
+paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from cells import Record, answered, spread, to_the_table
+from matplotlib.figure import Figure
+from objectives import free, judged
+
+from engine import load_preset
+from engine.config import Preset
+from engine.data.batches import RealClips
+from engine.data.spec import ClipSpec
+from engine.data.store import ClipStore
+from engine.files import write_bytes
+from engine.runs.new import new_run
+from engine.seeds import generator
+from engine.synthetic import Storage, load_set, to_bytes
+from engine.synthetic.compressed import compressed_clips
+
+KINDS = {"pixels": "pixels-dm", "static-dynamic": "dm"}
+UNBOUNDED = 1 << 62
+
+
+def main() -> None:
+    """Run the cells that are not there yet, and print the table."""
+    options = arguments()
+    asked: list[tuple[Record, tuple[Any, ...]]] = []
+    for seed, kind in itertools.product(options.seeds, options.kinds):
+        for how in ("float32", *options.through):
+            changes = [] if how == "float32" else [f"storage.how={how}", "storage.learn_through=true", *options.set]
+            preset = preset_of(options, kind, seed, changes)
+            key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes}
+            after = options.after if how == "float32" else []
+            asked.append((key, (preset, options.data, options.runs, f"{kind}-{how}-{seed}".replace(":", "_"), after)))
+    for seed, text in itertools.product(options.seeds, options.clips):
+        how, number = text.split("=")
+        preset = preset_of(options, "pixels", seed, [])
+        key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []}
+        asked.append((key, (preset, options.data, options.runs, how, int(number))))
+    options.runs.mkdir(parents=True, exist_ok=True)
+    records = answered(asked, measure, options.runs / "storage.jsonl", options.workers)
+    found = by_form(records)
+    table(found)
+    if options.chart:
+        with ClipStore.open(options.data) as store:
+            chart(found, options.chart, options.data.stem, len(store.classes))
+
+
+def arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
+    parser.add_argument("--runs", type=Path, default=Path("runs-storage"), help="folder of the runs and of the cells")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
+    parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
+    parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N", help="random real clips, N per class")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the cells `through`")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=60, help="passes of a judging network")
+    parser.add_argument("--batch", type=int, default=4, help="clips in its training step")
+    parser.add_argument("--repeats", type=int, default=3, help="networks that judge a set")
+    parser.add_argument("--chart", type=Path, help="accuracy over bytes per class, as a picture")
+    parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
+    return parser.parse_args()
+
+
+def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[str]) -> Preset:
+    """The preset of a cell."""
+    overrides = [
+        "dataset.frames=8",
+        "dataset.size=64",
+        "dataset.val_fraction=0",
+        f"dynamic.steps={options.steps}",
+        "dynamic.checkpoint_every=100000",
+        f"evaluation.epochs={options.epochs}",
+        f"evaluation.batch={options.batch}",
+        f"evaluation.repeats={options.repeats}",
+        "storage.how=float32",
+        *changes,
+        f"run.seed={seed}",
+    ]
+    return load_preset(f"hmdb51-ipc1-{KINDS[kind]}", overrides)
+
+
+def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int) -> Record:
+    """One cell: bytes and top-1 of each form of its set, and the seconds of stage 2."""
+    if isinstance(after, int):
+        return {"forms": {f"{after} as {name}": clips(preset, data, runs, name, after)}}
+    began = time.monotonic()
+    run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
+    to_the_table(run)
+    forms = {preset.storage.how: form(run.last, preset, data, runs)}
+    learned = load_set(run.last)
+    for how in after:
+        file = run.path / f"{how.replace(':', '_')}.vds"
+        write_bytes(file, to_bytes(learned.synthetic, learned.provenance, Storage.parse(how)))
+        forms[how] = form(file, preset, data, runs)
+    found = run.folded()
+    return {
+        "forms": forms,
+        "seconds": found.stages["dynamic"].seconds,
+        "all_seconds": round(time.monotonic() - began, 1),
+        "loss": [found.losses["dynamic"].values[k] for k in (0, -1)],
+    }
+
+
+def clips(preset: Preset, data: Path, runs: Path, how: str, number: int) -> Record:
+    """What random real clips reach, ``number`` of each class through the codec ``how``."""
+    with ClipStore.open(data) as store:
+        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+        train = RealClips(store.split("train"), spec, torch.device("cpu"))
+        order = [
+            train.pick(label, number, generator(preset.run.seed, "storage", label))
+            for label in range(len(spec.classes))
+        ]
+        found = compressed_clips(train, UNBOUNDED, order, how)
+    file = runs / f"clips-{how.replace(':', '_')}-{number}-{preset.run.seed}.vds"
+    write_bytes(file, found.stored.blob)
+    return form(file, preset, data, runs)
+
+
+def form(file: Path, preset: Preset, data: Path, runs: Path) -> Record:
+    """Bytes and top-1 of the set in ``file``."""
+    return {"bytes": file.stat().st_size, "top1": judged(file, preset, data, runs)["top1"]["values"]}
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+Forms = dict[tuple[str, str], dict[int, Record]]
+
+
+def by_form(records: list[Record]) -> Forms:
+    """The forms of sets by kind and title, each by seed."""
+    forms: Forms = {}
+    for one in records:
+        key = one["key"]
+        learned_through = key["kind"] != "clips" and key["cell"] != "float32"
+        for how, found in one["forms"].items():
+            title = f"through {how}" if learned_through else how
+            forms.setdefault((key["kind"], title), {})[key["seed"]] = found
+    return forms
+
+
+def means(found: dict[int, Record]) -> dict[int, float]:
+    """The mean top-1 of each seed's networks, in per cent."""
+    return {seed: 100 * statistics.fmean(one["top1"]) for seed, one in sorted(found.items())}
+
+
+def table(forms: Forms) -> None:
+    """Print a row for each form; differences are paired with float32 of the same kind and seed."""
+    columns = ("kind", "stored", "bytes", "top-1 of each seed", "mean", "less float32, paired")
+    print("| " + " | ".join(columns) + " |\n|" + len(columns) * "---|")  # noqa: T201
+    for (kind, title), by_seed in forms.items():
+        own, whole = means(by_seed), means(forms.get((kind, "float32"), {}))
+        less = "" if title == "float32" else spread([own[seed] - whole[seed] for seed in own if seed in whole], "+")
+        size = statistics.fmean(found["bytes"] for found in by_seed.values())
+        shown = ", ".join(f"{mean:.1f}" for mean in own.values())
+        print(f"| {kind} | {title} | {size:,.0f} | {shown} % | {spread(list(own.values()))} % | {less} |")  # noqa: T201
+    sys.stdout.flush()
+
+
+def chart(forms: Forms, path: Path, data: str, classes: int) -> None:
+    """Draw accuracy over bytes per class; bars are the sample standard deviation over seeds."""
+    figure = Figure((6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    names = {"clips": "random real clips", "pixels": "learned, pixels", "static-dynamic": "learned, static-dynamic"}
+    for kind, name in names.items():
+        points = []
+        for (own, _), by_seed in forms.items():
+            if own == kind:
+                values = list(means(by_seed).values())
+                size = statistics.fmean(found["bytes"] for found in by_seed.values()) / classes
+                points.append((size, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0))
+        sizes, tops, deviations = zip(*sorted(points), strict=True) if points else ((), (), ())
+        axes.errorbar(sizes, tops, deviations, fmt="o", capsize=2, label=name)
+    axes.set(xscale="log", xlabel="bytes per class", ylabel="top-1, %", title=data)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
