@@ -234,7 +234,7 @@ def _export(folder: Path, words: tuple[str, ...]) -> int:
     output = (
         folder / "out" / ("page.md" if words[0] == "compare" else "page.html" if words[0] == "report" else "export")
     )
-    more = ["--overwrite"] if words[0] != "compare" and output.exists() else []
+    more = ["--overwrite"] if output.exists() else []
     return _vdtui(folder, *words, "--output", str(output), *more)
 
 
