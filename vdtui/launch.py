@@ -52,7 +52,7 @@ def queue(run: RunDirectory, scheduler: str = "") -> None:
 
     Raises RunError, with nothing changed, if a worker has the run.
     """
-    run.lock().check_free()
+    run.check_free()
     if run.control().want != "run":
         run.request("run")
     queued_again(run.status_file, scheduler).save(run.status_file)
