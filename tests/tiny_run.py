@@ -34,9 +34,10 @@ QUICK = (
     "evaluation.epochs=3",
     "evaluation.repeats=2",
     "evaluation.selection_repeats=1",
+    "storage.how=float32",
     'evaluation.baselines=["random"]',
 )
-"""Overrides of the preset `default`."""
+"""Overrides of the preset `default`; sets stay tensors, and distilling/test_keeping.py has coded ones."""
 
 
 def quick_options() -> list[str]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from cells import Record, answered, spread, to_the_table
+from matplotlib.figure import Figure
 from objectives import free, judged
 
 from engine import load_preset
@@ -57,7 +58,12 @@ def main() -> None:
         key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []}
         asked.append((key, (preset, options.data, options.runs, how, int(number))))
     options.runs.mkdir(parents=True, exist_ok=True)
-    table(answered(asked, measure, options.runs / "storage.jsonl", options.workers))
+    records = answered(asked, measure, options.runs / "storage.jsonl", options.workers)
+    found = by_form(records)
+    table(found)
+    if options.chart:
+        with ClipStore.open(options.data) as store:
+            chart(found, options.chart, options.data.stem, len(store.classes))
 
 
 def arguments() -> argparse.Namespace:
@@ -75,6 +81,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=60, help="passes of a judging network")
     parser.add_argument("--batch", type=int, default=4, help="clips in its training step")
     parser.add_argument("--repeats", type=int, default=3, help="networks that judge a set")
+    parser.add_argument("--chart", type=Path, help="accuracy over bytes per class, as a picture")
     parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
     return parser.parse_args()
 
@@ -141,26 +148,56 @@ def form(file: Path, preset: Preset, data: Path, runs: Path) -> Record:
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
+Forms = dict[tuple[str, str], dict[int, Record]]
 
-def table(records: list[Record]) -> None:
-    """Print a row for each form; differences are paired with float32 of the same kind and seed."""
-    forms: dict[tuple[str, str], dict[int, Record]] = {}
+
+def by_form(records: list[Record]) -> Forms:
+    """The forms of sets by kind and title, each by seed."""
+    forms: Forms = {}
     for one in records:
-        through = one["kind"] if (one := one | one["key"])["cell"] in ("float32",) or one["kind"] == "clips" else None
+        key = one["key"]
+        learned_through = key["kind"] != "clips" and key["cell"] != "float32"
         for how, found in one["forms"].items():
-            title = how if through else f"through {how}"
-            forms.setdefault((one["kind"], title), {})[one["seed"]] = found
+            title = f"through {how}" if learned_through else how
+            forms.setdefault((key["kind"], title), {})[key["seed"]] = found
+    return forms
+
+
+def means(found: dict[int, Record]) -> dict[int, float]:
+    """The mean top-1 of each seed's networks, in per cent."""
+    return {seed: 100 * statistics.fmean(one["top1"]) for seed, one in sorted(found.items())}
+
+
+def table(forms: Forms) -> None:
+    """Print a row for each form; differences are paired with float32 of the same kind and seed."""
     columns = ("kind", "stored", "bytes", "top-1 of each seed", "mean", "less float32, paired")
     print("| " + " | ".join(columns) + " |\n|" + len(columns) * "---|")  # noqa: T201
     for (kind, title), by_seed in forms.items():
-        means = {seed: 100 * statistics.fmean(found["top1"]) for seed, found in sorted(by_seed.items())}
-        own = forms.get((kind, "float32"), {})
-        differences = [mean - 100 * statistics.fmean(own[seed]["top1"]) for seed, mean in means.items() if seed in own]
+        own, whole = means(by_seed), means(forms.get((kind, "float32"), {}))
+        less = "" if title == "float32" else spread([own[seed] - whole[seed] for seed in own if seed in whole], "+")
         size = statistics.fmean(found["bytes"] for found in by_seed.values())
-        shown = ", ".join(f"{mean:.1f}" for mean in means.values())
-        less = spread(differences, "+") if title != "float32" else ""
-        print(f"| {kind} | {title} | {size:,.0f} | {shown} % | {spread(list(means.values()))} % | {less} |")  # noqa: T201
+        shown = ", ".join(f"{mean:.1f}" for mean in own.values())
+        print(f"| {kind} | {title} | {size:,.0f} | {shown} % | {spread(list(own.values()))} % | {less} |")  # noqa: T201
     sys.stdout.flush()
+
+
+def chart(forms: Forms, path: Path, data: str, classes: int) -> None:
+    """Draw accuracy over bytes per class; bars are the sample standard deviation over seeds."""
+    figure = Figure((6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    names = {"clips": "random real clips", "pixels": "learned, pixels", "static-dynamic": "learned, static-dynamic"}
+    for kind, name in names.items():
+        points = []
+        for (own, _), by_seed in forms.items():
+            if own == kind:
+                values = list(means(by_seed).values())
+                size = statistics.fmean(found["bytes"] for found in by_seed.values()) / classes
+                points.append((size, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0))
+        sizes, tops, deviations = zip(*sorted(points), strict=True) if points else ((), (), ())
+        axes.errorbar(sizes, tops, deviations, fmt="o", capsize=2, label=name)
+    axes.set(xscale="log", xlabel="bytes per class", ylabel="top-1, %", title=data)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

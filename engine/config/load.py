@@ -13,12 +13,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from engine import version
+from engine.config.kinds import KINDS
 from engine.config.schema import Preset
 from engine.errors import PresetError
 from engine.files import UnfitFileError, read_text, too_deep
@@ -48,12 +49,15 @@ class _Source:
 
 def preset_names() -> list[str]:
     """Return the names of the package's presets, sorted, without those for inheritance only, which start with _."""
-    names = [entry.name.removesuffix(".toml") for entry in resources.files("presets").iterdir()]
-    return sorted(
-        name
-        for name, entry in ((name, resources.files("presets") / f"{name}.toml") for name in names)
-        if entry.is_file() and not name.startswith("_")
-    )
+    files = [path for path in _shipped().glob("*.toml") if path.is_file()]
+    return sorted(path.stem for path in files if not path.name.startswith("_"))
+
+
+def _shipped() -> Path:
+    """Return the folder of the package's presets: inside the package where it is installed, beside it in a checkout."""
+    package = Path(str(version.__file__)).parent
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
 
 
 def is_published(name: str) -> bool:
@@ -74,17 +78,21 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] =
     line. Raises PresetError.
     """
     tables, label = _resolve(str(name))
-    for key, value in _override_items(overrides):
-        _set(tables, key, value)
-    return validate(tables, label)
+    return validate(_overridden(tables, overrides), label)
 
 
 def override(preset: Preset, overrides: Mapping[str, Any] | Iterable[str], label: str) -> Preset:
     """Return ``preset`` with ``overrides`` as in ``load_preset``; raises PresetError, naming ``label``."""
-    tables = preset.tables()
-    for key, value in _override_items(overrides):
+    return validate(_overridden(preset.tables(), overrides), label)
+
+
+def _overridden(tables: dict[str, Any], overrides: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
+    """Return ``tables`` with ``overrides`` laid over them."""
+    changes = list(_override_items(overrides))
+    tables = without_storage(tables, dict(changes))
+    for key, value in changes:
         _set(tables, key, value)
-    return validate(tables, label)
+    return tables
 
 
 def validate(tables: dict[str, Any], label: str) -> Preset:
@@ -170,8 +178,8 @@ class _Lineage:
         inherited: dict[str, Any] = {}
         for name in [] if parents is None else _parents(parents, source.label):
             above, _ = self.tables_of(self._found(name, source.folder, lineage[0]), lineage)
-            inherited = _merged(inherited, above)
-        return _merged(inherited, tables)
+            inherited = _laid_over(inherited, above)
+        return _laid_over(inherited, tables)
 
     def _found(self, name: str, folder: Path | None, first: str) -> _Source:
         self._files += 1
@@ -189,6 +197,35 @@ def _parents(extends: Any, label: str) -> list[str]:
     return names
 
 
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the values of the preset ``above``."""
+    return _merged(without_storage(below, dict(_dotted(above))), above)
+
+
+def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` without the storage that it names, where ``changes``, by dotted key, make another sort of set.
+
+    A budget chooses how the set is stored, and real clips are stored as they are: a preset that says how its learned
+    set is stored shall stand in the way of neither. What the changes themselves name stays, and may be impossible.
+    """
+    kind = changes.get("synthetic.kind")
+    real = isinstance(kind, str) and kind in KINDS and not KINDS[kind].learned
+    storage = below.get("storage")
+    if not isinstance(storage, dict) or not (real or "storage.budget" in changes):
+        return below
+    kept = {key: value for key, value in storage.items() if key not in ("how", "learn_through", "every")}
+    return {**below, "storage": kept}
+
+
+def _dotted(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of ``tables`` by their dotted keys."""
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return ``below`` with the values of ``above``; tables are merged key by key."""
     result = dict(below)
@@ -203,7 +240,7 @@ def _find(name: str, folder: Path | None) -> _Source:
         # Normalised, so that a circle of presets is found by whatever paths they name each other.
         path = Path(os.path.normpath(Path(name) if folder is None else folder / name))
         return _Source(str(path), _parse(str(path), _read(path)), path.parent)
-    entry = resources.files("presets") / f"{name}.toml"
+    entry = _shipped() / f"{name}.toml"
     if not re.fullmatch(r"[\w-]{1,100}", name) or not entry.is_file():
         near = difflib.get_close_matches(_short(name), preset_names(), n=1)
         hint = f"Did you mean {near[0]}? " if near else ""

@@ -9,8 +9,8 @@ import re
 
 from engine.config.kinds import Kind
 
-PLAIN = ("float32", "float16", "uint8")
-"""Precisions: sets that are stored so are files of tensors."""
+PLAIN = {"float32": 4, "float16": 2, "uint8": 1}
+"""Precisions, and the bytes of a value: sets that are stored so are files of tensors."""
 QUALITIES = {"h264": (0, 51), "av1": (0, 100), "avif": (0, 100), "jpeg": (1, 95)}
 """Least and largest quality of each codec."""
 LEAST_SIDE = 8

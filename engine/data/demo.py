@@ -6,7 +6,6 @@ direction only in several. The files go through the same prepare as a user's own
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -24,7 +23,7 @@ from engine.data.layouts import list_videos
 from engine.data.prepare import Check, Progress, prepare
 from engine.data.sampling import Sampling
 from engine.errors import UsageError
-from engine.files import draft, storage_errors, sweep, unlinked
+from engine.files import draft, storage_errors, sweep, try_lock, unlinked
 
 SHAPES = ("disc", "square")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -193,7 +192,7 @@ def _wait_for(lock: int, check: Callable[[], None]) -> None:
     while True:
         check()
         with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(lock)
             return
         time.sleep(POLL_SECONDS)
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -39,7 +38,7 @@ from engine.config import Preset
 from engine.config.schema import ExpertsSection
 from engine.data.batches import RealClips
 from engine.errors import DataError, DivergedError
-from engine.files import read_json, replacing, storage_errors, sweep, unlinked, write_json
+from engine.files import read_json, replacing, storage_errors, sweep, try_lock, unlinked, write_json
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
@@ -415,7 +414,7 @@ class Training:
         path = self.folder / f"{number:03d}.partial"
         with storage_errors(path), open(path, "ab", opener=unlinked) as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(file)
             except BlockingIOError:
                 return False
             if finished(self.folder, number) is None:

@@ -342,7 +342,7 @@ class Forecast:
         return None if planned is None else planned * cost / whole
 
     def _load(self) -> float:
-        """How many times as long as planned networks take; 1 while there is none to compare."""
+        """The factor by which networks take longer than planned; 1 while there is none to compare."""
         each, planned = self._networks.each, self._planned.get(("evaluate", "networks"))
         whole = sum(self.work.table)
         if each is None or not planned or not whole:

@@ -31,6 +31,7 @@ from engine.files import sweep
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
 from engine.runs.forecast import Forecast, Work
+from engine.runs.hold import FolderGoneError, Hold
 from engine.runs.log import EventLog
 from engine.runs.standing import Standing, rare_records
 from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Action, Control, Status, Want, current_process
@@ -97,8 +98,10 @@ class RunSession:
     def __enter__(self) -> Self:
         self._lock.acquire()
         self._began = time.monotonic()
+        hold = None
         try:
             run = self.run
+            self._hold = hold = Hold(run.path, run.lock_file)
             sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
             self._standing, self._forecast = Standing(), Forecast.of(self.run)
@@ -108,8 +111,13 @@ class RunSession:
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more
             self._write_status(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
         except BaseException:
+            if hold is not None:
+                hold.release()
             self._lock.release()
             raise
+        if self._lock.trouble:
+            text = f"This disk locks no files ({self._lock.trouble}): a second worker on this run would not be noticed."
+            self.emit(Note("warning", f"{text} Resume it on one machine only."))
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
         return self
@@ -117,20 +125,37 @@ class RunSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Record the end. A requested stop is swallowed; errors go on to the caller."""
+        """Record the end. A requested stop is swallowed; errors go on to the caller.
+
+        Raises FolderGoneError in place of whatever went wrong because the folder of the run is gone.
+        """
         self._ended.set()
         self._heart.join()
-        state, event = self._ending(error)
         try:
+            self._hold.check()
+        except FolderGoneError as gone:
+            error = gone
+        try:
+            state, event = self._ending(error)
             if event is not None:
                 self.emit(event)
+            if isinstance(error, FolderGoneError):
+                self._tell_where_it_is(state)
+                raise error
             if self.run.control().want != "run":
                 self.run.request("run")  # the request is settled, so that the next worker does not obey it again
             self._write_status(state=state)
-            self._log.close()
         finally:
+            self._log.close()
+            self._hold.release()
             self._lock.release()
         return isinstance(error, StopRequested)
+
+    def _tell_where_it_is(self, state: str) -> None:
+        """Write the status of a run that was moved into its folder, wherever that is."""
+        moved = self._hold.moved_to()
+        if moved is not None:
+            dataclasses.replace(self._status, state=state).save(RunDirectory(moved).status_file)
 
     def _ending(self, error: BaseException | None) -> tuple[str, Event | None]:
         if error is None:
@@ -212,6 +237,7 @@ class RunSession:
             if now - self._checked < POLL_SECONDS:
                 return
             self._checked = now
+            self._hold.check()
             control = self.run.control()
             self._serve(control, serve)
             want = control.want
@@ -238,6 +264,7 @@ class RunSession:
         while (control := self.run.control()).want == "pause" and self._stop_reason is None:
             self._serve(control, serve, WHILE_PAUSED)
             time.sleep(POLL_SECONDS)
+            self._hold.check()
         if self._stop_reason is None and control.want == "run":
             self._write_status(state="running")
             self.emit(Continued())
@@ -245,6 +272,7 @@ class RunSession:
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Save ``checkpoint``; after this returns, at most the work since then can be lost."""
+        self._hold.check()
         self._log.sync()
         document = {**checkpoint.document, "seconds": round(self.seconds, 3)}
         self._order += 1
@@ -268,6 +296,7 @@ class RunSession:
 
     def _write_status(self, **changes: Any) -> None:
         with self._status_guard:
+            self._hold.check()
             changes = self._times() | changes | {"heartbeat": time.time()}
             self._status = dataclasses.replace(self._status, **changes)
             self._status.save(self.run.status_file)
@@ -277,7 +306,9 @@ class RunSession:
             try:
                 self._write_status()
             except (OSError, VdtuiError):
-                continue  # a full disk must not kill the run through its heartbeat; the next write may succeed
+                # A full disk must not kill the run through its heartbeat: the next write may succeed. Of a folder
+                # that is gone the run itself hears at its next boundary.
+                continue
 
 
 class FollowerSession:

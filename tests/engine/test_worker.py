@@ -136,7 +136,7 @@ def test_sigterm_stops_at_a_boundary_with_the_step_saved(clips, reference, tmp_p
     worker = start(run)
     wait_for(run, lambda r: r["event"] == "step" and r["stage"] == "dynamic" and r["step"] == 1, worker)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=200) == 0
     assert run.state() == "stopped"
     stopped_at = run.folded().step
     worker = start(run)
@@ -181,7 +181,7 @@ def test_a_second_worker_is_refused(clips, tmp_path):
     worker = start(run)
     wait_for(run, lambda r: r["event"] == "stage_finished", worker)
     second = subprocess.run(
-        [sys.executable, "-m", "engine.worker", str(run.path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "engine.worker", str(run.path)], cwd=ROOT, capture_output=True, text=True, timeout=200
     )
     assert second.returncode == 2 and "already being worked on" in second.stderr
     assert len(second.stderr.strip().splitlines()) == 2
@@ -200,7 +200,7 @@ def test_other_data_under_the_same_path_is_refused(clips, tmp_path):
     other = make_clips(tmp_path / "other", per_class=6)
     text = run.preset_file.read_text().replace(json.dumps(str(clips)), json.dumps(str(other)))
     run.preset_file.write_text(text)
-    assert start(run).wait(timeout=60) == 2
+    assert start(run).wait(timeout=200) == 2
     assert run.state() == "failed"
     problem = run.folded().problem
     assert problem is not None and "not the one" in problem[0]
@@ -216,7 +216,7 @@ def test_half_a_run_by_an_earlier_revision_of_the_method_is_refused(clips, tmp_p
     newest = load_checkpoint(run.checkpoints)
     assert newest.stage == "dynamic" and newest.document.pop("revisions") == {"embedding": 2}
     save_checkpoint(run.checkpoints, 10**6, newest)  # as it was before there were revisions
-    assert start(run).wait(timeout=60) == 2
+    assert start(run).wait(timeout=200) == 2
     problem = run.folded().problem
     assert run.state() == "failed" and problem is not None and "earlier vdtui, in which embedding" in problem[0]
 

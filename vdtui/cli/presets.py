@@ -75,7 +75,6 @@ def presets(
 
 
 def _row(name: str, preset: Preset) -> list[str]:
-    stored = _bytes(preset)
     stage = preset.dynamic if "dynamic" in preset.stages else preset.static
     published = f" Published, unchecked: {preset.published}." if preset.published else ""
     return [
@@ -83,18 +82,29 @@ def _row(name: str, preset: Preset) -> list[str]:
         preset.dataset.layout or "any",
         f"{preset.synthetic.kind}, {stage.objective}",
         str(preset.synthetic.ipc),
-        "-" if stored is None else human_bytes(stored),
+        _stored(preset),
         preset.description + published,
     ]
 
 
+def _stored(preset: Preset) -> str:
+    """Say the bytes of a set of the preset, or the codec that decides them."""
+    from engine.config.size import storage_words
+    from engine.config.storage import PLAIN
+
+    if preset.storage.budget is not None or preset.storage.how not in PLAIN:
+        return storage_words(preset)
+    size = _bytes(preset)
+    return "-" if size is None else human_bytes(size)
+
+
 def _bytes(preset: Preset) -> int | None:
-    """Bytes of the synthetic set in float32, where the preset says of which data."""
-    from engine.config.size import stored_values
+    """Bytes of the synthetic set, where the preset says of which data, and no codec stores it."""
+    from engine.config.size import plain_bytes, stored_values
     from engine.data.recipe import OFFICIAL_CLASSES
 
     table = preset.dataset
     classes = OFFICIAL_CLASSES.get(table.layout or "")
     if classes is None or table.frames is None or table.size is None:
         return None
-    return 4 * stored_values(preset.synthetic, classes, table.frames, table.size)
+    return plain_bytes(preset, stored_values(preset.synthetic, classes, table.frames, table.size))

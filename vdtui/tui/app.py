@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,6 +19,7 @@ from rich.text import Text
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
@@ -26,6 +28,7 @@ from textual.widgets import Input
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
+from vdtui.charset import takes_utf8
 from vdtui.tui import keys, themes, words
 from vdtui.tui.messages import (
     DataPrepared,
@@ -53,7 +56,8 @@ COMMAND_SECONDS = 12.0
 class VdtuiApp(App[None]):
     """All runs in ``runs_folder``, or at once the run ``run`` (a name in it, or a path).
 
-    ``clock`` gives Unix seconds. Raises UsageError if there is no such run.
+    ``clock`` gives Unix seconds; ``driver_class`` draws, if not textual's own. Raises UsageError if the run does not
+    exist.
     """
 
     CSS_PATH = "app.tcss"
@@ -64,8 +68,15 @@ class VdtuiApp(App[None]):
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),  # as everything else in a shell does
     ]
 
-    def __init__(self, runs_folder: Path, run: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        runs_folder: Path,
+        run: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        driver_class: type[Driver] | None = None,
+    ) -> None:
+        super().__init__(driver_class)
         self._runs_folder = runs_folder
         self._first = find_run(runs_folder, run) if run is not None else None
         self._clock = clock
@@ -283,4 +294,7 @@ def _lives(run: RunDirectory) -> bool:
 
 def run_dashboard(runs_folder: Path, run: str | None = None) -> None:
     """Show the dashboard until the user leaves it; raises UsageError if there is no such run."""
-    VdtuiApp(runs_folder, run).run()
+    from vdtui.tui.plain_driver import PlainDriver
+
+    assert sys.__stdout__ is not None
+    VdtuiApp(runs_folder, run, driver_class=None if takes_utf8(sys.__stdout__) else PlainDriver).run()

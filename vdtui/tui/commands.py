@@ -16,17 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import vdtui
+from engine.machine.imports import own_environment
 
 PATIENCE_SECONDS = 1800
 LONGEST_LINE = 1 << 22
 """Bytes of a line of output that is heard: a summary names every skipped video."""
-
-
-def _environment() -> dict[str, str]:
-    """The variables of a process that runs this very package."""
-    home = Path(str(vdtui.__file__)).parent.parent
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])}
 
 
 @dataclass(frozen=True)
@@ -54,11 +48,11 @@ def run_module(module: str, *arguments: str, patience: float = PATIENCE_SECONDS)
         with out.open("wb") as stdout, said.open("wb") as stderr:
             try:
                 code = subprocess.run(
-                    [sys.executable, "-m", module, *arguments],
+                    [sys.executable, "-P", "-m", module, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
-                    env=_environment(),
+                    env=own_environment(),
                     timeout=patience,
                     check=False,
                 ).returncode
@@ -83,7 +77,7 @@ class LongCommand:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=said,
-                env=_environment(),
+                env=own_environment(),
                 limit=LONGEST_LINE,
             )
             try:

@@ -16,10 +16,11 @@ from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
 from engine.config.counts import baseline_networks, budget_networks, candidates
-from engine.config.load import shortened, validate
-from engine.config.size import stored_values
+from engine.config.load import shortened, validate, without_storage
+from engine.config.size import plain_bytes, storage_words, stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
 from engine.errors import PresetError
+from vdtui.tui import words
 
 LABEL = "form"
 UNSET = ""
@@ -61,7 +62,7 @@ def sections(model: type[BaseModel] = Preset, prefix: str = "") -> dict[str, lis
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             inner.update(sections(kind, f"{prefix}{name}."))
-        elif prefix:
+        elif prefix and name != "options":  # a table, of an objective that is given by its address
             own.append(_field(prefix + name, kind, info.description or ""))
     if own:
         found[prefix.removesuffix(".")] = own
@@ -163,8 +164,9 @@ class Form:
 
     def check(self) -> tuple[Preset | None, str, str]:
         """The preset that the form makes; or None, the key that is wrong ("" if none is named), and what is."""
-        tables = self.base.tables()
-        for key, value in self.changed.items():
+        changed = self.changed
+        tables = without_storage(self.base.tables(), changed)
+        for key, value in changed.items():
             *path, last = key.split(".")
             table = tables
             for part in path:
@@ -203,6 +205,17 @@ def stored(preset: Preset, data: DataFacts | None) -> int | None:
     if classes is None or table.frames is None or table.size is None:
         return None
     return stored_values(preset.synthetic, classes, table.frames, table.size)
+
+
+def stored_words(preset: Preset, data: DataFacts | None) -> str:
+    """Say what the set will store; bytes of a codec depend on the clips, and ``vdtui plan`` measures them."""
+    values = stored(preset, data)
+    if values is None:
+        return "depends on the data"
+    size = plain_bytes(preset, values)
+    if size is None:
+        return f"{values:,} values, {storage_words(preset)}"
+    return f"{values:,} values, {words.size(size)}"
 
 
 def steps(preset: Preset) -> dict[str, int]:

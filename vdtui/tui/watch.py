@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import PresetError, RunError
-from engine.runs import ALIVE, RunDirectory, RunState, Status, actual_state, list_runs
+from engine.runs import ALIVE, RunDirectory, RunState, Status, list_runs
 from engine.runs.results import is_result
 from engine.runs.standing import thinned, warnings_about
 from engine.runs.state import Accuracy, Curve, LogLine, Stage
-from engine.runs.status import silence
+from engine.runs.status import decided_state, silence
 from vdtui.tui.logs import LogReader, Loss, Stamp, stamp
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class RunWatcher:
         if self._status_trouble or self._status is None:
             return "damaged", self._status_trouble
         trouble = self._log.trouble or self.run.damage(self._log.state.damaged, self._meta_damaged)
-        return actual_state(self._status), trouble
+        return decided_state(self._status, self.run.lock()), trouble
 
     def _snapshot(self, state: str, trouble: tuple[str, str] | None) -> RunSnapshot:
         folded = self._log.state
@@ -473,7 +473,7 @@ class _Entry:
 
     def _row(self) -> RunRow:
         status = self._status or Status()
-        state = "damaged" if self._trouble or self._status is None else actual_state(status)
+        state = "damaged" if self._trouble or self._status is None else decided_state(status, self._run.lock())
         quiet = silence(status) if state in ALIVE else None
         return RunRow(
             path=self._run.path,

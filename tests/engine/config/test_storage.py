@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from PIL import features
 
 from engine.config import load_preset
 from engine.config.kinds import KINDS
+from engine.config.load import override
 from engine.config.storage import QUALITIES, impossible
 from engine.errors import PresetError, UsageError
 from engine.synthetic import Storage
@@ -51,7 +54,7 @@ def test_qualities_are_those_of_the_codecs() -> None:
         (["storage.how=jpeg-1+h264-2+uint8"], "two"),
         (["synthetic.kind=pixels", "storage.how=jpeg-80+h264-28"], "only one"),
         (["synthetic.kind=full", "storage.how=uint8"], "stores none"),
-        (["storage.learn_through=true"], "loses"),
+        (["storage.learn_through=true", "storage.how=float32"], "loses"),
         (["storage.learn_through=true", "storage.how=float16"], "loses"),
         (["storage.learn_through=true", "storage.how=h264-35", "synthetic.kind=coreset"], "learned"),
         (["storage.every=4", "storage.how=h264-35"], "learn_through"),
@@ -63,3 +66,24 @@ def test_keys_that_make_no_sense_together_are_refused(changes: list[str], said: 
     with pytest.raises(PresetError) as caught:
         load_preset("default", changes)
     assert said in caught.value.problem + caught.value.hint and "\n" not in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "changes", [{"storage.budget": "2kB"}, {"synthetic.kind": "coreset"}, {"synthetic.kind": "full"}]
+)
+def test_a_recommended_storage_gives_way_to_a_budget_and_to_real_clips(changes: dict[str, str], tmp_path: Path) -> None:
+    """`default` says how its set is stored: that must not refuse `--budget`, nor make a coreset of lossy clips."""
+    learned = load_preset("default")
+    assert learned.storage.how == load_preset("default", {"synthetic.kind": "pixels"}).storage.how == "h264-35"
+    assert load_preset("default", changes).storage.how == override(learned, changes, "x").storage.how == "float32"
+    table, key = next(iter(changes)).split(".")
+    (tmp_path / "mine.toml").write_text(f'extends = "default"\n[{table}]\n{key} = "{next(iter(changes.values()))}"\n')
+    (tmp_path / "deeper.toml").write_text('extends = "./mine.toml"\n[run]\nseed = 3\n')
+    for name in ("mine", "deeper"):
+        assert load_preset(tmp_path / f"{name}.toml").storage.how == "float32"
+
+
+def test_a_storage_that_is_named_beside_a_kind_stays() -> None:
+    """Compressed real clips are a set that somebody may ask for."""
+    changes = {"synthetic.kind": "coreset", "storage.how": "h264-28"}
+    assert load_preset("default", changes).storage.how == "h264-28"

@@ -124,6 +124,15 @@ def test_bytes_are_those_of_the_data() -> None:
     preset = override(load_preset("default"), ["synthetic.kind=pixels", "synthetic.ipc=2"], "test")
     assert forms.stored(preset, DataFacts(5, 16, 20, False)) == 5 * 2 * 16 * 3 * 20 * 20
     assert forms.stored(preset, None) is None
+    facts, values = DataFacts(5, 16, 20, False), f"{5 * 2 * 16 * 3 * 20 * 20:,} values"
+    assert forms.stored_words(preset, facts) == f"{values}, h264-35" and "depends" in forms.stored_words(preset, None)
+    plain = override(preset, ["storage.how=float16"], "test")
+    assert forms.stored_words(plain, facts) == f"{values}, 384 kB"
+    form = Form("default")
+    for key, text in {"synthetic.kind": "coreset", "dynamic.steps": "0"}.items():
+        form.put(key, text)
+    chosen, _, _ = form.check()
+    assert chosen is not None and forms.stored_words(chosen, facts).endswith(", 96.0 kB")  # real clips are bytes
 
 
 @pytest.mark.parametrize(("steps", "every"), [(100, 40), (100, 50), (0, 7), (5, 10)])

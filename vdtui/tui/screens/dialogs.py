@@ -25,6 +25,7 @@ PRECISIONS = {
     "gif": (),
     "png": (),
     "folders": (),
+    "webdataset": TENSORS,
     "set": (),
 }
 """The formats of `vdtui export` and their precisions; a test holds it against the command."""
@@ -35,7 +36,8 @@ EXPORT_WORDS = {
     "mp4": "videos, one per clip",
     "gif": "moving pictures, one per clip",
     "png": "one picture per clip, its frames side by side",
-    "folders": "every frame a picture, a folder per clip",
+    "folders": "a lossless video per clip, by class",
+    "webdataset": "all clips, as shards for WebDataset",
     "set": "what is stored, as it lies in the run",
 }
 

@@ -45,7 +45,7 @@ Saved = tuple[str, int, str]
 """Stage, step and file of a preview."""
 LAPSE_SECONDS = 1.0
 PARTS, ALL, START, STORED = "parts", "all classes", "beside its start", "beside its file"
-"""What is shown of a set."""
+"""The part of a set that is shown."""
 VIDEO_RATE = 25
 """Frames a second of an ordinary video; the clips file does not say it."""
 

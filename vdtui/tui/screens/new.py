@@ -302,11 +302,9 @@ class NewRunScreen(FieldsScreen):
         self.query_one("#start", Button).disabled = bool(self.problem[1]) or self.starting
 
     def _cost(self, preset: Preset, colours: dict[str, str]) -> Text:
-        values = forms.stored(preset, self._facts())
-        size = "depends on the data" if values is None else f"{values:,} values, {4 * values:,} bytes in float32"
         text = Text(no_wrap=True, overflow="ellipsis")
         lines = (
-            ("stores", size),
+            ("stores", forms.stored_words(preset, self._facts())),
             ("steps", summed(forms.steps(preset)) or "none"),
             ("networks", summed(forms.networks(preset, self._facts()))),
             ("takes", self._plan_text(preset)),

@@ -163,7 +163,6 @@ class PresetScreen(DashboardScreen):
 def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
     """Describe a preset to the one who chooses."""
     muted = colours["text-muted"]
-    values = forms.stored(preset, None)
     text = Text.assemble((f"{name}\n", f"bold {colours['primary']}"), f"{preset.description}\n")
     if preset.published:
         text.append("\npublished, unchecked  ", muted).append(f"{preset.published}\n")
@@ -174,7 +173,7 @@ def about(name: str, preset: Preset, colours: dict[str, str]) -> Text:
         "method": method,
         "ipc": str(preset.synthetic.ipc),
         "clips": _shape(preset.dataset),
-        "stores": "depends on the data" if values is None else f"{values:,} values, {words.size(4 * values)}",
+        "stores": forms.stored_words(preset, None),
         "steps": summed(forms.steps(preset)) or "none",
         "networks": summed(forms.networks(preset, None)),
         "protocol": preset.evaluation.protocol,
