@@ -38,8 +38,11 @@ def check_data(preset: Preset) -> str:
     """
     if preset.dataset.path is None and preset.dataset.layout == "demo":
         return ""
-    with open_checked(Path(needed_path(preset)), preset) as store:
+    store = open_checked(Path(needed_path(preset)), preset)
+    try:
         return other_data(preset.dataset, store.layout, len(store.classes))
+    finally:
+        store.close()
 
 
 def open_checked(path: Path, preset: Preset) -> ClipStore:
