@@ -205,7 +205,8 @@ def _run_outcome(folder: Path) -> Outcome:
         "state": run.state(),
         "report": run.report.is_file(),
         "results": json.dumps([{**row, "seconds": 0} for row in results_of(run, folded)], sort_keys=True),
-        "losses": {stage: curve.values for stage, curve in folded.losses.items()},
+        # Experts that are there already tell their losses to no later worker.
+        "losses": {stage: curve.values for stage, curve in folded.losses.items() if stage != "experts"},
         "best": folded.best,
         **_digests(run.path, "synthetic"),
         **_digests(run.path, "previews"),
