@@ -85,6 +85,11 @@ class RunDirectory:
         return self.path / "lock"
 
     @property
+    def job_file(self) -> Path:
+        """The job of a cluster in which the worker was started last, if one ever was."""
+        return self.path / "job.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The last two checkpoints."""
         return self.path / "checkpoints"

@@ -80,7 +80,7 @@ class RunSession:
 
     def __init__(self, run: RunDirectory, *listeners: Callable[[Event], None]) -> None:
         self.run = run
-        self._listeners = listeners
+        self._listeners = list(listeners)
         self._lock = run.lock()
         self._status = Status()
         self._status_guard = threading.Lock()
@@ -220,6 +220,10 @@ class RunSession:
             left = self._forecast.left(time.time())
         stage = None if left.stage is None else round(left.stage, 1)
         return times | {"left": round(left.run, 1), "stage_left": stage, "at_least": left.at_least}
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` with every event from now on, as one that was there from the beginning."""
+        self._listeners.append(listener)
 
     def stop(self, reason: str) -> None:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""
