@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from engine.errors import RunError, UsageError
-from engine.files import DRAFT, storage_errors
+from engine.files import DRAFT, draft, storage_errors
 from engine.runs.directory import RunDirectory, find_run
 from engine.runs.log import is_event_log
 from engine.runs.status import ALIVE
@@ -76,7 +76,11 @@ def removal_of(run: RunDirectory) -> Removal:
 
 
 def remove_run(run: RunDirectory) -> None:
-    """Delete a run, or the link to it where it is linked; raises RunError as ``removal_of`` does."""
+    """Delete a run, or the link to it where it is linked; raises RunError as ``removal_of`` does.
+
+    It goes at once, by its name: killed meanwhile, this leaves a draft that is swept, and no half of a run, which could
+    be told from a foreign folder no more.
+    """
     removal = removal_of(run)
     with storage_errors(run.path):
         if removal.target is not None:
@@ -85,9 +89,20 @@ def remove_run(run: RunDirectory) -> None:
         lock = run.lock()
         lock.acquire()  # no worker begins while its folder goes
         try:
-            shutil.rmtree(run.path)
+            with draft(run.path.parent) as apart:
+                _delete(run.path, apart / "run")
         finally:
             lock.release()
+
+
+def _delete(folder: Path, apart: Path) -> None:
+    """Delete ``folder`` after it was moved to ``apart``; what cannot be deleted is put back."""
+    folder.replace(apart)
+    try:
+        shutil.rmtree(apart)
+    except OSError:
+        apart.replace(folder)
+        raise
 
 
 def _check_is_run(run: RunDirectory) -> None:
