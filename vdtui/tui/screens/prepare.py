@@ -9,7 +9,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,10 +125,10 @@ class PrepareScreen(FieldsScreen):
     def _look_soon(self) -> None:
         self.summary, self.seen = None, {}
         self._show()
-        self.run_worker(partial(self._look, TYPING_SECONDS), exclusive=True, group="look")
+        self.run_worker(self._look, exclusive=True, group="look")
 
-    async def _look(self, after: float) -> None:
-        await asyncio.sleep(after)
+    async def _look(self) -> None:
+        await asyncio.sleep(TYPING_SECONDS)
         wish, wrong, _ = sources.wish_of(self.texts, self._fields)
         if not wrong:
             self.seen = await asyncio.to_thread(sources.look, wish)
