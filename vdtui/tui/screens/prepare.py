@@ -125,7 +125,7 @@ class PrepareScreen(FieldsScreen):
     def _look_soon(self) -> None:
         self.summary, self.seen = None, {}
         self._show()
-        self.run_worker(self._look, exclusive=True, group="look")
+        self.run_worker(self._look, exclusive=True, group="look")  # type: ignore[arg-type]
 
     async def _look(self) -> None:
         await asyncio.sleep(TYPING_SECONDS)
