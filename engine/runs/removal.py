@@ -20,8 +20,13 @@ from engine.runs.status import ALIVE
 
 BEGUN_WITH = frozenset({"preset.toml", "meta.json", "control.json", "status.json"})
 """Files that every run has from its first moment."""
-FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html", "budget.json"}
+FILES = BEGUN_WITH | {
+    *("events.jsonl", "engine.log", "lock", "report.html", "budget.json", "job.json"),
+    *("trackers.json", "metrics.prom"),
+}
 FOLDERS = frozenset({"checkpoints", "synthetic", "previews", "evaluations", "baselines", "rungs"})
+TRACKED = frozenset({"tensorboard", "wandb"})
+"""Folders that trackers write."""
 _HALF_WRITTEN = re.compile(r"\.[\w-]+\.\d+-\d+\.tmp(\.\w+)?")
 """Names of what an earlier version left of a file that it replaced when it was killed; now these are drafts."""
 _NAMED = 5
@@ -66,7 +71,7 @@ def removal_of(run: RunDirectory) -> Removal:
         state = "damaged"
     if state in ALIVE:
         raise RunError(f"The run {run.name} is {state}.", f"Stop it first: vdtui stop {run.name}")
-    run.lock().check_free()
+    run.check_free()
     return Removal(run, state, 0 if linked else _nbytes(run.path), run.path.resolve() if linked else None)
 
 
@@ -110,7 +115,7 @@ def _check_is_all_ours(run: RunDirectory) -> None:
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
     if entry.is_dir():
-        return entry.name in FOLDERS or (DRAFT.fullmatch(entry.name) is not None and not entry.is_symlink())
+        return entry.name in FOLDERS | TRACKED or (DRAFT.fullmatch(entry.name) is not None and not entry.is_symlink())
     return entry.name in FILES or _HALF_WRITTEN.fullmatch(entry.name) is not None
 
 
