@@ -7,11 +7,10 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
-from engine import version
 from engine.errors import RunError, VdtuiError
 from engine.files import storage_errors
+from engine.machine.imports import HOME, own_environment
 from engine.machine.torchrun import without_torchrun
 from engine.runs import RunDirectory
 from engine.runs.status import queued_again
@@ -36,15 +35,13 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     if run.control().want != "run":
         run.request("run")
     queued_again(run.status_file).save(run.status_file)
-    # Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
-    home = Path(str(version.__file__)).parent.parent
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "engine.worker", str(run.path.resolve())]
-    environment = {**WORKER_ENVIRONMENT, **without_torchrun(os.environ)}
+    environment = {**WORKER_ENVIRONMENT, **without_torchrun(own_environment())}
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=home,
+            cwd=HOME,  # -m looks there first; in the user's folder another engine may lie
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

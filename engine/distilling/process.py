@@ -25,10 +25,10 @@ def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: b
         from engine.config import read_preset
 
         preset = read_preset(run.preset_file)
-        # torch comes with it: seconds, in which the run is already seen to live
-        from engine.distilling.stages import distill
-
         with memory_errors():
+            # torch comes with it: seconds, in which the run is already seen to live
+            from engine.distilling.stages import distill
+
             distill(session, preset)
     return run.state()
 

@@ -6,7 +6,9 @@ protocol, recipe, data and seeds, so that it can be told apart.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -20,7 +22,7 @@ from engine.data.batches import RealClips
 from engine.data.exports import is_composed
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
-from engine.errors import DataError, UsageError
+from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.baselines import FIXED, Rung, Shelf, herded_order, random_order
 from engine.evaluation.judge import Judge, networks_folder
@@ -36,7 +38,7 @@ from engine.evaluation.subjects import (
     set_of_run,
 )
 from engine.evaluation.trainers import Watch, networks_text
-from engine.files import SET_SUFFIXES, looks_like_set, write_json
+from engine.files import SET_SUFFIXES, draft, looks_like_set, never_made_anew, write_json
 from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
@@ -143,6 +145,7 @@ def evaluate(
         deterministic(),
         open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts,
         ExitStack() as opened,
+        _kept(source, runs, warn) as kept,
     ):
         train, test = parts.train, parts.test
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
@@ -151,7 +154,7 @@ def evaluate(
         for text in filter(None, (scarce_coreset(train, number) for number in drawn)):
             warn(text)
         rows = [
-            _row(source, judge, subject, model, questions.frames, runs)
+            _row(judge, subject, model, questions.frames, kept)
             for model in judge.section.models
             for subject in subjects
         ]
@@ -160,15 +163,35 @@ def evaluate(
             document |= {"evaluated": True, "source": source.name}
             if source.run is not None:
                 name = f"evaluated-{row.cache.name}-{judge.section.repeats}-{judge.seed}.json"
-                write_json(source.run.evaluations / name, document)
+                try:
+                    write_json(kept / name, document)
+                except (StorageError, OSError) as error:  # what was measured for an hour is told all the same
+                    warn(f"A result could not be kept in {kept}: {error}")
             yield document
 
 
-def _row(source: Source, judge: Judge, subject: Subject, model: str, frames: FrameOrder, runs: Path) -> Row:
+@contextlib.contextmanager
+def _kept(source: Source, runs: Path, warn: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the folder of finished networks and results of ``source``; where nothing can be written, a passing one."""
+    folder = source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
+    with contextlib.ExitStack() as ends:
+        if source.run is not None:
+            ends.enter_context(never_made_anew(source.run.path))
+        try:
+            with draft(folder):
+                pass
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            warn(f"{folder} cannot be written ({reason}): results are not kept there. Add --output FILE.json.")
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="vdtui-")))
+        yield folder
+
+
+def _row(judge: Judge, subject: Subject, model: str, frames: FrameOrder, kept: Path) -> Row:
     recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
     stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
     name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
-    return Row(subject, recipe, TrialCache(_cache_folder(source, runs), name))
+    return Row(subject, recipe, TrialCache(kept, name))
 
 
 def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
@@ -178,10 +201,6 @@ def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
             progress(whole, len(titles) * repeats, networks_text(queue, titles, repeats), queue.networks - whole)
 
     return watch
-
-
-def _cache_folder(source: Source, runs: Path) -> Path:
-    return source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
 
 
 def _subjects(

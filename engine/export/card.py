@@ -22,7 +22,7 @@ from engine.text import one_line
 from engine.version import VERSION
 
 SUFFIX = ".md"
-"""What a card's name has behind that of the file that it stands beside."""
+"""The end of a card's name, behind that of the file that it stands beside."""
 TERMS = {
     "hmdb51": "HMDB51's clips come from films and web videos (Kuehne et al. 2011)",
     "ucf101": "UCF101's clips come from web videos (Soomro et al. 2012)",

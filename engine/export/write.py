@@ -22,9 +22,9 @@ class Wish:
     """set, safetensors, pt, h5, folders, webdataset, mp4, gif or png."""
     output: Path
     precision: str = "float32"
-    """Of the values in safetensors, pt, h5 and webdataset."""
+    """Precisions of the values in safetensors, pt, h5 and webdataset."""
     storage: str | None = None
-    """Of a set; None: as it is stored."""
+    """The precision of a set; None: as it is stored."""
     fps: float = FPS
     frames: bool = False
     """True for frames as pictures in place of videos in folders."""

@@ -20,6 +20,7 @@ from engine.errors import DivergedError
 from engine.lazy import torch
 from engine.matching.base import Objective, Setting
 from engine.seeds import derive, generator
+from engine.text import human_bytes
 
 if TYPE_CHECKING:
     from engine.config import Preset
@@ -203,8 +204,8 @@ class TrajectoryMatching(Objective):
         found = affordable(needs, free)
         agree, device = self._setting.group.agree, self._setting.real.device
         self._unroll = next(name for name in UNROLLS if agree(name == found, device))
-        kept = ", ".join(f"{name} keeps {need / 1e9:,.2f} GB" for name, need in needs.items())
-        known = f"{free / 1e9:,.2f} GB are free" if free else "how much is free is not known"
+        kept = ", ".join(f"{name} keeps {human_bytes(need)}" for name, need in needs.items())
+        known = f"{human_bytes(free)} are free" if free else "how much is free is not known"
         return [f"dynamic.mtt.unroll = auto chose {self._unroll}: {kept}; {known}"]
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:

@@ -35,13 +35,13 @@ _HINT = "Name a folder with images_best.pt, dynamic_best.pt and weights_best.pt,
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What the files do not say, as far as a user, or the clips file, knows it."""
+    """Facts that the files do not say, as far as a user, or the clips file, knows them."""
 
     classes: tuple[str, ...] | None = None
     ipc: int | None = None
     """Instances per class; None: as many as there are clips of a class, or half as many as it has stills."""
     frames: int | None = None
-    """Of clips that are made of stills alone."""
+    """The frames of clips that are made of stills alone."""
     given: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     """Mean and deviation by which the values are normalised."""
     made: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET

@@ -256,7 +256,7 @@ def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> Non
     budget = {"budget.json", "rungs/RUNG-DIGEST.vds"}
     baselines = {"baselines/WHAT-DIGEST-STORAGE-DRAW-MOST.vds", "baselines/all-clips.json"}
     baselines |= {"evaluations/WHAT-STORAGE-val-SEED.json"}
-    assert absent == {"engine.log", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
+    assert absent == {"engine.log", "plan.json", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
 
 
 def test_meta_status_and_control_have_the_keys_of_the_page(run: RunDirectory) -> None:

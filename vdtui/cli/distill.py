@@ -20,6 +20,7 @@ from vdtui.cli.options import (
     note,
     on_a_terminal,
     say,
+    warn,
     with_run,
 )
 
@@ -80,7 +81,8 @@ def start(
     from vdtui.launch import launch
 
     resolved = with_data(load_preset(preset, with_run(changes, seed, device)), data)
-    check_data(resolved)
+    if warning := check_data(resolved):
+        warn(warning)
     directory = new_run(resolved, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
     launch(directory, processes)
     attend(directory.path.parent, directory.name, plain, detach)

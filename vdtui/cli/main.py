@@ -27,7 +27,7 @@ from vdtui.cli.help import PlainCommand, PlainGroup
 from vdtui.cli.import_ import import_
 from vdtui.cli.monitor import monitor, open_dashboard
 from vdtui.cli.options import note, printable
-from vdtui.cli.outputs import open_outputs
+from vdtui.cli.outputs import finish_outputs, open_outputs
 from vdtui.cli.plan import plan
 from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
@@ -108,6 +108,7 @@ def main() -> None:
     try:
         with memory_errors():
             code = app(standalone_mode=False)
+        finish_outputs()
         sys.exit(code if isinstance(code, int) else 0)
     except VdtuiError as error:
         _refuse(error.problem, error.hint, error.exit_code, error.details)

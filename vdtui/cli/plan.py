@@ -19,6 +19,7 @@ from vdtui.cli.options import (
     print_json,
     print_table,
     say,
+    warn,
     with_run,
 )
 
@@ -55,7 +56,8 @@ def plan(
     from engine.runs.new import with_data
 
     resolved = with_data(load_preset(preset, with_run(set_, None, device, budget)), data)
-    check_data(resolved)
+    if warning := check_data(resolved):
+        warn(warning)
     _tell_bytes(resolved)
     from engine.distilling.plan import plan as rehearse
 

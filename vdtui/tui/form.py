@@ -208,7 +208,7 @@ def stored(preset: Preset, data: DataFacts | None) -> int | None:
 
 
 def stored_words(preset: Preset, data: DataFacts | None) -> str:
-    """What the set will store, in words; bytes of a codec depend on the clips, and ``vdtui plan`` measures them."""
+    """Say what the set will store; bytes of a codec depend on the clips, and ``vdtui plan`` measures them."""
     values = stored(preset, data)
     if values is None:
         return "depends on the data"
