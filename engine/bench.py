@@ -12,7 +12,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL = 10, 16, 64
 """Steps between two renewals of the target bank of `default`, its clips of each class, and those of plain DM."""
 STORED_AS = "h264-35"
 """The storage of `default`."""
+SECONDS = 50.0
+"""The time of all measurements where nobody says another one; what they do besides comes on top."""
 SYN_STEPS = 10
 """Student steps of MTT, as published."""
 
@@ -82,19 +84,74 @@ class _Clips:
         return self._clips[indices]
 
 
-def bench(device_name: str = "auto", repeats: int = 5) -> list[Measurement]:
-    """Measure every part ``repeats`` times (MTT a quarter as often), in turn with its floor: minutes on two cores."""
+@dataclasses.dataclass(frozen=True)
+class _Timed:
+    """A part that is measured if there is time for it."""
+
+    name: str
+    measure: Callable[[torch.device, torch.dtype, int], Measurement]
+    cost: float
+    """The cost of one time, with what stands beside it, in training steps of ``CLASSES`` clips, as counted."""
+    start: float = 0.0
+    """The seconds in which its processes start."""
+
+
+def bench(
+    device_name: str = "auto",
+    repeats: int = 5,
+    seconds: float = SECONDS,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Measurement]:
+    """Measure the parts, each in turn with its floor, at most ``repeats`` times (MTT a quarter as often).
+
+    Parts for which ``seconds`` leave no time are left out, and others are measured less often. ``tell`` gets a line on
+    each as it begins, or is left out.
+    """
+    began = time.monotonic()
     device = choose_device(device_name)
     precision = choose_precision("auto", device)
+    tell("passes of a network")
+    measured = _network_passes(device, precision, repeats)
+    step = measured[1].seconds
+    parts = (
+        _Timed("a step of stage 2", _dm_step, 7.5),
+        _Timed("an evaluation", _evaluation, 25, 10.0 if device.type == "cpu" else 0.0),
+        _Timed("a step of stage 2 beside a plain loop", _dm_loop, 20),
+        _Timed("learning through a codec", _dm_through, 15),
+        _Timed("the target bank", _dm_bank, 40),
+        _Timed("a step of trajectory matching", _mtt_step, 60),
+    )
+    for part in parts:
+        left, once = seconds - (time.monotonic() - began) - part.start, part.cost * step
+        if 2 * once > left:  # the first time is the warm-up
+            tell(f"left out for want of time: {part.name}, about {part.start + 2 * once:.0f} s")
+            continue
+        tell(part.name)
+        measured.append(part.measure(device, precision, max(1, min(repeats, int(left / 2 / once) - 1))))
+    return measured
+
+
+def conclusions(measured: Sequence[Measurement]) -> list[str]:
+    """Return what a user may conclude from the passes in ``measured``, as sentences; rough, since it is of passes."""
+    forward, step = (one.seconds / CLASSES for one in measured[:2])
+    shape = f"{FRAMES} x {SIZE} x {SIZE}"
+    network = 500 * 10 * step + 1000 * forward
+    larger = forward_flops(16, 112) / forward_flops(FRAMES, SIZE)
+    matching = 10 * (64 * forward + step)
     return [
-        *_network_passes(device, precision, repeats),
-        _dm_step(device, precision, repeats),
-        _dm_loop(device, precision, repeats),
-        _dm_bank(device, precision, repeats),
-        _dm_through(device, precision, repeats),
-        _mtt_step(device, precision, repeats),
-        _evaluation(device, precision, repeats),
+        f"An evaluation of 5 networks takes about {_words(5 * network)} here: 500 epochs of 10 clips of {shape} each,"
+        " and a test on 1,000.",
+        f"1,000 steps of distribution matching take about {_words(1000 * matching)}: 10 classes, 64 real clips of each;"
+        f" with a target bank about {_words(1000 * 10 * step)} and its filling.",
+        f"Clips of 16 x 112 x 112 take {larger:.0f} times as long."
+        " `vdtui plan --preset NAME --data FILE.h5` tells what a run takes.",
     ]
+
+
+def _words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _network_passes(device: torch.device, precision: torch.dtype, repeats: int) -> list[Measurement]:

@@ -12,6 +12,7 @@ import importlib.metadata
 import io
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,6 +41,9 @@ NEEDED: tuple[str, ...] = (
 )
 DECODERS = ("h264", "hevc", "mpeg4", "vp9", "av1", "mjpeg")
 """Codecs of the benchmarks' videos, and of people's own."""
+NVIDIA = Path("/proc/driver/nvidia/version")
+LEAST_DRIVER = {"11": 450, "12": 525, "13": 580}
+"""The first driver of Linux for programs of each major version of CUDA (NVIDIA's table of minor compatibility)."""
 LEAST_FREE = 2 * 10**9
 
 
@@ -91,7 +95,47 @@ def _torch() -> Finding:
     kept = torchvision.ops.nms(boxes, scores, 0.5).tolist()  # a compiled operator: fails where the two do not fit
     if kept != [0]:
         return Finding("torch and torchvision", BROKEN, "torchvision's operators compute rubbish", "Reinstall both.")
-    return Finding("torch and torchvision", OK, f"work together; CUDA build {torch.version.cuda or 'none'}")
+    build = f"{torch.__version__}, CUDA build {torch.version.cuda or 'none'}"
+    driver = nvidia_driver()
+    problem, advice = wrong_wheel(torch.version.cuda, torch.version.hip, torch.cuda.is_available(), driver)
+    if problem:
+        state = OK if driver is None else LIMITED  # without a card all that is lost is room on the disk
+        return Finding("torch and torchvision", state, f"work together; {build}; {problem}", advice)
+    return Finding("torch and torchvision", OK, f"work together; {build}")
+
+
+def nvidia_driver() -> str | None:
+    """Return the version of the kernel's NVIDIA driver, "" if it does not say it, None without a driver or a card."""
+    try:
+        text = NVIDIA.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "" if Path("/dev/nvidiactl").exists() else None
+    found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", text)
+    return found[1] if found else ""
+
+
+def wrong_wheel(cuda: str | None, hip: str | None, usable: bool, driver: str | None) -> tuple[str, str]:
+    """Return what is wrong between this build of torch and this machine, and what to do; two empty texts if nothing.
+
+    ``cuda`` and ``hip`` are the versions that torch was built for, ``usable`` says whether it can use a GPU, ``driver``
+    is what ``nvidia_driver`` returns.
+    """
+    if usable or hip is not None:
+        return "", ""
+    if cuda is None:
+        if driver is None:
+            return "", ""
+        problem = f"there is an NVIDIA driver{f' {driver}' if driver else ''}, and torch was built for the CPU alone"
+        return problem, "Install torch and torchvision for CUDA, both from the same index: pytorch.org/get-started."
+    if driver is None:
+        problem = f"torch was built for CUDA {cuda}, and there is no NVIDIA driver here"
+        return problem, "It works, on the CPU; a CPU build takes a fifth of the disk. With a card: install its driver."
+    least = LEAST_DRIVER.get(cuda.partition(".")[0])
+    if driver and least and int(driver.partition(".")[0]) < least:
+        problem = f"torch was built for CUDA {cuda}, which wants driver {least} or later, and here is {driver}"
+        return problem, "Update the driver, or install a torch that was built for an older CUDA."
+    problem = f"torch was built for CUDA {cuda}, and cannot use the card here (driver {driver or 'unknown'})"
+    return problem, "Try `nvidia-smi`; look at CUDA_VISIBLE_DEVICES, and in a container at its access to the card."
 
 
 def _device(name: str) -> Finding:

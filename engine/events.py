@@ -76,7 +76,8 @@ class StageFinished(Event):
 class Progress(Event):
     """``step`` of ``total`` units of a stage are done; ``rate`` in units per second, ``eta`` in seconds.
 
-    Stages 1 and 2 send it while they evaluate, with ``what`` saying so.
+    Stages 1 and 2 send it while they evaluate, with ``what`` saying so. ``networks`` counts those of the evaluation, or
+    of the final table, that are trained, parts of them counted; None of other work.
     """
 
     stage: Stage
@@ -85,11 +86,12 @@ class Progress(Event):
     rate: float
     what: str
     eta: float | None = None
+    networks: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Step(Event):
-    """One optimiser step of stage 1 or 2 is done.
+    """One optimiser step of stage 1 or 2 is done, or one epoch of an expert, whose loss is the mean over its clips.
 
     ``rate`` in steps per second, without the time that evaluations take; ``eta`` in seconds until the end of the
     stage, with them. ``figures`` holds norms and ranges (``grad_dynamic``, ``min_dynamic``, ``max_dynamic``, ...), and

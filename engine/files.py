@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
 import hashlib
 import json
@@ -28,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine.errors import StorageError
 
@@ -44,6 +45,10 @@ STALE_SECONDS = 24 * 3600.0
 
 SET_SUFFIXES = (".vds", ".safetensors")
 """The names of files of synthetic sets end so: coded ones, and those of tensors."""
+
+
+INDEX, EXPORT_FORMAT = "index.json", "vdtui.export"
+"""The list of files in a folder that `vdtui export` made, and what it says that it is."""
 
 
 def looks_like_set(path: Path) -> bool:
@@ -85,13 +90,41 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+_HELD: dict[Path, int] = {}
+"""The folders that ``make_folder`` must find, and how many hold each."""
+
+
+@contextlib.contextmanager
+def never_made_anew(folder: Path) -> Iterator[None]:
+    """Meanwhile let ``make_folder`` never make ``folder`` itself: who removes or moves it shall not get it back."""
+    _HELD[folder] = _HELD.get(folder, 0) + 1
+    try:
+        yield
+    finally:
+        _HELD[folder] -= 1
+        if _HELD[folder] == 0:
+            del _HELD[folder]
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, as far as they are missing; raises FileNotFoundError if a held one is."""
+    above = [folder, *folder.parents]
+    held = next((number for number, path in enumerate(above) if path in _HELD), None)
+    if held is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    os.stat(above[held])
+    for path in reversed(above[:held]):
+        path.mkdir(exist_ok=True)
+
+
 @contextlib.contextmanager
 def draft(parent: Path) -> Iterator[Path]:
     """Yield a new folder in ``parent`` (made if absent), for what gets its place when it is complete; then remove it.
 
     It is for this user alone; what is made inside has the usual permissions, and keeps them when it is renamed.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     folder = Path(tempfile.mkdtemp(".tmp", f".vdtui-{os.getpid()}-{_here()}-", parent))
     try:
         yield folder
@@ -151,6 +184,20 @@ def _here() -> str:
     with contextlib.suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def try_lock(file: IO[Any] | int) -> str:
+    """Lock the open ``file`` until it is closed; raises BlockingIOError if another process holds it.
+
+    Returns why the disk gives no locks; "" if it does. Without them, whoever needs one goes on, and may say so.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def unlinked(path: str, flags: int) -> int:

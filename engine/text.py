@@ -11,6 +11,15 @@ def readable(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
+def human_bytes(number: float) -> str:
+    """Return ``number`` bytes in decimal units."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:,.2f} GB"
+
+
 def one_line(text: str | Path) -> str:
     """``text`` for a message: no line breaks, no escape sequences that a terminal would obey."""
     return "".join(

@@ -14,13 +14,17 @@ from typing import Any
 
 from engine.config import Preset
 from engine.data.check import open_checked
+from engine.data.recipe import other_data
 from engine.data.store import ClipStore
 from engine.errors import VdtuiError
 
 
 def facts(path: Path, wanted: Preset) -> dict[str, Any]:
-    """The header of the clips file ``path``; ``problem`` is empty if ``wanted`` takes it."""
-    found: dict[str, Any] = {"path": str(path), "problem": ""}
+    """The header of the clips file ``path``; ``problem`` is empty if ``wanted`` takes it.
+
+    ``warning`` says that it does, but that it is for other data.
+    """
+    found: dict[str, Any] = {"path": str(path), "problem": "", "warning": ""}
     try:
         with ClipStore.open(path) as store:
             found |= {
@@ -30,6 +34,7 @@ def facts(path: Path, wanted: Preset) -> dict[str, Any]:
                 "size": store.height,
                 "bytes": path.stat().st_size,
                 "has_val": "val" in store.splits,
+                "warning": other_data(wanted.dataset, store.layout, len(store.classes)),
             }
         open_checked(path, wanted).close()
     except VdtuiError as error:

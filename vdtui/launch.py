@@ -8,11 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from engine import version
 from engine.errors import RunError, VdtuiError
 from engine.files import storage_errors
+from engine.machine.imports import HOME, own_environment
 from engine.machine.torchrun import without_torchrun
 from engine.runs import RunDirectory
 from engine.runs.status import queued_again
@@ -37,7 +36,7 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
         process = subprocess.Popen(
             worker_command(run, processes),
-            cwd=home(),
+            cwd=HOME,  # -m looks there first; in the user's folder another engine may lie
             env=worker_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -59,14 +58,6 @@ def queue(run: RunDirectory, scheduler: str = "") -> None:
     queued_again(run.status_file, scheduler).save(run.status_file)
 
 
-def home() -> Path:
-    """Return the folder that holds the packages, where workers are started.
-
-    Python's -m puts the working directory first on the path; from the user's, a folder named engine would win.
-    """
-    return Path(str(version.__file__)).parent.parent
-
-
 def worker_command(run: RunDirectory, processes: int) -> list[str]:
     """Return the command of a worker on ``run``; several ``processes`` are started by torchrun."""
     several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
@@ -75,7 +66,7 @@ def worker_command(run: RunDirectory, processes: int) -> list[str]:
 
 def worker_environment() -> dict[str, str]:
     """Return the variables of a worker: those of this process, without torchrun's."""
-    return {**WORKER_ENVIRONMENT, **without_torchrun(os.environ)}
+    return {**WORKER_ENVIRONMENT, **without_torchrun(own_environment())}
 
 
 def resume(run: RunDirectory, start: Callable[[RunDirectory], object] | None = None) -> None:

@@ -13,12 +13,12 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from engine import version
 from engine.config.kinds import KINDS
 from engine.config.schema import Preset
 from engine.errors import PresetError
@@ -49,12 +49,15 @@ class _Source:
 
 def preset_names() -> list[str]:
     """Return the names of the package's presets, sorted, without those for inheritance only, which start with _."""
-    names = [entry.name.removesuffix(".toml") for entry in resources.files("presets").iterdir()]
-    return sorted(
-        name
-        for name, entry in ((name, resources.files("presets") / f"{name}.toml") for name in names)
-        if entry.is_file() and not name.startswith("_")
-    )
+    files = [path for path in _shipped().glob("*.toml") if path.is_file()]
+    return sorted(path.stem for path in files if not path.name.startswith("_"))
+
+
+def _shipped() -> Path:
+    """Return the folder of the package's presets: inside the package where it is installed, beside it in a checkout."""
+    package = Path(str(version.__file__)).parent
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
 
 
 def is_published(name: str) -> bool:
@@ -237,7 +240,7 @@ def _find(name: str, folder: Path | None) -> _Source:
         # Normalised, so that a circle of presets is found by whatever paths they name each other.
         path = Path(os.path.normpath(Path(name) if folder is None else folder / name))
         return _Source(str(path), _parse(str(path), _read(path)), path.parent)
-    entry = resources.files("presets") / f"{name}.toml"
+    entry = _shipped() / f"{name}.toml"
     if not re.fullmatch(r"[\w-]{1,100}", name) or not entry.is_file():
         near = difflib.get_close_matches(_short(name), preset_names(), n=1)
         hint = f"Did you mean {near[0]}? " if near else ""

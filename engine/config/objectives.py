@@ -2,15 +2,19 @@
 
 A new objective is one file, whose class states its facts, and one line here. The classes lie above presets, so this
 module names them as text and imports them when the schema is built; their files import no torch (``engine.lazy``).
+Those of other packages come by entry points, or by address (``engine.config.plugins``).
 """
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from engine.config import plugins
 from engine.config.fields import Section
+from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.config.schema import Preset
@@ -23,6 +27,17 @@ OBJECTIVES = [
     "engine.matching.characteristic:CharacteristicFunctions",
 ]
 """The classes, as ``module:Class``, in the order in which presets and forms list them."""
+
+
+class Passes(NamedTuple):
+    """The clips, or images, that one step of an objective sends through a network; fractions are means over steps."""
+
+    forward: float = 0.0
+    """Without gradients."""
+    trained: float = 0.0
+    """With gradients of memories or weights."""
+    twice: float = 0.0
+    """With gradients of gradients."""
 
 
 class Facts:
@@ -68,6 +83,15 @@ class Facts:
         return 1
 
     @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes | None:
+        """Return what a step of ``stage`` sends through networks on data of ``classes`` classes; None: not known.
+
+        By this a plan tells the time of steps that are too long to be tried. The filling of a target bank is counted
+        by ``banked_networks``.
+        """
+        return None
+
+    @classmethod
     def rehearsed(cls, settings: Section) -> Section:
         """Return ``settings`` for a rehearsal of three steps, in which all that takes time in a run must happen."""
         return settings
@@ -75,19 +99,40 @@ class Facts:
 
 @cache
 def objectives() -> dict[str, type[Facts]]:
-    """Return the classes of all objectives by name, in the order of ``OBJECTIVES``."""
+    """Return the classes of all objectives by name: those of ``OBJECTIVES`` in their order, then of entry points.
+
+    An entry point that cannot be loaded, or has the name of another, is left out; `vdtui doctor` names it.
+    """
     found: dict[str, type[Facts]] = {}
     for address in OBJECTIVES:
         module, _, name = address.partition(":")
         objective: Any = getattr(import_module(module), name)
         assert objective.name not in found, f"two objectives are called {objective.name}"
         found[objective.name] = objective
+    for name, offer in plugins.offered(plugins.OBJECTIVES).items():
+        with contextlib.suppress(UsageError):
+            foreign = of_address(offer.value)
+            if foreign.name == name:
+                found.setdefault(name, foreign)
+    return found
+
+
+@cache
+def of_address(address: str) -> type[Facts]:
+    """Return the objective at ``module:Class``. Raises UsageError for what is not there, or is no objective."""
+    found = plugins.load(address)
+    if not (isinstance(found, type) and issubclass(found, Facts)):
+        problem = f"{address} is no objective."
+        raise UsageError(problem, "Name a subclass of engine.matching.base.Objective; docs/extending.md has one.")
+    if not isinstance(getattr(found, "name", None), str) or not isinstance(getattr(found, "title", None), str):
+        hint = "Give the class these two texts, as in docs/extending.md."
+        raise UsageError(f"{address} has no name and title.", hint)
     return found
 
 
 def named(objective: str) -> type[Facts]:
-    """Return the class of the objective that a validated preset names."""
-    return objectives()[objective]
+    """Return the class of the objective that a validated preset names, or whose address it has."""
+    return of_address(objective) if plugins.is_address(objective) else objectives()[objective]
 
 
 def working_in(stage: str) -> dict[str, type[Facts]]:

@@ -7,9 +7,19 @@ and tables of objectives come from the objectives themselves (``engine.config.ob
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
-from pydantic import Field, StringConstraints, create_model, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from engine.config.budget import Size, for_a_budget, impossible_budget, impossible_rung
 from engine.config.fields import (
@@ -28,7 +38,9 @@ from engine.config.fields import (
 )
 from engine.config.kinds import KINDS, PRESET_KINDS, Kind, KindName
 from engine.config.objectives import named, names_with, working_in
+from engine.config.plugins import NETWORKS, is_address, load, offered
 from engine.config.storage import has_losses, impossible
+from engine.errors import UsageError
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T", bound="StageSection")
@@ -94,9 +106,28 @@ class StageSection(Section):
 
     stage: ClassVar[str]
     objective: str
+    options: dict[str, Any] | None = Field(None, description="keys of an objective that is given by its address")
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Self:
+        if not is_address(self.objective):
+            if self.options is not None:
+                raise ValueError("options are for what is named by its address, as module:Class")
+            return self
+        settings = named(self.objective).settings_in(self.stage)
+        assert settings is not None
+        try:
+            settings.model_validate(self.options or {})
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"options.{key} of {self.objective}: {first['msg']}") from error
+        return self
 
     def table(self, name: str, kind: type[S]) -> S:
         """Return the settings of the objective ``name`` in this stage, which are of the class ``kind``."""
+        if is_address(self.objective) and named(self.objective).name == name:
+            return kind.model_validate(self.options or {})
         settings = self if self._inline(name) else getattr(self, name, Section())
         assert isinstance(settings, kind), f"{name} has no {kind.__name__} in stage {self.stage}"
         return settings
@@ -104,10 +135,15 @@ class StageSection(Section):
     @property
     def settings(self) -> Section:
         """The settings of this section's objective; no keys where it has none."""
+        if is_address(self.objective):
+            chosen = named(self.objective)
+            return self.table(chosen.name, chosen.settings_in(self.stage) or Section)
         return self.table(self.objective, Section)
 
     def with_settings(self, settings: Section) -> Self:
         """Return a copy with ``settings`` as those of its objective; they are of the class that they replace."""
+        if is_address(self.objective):
+            return self.model_copy(update={"options": settings.model_dump(exclude_none=True)})
         if self._inline(self.objective):
             return cast(Self, settings)
         return self.model_copy(update={self.objective: settings} if type(settings).model_fields else {})
@@ -163,12 +199,50 @@ class DynamicSection(StageSection):
     checkpoint_every: Every = Field(50, description="steps between two checkpoints")
 
 
+def _name_or_address(stage: str) -> Callable[[Any, ValidatorFunctionWrapHandler], Any]:
+    """Return a validator of objectives of ``stage`` that takes addresses, too, if they name an objective of it."""
+
+    def validate(value: Any, names: ValidatorFunctionWrapHandler) -> Any:
+        if not is_address(value):
+            return names(value)
+        try:
+            found = named(value)
+        except UsageError as error:
+            raise _refused(error) from error
+        if found.settings_in(stage) is None:
+            raise PydanticCustomError("plugin", f"{found.name} does not work in stage {stage}")
+        return value
+
+    return validate
+
+
+def _network_or_address(value: Any, names: ValidatorFunctionWrapHandler) -> Any:
+    """Take a network of another package: by its name as an entry point, or by its address if something is there."""
+    if isinstance(value, str) and value in offered(NETWORKS):
+        return value
+    if not is_address(value):
+        return names(value)
+    try:
+        load(value)
+    except UsageError as error:
+        raise _refused(error) from error
+    return value
+
+
+def _refused(error: UsageError) -> PydanticCustomError:
+    text = f"{error.problem.removesuffix('.')} ({error.hint.removesuffix('.')})"
+    return PydanticCustomError("plugin", "{text}", {"text": text})
+
+
 def _with_objectives(base: type[T]) -> type[T]:
     """Return ``base`` with the names of the stage's objectives as values of ``objective``, and with their keys."""
     objectives = working_in(base.stage)
     titles = "; ".join(f"{name}: {each.title}" for name, each in objectives.items())
     fields: dict[str, Any] = {
-        "objective": (Literal[tuple(objectives)], Field(base.model_fields["objective"].default, description=titles))
+        "objective": (
+            Annotated[Literal[tuple(objectives)], WrapValidator(_name_or_address(base.stage))],
+            Field(base.model_fields["objective"].default, description=f"{titles}; or an address, module:Class"),
+        )
     }
     inline: list[type[Section]] = []
     for name, each in objectives.items():
@@ -249,22 +323,25 @@ class EvaluationSection(Section):
     )
     models: Annotated[
         tuple[
-            Literal[
-                "convnet3d",
-                "convnet_mean",
-                "convnet_mlp",
-                "convnet_rnn",
-                "convnet_gru",
-                "convnet_lstm",
-                "r3d_18",
-                "mc3_18",
-                "r2plus1d_18",
-                "swin3d_t",
+            Annotated[
+                Literal[
+                    "convnet3d",
+                    "convnet_mean",
+                    "convnet_mlp",
+                    "convnet_rnn",
+                    "convnet_gru",
+                    "convnet_lstm",
+                    "r3d_18",
+                    "mc3_18",
+                    "r2plus1d_18",
+                    "swin3d_t",
+                ],
+                WrapValidator(_network_or_address),
             ],
             ...,
         ],
         Field(min_length=1, max_length=10, strict=False),
-    ] = Field(("convnet3d",), description="networks to train")
+    ] = Field(("convnet3d",), description="networks to train; also addresses of your own, module:Class")
     epochs: Count = Field(500, description="passes over the synthetic set")
     lr: Rate | None = Field(
         None,

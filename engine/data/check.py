@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.config import Preset
 from engine.config.schema import DatasetSection
-from engine.data.recipe import default_file, prepare_command, where_from
+from engine.data.recipe import default_file, other_data, prepare_command, where_from
 from engine.data.store import ClipStore
 from engine.errors import DataError, PresetError
 
@@ -31,11 +31,15 @@ def needed_path(preset: Preset) -> str:
     )
 
 
-def check_data(preset: Preset) -> None:
-    """Raise DataError or PresetError if ``preset`` cannot run on its data. The demo makes its own."""
+def check_data(preset: Preset) -> str:
+    """Raise DataError or PresetError if ``preset`` cannot run on its data; the demo makes its own.
+
+    Return a warning if it can, but the data are other ones than the preset is for; else "".
+    """
     if preset.dataset.path is None and preset.dataset.layout == "demo":
-        return
-    open_checked(Path(needed_path(preset)), preset).close()
+        return ""
+    with open_checked(Path(needed_path(preset)), preset) as store:
+        return other_data(preset.dataset, store.layout, len(store.classes))
 
 
 def open_checked(path: Path, preset: Preset) -> ClipStore:

@@ -6,7 +6,6 @@ direction only in several. The files go through the same prepare as a user's own
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -24,7 +23,7 @@ from engine.data.layouts import list_videos
 from engine.data.prepare import Check, Progress, prepare
 from engine.data.sampling import Sampling
 from engine.errors import UsageError
-from engine.files import draft, storage_errors, sweep, unlinked
+from engine.files import draft, storage_errors, sweep, try_lock, unlinked
 
 SHAPES = ("disc", "square")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -169,11 +168,18 @@ def prepare_demo(folder: Path, seed: int = 0, progress: Progress | None = None, 
 
 
 def _make_clips(clips: Path, seed: int, progress: Progress | None, check: Check | None) -> None:
-    videos = demo_videos(clips.parent, seed, progress, check)
+    videos = demo_videos(clips.parent, seed, _part_of(progress, 0), check)
     listing = list_videos("demo", videos)
     sampling = Sampling(FRAMES, SIZE, INTERVAL)
-    prepare(listing, clips, sampling, progress=progress, check=check)
+    prepare(listing, clips, sampling, progress=_part_of(progress, 1), check=check)
     shutil.rmtree(videos, ignore_errors=True)
+
+
+def _part_of(progress: Progress | None, part: int) -> Progress | None:
+    """Tell ``progress`` of one of the two parts, videos made and videos decoded, as of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total, name: progress(part * total + done, 2 * total, name)
 
 
 def demo_videos(folder: Path, seed: int, progress: Progress | None = None, check: Check | None = None) -> Path:
@@ -186,7 +192,7 @@ def _wait_for(lock: int, check: Callable[[], None]) -> None:
     while True:
         check()
         with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(lock)
             return
         time.sleep(POLL_SECONDS)
 

@@ -15,7 +15,6 @@ last whole record is cut off.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -31,7 +30,7 @@ from engine.data.decode import REMARKS, Remark, SkippedVideo
 from engine.data.digest import Digest
 from engine.data.pool import Lost
 from engine.errors import UsageError
-from engine.files import read_json, sweep, unlinked, write_json
+from engine.files import read_json, sweep, try_lock, unlinked, write_json
 
 RULES = 2
 """The revision of what becomes of a video: which frames, which series of images, which stream, which colours. A change
@@ -234,7 +233,7 @@ def _try_lock(folder: Path) -> IO[bytes] | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_lock(lock)
     except BlockingIOError:
         lock.close()
         hint = "Wait for it, or choose another --output."

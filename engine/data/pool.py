@@ -8,6 +8,7 @@ number of workers.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+from engine.machine.imports import own_path_first
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 600.0
@@ -50,14 +53,34 @@ class _StuckError(Exception):
 class Workers(Generic[Item, Result]):
     """Processes that apply ``function``; a context manager. They start at once, and import while the caller goes on.
 
-    With 0 workers, or where processes cannot start (from a script without a main guard), the caller's does it.
+    With 0 workers, or where processes cannot start (from a script without a main guard; or ``trouble`` says why), the
+    caller's does it.
     """
 
     def __init__(self, function: Callable[[Item], Result], workers: int) -> None:
         self._function = function
         self._number = workers
-        self._pool = self._new_pool(workers) if workers > 0 else None
-        self._first = self._ping() if self._pool is not None else None
+        self.trouble = ""
+        """The reason why there are no processes where some were wanted; empty if there are."""
+        self._pool: ProcessPoolExecutor | None = None
+        self._first: Future[int] | None = None
+        if workers > 0:
+            self._start(workers)
+
+    def _start(self, workers: int) -> None:
+        try:
+            self._pool = self._new_pool(workers)
+            self._first = self._ping()
+        except OSError as error:  # no room for their semaphores, or the limit of processes is reached
+            self._end_pool()
+            self._pool = None
+            place = " in /dev/shm" if error.errno == errno.ENOSPC else ""
+            self.trouble = f"{error.strerror or error}{place}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on them for the user, a line each."""
+        return (f"One process did all the work: others could not start ({self.trouble}).",) if self.trouble else ()
 
     def __enter__(self) -> Self:
         return self
@@ -126,13 +149,13 @@ class Workers(Generic[Item, Result]):
 
     def _ping(self) -> Future[int]:
         assert self._pool is not None
-        with _interrupts_held():
+        with _interrupts_held(), own_path_first():
             pings = [self._pool.submit(os.getpid) for _ in range(self._number)]  # each starts a process
         return pings[0]
 
     def _submit(self, pool: ProcessPoolExecutor | None, item: Item) -> Future[Result]:
         assert pool is not None
-        with _interrupts_held():
+        with _interrupts_held(), own_path_first():
             return pool.submit(self._function, item)
 
     def _end_pool(self) -> None:

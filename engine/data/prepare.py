@@ -39,7 +39,7 @@ from engine.data.store import FORMAT, VERSION
 from engine.data.verify import content_checksum
 from engine.errors import DataError, StorageError, UsageError
 from engine.files import storage_errors
-from engine.text import one_line
+from engine.text import human_bytes, one_line
 from engine.version import VERSION as TOOL_VERSION
 
 COMPRESSIONS = (None, "gzip", "lzf")
@@ -130,7 +130,7 @@ def prepare(
                 partial.close()
             _publish(folder / "assembled.h5", output, before)
             remove(folder)
-    return work.summary(output, resumed, mean, std, time.monotonic() - started)
+    return work.summary(output, resumed, mean, std, time.monotonic() - started, processes.notes)
 
 
 @dataclass(frozen=True)
@@ -259,8 +259,8 @@ def _require_room(
     free = shutil.disk_usage(folder).free
     if free < needed - there:
         raise StorageError(
-            f"The clips need {needed / 1e9:.2f} GB for a while, of which {there / 1e9:.2f} GB are there, but only "
-            f"{free / 1e9:.2f} GB are free at {one_line(folder.parent)}.",
+            f"The clips need {human_bytes(needed)} for a while, of which {human_bytes(there)} are there, but only "
+            f"{human_bytes(free)} are free at {one_line(folder.parent)}.",
             "Free some space, choose an --output on another disk, or make smaller clips: --size, --frames.",
         )
 
@@ -489,7 +489,9 @@ class _Work:
         std = [np.sqrt(value / pixels**2) / 255 for value in spread]
         return np.array(mean), np.array([value or 1 / 255 for value in std])
 
-    def summary(self, path: Path, resumed: int, mean: np.ndarray, std: np.ndarray, seconds: float) -> PrepareSummary:
+    def summary(
+        self, path: Path, resumed: int, mean: np.ndarray, std: np.ndarray, seconds: float, more: tuple[str, ...]
+    ) -> PrepareSummary:
         rows = {split: self.rows(split) for split in SPLITS if len(self.rows(split))}
         return PrepareSummary(
             path=path,
@@ -509,7 +511,7 @@ class _Work:
             source_fingerprint=self.fingerprint,
             nbytes=path.stat().st_size,
             seconds=seconds,
-            notes=self.notes,
+            notes=(*self.notes, *more),
         )
 
 

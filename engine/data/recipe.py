@@ -6,6 +6,7 @@ command which a message tells the user to type is one that makes a file which th
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,12 +76,29 @@ def default_file(wanted: DatasetSection) -> Path | None:
     return default_output(wanted.layout, wanted.split)
 
 
-def prepare_command(wanted: DatasetSection) -> str:
-    """The command that makes the clips file which ``wanted`` asks for."""
-    layout = LAYOUTS.get(wanted.layout or "")
+def prepare_command(wanted: DatasetSection, source: str = "DIR", found: str = "LAYOUT") -> str:
+    """The command that makes the clips file which ``wanted`` asks for.
+
+    ``source`` are the videos, and ``found`` their layout, where these are known.
+    """
+    place = source if source == "DIR" else shlex.quote(source)
+    layout = LAYOUTS.get(wanted.layout or found)
     if layout is None:
-        return "vdtui prepare LAYOUT --source DIR --output FILE.h5"
-    return " ".join([f"vdtui prepare {layout.name} --source DIR", *_options(wanted, layout)])
+        return f"vdtui prepare LAYOUT --source {place} --output FILE.h5"
+    return " ".join([f"vdtui prepare {layout.name} --source {place}", *_options(wanted, layout)])
+
+
+def other_data(wanted: DatasetSection, layout: str, classes: int) -> str:
+    """Say that a clips file of ``layout`` with so many ``classes`` is of other data than ``wanted`` names; else ""."""
+    expected = wanted.layout
+    if expected is None:
+        return ""
+    number = OFFICIAL_CLASSES.get(expected)
+    if layout != expected:
+        return f"the preset is for {expected}, and these clips were prepared as {layout}"
+    if number is not None and classes != number:
+        return f"the preset is for {expected} with {number} classes, and these clips have {classes}"
+    return ""
 
 
 def _options(wanted: DatasetSection, layout: Layout) -> Iterator[str]:

@@ -1,15 +1,21 @@
 """The plan of a run before it is started: its time and memory, measured by rehearsing it here with its own data.
 
-Operations could be counted and divided by a rate; but what a step costs depends on the machine, the number format, the
-decoder's page cache and the bank of targets. So the very preset is run twice in a temporary folder, with a few steps
-and networks of few epochs, and each part is multiplied by how often it will happen. Two rehearsals that differ in
-nothing but the epochs tell what an epoch costs, and what a network costs beside its epochs.
+What a step costs depends on the machine, the number format, the decoder's page cache and the bank of targets. So the
+very preset is run twice in a temporary folder, with a few steps and as few networks of few epochs as the cores train at
+once, and each part is multiplied by how often it will happen. Two rehearsals that differ in nothing but the epochs tell
+what an epoch costs, and what a network costs beside its epochs.
+
+Where even that would take longer than ``LIMIT``, passes of a few clips are timed and multiplied by their number
+(``reckoning``), so that every plan is there within two minutes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,16 +23,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from engine.config import Preset, read_preset
+from engine.config.choosing import split_of_choice
 from engine.config.counts import candidates, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
+from engine.config.size import stored_values
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
-from engine.evaluation.parts import open_parts
+from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
+from engine.evaluation.parts import open_parts, train_and_val
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
 from engine.models import choose_device
 from engine.runs.new import new_run
@@ -34,7 +44,11 @@ from engine.seeds import generator
 from engine.synthetic import load_set, to_bytes
 
 STEPS = 3
-"""Steps of each stage that are rehearsed: the first has what happens once."""
+"""Steps of stage 1 that are rehearsed: the first has what happens once."""
+DYNAMIC_STEPS = 4
+"""Steps of stage 2 that are rehearsed: the median of all but the first is what one costs."""
+LIMIT = 45.0
+"""The seconds that the passes of the rehearsals may take, as they are reckoned; what they do besides comes on top."""
 EPOCHS = (1, 3)
 """Epochs of the networks in the two rehearsals."""
 
@@ -74,6 +88,8 @@ class Plan:
     """The bytes that the set may take per class, as the preset has them; "" where there is no such bound."""
     rung: str = ""
     """The rung on which the rehearsal spent them; networks of more epochs may choose another one."""
+    reckoned: bool = False
+    """True if nothing was rehearsed: times are those of passes alone, and memory and file are not known."""
 
     @property
     def bytes_per_class(self) -> float:
@@ -86,17 +102,34 @@ class Plan:
         return sum(part.seconds for part in self.parts)
 
 
-def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) -> Plan:
+def plan(
+    preset: Preset,
+    check: Callable[[Event], None] = lambda event: None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Plan:
     """Rehearse ``preset`` and return the plan of all of it; ``check`` gets every event, and may raise.
 
-    ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and networks of few
-    epochs for every row of the final table. Raises VdtuiError for what would stop the run as well. A teacher
-    (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one epoch.
-    A budget's rung is chosen by networks of one epoch here, so the run may choose another; costs are of this one.
+    ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and few networks of
+    few epochs for every row of the final table; or, where that would take longer than LIMIT, a few passes of clips.
+    ``tell`` gets a line on what comes and how long it will take. Raises VdtuiError for what would stop the run as well.
+    A teacher (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one
+    epoch. A budget's rung is chosen by networks of one epoch here; the run may choose another, at other costs.
     """
     began = time.monotonic()
     epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
+        sizes, data_bytes = _sizes(preset, Path(folder))
+        opening = time.monotonic() - began
+        start = _start_seconds()
+        units = measure(preset, sizes)
+        whole = reckon(preset, sizes, units)
+        if whole is not None:
+            shorter = [reckon(_shortened(preset, number), sizes, units) or [] for number in epochs]
+            seconds = sum(map(total, shorter))
+            if seconds > LIMIT:
+                tell(f"A rehearsal of three steps would take {seconds / 60:.0f} minutes; passes are counted instead.")
+                return _reckoned(preset, whole, sizes, data_bytes, start + opening, began)
+            tell(f"Rehearsing the run twice, with a few steps and epochs: about {10 + 1.5 * seconds:.0f} s ...")
         first = _Rehearsal(preset, epochs[0], Path(folder), check)
         spent = _spent(preset, first.preset)
         rehearsals = [first, *(_Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
@@ -104,7 +137,7 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
         kept = load_set(best).synthetic if best.is_file() else None
         content, measured = _file(spent, best, Path(folder)) if kept else (b"", "")
     return Plan(
-        tuple(_parts(spent, rehearsals)),
+        tuple(_parts(spent, rehearsals, start, opening)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         rehearsals[0].data_bytes,
@@ -117,6 +150,50 @@ def plan(preset: Preset, check: Callable[[Event], None] = lambda event: None) ->
         measured,
         preset.storage.budget or "",
         spent.storage.rung or "",
+    )
+
+
+def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
+    """Open the data, or make the demo's in ``folder``; return its numbers, and the bytes of the training clips."""
+    device = choose_device("cpu")
+    with open_parts(folder, preset, device, lambda *_: None, lambda: None) as opened:
+        spec, store = opened.spec, opened.store
+        train, val = train_and_val(store, preset)
+        by_test = split_of_choice(preset.evaluation.protocol) == "test"
+        test = len(store.split("test"))
+        counts = [int(count) for count in np.bincount(train.labels, minlength=len(spec.classes))]
+        chosen = test if by_test else len(val)
+        size = len(train) * 3 * spec.frames * spec.height * spec.width
+        return Sizes(len(spec.classes), spec.frames, spec.height, len(train), chosen, test, max(counts)), size
+
+
+def _start_seconds() -> float:
+    """Return the seconds in which a worker's process starts."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import engine.distilling.process"], check=True, env=dict(os.environ))
+    return time.monotonic() - began
+
+
+def _reckoned(preset: Preset, whole: list[Counted], sizes: Sizes, data_bytes: int, start: float, began: float) -> Plan:
+    """Return the plan of a run of which nothing was tried but passes of a few clips."""
+    values = stored_values(preset.synthetic, sizes.classes, sizes.frames, sizes.side)
+    parts = [Part("prepare", 1, "data opened, or made", start)]
+    parts += [Part(part.stage, part.number, part.what, part.seconds) for part in whole]
+    plain = preset.storage.how == "float32" and preset.storage.budget is None and bool(preset.kind.parts)
+    return Plan(
+        tuple(parts),
+        values,
+        4 * values,
+        data_bytes,
+        0,
+        str(choose_device(preset.run.device)),
+        time.monotonic() - began,
+        preset.storage.how if preset.kind.parts else "",
+        4 * values if plain else 0,
+        sizes.classes if plain else 0,
+        "its numbers alone",
+        preset.storage.budget or "",
+        reckoned=True,
     )
 
 
@@ -178,10 +255,14 @@ class _Rehearsal:
         """Return the clips per class of each rung on which networks were trained to choose one."""
         return [one.ipc for _, one in self._happened if isinstance(one, RungTried)]
 
-    def selection(self) -> float:
-        """Return the seconds of one evaluation on the split that chooses the step; 0 if none does."""
+    def selection(self) -> tuple[float, float]:
+        """Return the seconds of one evaluation on the split that chooses the step, and those of the first beyond that.
+
+        Both are 0 if none does.
+        """
         found = [one.seconds for _, one in self._happened if isinstance(one, Evaluated) and one.what == "synthetic"]
-        return min(found, default=0.0)
+        usual = min(found, default=0.0)
+        return usual, max(0.0, found[0] - usual) if found else 0.0
 
     def baselines(self) -> tuple[int, float]:
         """Return how many networks chose the storage of baselines, and the seconds until all had."""
@@ -205,7 +286,7 @@ class _Rehearsal:
         times = self.step_seconds(stage)
         if not times:
             return 0.0, 0.0
-        usual = min(times[1:], default=times[0])
+        usual = statistics.median(times[1:] or times)
         return usual, max(0.0, times[0] - usual)
 
     def static(self, section: StaticSection) -> float:
@@ -236,12 +317,18 @@ def _shortened(preset: Preset, epochs: int) -> Preset:
     static = preset.static if preset.static.steps <= STEPS else _rehearsed(preset.static)
     shorter = {
         "static": static.model_copy(update={"steps": min(STEPS, static.steps)}),
-        "dynamic": dynamic.model_copy(update={"steps": min(STEPS, dynamic.steps), "eval_every": STEPS}),
+        "dynamic": dynamic.model_copy(update={"steps": min(DYNAMIC_STEPS, dynamic.steps), "eval_every": DYNAMIC_STEPS}),
         "experts": section("experts", number=1, epochs=1),
         "selection": section("selection", epochs=1),
-        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1),
+        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1, **_fewer(preset)),
     }
     return preset.model_copy(update=shorter)
+
+
+def _fewer(preset: Preset) -> dict[str, int]:
+    """Return the networks of a row, and of an evaluation, that are rehearsed: as many as are trained at once."""
+    section, cores = preset.evaluation, max(1, torch.get_num_threads())
+    return {name: min(getattr(section, name), cores) for name in ("repeats", "selection_repeats")}
 
 
 def _rehearsed(section: S) -> S:
@@ -249,13 +336,15 @@ def _rehearsed(section: S) -> S:
     return section.with_settings(named(section.objective).rehearsed(section.settings))
 
 
-def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
+def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float) -> list[Part]:
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
-    parts = [Part("prepare", 1, "data opened, or made", first.stage("prepare"))]
+    fewer = _fewer(preset)
+    choose, final = (getattr(evaluation, name) / fewer[name] for name in ("selection_repeats", "repeats"))
+    parts = [Part("prepare", 1, "data opened, or made", start + max(opening, first.stage("prepare")))]
     if rungs := first.rungs():
-        known = [(one.epochs, one.selection()) for one in rehearsals]
+        known = [(one.epochs, one.selection()[0]) for one in rehearsals]
         longer = _at(evaluation.epochs, known) - _at(first.epochs, known)  # of an evaluation of the rung that was taken
-        seconds = first.stage("budget") + longer * sum(rungs) / preset.synthetic.ipc
+        seconds = choose * (first.stage("budget") + longer * sum(rungs) / preset.synthetic.ipc)
         networks = len(rungs) * evaluation.selection_repeats
         parts.append(Part("budget", networks, "networks to choose how the budget is spent", seconds))
     if "experts" in stages:
@@ -269,20 +358,23 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal]) -> list[Part]:
         parts.append(Part("dynamic", preset.dynamic.steps, "steps", preset.dynamic.steps * usual + once * (not fills)))
         if fills:
             parts.append(Part("dynamic", fills, "networks of the target bank", fills * once))
-        if first.selection():
+        if first.selection()[0]:
             number = candidates(preset.dynamic)
-            seconds = number * _at(evaluation.epochs, [(one.epochs, one.selection()) for one in rehearsals])
+            known = [(one.epochs, one.selection()[0]) for one in rehearsals]
+            seconds = choose * number * _at(evaluation.epochs, known) + first.selection()[1]
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
         parts.append(Part("select", 1, "coreset", first.stage("select")))
     choosing = first.baselines()[0]
     if choosing:
-        seconds = _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
-        parts.append(Part("evaluate", choosing, "networks to choose the storage of baselines", seconds))
+        seconds = choose * _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
+        number = round(choose * choosing)
+        parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
     table = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
     networks = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
-    return [*parts, Part("evaluate", networks, "networks for the final table", _at(evaluation.epochs, table))]
+    seconds = final * _at(evaluation.epochs, table)
+    return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 
 def _begins_table(event: Event) -> bool:

@@ -28,10 +28,10 @@ def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: b
         preset = read_preset(run.preset_file)
         if preset.run.trackers and isinstance(session, RunSession):
             session.listen(Tracking(run, preset.run.trackers, session.emit))
-        # torch comes with it: seconds, in which the run is already seen to live
-        from engine.distilling.stages import distill
-
         with memory_errors():
+            # torch comes with it: seconds, in which the run is already seen to live
+            from engine.distilling.stages import distill
+
             distill(session, preset)
     return run.state()
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from engine.evaluation.trainers import QueueState, networks_text
-from engine.events import Progress, Stage
+from engine.events import Progress, Stage, Step
 from engine.runs.session import Session
 
 SECONDS_BETWEEN = 1.0
@@ -20,16 +20,28 @@ class UnitPace:
         self._session = session
         self._stage = stage
         self._began = self._last_time = time.monotonic()
+        self._first: int | None = None
+
+    def _rate(self, done: int, now: float) -> float:
+        """Return units per second since the first that was told of; earlier workers did those before."""
+        if self._first is None:
+            self._first, self._began = done, now
+        return (done - self._first) / max(now - self._began, 1e-9)
 
     def update(self, done: int, total: int, unit: str) -> None:
         """Tell that ``done`` of ``total`` units are done, and that ``unit`` is worked on now."""
         now = time.monotonic()
+        rate = self._rate(done, now)
         if now - self._last_time < SECONDS_BETWEEN and done < total:
             return
         self._last_time = now
-        rate = done / max(now - self._began, 1e-9)
         eta = round((total - done) / rate, 1) if rate > 0 else None
         self._session.emit(Progress(self._stage, done, total, round(rate, 3), unit, eta))
+
+    def learned(self, done: int, total: int, loss: float) -> None:
+        """Tell the mean ``loss`` of a unit, after which ``done`` of ``total`` are done; it has a curve as of steps."""
+        rate = self._rate(done, time.monotonic())
+        self._session.emit(Step(self._stage, done, total, loss, round(rate, 4), {}, None))
 
 
 class StepPace:
@@ -122,8 +134,10 @@ class TablePace:
         text = f"{networks_text(queue, self._titles, self._repeats)}, {percent} %"
         networks = len(self._titles) * self._repeats
         if self._step is not None and self._total is not None:
-            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, text))
+            done = round(queue.networks, 3)
+            self._session.emit(Progress(self._stage, self._step, self._total, 0.0, text, networks=done))
             return
         trained = queue.networks - queue.known
         left = round((networks - queue.networks) * (now - self._began) / trained, 1) if trained > 0 else None
-        self._session.emit(Progress(self._stage, queue.now[0][0], networks, 0.0, text, left))
+        done = round(queue.networks, 3)
+        self._session.emit(Progress(self._stage, queue.now[0][0], networks, 0.0, text, left, done))

@@ -100,6 +100,7 @@ def expert_trajectories(work: Work) -> Trajectories:
     session, preset = work.session, work.preset
     began = time.monotonic()
     session.emit(StageStarted("experts", 0, 1))
+    pace = UnitPace(session, "experts")
     trajectories, warnings = open_or_train(
         experts_folder(session.run.path.parent),
         preset,
@@ -107,8 +108,9 @@ def expert_trajectories(work: Work) -> Trajectories:
         work.val,
         work.fingerprint,
         work.precision,
-        UnitPace(session, "experts").update,
+        pace.update,
         session.check,
+        pace.learned,
     )
     for warning in warnings:
         session.emit(Note("warning", warning))

@@ -6,7 +6,9 @@ protocol, recipe, data and seeds, so that it can be told apart.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,8 +18,9 @@ from engine.config import Preset, load_preset, read_preset
 from engine.config.kinds import BASELINES, COMPRESSED, KINDS
 from engine.config.load import override
 from engine.data.batches import RealClips
+from engine.data.exports import is_composed
 from engine.data.spec import ClipSpec
-from engine.errors import DataError, UsageError
+from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.baselines import FIXED, Rung, Shelf, herded_order, random_order
 from engine.evaluation.judge import Judge, networks_folder
@@ -33,7 +36,7 @@ from engine.evaluation.subjects import (
     set_of_run,
 )
 from engine.evaluation.trainers import Watch, networks_text
-from engine.files import SET_SUFFIXES, looks_like_set, write_json
+from engine.files import SET_SUFFIXES, draft, looks_like_set, never_made_anew, write_json
 from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
@@ -77,16 +80,17 @@ class Source:
 
 
 def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[str]) -> Source:
-    """Find the source ``name``: a synthetic set's file, a clips file, or a run. Raises VdtuiError.
+    """Find the source ``name``: the file of a set or an export of one, a clips file, or a run. Raises VdtuiError.
 
     The content of a file says what it is.
     ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else.
     """
     changes = list(overrides)
-    if name.endswith((".h5", ".hdf5")):
+    is_set = looks_like_set(Path(name)) or is_composed(Path(name))
+    if name.endswith((".h5", ".hdf5")) and not is_set:
         whole = ["synthetic.kind=full", *changes]
         return Source(name, _on(load_preset("default", whole), data or Path(name)))
-    if looks_like_set(Path(name)) or name.endswith(SET_SUFFIXES):
+    if is_set or name.endswith(SET_SUFFIXES):
         loaded = load_set(name)
         preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
         if data is None:
@@ -125,7 +129,11 @@ def evaluate(
     preset = source.preset
     device = choose_device(preset.run.device)
     precision = choose_precision(preset.run.precision, device)
-    with deterministic(), open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts:
+    with (
+        deterministic(),
+        open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts,
+        _kept(source, runs, warn) as kept,
+    ):
         train, test = parts.train, parts.test
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
         subjects = list(_subjects(source, judge, questions, progress))
@@ -133,7 +141,7 @@ def evaluate(
         for text in filter(None, (scarce_coreset(train, number) for number in drawn)):
             warn(text)
         rows = [
-            _row(source, judge, subject, model, questions.frames, runs)
+            _row(judge, subject, model, questions.frames, kept)
             for model in judge.section.models
             for subject in subjects
         ]
@@ -142,15 +150,35 @@ def evaluate(
             document |= {"evaluated": True, "source": source.name}
             if source.run is not None:
                 name = f"evaluated-{row.cache.name}-{judge.section.repeats}-{judge.seed}.json"
-                write_json(source.run.evaluations / name, document)
+                try:
+                    write_json(kept / name, document)
+                except (StorageError, OSError) as error:  # what was measured for an hour is told all the same
+                    warn(f"A result could not be kept in {kept}: {error}")
             yield document
 
 
-def _row(source: Source, judge: Judge, subject: Subject, model: str, frames: FrameOrder, runs: Path) -> Row:
+@contextlib.contextmanager
+def _kept(source: Source, runs: Path, warn: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the folder of finished networks and results of ``source``; where nothing can be written, a passing one."""
+    folder = source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
+    with contextlib.ExitStack() as ends:
+        if source.run is not None:
+            ends.enter_context(never_made_anew(source.run.path))
+        try:
+            with draft(folder):
+                pass
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            warn(f"{folder} cannot be written ({reason}): results are not kept there. Add --output FILE.json.")
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="vdtui-")))
+        yield folder
+
+
+def _row(judge: Judge, subject: Subject, model: str, frames: FrameOrder, kept: Path) -> Row:
     recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
     stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
     name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
-    return Row(subject, recipe, TrialCache(_cache_folder(source, runs), name))
+    return Row(subject, recipe, TrialCache(kept, name))
 
 
 def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
@@ -160,10 +188,6 @@ def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
             progress(whole, len(titles) * repeats, networks_text(queue, titles, repeats), queue.networks - whole)
 
     return watch
-
-
-def _cache_folder(source: Source, runs: Path) -> Path:
-    return source.run.evaluations if source.run is not None else runs / ".data" / "evaluations"
 
 
 def _subjects(source: Source, judge: Judge, questions: Questions, progress: Report | None) -> Iterator[Subject]:

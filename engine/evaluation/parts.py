@@ -17,11 +17,14 @@ import torch
 
 from engine.config import Preset
 from engine.config.choosing import split_of_choice
+from engine.config.objectives import named
 from engine.data.batches import RealClips
 from engine.data.opening import open_data
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore, SplitView
+from engine.errors import UsageError
 from engine.models import check_model
+from engine.models.registry import has_buffers, has_embedding
 from engine.seeds import derive
 
 
@@ -88,10 +91,26 @@ def open_parts(
     try:
         for model in preset.evaluation.models:
             check_model(model, store.frames, store.height)
+        _check_learnt_by(preset, store)
     except BaseException:
         store.close()
         raise
     return Parts(store, preset, device)
+
+
+def _check_learnt_by(preset: Preset, store: ClipStore) -> None:
+    """Raise UsageError if the objective of stage 2 cannot learn by the first network, which may be of another package.
+
+    The schema refuses those of ours that it cannot.
+    """
+    model, objective = preset.evaluation.models[0], named(preset.dynamic.objective)
+    if "experts" in preset.stages and has_buffers(model, store.frames, store.height):
+        problem = f"dynamic.objective = {objective.name} cannot follow {model}, whose state is more than weights."
+        raise UsageError(problem, "Name another network first in evaluation.models.")
+    embeds = objective.compares_embeddings or objective.learns_labels
+    if "dynamic" in preset.stages and embeds and not has_embedding(model, store.frames, store.height):
+        problem = f"dynamic.objective = {objective.name} compares features, and {model} has no method embed."
+        raise UsageError(problem, "Give it embed(clips) -> (N, D), or name another network first in evaluation.models.")
 
 
 def train_and_val(store: ClipStore, preset: Preset) -> tuple[SplitView, SplitView]:

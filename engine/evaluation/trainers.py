@@ -42,6 +42,7 @@ from engine.errors import RunError, VdtuiError
 from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import TrainingData
 from engine.evaluation.trials import Trial, TrialCache, run_trial, train_trial, trial_key
+from engine.machine.imports import own_path
 from engine.machine.out_of_memory import memory_errors
 from engine.machine.torchrun import started_by_torchrun
 
@@ -283,7 +284,7 @@ class _Process:
             "-P",
             "-c",
             PROGRAM,
-            json.dumps([entry for entry in sys.path if isinstance(entry, str)]),
+            json.dumps(own_path()),
             str(other.fileno()),
             str(os.getpid()),
         ]

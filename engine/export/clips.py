@@ -17,35 +17,43 @@ from typing import Any
 import h5py
 import torch
 
+from engine.data.exports import FORMAT, VERSION
 from engine.errors import StorageError
 from engine.export.output import Exported, refuse_existing, unwritable, write_file
 from engine.files import replacing, sweep
 from engine.synthetic import LoadedSet, SyntheticSet, check_precision
+from engine.synthetic.composed import unnormalised_share
 
-FORMAT = "vdtui.composed"
 
-
-def export_pt(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
+def export_pt(
+    loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False, card: str = ""
+) -> Exported:
     """Write the clips as a file that ``torch.load(output, weights_only=True)`` reads: tensors, numbers and text.
 
     It is a dictionary of ``clips`` (N, 3, T, H, W), normalised by ``mean`` and ``std``, or pixels from 0 to 255 if
-    ``precision`` is uint8; ``labels``, int64 (N), or float32 (N, C) if they are soft; ``classes``; and the provenance
-    of the set. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
+    ``precision`` is uint8; ``labels``, int64 (N), or float32 (N, C) if they are soft, and then ``hard_labels``, int64
+    (N); ``classes``; the provenance of the set; and ``card``.
+
+    Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
     check_precision(precision)
     refuse_existing(output, overwrite)
-    parts = list(_parts(loaded.synthetic, precision))
+    parts = list(composed(loaded.synthetic, precision))
     document = {"clips": torch.cat([clips for clips, _ in parts]), "labels": torch.cat([labels for _, labels in parts])}
+    if loaded.synthetic.soft_labels is not None:
+        document["hard_labels"] = hard_labels(loaded.synthetic)
     buffer = io.BytesIO()
-    torch.save(_about(loaded, precision) | document, buffer)
+    torch.save(_about(loaded, precision, card) | document, buffer)
     write_file(output, buffer.getvalue(), overwrite)
-    return Exported(output, (output,))
+    return Exported(output, (output,), lost(loaded.synthetic, precision))
 
 
-def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False) -> Exported:
+def export_h5(
+    loaded: LoadedSet, output: Path, precision: str = "float32", overwrite: bool = False, card: str = ""
+) -> Exported:
     """Write the contents of :func:`export_pt` as HDF5.
 
-    ``clips``, one to a chunk, and ``labels`` are datasets; everything else is an attribute, of which ``classes``,
+    ``clips``, one to a chunk, and the labels are datasets; everything else is an attribute, of which ``classes``,
     ``mean``, ``std`` and ``provenance`` are JSON. Memory holds one class at a time. Raises as :func:`export_pt` does.
     """
     check_precision(precision)
@@ -56,9 +64,9 @@ def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overw
     with unwritable(output), replacing(output) as path:
         done = 0
         with h5py.File(path, "w", libver=("v108", "v110")) as file:  # older ones limit attributes to 64 KiB
-            for name, value in _about(loaded, precision).items():
+            for name, value in _about(loaded, precision, card).items():
                 file.attrs[name] = value if isinstance(value, (str, int)) else json.dumps(value)
-            for clips, labels in _parts(synthetic, precision):
+            for clips, labels in composed(synthetic, precision):
                 if not done:
                     _require_room(output, number * clips[0].nbytes)
                     shape = tuple(clips.shape[1:])
@@ -67,11 +75,13 @@ def export_h5(loaded: LoadedSet, output: Path, precision: str = "float32", overw
                 file["clips"][done : done + len(clips)] = clips.numpy()
                 file["labels"][done : done + len(clips)] = labels.numpy()
                 done += len(clips)
-    return Exported(output, (output,))
+            if synthetic.soft_labels is not None:
+                file["hard_labels"] = hard_labels(synthetic).numpy()
+    return Exported(output, (output,), lost(synthetic, precision))
 
 
-def _parts(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the clips and labels of each class in turn, on the CPU."""
+def composed(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the clips (clips_per_class, 3, T, H, W) and labels of each class in turn, on the CPU."""
     choice = torch.arange(synthetic.clips_per_class, device=synthetic.device)
     for label in range(len(synthetic.spec.classes)):
         labels = torch.full_like(choice, label)
@@ -82,16 +92,33 @@ def _parts(synthetic: SyntheticSet, precision: str) -> Iterator[tuple[torch.Tens
         yield clips.to(getattr(torch, precision)).contiguous().cpu(), targets.cpu()
 
 
-def _about(loaded: LoadedSet, precision: str) -> dict[str, Any]:
+def hard_labels(synthetic: SyntheticSet) -> torch.Tensor:
+    """Return the class of each composed clip, int64 (N)."""
+    return torch.arange(len(synthetic.spec.classes)).repeat_interleave(synthetic.clips_per_class)
+
+
+def lost(synthetic: SyntheticSet, precision: str) -> tuple[str, ...]:
+    """Return a note on the share of values that pixels cannot show, if ``precision`` is uint8 and there are any."""
+    if precision != "uint8":
+        return ()
+    shares = [unnormalised_share(synthetic.spec, clips) for clips, _ in composed(synthetic, "float32")]
+    share = sum(shares) / len(shares)
+    if share < 1e-4:
+        return ()
+    return (f"{100 * share:.1f} % of the values are beyond black or white, and are cut off in pixels of 8 bits.",)
+
+
+def _about(loaded: LoadedSet, precision: str, card: str) -> dict[str, Any]:
     spec = loaded.synthetic.spec
     return {
         "format": FORMAT,
-        "version": 1,
+        "version": VERSION,
         "precision": precision,
         "classes": list(spec.classes),
         "mean": list(spec.mean),
         "std": list(spec.std),
-        "provenance": dataclasses.asdict(loaded.provenance),
+        "provenance": dataclasses.asdict(loaded.origin_as(precision)),
+        "card": card,
     }
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from engine.errors import UsageError
 from engine.export.pictures import Pixels8, evenly
 
-MOST_FPS = {"mp4": 120.0, "gif": 50.0, "png": 120.0}
+MOST_FPS = {"mp4": 120.0, "gif": 50.0, "png": 120.0, "folders": 120.0}
 """The most frames per second: a gif counts time in hundredths of a second, and viewers slow down frames below two."""
 
 PALETTE_SAMPLE = 1 << 17
@@ -47,6 +47,26 @@ def mp4(frames: Iterable[Pixels8], fps: float) -> bytes:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=1)
             container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def lossless(frames: Iterable[Pixels8], fps: float) -> bytes:
+    """Return an mp4 of ``frames`` (H, W, 3), of any size, that decodes to the very same pixels: H.264 of RGB at crf 0.
+
+    It has no frames that refer to later ones, so that the first one is shown at time 0 by every reader.
+    """
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264rgb", rate=Fraction(fps).limit_denominator(1000))
+        stream.pix_fmt = "rgb24"
+        stream.options = {"crf": "0", "bf": "0", "threads": "1"}  # the same bytes on any number of cores
+        for index, frame in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = frame.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode())
     return buffer.getvalue()
 

@@ -2,20 +2,21 @@
 
 ``output`` decides which. A path that ends in the format's suffix becomes one file. A folder, or a path without a
 suffix, becomes a folder of ``<class>/<number>.<suffix>``, the clips in their own size, with an ``index.json`` that
-names the class of each folder. Frames as pictures are always a folder. A grid shows as much as fits, and the notes of
-the returned ``Exported`` say what it leaves out.
+names the class of each folder. A grid shows as much as fits, and the notes of the returned ``Exported`` say what it
+leaves out. ``card`` is the text of a folder's README.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from engine.errors import UsageError
 from engine.export import encode
 from engine.export.grid import draw, plan
-from engine.export.names import safe_names
-from engine.export.output import INDEX, Exported, refuse_existing, refuse_folder, write_file, write_folder
+from engine.export.names import class_folders
+from engine.export.output import Exported, refuse_existing, refuse_folder, write_file, write_folder
 from engine.export.pictures import Pixels8, class_clips, class_statics, evenly
 from engine.synthetic import SyntheticSet
 
@@ -24,30 +25,34 @@ SHEET_FRAMES = 8
 """The most frames of a clip in the still grid; a contact sheet in a folder has all of them."""
 
 
-def export_mp4(synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False) -> Exported:
+def export_mp4(
+    synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False, card: str = ""
+) -> Exported:
     """Write the clips as H.264 video at ``fps`` frames per second.
 
     Raises UsageError (output exists, impossible speed or suffix) and StorageError.
     """
-    return _export_moving(synthetic, output, "mp4", encode.mp4, fps, overwrite)
+    return _export_moving(synthetic, output, "mp4", encode.mp4, fps, overwrite, card)
 
 
-def export_gif(synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False) -> Exported:
+def export_gif(
+    synthetic: SyntheticSet, output: Path, fps: float = FPS, overwrite: bool = False, card: str = ""
+) -> Exported:
     """Write the clips as animated gifs that loop, at ``fps`` frames per second.
 
     Raises UsageError (output exists, impossible speed or suffix) and StorageError.
     """
-    return _export_moving(synthetic, output, "gif", encode.gif, fps, overwrite)
+    return _export_moving(synthetic, output, "gif", encode.gif, fps, overwrite, card)
 
 
-def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -> Exported:
+def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False, card: str = "") -> Exported:
     """Write stills: the static memories of each class, and a contact sheet of a clip, its frames from left to right.
 
     In a folder, ``<class>/static-<n>.png`` are the static memories and ``<class>/<n>.png`` the sheets of all clips, in
     their own size. Raises UsageError (output exists, other suffix) and StorageError.
     """
     if not is_single(output, "png"):
-        return _export_folder(synthetic, output, "png", lambda label: _stills(synthetic, label), overwrite)
+        return _export_folder(synthetic, output, "png", lambda label: _stills(synthetic, label), overwrite, card)
     refuse_existing(output, overwrite)
     spec = synthetic.spec
     statics = len(class_statics(synthetic, 0))
@@ -66,20 +71,6 @@ def export_png(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -
     if layout.cells < statics + len(times):
         notes = (*notes, f"Shown: the first {layout.cells} of {statics + len(times)} pictures of each class.")
     return Exported(output, (output,), notes)
-
-
-def export_folders(synthetic: SyntheticSet, output: Path, overwrite: bool = False) -> Exported:
-    """Write the frames of every clip as ``<class>/<clip>/frame000001.png``, which `vdtui prepare folders` reads.
-
-    Raises UsageError (output is a file, or not empty) and StorageError.
-    """
-
-    def frames(label: int) -> Iterator[tuple[str, bytes]]:
-        for number, clip in enumerate(class_clips(synthetic, label), start=1):
-            for time, frame in enumerate(clip, start=1):
-                yield f"{number}/frame{time:06d}.png", encode.png(frame)
-
-    return _export_folder(synthetic, output, "folders", frames, overwrite)
 
 
 def is_single(output: Path, suffix: str) -> bool:
@@ -105,6 +96,7 @@ def _export_moving(
     encoder: Callable[[Iterator[Pixels8], float], bytes],
     fps: float,
     overwrite: bool,
+    card: str,
 ) -> Exported:
     encode.check_fps(fps, kind)
     if not is_single(output, kind):
@@ -113,7 +105,7 @@ def _export_moving(
             for number, clip in enumerate(class_clips(synthetic, label), start=1):
                 yield f"{number}.{kind}", encoder(iter(clip), fps)
 
-        return _export_folder(synthetic, output, kind, clips, overwrite)
+        return _export_folder(synthetic, output, kind, clips, overwrite, card)
     refuse_existing(output, overwrite)
     spec = synthetic.spec
     layout = plan(len(spec.classes), synthetic.clips_per_class, spec.height, spec.width, kind)
@@ -128,20 +120,33 @@ def _export_folder(
     kind: str,
     files: Callable[[int], Iterator[tuple[str, bytes]]],
     overwrite: bool,
+    card: str,
 ) -> Exported:
     refuse_folder(output, overwrite)
-    folders = safe_names(synthetic.spec.classes, taken=[INDEX])
+    folders = class_folders(synthetic.spec.classes)
 
     def contents() -> Iterator[tuple[PurePosixPath, bytes]]:
         for label, folder in enumerate(folders):
             for name, content in files(label):
                 yield PurePosixPath(folder) / name, content
+        yield from card_file(card)
 
-    classes = [
+    about = {"kind": kind, "classes": class_rows(synthetic.spec.classes)}
+    return Exported(output, write_folder(output, contents, about, overwrite))
+
+
+def class_rows(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the label, name and folder of each class, as the index of an exported folder has them."""
+    return [
         {"label": label, "class": name.encode("utf-8", "replace").decode(), "folder": folder}
-        for label, (name, folder) in enumerate(zip(synthetic.spec.classes, folders, strict=True))
+        for label, (name, folder) in enumerate(zip(names, class_folders(names), strict=True))
     ]
-    return Exported(output, write_folder(output, contents, {"kind": kind, "classes": classes}, overwrite))
+
+
+def card_file(card: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the card as the file README.md of a folder, if there is one."""
+    if card:
+        yield PurePosixPath("README.md"), card.encode("utf-8")
 
 
 def _stills(synthetic: SyntheticSet, label: int) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 MOST_BYTES = 100
 """The most bytes of a name in UTF-8. File systems allow 255; the rest is for suffixes and temporary names."""
@@ -21,7 +21,8 @@ def safe_name(name: str) -> str:
     """Return ``name`` as the name of a file or folder on any common system; never empty, at most 100 bytes.
 
     Control, invisible and unassigned characters, and those that a system treats specially, become ``_``; so do a
-    leading dot or dash and a trailing dot or space. Different names may give the same result: see :func:`safe_names`.
+    leading dot or dash and a trailing dot or space. Different names may give the same result: see
+    :func:`class_folders`.
     """
     text = unicodedata.normalize("NFC", name)
     text = "".join("_" if _special(character) else character for character in text)
@@ -31,21 +32,13 @@ def safe_name(name: str) -> str:
     return text or "unnamed"
 
 
-def safe_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return ``safe_name`` of each of ``names``, made different even on systems that ignore case.
+def class_folders(names: Sequence[str]) -> list[str]:
+    """Return a folder's name for each class: its label with leading zeros, then ``safe_name`` without white space.
 
-    ``taken`` are names that must not occur. A repeated name gets ``-2``, ``-3``, ... in the order of ``names``.
+    Loaders that number classes in the order of their folders, and lists that separate by blanks, agree with the labels.
     """
-    used = {_folded(name) for name in taken}
-    unique = []
-    for name in map(safe_name, names):
-        candidate, number = name, 1
-        while _folded(candidate) in used:
-            number += 1
-            candidate = f"{_cut(name, MOST_BYTES - 8)}-{number}"
-        used.add(_folded(candidate))
-        unique.append(candidate)
-    return unique
+    width = max(2, len(str(len(names) - 1)))
+    return [f"{label:0{width}d}_" + "_".join(safe_name(name).split()) for label, name in enumerate(names)]
 
 
 def shown(text: str) -> str:
@@ -63,7 +56,3 @@ def _unprintable(character: str) -> bool:
 
 def _cut(text: str, most: int) -> str:
     return text.encode("utf-8")[:most].decode("utf-8", errors="ignore")
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold()

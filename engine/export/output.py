@@ -15,10 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.errors import StorageError, UsageError
-from engine.files import draft, read_json, storage_errors, sweep, write_bytes, write_json
-
-INDEX = "index.json"
-INDEX_FORMAT = "vdtui.export"
+from engine.files import EXPORT_FORMAT, INDEX, draft, read_json, storage_errors, sweep, write_bytes, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +25,12 @@ class Exported:
     output: Path
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    card: Path | None = None
+    """The card that stands beside them, or is one of them."""
 
     @property
     def nbytes(self) -> int:
-        """The size of all files in bytes."""
+        """The size of all ``files`` in bytes."""
         return sum(path.stat().st_size for path in self.files)
 
 
@@ -73,7 +72,7 @@ def write_folder(
         for relative, content in contents():
             write_bytes(made / relative, content)
             names.append(str(relative))
-        write_json(made / INDEX, {"format": INDEX_FORMAT, "version": 1, **about, "files": names})
+        write_json(made / INDEX, {"format": EXPORT_FORMAT, "version": 1, **about, "files": names})
         _swap(made, target)
     return tuple(output / name for name in [*names, INDEX])
 
@@ -100,7 +99,7 @@ def refuse_folder(output: Path, overwrite: bool) -> None:
     if not present:
         return
     index = read_json(output / INDEX) or {}
-    files = index.get("files") if index.get("format") == INDEX_FORMAT else None
+    files = index.get("files") if index.get("format") == EXPORT_FORMAT else None
     foreign = present - ({*map(str, files), INDEX} if isinstance(files, list) else set())
     if foreign:
         problem = f"{output} is not empty: it holds files that no export wrote, such as {min(foreign)!r}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.export.output import Exported, write_file
+from engine.files import looks_like_set
 from engine.synthetic import PRECISIONS, LoadedSet, Storage, check_precision, load_set, to_bytes
 
 
@@ -18,7 +19,7 @@ def export_safetensors(
     labels if the set has these. Raises UsageError if ``output`` exists, StorageError if it cannot be written.
     """
     check_precision(precision)
-    write_file(output, to_bytes(loaded.synthetic, loaded.provenance, precision), overwrite)
+    write_file(output, to_bytes(loaded.synthetic, loaded.origin_as(precision), precision), overwrite)
     notes = []
     if loaded.storage is not None:
         notes.append(f"The set was stored as {loaded.storage}, and what is written is what that decodes to.")
@@ -34,12 +35,12 @@ def export_set(source: Path, output: Path, how: str | None = None, overwrite: bo
     fit the set, DataError if ``source`` is damaged, StorageError if it cannot be written.
     """
     loaded = load_set(source)
-    own = loaded.precision if loaded.storage is None else str(loaded.storage)
+    own = loaded.how
     wanted = own if how is None else str(Storage.parse(how))
-    if wanted == own:
+    if wanted == own and looks_like_set(source):
         write_file(output, source.read_bytes(), overwrite)
         return Exported(output, (output,))
-    write_file(output, to_bytes(loaded.synthetic, loaded.provenance, wanted), overwrite)
+    write_file(output, to_bytes(loaded.synthetic, loaded.origin_as(wanted), wanted), overwrite)
     lossy = loaded.storage is not None or loaded.precision != "float32"
     again = f"The set was stored as {own} already: what is written is made of what that decodes to."
     return Exported(output, (output,), (again,) if lossy else ())

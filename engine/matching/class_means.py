@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field
 
 from engine.config.fields import Count, Section
+from engine.config.objectives import Passes
 from engine.errors import DivergedError
 from engine.lazy import torch
 from engine.matching.bank import BankSettings, Schedule, TargetBank
@@ -86,6 +87,17 @@ class ClassMeans(Objective):
         bank = TargetBank.of(section, preset, setting)
         number, own = section.classes_per_step, cls.options(section)
         return cls(setting, preset.dynamic.batch_real, bank=bank, classes_per_step=number, **own)
+
+    @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes:
+        """Return the real clips of the classes without gradients, unless banked, and their instances with them."""
+        if stage == "static":
+            own = preset.synthetic.ipc * max(1, preset.synthetic.statics_per_instance)
+            return Passes(classes * preset.static.batch_real, classes * own)
+        settings = preset.dynamic.table(cls.name, ClassMeansSettings)
+        share = min(classes, settings.classes_per_step or classes)
+        real = 0 if cls.banked_networks(preset) else share * preset.dynamic.batch_real
+        return Passes(real, share * preset.synthetic.ipc)
 
     @classmethod
     def options(cls, settings: Section) -> dict[str, Any]:

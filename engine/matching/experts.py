@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -39,7 +38,7 @@ from engine.config import Preset
 from engine.config.schema import ExpertsSection
 from engine.data.batches import RealClips
 from engine.errors import DataError, DivergedError
-from engine.files import read_json, replacing, storage_errors, sweep, unlinked, write_json
+from engine.files import read_json, replacing, storage_errors, sweep, try_lock, unlinked, write_json
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
@@ -59,12 +58,14 @@ def open_or_train(
     precision: torch.dtype,
     progress: Callable[[int, int, str], None],
     check: Callable[[], None],
+    learned: Callable[[int, int, float], None] = lambda done, total, loss: None,
 ) -> tuple[Trajectories, list[str]]:
     """Return the experts of ``preset``, in a folder of their own below ``folder``, and warnings for the user.
 
     Missing experts are trained on ``real``, and tested on ``test``. ``progress`` gets the number of epochs that are
-    done, of all experts together, their total, and a line on the current work. ``check`` is called between passes, and
-    may raise; of several processes one may call it more often than another, so it must not wait for the others.
+    done, of all experts together, their total, and a line on the current work; ``learned`` gets the same two numbers
+    after each epoch, and its mean loss. ``check`` is called between passes, and may raise; of several processes one may
+    call it more often than another, so it must not wait for the others.
 
     Raises DataError for a folder of other experts or with damaged files, DivergedError if no expert stayed finite.
     """
@@ -88,6 +89,7 @@ def open_or_train(
         precision,
         progress,
         check,
+        learned,
     )
     training.run()
     trajectories = Trajectories.open(training.folder, made_from, new_network(0), preset.experts.number, real.device)
@@ -365,6 +367,7 @@ class Training:
     precision: torch.dtype
     progress: Callable[[int, int, str], None]
     check: Callable[[], None]
+    learned: Callable[[int, int, float], None] = lambda done, total, loss: None
     at_once: int = 64
     """The most clips per network pass."""
 
@@ -399,15 +402,19 @@ class Training:
         _check_index(self.folder, self.made_from, parameters)
 
     def _tell(self, what: str, here: int = 0) -> None:
+        self.progress(*self._counted(here), what)
+
+    def _counted(self, here: int) -> tuple[int, int]:
+        """Return the epochs of all experts that are done, ``here`` of the present one, and their total."""
         done = self.section.number - len(self._missing())
-        self.progress(done * self.epochs + here, self.section.number * self.epochs, what)
+        return done * self.epochs + here, self.section.number * self.epochs
 
     def _train_unless_held(self, number: int) -> bool:
         """Train the expert if it is missing; return False, with nothing done, if another process is training it."""
         path = self.folder / f"{number:03d}.partial"
         with storage_errors(path), open(path, "ab", opener=unlinked) as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(file)
             except BlockingIOError:
                 return False
             if finished(self.folder, number) is None:
@@ -433,7 +440,8 @@ class Training:
         for epoch in range(done, self.epochs):
             what = f"expert {number + 1} of {self.section.number}, epoch {epoch + 1} of {self.epochs}"
             self._tell(what, epoch)
-            self._epoch(network, optimiser, number, epoch)
+            loss = self._epoch(network, optimiser, number, epoch)
+            self.learned(*self._counted(epoch + 1), loss)
             if not unfinished.keep(network, optimiser, epoch + 1):
                 self._finish(number, network, finite=False)
                 break
@@ -441,8 +449,10 @@ class Training:
             self._finish(number, network, finite=True)
         unfinished.path.unlink(missing_ok=True)
 
-    def _epoch(self, network: Network, optimiser: torch.optim.Optimizer, number: int, epoch: int) -> None:
+    def _epoch(self, network: Network, optimiser: torch.optim.Optimizer, number: int, epoch: int) -> float:
+        """Train for an epoch and return its mean loss."""
         network.train()
+        total = torch.zeros((), device=self.real.device)
         order = torch.randperm(len(self.real), generator=generator(self.seed, "order", number, epoch))
         with seeded(derive(self.seed, "dropout", number, epoch), self.real.device):
             for chosen in order.split(batch_of(self.section, len(self.real))):
@@ -451,8 +461,11 @@ class Training:
                     self.check()
                     logits = self._logits(network, self.real.clips(indices))
                     labels = self.real.labels[indices].to(logits.device)
-                    (nn.functional.cross_entropy(logits, labels, reduction="sum") / len(chosen)).backward()
+                    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+                    (loss / len(chosen)).backward()
+                    total += loss.detach()
                 optimiser.step()
+        return total.item() / len(self.real)
 
     def _logits(self, network: Network, clips: torch.Tensor) -> torch.Tensor:
         with autocast(clips.device, self.precision):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field
 
 from engine.config.fields import Every, Rate, Section, Steps
+from engine.config.objectives import Passes
 from engine.lazy import nn, torch
 from engine.matching.base import Objective, Setting, linear_parts
 from engine.seeds import generator
@@ -67,6 +68,14 @@ class GradientMatching(Objective):
         """Return the objective of stage 1."""
         section = preset.static.table(cls.name, DcSettings)
         return cls(setting, preset.static.batch_real, section.outer_loops, section.inner_loops, section.lr_network)
+
+    @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes:
+        """Return the real images of each class, and the synthetic ones, whose gradients are differentiated."""
+        settings = preset.static.table(cls.name, DcSettings)
+        own = classes * preset.synthetic.ipc * max(1, preset.synthetic.statics_per_instance)
+        between = settings.inner_loops * (1 - 1 / settings.outer_loops)
+        return Passes(0, classes * preset.static.batch_real + between * own, own)
 
     @classmethod
     def steps_per_network(cls, settings: Section) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field
 
 from engine.config.fields import Count, Every, Networks, Rate, Section
+from engine.config.objectives import Passes
 from engine.errors import DataError, DivergedError
 from engine.lazy import nn, torch
 from engine.matching.base import Objective, Setting, in_rounds, linear_parts, parts
@@ -89,6 +90,12 @@ class KernelRegression(Objective):
         self._at_once = at_once
         self._lr_labels = lr_labels
         self._figures: dict[str, float] = {}
+
+    @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes:
+        """Return the real clips without gradients, and the instances, by which also the network is trained."""
+        real = preset.dynamic.table(cls.name, FrepoSettings).batch_real
+        return Passes(real, 2 * classes * preset.synthetic.ipc)
 
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:

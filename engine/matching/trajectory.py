@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.config.fields import Count, CountOrNone, Few, Fraction, Networks, Rate, Section
+from engine.config.objectives import Passes
 from engine.errors import DivergedError
 from engine.lazy import torch
 from engine.matching.base import Objective, Setting
 from engine.seeds import derive, generator
+from engine.text import human_bytes
 
 if TYPE_CHECKING:
     from engine.config import Preset
@@ -173,6 +175,13 @@ class TrajectoryMatching(Objective):
         )
 
     @classmethod
+    def passes(cls, preset: Preset, stage: str, classes: int) -> Passes:
+        """Return the instances of all student steps, whose gradients are differentiated."""
+        settings = preset.dynamic.table(cls.name, MttSettings)
+        each = min(classes * preset.synthetic.ipc, settings.batch or classes * preset.synthetic.ipc)
+        return Passes(twice=settings.experts_per_step * settings.syn_steps * each)
+
+    @classmethod
     def expert_snapshots(cls, settings: Section) -> int:
         """Return the number of weights after epochs 0 to max_start_epoch + expert_epochs - 1."""
         assert isinstance(settings, MttSettings)
@@ -195,8 +204,8 @@ class TrajectoryMatching(Objective):
         found = affordable(needs, free)
         agree, device = self._setting.group.agree, self._setting.real.device
         self._unroll = next(name for name in UNROLLS if agree(name == found, device))
-        kept = ", ".join(f"{name} keeps {need / 1e9:,.2f} GB" for name, need in needs.items())
-        known = f"{free / 1e9:,.2f} GB are free" if free else "how much is free is not known"
+        kept = ", ".join(f"{name} keeps {human_bytes(need)}" for name, need in needs.items())
+        known = f"{human_bytes(free)} are free" if free else "how much is free is not known"
         return [f"dynamic.mtt.unroll = auto chose {self._unroll}: {kept}; {known}"]
 
     def losses(self, synthetic: SyntheticSet, step: int) -> Iterator[torch.Tensor]:

@@ -1,14 +1,23 @@
-"""The networks by name. A new one is a class, one line here and its name in the preset's schema."""
+"""The networks by name. A new one is a class, one line here and its name in the preset's schema.
+
+Networks of other packages come by entry points, or by address (``engine.config.plugins``): a class, or anything else
+that is called as ``Net(classes, frames, size)`` and returns a module whose output is logits. They are tried on two
+clips of nothing before anything is trained, so that a mistake is told with its remedy and not in the middle of a run.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-from engine.errors import UsageError
+from engine.config.plugins import NETWORKS, is_address, load, offered
+from engine.config.schema import WITH_BUFFERS
+from engine.errors import UsageError, VdtuiError
 from engine.models.base import Network, VideoNetwork
 from engine.models.convnet import ConvNet
 from engine.models.convnet3d import ConvNet3D
@@ -41,7 +50,7 @@ def video_model(name: str, classes: int, frames: int, size: int, seed: int, devi
     """
     check_model(name, frames, size)
     with seeded(seed, device):
-        network = VIDEO_MODELS[name](classes, frames, size)
+        network = _builder(name)(classes, frames, size)
     return _channels_last(network.to(device))
 
 
@@ -55,15 +64,109 @@ def image_model(classes: int, size: int, seed: int, device: torch.device) -> Con
 def check_model(name: str, frames: int, size: int) -> None:
     """Raise DataError if the network ``name`` cannot take clips of ``frames`` frames of ``size`` x ``size`` pixels.
 
-    So too if it could not be trained on a batch of one. Builds nothing. Raises UsageError for an unknown name.
+    So too if it could not be trained on a batch of one. Of ours nothing is built; others are tried once. Raises
+    UsageError for an unknown name, and for a network that does not answer as one must.
     """
-    if name not in VIDEO_MODELS:
-        near = difflib.get_close_matches(name.replace("-", "_"), VIDEO_MODELS, n=1)
+    if name not in VIDEO_MODELS and name not in offered(NETWORKS) and not is_address(name):
+        near = difflib.get_close_matches(name.replace("-", "_"), [*VIDEO_MODELS, *offered(NETWORKS)], n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(VIDEO_MODELS)}."
         raise UsageError(f"There is no network {one_line(name)}.", hint)
-    builder = VIDEO_MODELS[name]
-    if isinstance(builder, type) and issubclass(builder, VideoNetwork):
-        builder.check(frames, size)
+    if name in VIDEO_MODELS:
+        builder = VIDEO_MODELS[name]
+        if isinstance(builder, type) and issubclass(builder, VideoNetwork):
+            builder.check(frames, size)
+        return
+    _try(name, frames, size)
+
+
+def has_buffers(name: str, frames: int, size: int) -> bool:
+    """Return whether the state of the network ``name`` is more than weights, so that trajectories cannot follow it."""
+    if name in VIDEO_MODELS:
+        return name in WITH_BUFFERS
+    return any(True for _ in _builder(name)(2, frames, size).buffers())
+
+
+def has_embedding(name: str, frames: int, size: int) -> bool:
+    """Return whether the network ``name`` gives features: all of ours do, those of others where they have ``embed``."""
+    if name in VIDEO_MODELS:
+        return True
+    network = _builder(name)(2, frames, size)
+    return not isinstance(network, Adapted) or callable(getattr(network.module, "embed", None))
+
+
+def _builder(name: str) -> Callable[[int, int, int], Network]:
+    """Return what builds the network ``name``, ours or another's."""
+    if name in VIDEO_MODELS:
+        return VIDEO_MODELS[name]
+    foreign = _foreign(name)
+    return lambda classes, frames, size: _as_network(foreign(classes, frames, size), name)
+
+
+@cache
+def _foreign(name: str) -> Callable[[int, int, int], Any]:
+    made: Any = load(offered(NETWORKS)[name].value if name in offered(NETWORKS) else name)
+    if not callable(made):
+        raise UsageError(f"{name} is no network.", "Name a class that is built as Net(classes, frames, size).")
+    return made  # type: ignore[no-any-return]
+
+
+def _as_network(module: Any, name: str) -> Network:
+    if not isinstance(module, nn.Module):
+        problem = f"{name} made a {type(module).__name__}, which is no torch.nn.Module."
+        raise UsageError(problem, "Let Net(classes, frames, size) return a module.")
+    return module if isinstance(module, Network) else Adapted(module, name)
+
+
+class Adapted(VideoNetwork):
+    """A network that knows nothing of this package: a module from clips (N, 3, T, H, W) to logits (N, classes).
+
+    Objectives that compare embeddings need its method ``embed``; without one it can judge sets, and follow experts.
+    """
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        super().__init__()
+        self.module = module
+        self._name = name
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes)."""
+        logits: torch.Tensor = self.module(clips)
+        return logits
+
+    def embed(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return features (N, D), by the module's own ``embed``. Raises UsageError if it has none."""
+        own = getattr(self.module, "embed", None)
+        if own is None:
+            hint = (
+                "Give the class a method embed(clips) that returns (N, D), or learn by another network: name it first."
+            )
+            raise UsageError(f"{self._name} has no embed, which this objective compares.", hint)
+        return own(batch).flatten(1)  # type: ignore[no-any-return]
+
+
+@cache
+def _try(name: str, frames: int, size: int) -> None:
+    """Build the foreign network ``name`` for two classes, and show it two clips."""
+    shape = f"{frames} frames of {size} x {size} pixels"
+    try:
+        foreign = _foreign(name)
+        if isinstance(foreign, type) and issubclass(foreign, VideoNetwork):
+            foreign.check(frames, size)
+        with seeded(0, torch.device("cpu")), torch.no_grad():
+            network = _builder(name)(2, frames, size).eval()
+            logits = network(torch.zeros(2, 3, frames, size, size))
+    except (VdtuiError, MemoryError):
+        raise
+    except Exception as error:
+        reason = one_line(f"{type(error).__name__}: {error}")[:200]
+        problem = f"{name} cannot take clips of {shape}: {reason}."
+        raise UsageError(
+            problem, "It is built as Net(classes, frames, size), and called with (N, 3, T, H, W)."
+        ) from error
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != (2, 2):
+        problem = f"{name} answers two clips of two classes with {found}."
+        raise UsageError(problem, "Let it return logits, (N, classes).")
 
 
 def _channels_last(network: _N) -> _N:

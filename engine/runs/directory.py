@@ -28,7 +28,7 @@ from engine.files import (
 )
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
-from engine.runs.status import Action, Control, Lock, Status, Want, actual_state, request, request_once
+from engine.runs.status import Action, Control, Lock, Status, Want, decided_state, request, request_once
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 
@@ -134,6 +134,11 @@ class RunDirectory:
         return self.path / "budget.json"
 
     @property
+    def plan_file(self) -> Path:
+        """The plan that was made before the start, as `vdtui plan --json` prints it; only where somebody made one."""
+        return self.path / "plan.json"
+
+    @property
     def baselines(self) -> Path:
         """Real clips that were compressed to stand beside the set; encoded ones are not encoded again on resume."""
         return self.path / "baselines"
@@ -144,12 +149,16 @@ class RunDirectory:
         return self.path / "report.html"
 
     def status(self) -> Status:
-        """Return the status that the worker last wrote; raise RunError if it is unreadable."""
+        """Return the status that the worker last wrote; raise RunError if it is unreadable, or the folder is gone."""
+        if not self.path.is_dir():
+            raise RunError(
+                f"The folder {self.path} is gone: it was moved or deleted.", "A worker that had it notices, and stops."
+            )
         return Status.load(self.status_file)
 
     def state(self) -> str:
         """One of the eight states, with crashes inferred; raises RunError if the directory is damaged."""
-        return actual_state(self.status())
+        return decided_state(self.status(), self.lock())
 
     def meta(self) -> dict[str, Any]:
         """The content of meta.json, or an empty dict."""

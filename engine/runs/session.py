@@ -30,8 +30,10 @@ from engine.events import (
 from engine.files import sweep
 from engine.runs.checkpoints import Checkpoint, checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from engine.runs.directory import RunDirectory
+from engine.runs.forecast import Forecast, Work
+from engine.runs.hold import FolderGoneError, Hold
 from engine.runs.log import EventLog
-from engine.runs.standing import Standing
+from engine.runs.standing import Standing, rare_records
 from engine.runs.status import HEARTBEAT_SECONDS, ONCE, Action, Control, Status, Want, current_process
 
 POLL_SECONDS = 0.2
@@ -82,6 +84,8 @@ class RunSession:
         self._lock = run.lock()
         self._status = Status()
         self._status_guard = threading.Lock()
+        self._forecast: Forecast | None = None
+        self._forecast_guard = threading.Lock()
         self._ended = threading.Event()
         self._stop_reason: str | None = None
         self._began = 0.0
@@ -94,16 +98,26 @@ class RunSession:
     def __enter__(self) -> Self:
         self._lock.acquire()
         self._began = time.monotonic()
+        hold = None
         try:
             run = self.run
+            self._hold = hold = Hold(run.path, run.lock_file)
             sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
-            self._standing = Standing.of_log(self.run.events_file)
+            self._standing, self._forecast = Standing(), Forecast.of(self.run)
+            for record in rare_records(self.run.events_file):
+                self._standing.add(record)
+                self._foresee(record)
             self._served = self.run.control().once  # asked of an earlier worker: nobody waits for it any more
             self._write_status(**{**dataclasses.asdict(current_process("running")), **self._standing.fields})
         except BaseException:
+            if hold is not None:
+                hold.release()
             self._lock.release()
             raise
+        if self._lock.trouble:
+            text = f"This disk locks no files ({self._lock.trouble}): a second worker on this run would not be noticed."
+            self.emit(Note("warning", f"{text} Resume it on one machine only."))
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
         return self
@@ -111,20 +125,37 @@ class RunSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Record the end. A requested stop is swallowed; errors go on to the caller."""
+        """Record the end. A requested stop is swallowed; errors go on to the caller.
+
+        Raises FolderGoneError in place of whatever went wrong because the folder of the run is gone.
+        """
         self._ended.set()
         self._heart.join()
-        state, event = self._ending(error)
         try:
+            self._hold.check()
+        except FolderGoneError as gone:
+            error = gone
+        try:
+            state, event = self._ending(error)
             if event is not None:
                 self.emit(event)
+            if isinstance(error, FolderGoneError):
+                self._tell_where_it_is(state)
+                raise error
             if self.run.control().want != "run":
                 self.run.request("run")  # the request is settled, so that the next worker does not obey it again
             self._write_status(state=state)
-            self._log.close()
         finally:
+            self._log.close()
+            self._hold.release()
             self._lock.release()
         return isinstance(error, StopRequested)
+
+    def _tell_where_it_is(self, state: str) -> None:
+        """Write the status of a run that was moved into its folder, wherever that is."""
+        moved = self._hold.moved_to()
+        if moved is not None:
+            dataclasses.replace(self._status, state=state).save(RunDirectory(moved).status_file)
 
     def _ending(self, error: BaseException | None) -> tuple[str, Event | None]:
         if error is None:
@@ -161,7 +192,9 @@ class RunSession:
         self._log.append(event)
         for listener in self._listeners:
             listener(event)
-        if self._standing.add(to_record(event, time.time())):
+        record = to_record(event, time.time())
+        self._foresee(record)
+        if self._standing.add(record):
             with self._status_guard:
                 self._status = dataclasses.replace(self._status, **self._standing.fields)
         stage, step, total = (getattr(event, name, None) for name in ("stage", "step", "total"))
@@ -172,6 +205,25 @@ class RunSession:
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with every event from now on, as one that was there from the beginning."""
         self._listeners.append(listener)
+
+    def _foresee(self, record: dict[str, Any]) -> None:
+        """Fold ``record`` into the forecast; the amount of data is known once they are open, that of clips later."""
+        if self._forecast is None:
+            return
+        with self._forecast_guard:
+            self._forecast.add(record)
+            if record.get("event") == "stage_finished" and (work := Work.of(self.run)) is not None:
+                self._forecast.work = work
+
+    def _times(self) -> dict[str, Any]:
+        """The seconds of work so far, and those that are left, as ``Status`` has them."""
+        times: dict[str, Any] = {"worked": round(self.seconds, 1)}
+        if self._forecast is None:
+            return times
+        with self._forecast_guard:
+            left = self._forecast.left(time.time())
+        stage = None if left.stage is None else round(left.stage, 1)
+        return times | {"left": round(left.run, 1), "stage_left": stage, "at_least": left.at_least}
 
     def stop(self, reason: str) -> None:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""
@@ -189,6 +241,7 @@ class RunSession:
             if now - self._checked < POLL_SECONDS:
                 return
             self._checked = now
+            self._hold.check()
             control = self.run.control()
             self._serve(control, serve)
             want = control.want
@@ -215,6 +268,7 @@ class RunSession:
         while (control := self.run.control()).want == "pause" and self._stop_reason is None:
             self._serve(control, serve, WHILE_PAUSED)
             time.sleep(POLL_SECONDS)
+            self._hold.check()
         if self._stop_reason is None and control.want == "run":
             self._write_status(state="running")
             self.emit(Continued())
@@ -222,6 +276,7 @@ class RunSession:
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Save ``checkpoint``; after this returns, at most the work since then can be lost."""
+        self._hold.check()
         self._log.sync()
         document = {**checkpoint.document, "seconds": round(self.seconds, 3)}
         self._order += 1
@@ -245,7 +300,9 @@ class RunSession:
 
     def _write_status(self, **changes: Any) -> None:
         with self._status_guard:
-            self._status = dataclasses.replace(self._status, **{**changes, "heartbeat": time.time()})
+            self._hold.check()
+            changes = self._times() | changes | {"heartbeat": time.time()}
+            self._status = dataclasses.replace(self._status, **changes)
             self._status.save(self.run.status_file)
 
     def _beat(self) -> None:
@@ -253,7 +310,9 @@ class RunSession:
             try:
                 self._write_status()
             except (OSError, VdtuiError):
-                continue  # a full disk must not kill the run through its heartbeat; the next write may succeed
+                # A full disk must not kill the run through its heartbeat: the next write may succeed. Of a folder
+                # that is gone the run itself hears at its next boundary.
+                continue
 
 
 class FollowerSession:

@@ -15,6 +15,14 @@ from engine.events import STAGES, Occasion
 from engine.runs.spread import spread, with_spreads
 
 LOG_LINES = 2000
+UNITS = {
+    "prepare": "video",
+    "budget": "network",
+    "experts": "epoch",
+    "select": "part",
+    "evaluate": "network",
+}
+"""The steps of a stage, where they are not optimiser steps."""
 AGAIN = ("prepare", "experts")
 """Stages that a resumed run begins anew, whatever it has done since: they find what is there."""
 LAST_TIME = 1e11
@@ -181,10 +189,10 @@ class RunState:
             self._forget(other, -1)
         stage = self._stage(name)
         stage.step, stage.total, stage.started, stage.finished = step, int(record["total"]), time, False
-        self._forget(name, step)
+        if name not in AGAIN:
+            self._forget(name, step)
         self.stage = name
-        begun = f"stage {name}: step {step} of {stage.total}" if step else f"stage {name}: {stage.total} steps"
-        self._say(time, begun)
+        self._say(time, f"stage {name}{_amount(name, step, stage.total)}")
 
     def _forget(self, stage: str, step: int) -> None:
         if stage in self.losses:
@@ -307,6 +315,16 @@ class RunState:
     def _on_run_completed(self, record: dict[str, Any], time: float) -> None:
         self.seconds = float(record["seconds"])
         self._say(time, f"completed in {self.seconds:.0f} s")
+
+
+def _amount(stage: str, step: int, total: int) -> str:
+    """Say how much a stage that begins at ``step`` has to do: `: 12 networks`; nothing where it does not know yet."""
+    unit = UNITS.get(stage, "step")
+    if step:
+        return f": {unit} {step} of {total}"
+    if total <= 1:
+        return f": 1 {unit}" if total and unit == "step" else ""
+    return f": {total} {unit}s"
 
 
 def _number(value: Any) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 from engine.errors import RunError
-from engine.files import is_number, read_json, storage_errors, unlinked, write_json
+from engine.files import is_number, read_json, storage_errors, try_lock, unlinked, write_json
 from engine.runs.state import LAST_TIME
 
 STATES = ("queued", "running", "paused", "stopping", "completed", "stopped", "failed", "crashed")
@@ -28,6 +28,8 @@ QUIET_SECONDS = 20.0
 """A living worker that says nothing for this long is worth a word; many heartbeats are missing then."""
 SILENT_SECONDS = 60.0
 """A run on another host counts as crashed after this much silence; the shared disk may lag."""
+AHEAD_SECONDS = 600.0
+"""A heartbeat further in the future than clocks differ proves nothing: it would count as fresh for as long."""
 QUEUE_SECONDS = 120.0
 """A queued run whose worker never came counts as crashed after this time."""
 
@@ -42,9 +44,15 @@ ONCE: tuple[Action, ...] = get_args(Action)
 class Status:
     """The status that a worker last wrote. ``heartbeat`` is Unix seconds; ``pid_started`` tells a reused pid apart.
 
-    ``best`` (validation accuracy), ``accuracies`` (a short course of them) and ``stored_bytes`` are there for lists of
-    runs. ``accuracies`` is None where an older version wrote the file: only the event log tells then. ``scheduler`` is
-    where the worker of a queued run waits for its turn, for days if need be (``slurm``); "" if it is on its way.
+    ``best`` (validation accuracy), ``accuracies`` (a short course of them), ``test`` (top-1 of the run's own set in the
+    final table), ``warnings`` about that number and ``stored_bytes`` are there for lists of runs. ``accuracies`` is
+    None where an older version wrote the file: only the event log tells then.
+
+    ``worked`` are seconds of work so far; ``left`` those until the end of the run, ``stage_left`` until that of its
+    stage, both from ``heartbeat`` on. ``at_least`` is true while nobody knows how long some part ahead takes.
+
+    ``scheduler`` is where the worker of a queued run waits for its turn, for days if need be (``slurm``); "" if it is
+    on its way.
     """
 
     state: str = "queued"
@@ -59,6 +67,12 @@ class Status:
     best: float | None = None
     accuracies: tuple[float, ...] | None = None
     stored_bytes: int | None = None
+    test: float | None = None
+    warnings: tuple[str, ...] | None = None
+    worked: float | None = None
+    left: float | None = None
+    stage_left: float | None = None
+    at_least: bool | None = None
 
     @classmethod
     def load(cls, path: Path) -> Status:
@@ -95,13 +109,31 @@ def _numbers(value: Any) -> tuple[float, ...] | None:
     return None if None in numbers else tuple(number for number in numbers if number is not None)
 
 
+def _words(value: Any) -> tuple[str, ...] | None:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 _LIMITS: dict[type, float] = {int: 1e15, float: LAST_TIME}
 """Upper bounds of steps, process numbers and times."""
-_STANDING: dict[str, Callable[[Any], Any]] = {"best": _number, "accuracies": _numbers, "stored_bytes": _count}
+_STANDING: dict[str, Callable[[Any], Any]] = {
+    "best": _number,
+    "accuracies": _numbers,
+    "stored_bytes": _count,
+    "test": _number,
+    "warnings": _words,
+    "worked": _number,
+    "left": _number,
+    "stage_left": _number,
+    "at_least": _flag,
+}
 """Readers of the figures for lists of runs; a wrong one is unknown, and no reason to call a run damaged."""
 
 
@@ -157,16 +189,27 @@ def actual_state(status: Status, now: float | None = None) -> str:
     """The state of a run with crashes inferred.
 
     On the same host the process decides: a silent but living worker is not crashed. On another host only its
-    silence can. A run in the queue of a scheduler waits as long as it takes; the scheduler alone knows otherwise.
+    silence can, or a clock that cannot be right. A run in the queue of a scheduler waits as long as it takes; the
+    scheduler alone knows otherwise.
     """
     if status.state not in ALIVE or (status.pid == 0 and status.scheduler):
         return status.state
     silence = (time.time() if now is None else now) - status.heartbeat
     if status.pid == 0:
-        return "crashed" if silence > QUEUE_SECONDS else status.state
+        return status.state if -AHEAD_SECONDS < silence <= QUEUE_SECONDS else "crashed"
     if status.host == socket.gethostname():
         return status.state if process_lives(status) else "crashed"
-    return "crashed" if silence > SILENT_SECONDS else status.state
+    return status.state if -AHEAD_SECONDS < silence <= SILENT_SECONDS else "crashed"
+
+
+def decided_state(status: Status, lock: Lock) -> str:
+    """Return the state as ``actual_state`` infers it, but never a crash of a worker that holds ``lock``.
+
+    Clocks of two hosts may differ, a shared disk may lag, and two hosts may have one name; the kernel knows who holds
+    the lock.
+    """
+    state = actual_state(status)
+    return status.state if state == "crashed" != status.state and status.pid and lock.is_held() else state
 
 
 def silence(status: Status, now: float | None = None) -> float | None:
@@ -231,14 +274,19 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[str] | None = None
+        self.trouble = ""
+        """The reason why the disk gave no lock; empty if it did."""
 
     def acquire(self) -> None:
-        """Take the lock; raises RunError if another worker holds it."""
+        """Take the lock; raises RunError if another worker holds it.
+
+        Some disks have no locks. There the run is worked on all the same, and ``trouble`` says so.
+        """
         with storage_errors(self._path):
             file = open(self._path, "a+", encoding="utf-8", opener=unlinked)  # noqa: SIM115 - held until release
         try:
-            _flock_soon(file)
-        except OSError as error:
+            self.trouble = _lock_soon(file)
+        except BlockingIOError as error:
             problem, hint = self._held_by(file)
             file.close()
             raise RunError(problem, hint) from error
@@ -261,6 +309,16 @@ class Lock:
             except OSError:  # a disk without locks: only the status tells
                 return
 
+    def is_held(self) -> bool:
+        """Return whether a worker holds the lock; False where that cannot be known."""
+        try:
+            self.check_free()
+        except RunError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
         if self._file is not None:
@@ -274,12 +332,11 @@ class Lock:
         return problem, "Follow it with `vdtui monitor`, or stop it first with `vdtui stop`."
 
 
-def _flock_soon(file: IO[str]) -> None:
-    """Lock ``file``, and wait for a process that holds it for a moment, as ``check_free`` does. Raises OSError."""
+def _lock_soon(file: IO[str]) -> str:
+    """Lock ``file`` as ``try_lock`` does, and wait for a process that holds it for a moment, as ``check_free`` does."""
     for _ in range(10):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return try_lock(file)
         except BlockingIOError:
             time.sleep(0.02)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return try_lock(file)

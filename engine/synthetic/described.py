@@ -14,7 +14,7 @@ import torch
 from engine.data.spec import ClipSpec
 from engine.errors import PresetError
 
-LATER_FIELDS = ("step_size", "objective")
+LATER_FIELDS = ("step_size", "objective", "accuracy_as")
 """Fields of ``Provenance`` that a file may lack."""
 DAMAGE = (LookupError, ValueError, TypeError, AssertionError, RuntimeError, ArithmeticError, PresetError)
 """The errors of building a set of parts that do not go together."""
@@ -38,12 +38,20 @@ class Provenance:
     """The learning rate that was learned with the set (trajectory matching), which networks are to be trained at."""
     objective: str | None = None
     """By which it was learned, as presets name it; None of real clips, and of files from before it was noted."""
+    accuracy_as: str | None = None
+    """The storage of the set whose networks reached ``accuracy``, where it is not that of this file."""
 
     def metadata(self) -> dict[str, str]:
-        """Return the fields as text, by name; a missing step size or objective is left out, as in older files."""
+        """Return the fields as text, by name; later ones that are missing are left out, as in older files."""
         fields = dataclasses.asdict(self)
         known = {name: value for name, value in fields.items() if name not in LATER_FIELDS or value is not None}
         return {name: json.dumps(value) for name, value in known.items()}
+
+    def stored_as(self, how: str, before: str) -> Provenance:
+        """Return the origin that a file of storage ``how`` states, made of a set that was stored as ``before``."""
+        if how == before or self.accuracy is None or self.accuracy_as is not None:
+            return self
+        return dataclasses.replace(self, accuracy_as=before)
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, str]) -> Provenance:
@@ -54,7 +62,7 @@ class Provenance:
         wanted = {"preset": str, "seed": int, "step": int, "protocol": str, "selected_on": str}
         bad = [name for name, kind in wanted.items() if type(fields[name]) is not kind]
         bad += [name for name in ("accuracy", "step_size") if not _is_measure(fields[name])]
-        bad += [] if isinstance(fields["objective"], str | None) else ["objective"]
+        bad += [name for name in ("objective", "accuracy_as") if not isinstance(fields[name], str | None)]
         if bad or (fields["step_size"] is not None and fields["step_size"] <= 0):
             raise ValueError(bad[0] if bad else "step_size")
         return cls(**fields)

@@ -16,10 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from engine.config.kinds import KINDS, LABELS
+from engine.data.exports import is_composed
 from engine.errors import DataError
 from engine.files import write_bytes
 from engine.synthetic.base import SyntheticSet
 from engine.synthetic.coded import read_coded, write_coded
+from engine.synthetic.composed import read_composed
 from engine.synthetic.container import MAGIC, is_packed
 from engine.synthetic.described import DAMAGE, Provenance, checked_spec, hard_labels, refuse_infinite
 from engine.synthetic.numbers import PRECISIONS
@@ -95,6 +97,15 @@ class LoadedSet:
     nbytes: int | None = None
     """The length of a coded file."""
 
+    @property
+    def how(self) -> str:
+        """The storage in words: the precision of its numbers, or that of a coded file."""
+        return self.precision if self.storage is None else str(self.storage)
+
+    def origin_as(self, how: str) -> Provenance:
+        """Return what a file of the same set states of its origin that is stored as ``how``."""
+        return self.provenance.stored_as(how, self.how)
+
 
 def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> SyntheticSet:
     """The synthetic set in ``path``: an object with ``sample``, ``expand`` and ``as_dataset``. Raises DataError."""
@@ -104,9 +115,12 @@ def load_synthetic(path: str | Path, device: torch.device | str = "cpu") -> Synt
 def load_set(path: str | Path, device: torch.device | str = "cpu") -> LoadedSet:
     """Load a set with its provenance and storage. Raises DataError, and UsageError for a codec that is missing.
 
-    What the file is, is told by its content; its name may be any.
+    ``path`` is a set file, or what `vdtui export` made of one without loss of clips: a ``.pt`` or HDF5 file, or a
+    folder of ``folders`` or ``webdataset``. What it is, is told by its content; its name may be any.
     """
     shown = one_line(path)
+    if is_composed(Path(path)):
+        return LoadedSet(*read_composed(Path(path), device))
     if _is_coded(Path(path)):
         try:
             return of_bytes(Path(path).read_bytes(), device)

@@ -257,7 +257,8 @@ def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> Non
     baselines = {"baselines/WHAT-DIGEST-STORAGE-DRAW-MOST.vds", "baselines/all-clips.json"}
     baselines |= {"evaluations/WHAT-STORAGE-val-SEED.json"}
     baselines |= {"metrics.prom", "trackers.json"}  # of trackers (test_tracking)
-    assert absent == {"engine.log", "job.json", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
+    started = {"engine.log", "job.json", "plan.json"}
+    assert absent == {*started, "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
 
 
 def test_meta_status_and_control_have_the_keys_of_the_page(run: RunDirectory) -> None:

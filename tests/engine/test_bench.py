@@ -17,7 +17,8 @@ def test_every_part_is_measured_beside_something(monkeypatch: pytest.MonkeyPatch
     small |= {"BANK_RENEWED": 1, "BANK_CLIPS": 1, "PLAIN_BATCH_REAL": 2}
     for name, value in (small | {"LOOP_CLASSES": 2, "LOOP_BATCH_REAL": 2}).items():
         monkeypatch.setattr(module, name, value)
-    answer = CliRunner().invoke(app, ["bench", "--repeats", "1", "--json", "--device", "cpu"])
+    arguments = ["bench", "--repeats", "1", "--device", "cpu"]
+    answer = CliRunner().invoke(app, [*arguments, "--seconds", "10000", "--json"])
     assert answer.exit_code == 0, answer.output
     measured = json.loads(answer.stdout)
     parts = [one["part"] for one in measured]
@@ -25,3 +26,15 @@ def test_every_part_is_measured_beside_something(monkeypatch: pytest.MonkeyPatch
     for one in measured:
         assert one["seconds"] > 0 and one["floor_seconds"] > 0 and one["floor"]
         assert one["ratio"] == pytest.approx(one["seconds"] / one["floor_seconds"])
+    few = CliRunner().invoke(app, [*arguments, "--seconds", "1"])
+    assert few.exit_code == 0 and "left out for want of time" in few.stderr
+    assert "An evaluation of 5 networks takes about" in few.stdout and "vdtui plan" in few.stdout
+
+
+def test_what_a_user_may_conclude_follows_from_the_passes() -> None:
+    """8 clips forward in 0.08 s, trained in 0.24 s: 500 epochs of 10 clips are 150 s, a test on 1,000 is 10 s."""
+    passes = [module.Measurement("", "", seconds, 1.0, 1.0) for seconds in (0.08, 0.24)]
+    evaluation, matching, larger = module.conclusions(passes)
+    assert "about 13 minutes" in evaluation  # 5 * 160 s
+    assert "about 1.9 hours" in matching and "about 5 minutes and its filling" in matching  # 6,700 s, 300 s
+    assert "6 times" in larger

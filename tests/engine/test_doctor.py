@@ -73,3 +73,32 @@ def test_folders_that_no_run_can_be_in(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(doctor.fcntl, "flock", locked)
     assert "No locks" in found("runs folder", tmp_path).found
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "usable", "driver", "told"),
+    [
+        (None, False, None, ""),
+        (None, False, "550.54", "built for the CPU alone"),
+        ("12.8", True, "570.1", ""),
+        ("12.8", False, None, "no NVIDIA driver"),
+        ("12.8", False, "470.82.01", "wants driver 525 or later, and here is 470.82.01"),
+        ("12.8", False, "570.1", "cannot use the card"),
+        ("12.8", False, "", "driver unknown"),
+    ],
+)
+def test_a_wheel_or_a_driver_that_is_the_wrong_one_is_told(
+    cuda: str | None, usable: bool, driver: str | None, told: str
+) -> None:
+    """With a CPU build on a machine with a card a run takes days, and nothing else says why."""
+    problem, advice = doctor.wrong_wheel(cuda, None, usable, driver)
+    assert told in problem and bool(problem) == bool(advice) == bool(told)
+
+
+def test_the_driver_is_read_from_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "version"
+    monkeypatch.setattr(doctor, "NVIDIA", path)
+    path.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 2024")
+    assert doctor.nvidia_driver() == "550.54.15"
+    path.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build")
+    assert doctor.nvidia_driver() == "570.86.15"

@@ -46,19 +46,43 @@ def stop(run: RunName, runs_dir: RunsDir = None) -> None:
 
     Example: vdtui stop demo
     """
-    from engine.runs import ALIVE, find_run, runs_folder
+    from engine.runs import find_run, runs_folder
     from vdtui.launchers.slurm import withdraw
 
     if (job := withdraw(directory := find_run(runs_folder(runs_dir), run))) is not None:
         note(f"The run {directory.name} is stopped: SLURM's job {job}, in which it waited, is cancelled.")
         return
     directory = _asked(run, runs_dir, "stop")
-    while (state := directory.state()) in ALIVE:
-        time.sleep(POLL_SECONDS)
+    state = _ended(directory)
     note(
         f"The run {directory.name} is {state}."
         + ("" if state == "completed" else f" Go on with: vdtui resume {directory.name}")
     )
+
+
+def _ended(run: RunDirectory) -> str:
+    """Wait for the end of ``run``, which was asked to stop, and return its state.
+
+    Raises RunError if its worker says nothing meanwhile. By this process's own clock: the worker's may be another.
+    """
+    from engine.errors import RunError
+    from engine.runs import ALIVE
+    from engine.runs.status import QUIET_SECONDS
+
+    began = said = time.monotonic()
+    heartbeat, told = run.status().heartbeat, False
+    while (state := run.state()) in ALIVE:
+        status, now = run.status(), time.monotonic()
+        if status.heartbeat != heartbeat:
+            heartbeat, said = status.heartbeat, now
+        if now - said > QUIET_SECONDS and status.pid:
+            problem = f"The worker of {run.name} (pid {status.pid} on {status.host}) says nothing: is it suspended?"
+            raise RunError(problem, "The request stays, and it stops as soon as it goes on: `kill -CONT` that pid.")
+        if now - began > QUIET_SECONDS and not told:
+            note(f"Waiting for the end of the present step of {run.name}; the request stays if you leave.")
+            told = True
+        time.sleep(POLL_SECONDS)
+    return state
 
 
 @launching

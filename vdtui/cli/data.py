@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.data.exports import is_composed
 from engine.errors import UsageError
 from engine.files import looks_like_set
 from vdtui.cli.options import human_bytes, note, print_json, say
@@ -27,7 +28,8 @@ STRIP_COLUMNS = 24
 
 def data(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A clips file (.h5), made by `vdtui prepare`; or a synthetic set.")
+        Path,
+        typer.Argument(metavar="FILE", help="A clips file (.h5) of `vdtui prepare`; a synthetic set; or an export."),
     ],
     sheet: Annotated[bool, typer.Option("--sheet", help="Show random clips here, in colour.")] = False,
     png: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Save random clips as a picture.")] = None,
@@ -49,7 +51,7 @@ def data(
     """
     from engine.data.store import ClipStore
 
-    if looks_like_set(file):
+    if looks_like_set(file) or is_composed(file):
         if verify or png is not None or sheet or preview is not None:
             problem = f"{file} is a synthetic set, and these options are about clips files."
             raise UsageError(problem, "Pictures of a set: vdtui export SET --format png --output OUT.png")
@@ -83,8 +85,9 @@ def _tell_set(file: Path, as_json: bool) -> None:
     from engine.synthetic import load_set
 
     loaded = load_set(file)
-    synthetic, spec, size = loaded.synthetic, loaded.synthetic.spec, file.stat().st_size
-    how = loaded.precision if loaded.storage is None else str(loaded.storage)
+    synthetic, spec, how = loaded.synthetic, loaded.synthetic.spec, loaded.how
+    parts = [path for path in file.rglob("*") if path.is_file()] if file.is_dir() else [file]
+    size = sum(path.stat().st_size for path in parts)
     if as_json:
         about = {"kind": synthetic.kind, "classes": list(spec.classes), "ipc": synthetic.ipc, "storage": how}
         shape = {"frames": spec.frames, "height": spec.height, "width": spec.width}

@@ -21,6 +21,7 @@ from vdtui.cli.options import (
     note,
     on_a_terminal,
     say,
+    warn,
     with_run,
 )
 
@@ -86,7 +87,8 @@ def start(
     from engine.runs.new import new_run, with_data
 
     resolved = with_data(load_preset(preset, with_run(changes, seed, device)), data)
-    check_data(resolved)
+    if warning := check_data(resolved):
+        warn(warning)
     directory = new_run(resolved, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
     launcher.start(directory)
     attend(directory.path.parent, directory.name, plain, detach)

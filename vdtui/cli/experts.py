@@ -21,6 +21,7 @@ from vdtui.cli.options import (
     percent,
     print_json,
     print_table,
+    warn,
     with_run,
 )
 
@@ -67,7 +68,8 @@ def experts(
         problem = f"The preset {resolved.title or preset} matches no trajectories, so it needs no experts."
         followers = " or ".join(f"--set dynamic.objective={name}" for name in names_with("needs_experts"))
         raise PresetError(problem, f"Choose one that ends in -mtt, or add {followers}.")
-    check_data(resolved)
+    if warning := check_data(resolved):
+        warn(warning)
     if place.resources is not None:
         document = _in_jobs(context, runs_folder(runs_dir), jobs, place)
     elif jobs > 1:

@@ -11,7 +11,7 @@ import typer
 from vdtui.cli.options import Json, RunsDir, human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
-    from engine.export.output import Exported
+    from engine.export.card import About
 
 
 class ExportFormat(enum.StrEnum):
@@ -25,6 +25,7 @@ class ExportFormat(enum.StrEnum):
     GIF = "gif"
     PNG = "png"
     FOLDERS = "folders"
+    WEBDATASET = "webdataset"
 
 
 class Precision(enum.StrEnum):
@@ -36,19 +37,19 @@ class Precision(enum.StrEnum):
 
 
 def export(
-    source: Annotated[str, typer.Argument(metavar="RUN|SET", help="A run, or the file of a synthetic set.")],
+    source: Annotated[str, typer.Argument(metavar="RUN|SET", help="A run, or the file of a set, or an export of one.")],
     format: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     output: Annotated[
         Path,
         typer.Option(
             "--output",
             metavar="PATH",
-            help="A file; or a folder: for mp4, gif and png, one file per class and clip; for folders, all frames.",
+            help="A file; or a folder: for mp4, gif, png and folders, one file per clip; for webdataset, shards.",
         ),
     ],
     precision: Annotated[
         Precision | None,
-        typer.Option("--precision", help="Of the values in safetensors, pt and h5 (default: float32)."),
+        typer.Option("--precision", help="Of the values in safetensors, pt, h5 and webdataset (default: float32)."),
     ] = None,
     storage: Annotated[
         str | None,
@@ -59,8 +60,11 @@ def export(
         ),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4 and gif (default: 8).")
+        float | None, typer.Option("--fps", metavar="N", help="Frames per second of mp4, gif and folders (default: 8).")
     ] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Frames as pictures in place of lossless videos, in folders.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     runs_dir: RunsDir = None,
     json: Json = False,
@@ -68,90 +72,85 @@ def export(
     """Write the synthetic set of a run as tensors, video or pictures.
 
     Of a run, the set that the validation split chose is taken, or the last one if none is chosen yet. set is the
-    file that counts, in as few bytes as --storage makes it, and safetensors has its tensors; pt and h5 have the clips
-    that it makes, for any training code, and folders has their frames as pictures, one folder per clip, which
-    `vdtui prepare folders` reads. Videos, gifs and png are for looking at.
+    file that counts, in as few bytes as --storage makes it, and safetensors has its tensors; pt, h5, folders (lossless
+    videos by class, with a list) and webdataset have the clips that it makes, for any training code. Videos, gifs and
+    png are for looking at. A card stands beside each file, or in each folder: what it is, how accurate, and code to
+    train on it. `vdtui evaluate` reads all but those for looking at.
 
     Example: vdtui export demo --format mp4 --output demo.mp4
 
     Example: vdtui export demo --format set --storage jpeg-80+h264-28 --output demo.vds
     """
     from engine.export.media import FPS
+    from engine.export.write import Wish, write
 
-    _refuse_unread(format, precision, storage, fps)
-    path = _set_path(source, runs_dir)
-    if format is ExportFormat.SET:
-        from engine.export.tensors import export_set
-
-        exported = export_set(path, output, storage, overwrite)
-    else:
-        exported = _write(format, path, output, precision or Precision.FLOAT32, FPS if fps is None else fps, overwrite)
+    _refuse_unread(format, precision, storage, fps, frames)
+    about = _about(source, runs_dir)
+    wish = Wish(
+        format.value,
+        output,
+        (precision or Precision.FLOAT32).value,
+        storage,
+        FPS if fps is None else fps,
+        frames,
+    )
+    exported = write(about, wish, overwrite)
     for line in exported.notes:
         note(line)
     if json:
         document = {
             "format": format.value,
-            "set": str(path),
+            "set": str(about.source),
             "output": str(exported.output),
             "files": [{"path": str(file), "bytes": file.stat().st_size} for file in exported.files],
             "bytes": exported.nbytes,
+            "card": str(exported.card),
             "notes": list(exported.notes),
         }
         print_json(document)
         return
     files = f"{len(exported.files)} files" if len(exported.files) > 1 else "1 file"
-    say(f"{exported.output}: {files}, {human_bytes(exported.nbytes)}")
+    say(f"{exported.output}: {files}, {human_bytes(exported.nbytes)}; how to use it: {exported.card}")
 
 
-def _write(
-    format: ExportFormat, path: Path, output: Path, precision: Precision, fps: float, overwrite: bool
-) -> Exported:
-    from engine.export.clips import export_h5, export_pt
-    from engine.export.media import export_folders, export_gif, export_mp4, export_png
-    from engine.export.tensors import export_safetensors
-    from engine.synthetic import load_set
-
-    loaded = load_set(path)
-    tensors = {
-        ExportFormat.SAFETENSORS: export_safetensors,
-        ExportFormat.PT: export_pt,
-        ExportFormat.H5: export_h5,
-    }
-    if format in tensors:
-        return tensors[format](loaded, output, precision.value, overwrite)
-    if format in (ExportFormat.PNG, ExportFormat.FOLDERS):
-        still = export_png if format is ExportFormat.PNG else export_folders
-        return still(loaded.synthetic, output, overwrite)
-    moving = export_mp4 if format is ExportFormat.MP4 else export_gif
-    return moving(loaded.synthetic, output, fps, overwrite)
-
-
-def _refuse_unread(format: ExportFormat, precision: Precision | None, storage: str | None, fps: float | None) -> None:
-    """An option that this format does not read is a mistake, not a wish to pass over."""
+def _refuse_unread(
+    format: ExportFormat, precision: Precision | None, storage: str | None, fps: float | None, frames: bool
+) -> None:
+    """Refuse an option that this format does not read: it is a mistake, not a wish to pass over."""
     from engine.errors import UsageError
 
-    if precision is not None and format not in (ExportFormat.SAFETENSORS, ExportFormat.PT, ExportFormat.H5):
-        hint = "Leave it out, or use --format safetensors, pt or h5."
+    valued = (ExportFormat.SAFETENSORS, ExportFormat.PT, ExportFormat.H5, ExportFormat.WEBDATASET)
+    if precision is not None and format not in valued:
+        hint = "Leave it out, or use --format safetensors, pt, h5 or webdataset."
         raise UsageError(f"--precision says nothing about {format.value}.", hint)
     if storage is not None and format is not ExportFormat.SET:
         raise UsageError(f"--storage says nothing about {format.value}.", "Leave it out, or use --format set.")
-    if fps is not None and format not in (ExportFormat.MP4, ExportFormat.GIF):
-        raise UsageError(f"--fps says nothing about {format.value}.", "Leave it out, or use --format mp4 or gif.")
+    if fps is not None and (frames or format not in (ExportFormat.MP4, ExportFormat.GIF, ExportFormat.FOLDERS)):
+        what = "frames" if frames else format.value
+        raise UsageError(f"--fps says nothing about {what}.", "Leave it out, or use --format mp4, gif or folders.")
+    if frames and format is not ExportFormat.FOLDERS:
+        raise UsageError(f"--frames says nothing about {format.value}.", "Leave it out, or use --format folders.")
 
 
-def _set_path(source: str, runs_dir: Path | None) -> Path:
-    """The set file that ``source`` means: itself, or the best, else the last set of a run."""
+def _about(source: str, runs_dir: Path | None) -> About:
+    """Return the set that ``source`` means: of a file, or the best, else the last of a run."""
+    from engine.data.exports import is_composed
     from engine.errors import UsageError
-    from engine.files import SET_SUFFIXES
+    from engine.export.card import About
+    from engine.files import SET_SUFFIXES, looks_like_set
     from engine.runs import find_run, runs_folder
 
-    if Path(source).is_file():
-        return Path(source)
+    path = Path(source)
+    if path.is_file() or is_composed(path):
+        if not looks_like_set(path) and not is_composed(path) and path.suffix in (".h5", ".hdf5"):
+            problem = f"{source} has real clips, not a synthetic set."
+            raise UsageError(problem, f"Choose clips of it first: vdtui select herding --data {source} --ipc 1")
+        return About.of_file(path)
     if source.endswith(SET_SUFFIXES):
         raise UsageError(f"There is no file {source}.", "Check the path, or give the name of a run.")
     run = find_run(runs_folder(runs_dir), source)
     for path in (run.best, run.last):
         if path.is_file():
-            return path
+            return About.of_run(run, path)
     hint = f"It is written when the first evaluation is done; see `vdtui show {run.name}`."
     raise UsageError(f"The run {run.name} ({run.state()}) has no synthetic set yet.", hint)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from engine.errors import RunError
 from engine.events import STAGES
-from engine.runs import ENDED, EventTail, RunDirectory, RunState
+from engine.runs import ENDED, EventTail, RunDirectory, RunState, Status
+from engine.runs.status import HEARTBEAT_SECONDS
 from vdtui.cli.options import human_time, note, percent, printable
 from vdtui.cli.outputs import unheard
 from vdtui.cli.progress import ProgressLine
@@ -48,7 +51,7 @@ def watch(run: RunDirectory) -> int:
 
 def _print_until_ended(run: RunDirectory, since: int, leave: Callable[[], bool]) -> bool:
     """Return True when the run has ended, False if ``leave`` said so before."""
-    state, tail, printer = RunState(), EventTail(run.events_file), _Printer()
+    state, tail, printer = RunState(), EventTail(run.events_file), _Printer(run)
     if since:
         for record in tail.read(limit=since):
             state.add(record)
@@ -83,23 +86,37 @@ class _Interrupts:
 class _Printer:
     """Decides which events deserve a line: all that happen rarely; progress has a line of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
         self._progress = ProgressLine()
+        self._told, self._status = float("-inf"), Status()
 
     def tell(self, record: dict[str, Any], state: RunState, before: int) -> None:
         """Print ``record``, which was just folded into ``state``."""
         if record.get("event") in ("step", "progress"):
-            self._progress.tell(_progress(state), state.stage)
+            self._progress.tell(_progress(state, self._left()), state.stage)
         elif record.get("event") not in ("checkpoint_saved", "preview_saved", "run_failed"):
             for line in state.log[before:]:
                 self._progress.line(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {printable(line.text)}")
+
+    def _left(self) -> str:
+        """Say what is left of the whole run, as its worker told it last; nothing where it does not know."""
+        now = time.monotonic()
+        if now - self._told > HEARTBEAT_SECONDS:
+            self._told = now
+            with contextlib.suppress(RunError):
+                self._status = self._run.status()
+        if not self._status.left:
+            return ""
+        left = human_time(self._status.left)
+        return f"at least {left} left in all" if self._status.at_least else f"{left} left in all"
 
     def close(self) -> None:
         """End the line of progress."""
         self._progress.close()
 
 
-def _progress(state: RunState) -> str:
+def _progress(state: RunState, left: str) -> str:
     stage = state.stages[state.stage]
     number = [name for name in STAGES if name in state.stages].index(stage.name) + 1 if stage.name in STAGES else 0
     counted = f" {stage.step}/{stage.total}" if stage.total > 1 else ""
@@ -112,6 +129,8 @@ def _progress(state: RunState) -> str:
         words.append(f"{stage.rate:.2f}/s" if stage.rate >= 1 else f"{1 / stage.rate:.1f} s each")
     if stage.eta is not None:
         words.append(f"{human_time(stage.eta)} left in this stage")
+    if left:
+        words.append(left)
     return ", ".join(words)
 
 

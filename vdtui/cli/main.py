@@ -24,9 +24,10 @@ from vdtui.cli.evaluate import evaluate
 from vdtui.cli.experts import experts
 from vdtui.cli.export import export
 from vdtui.cli.help import PlainCommand, PlainGroup
+from vdtui.cli.import_ import import_
 from vdtui.cli.monitor import monitor, open_dashboard
 from vdtui.cli.options import note, printable
-from vdtui.cli.outputs import open_outputs
+from vdtui.cli.outputs import finish_outputs, open_outputs
 from vdtui.cli.plan import plan
 from vdtui.cli.prepare import prepare
 from vdtui.cli.presets import presets
@@ -63,11 +64,12 @@ for command in (
     stop,
     remove,
     export,
+    import_,
     report,
     bench,
     doctor,
 ):
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(study, name="study")
 
 
@@ -106,6 +108,7 @@ def main() -> None:
     try:
         with memory_errors():
             code = app(standalone_mode=False)
+        finish_outputs()
         sys.exit(code if isinstance(code, int) else 0)
     except VdtuiError as error:
         _refuse(error.problem, error.hint, error.exit_code, error.details)

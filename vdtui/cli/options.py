@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from engine.text import human_bytes as human_bytes
 from vdtui.cli import completion
 from vdtui.tui.words import duration
 
@@ -142,15 +143,6 @@ def fitting_columns(columns: list[str], rows: list[list[str]], least_needed: tup
         if sum(widths[number] for number in kept) > width and name in columns:
             kept.remove(columns.index(name))
     return kept
-
-
-def human_bytes(number: float) -> str:
-    """``number`` bytes in decimal units."""
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.2f} GB"
 
 
 def human_time(seconds: float | None) -> str:

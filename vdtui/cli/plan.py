@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,12 +19,14 @@ from vdtui.cli.options import (
     print_json,
     print_table,
     say,
+    warn,
     with_run,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engine.config import Preset
     from engine.events import Event
 
 
@@ -37,9 +40,10 @@ def plan(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Tell bytes, memory and time of a run on this device, by rehearsing it: three steps of each stage, a few epochs.
+    """Tell bytes, time and memory of a run on this device, by rehearsing it: a few steps of each stage, a few epochs.
 
-    The times are of this machine as it is now; other work on it makes them longer.
+    Bytes come first. A run whose rehearsal would take minutes is reckoned from the passes of a few clips. The times are
+    of this machine as it is now; other work on it makes them longer.
 
     Example: vdtui plan --preset demo
 
@@ -52,11 +56,12 @@ def plan(
     from engine.runs.new import with_data
 
     resolved = with_data(load_preset(preset, with_run(set_, None, device, budget)), data)
-    check_data(resolved)
-    note("Rehearsing the run twice, with three steps of each stage and networks of a few epochs ...")
+    if warning := check_data(resolved):
+        warn(warning)
+    _tell_bytes(resolved)
     from engine.distilling.plan import plan as rehearse
 
-    estimate = rehearse(resolved, _teller())
+    estimate = rehearse(resolved, _teller(), note)
     if json:
         totals = {"seconds": estimate.seconds, "bytes_per_class": estimate.bytes_per_class}
         print_json({"preset": resolved.title, **dataclasses.asdict(estimate), **totals})
@@ -65,14 +70,31 @@ def plan(
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(estimate.seconds)]], right=(2,))
     stored, real = estimate.stored_bytes, estimate.data_bytes
     share = f", {100 * stored / real:.1f} % of the training clips" if real else ""
+    if estimate.reckoned:
+        note("Reckoned from the passes of a few clips: reading, encoding and memory are not in it.")
     say(f"Stores: {estimate.stored_values:,} values, {human_bytes(stored)} in float32{share}.")
-    if estimate.storage:
+    if estimate.storage and estimate.file_bytes:
         size, each = human_bytes(estimate.file_bytes), human_bytes(estimate.bytes_per_class)
         say(f"File: {size} as {estimate.storage}, {each} per class (measured on {estimate.measured_on}).")
-    if estimate.budget:
+    if estimate.budget and estimate.rung:
         say(f"Budget: {estimate.budget} per class, spent as {estimate.rung} here; the run may choose another way.")
-    say(f"Needs: about {human_bytes(estimate.memory_bytes)} of memory on {estimate.device}.")
+    if estimate.memory_bytes:
+        say(f"Needs: about {human_bytes(estimate.memory_bytes)} of memory on {estimate.device}.")
     note(f"Measured in {human_time(estimate.rehearsed_seconds)}.")
+
+
+def _tell_bytes(preset: Preset) -> None:
+    """Tell at once what the set will store, from the preset and the shape of the clips alone."""
+    from engine.config.size import stored_values
+    from engine.data.store import ClipStore
+
+    path = preset.dataset.path
+    if path is None or not preset.kind.parts or preset.storage.open_budget:
+        return  # the demo's clips are not made yet, all of the data is no set, and a budget says its bytes itself
+    with ClipStore.open(Path(path)) as store:
+        values = stored_values(preset.synthetic, len(store.classes), store.frames, store.height)
+        each = human_bytes(4 * values / len(store.classes))
+    note(f"The set: {values:,} values, {human_bytes(4 * values)} in float32, {each} per class.")
 
 
 def _teller() -> Callable[[Event], None]:

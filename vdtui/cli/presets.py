@@ -88,7 +88,7 @@ def _row(name: str, preset: Preset) -> list[str]:
 
 
 def _stored(preset: Preset) -> str:
-    """What a set of the preset is stored in: bytes, or a codec, whose bytes depend on the clips."""
+    """Say the bytes of a set of the preset, or the codec that decides them."""
     from engine.config.size import storage_words
     from engine.config.storage import PLAIN
 

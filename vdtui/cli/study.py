@@ -228,7 +228,8 @@ def _preset(name: str, changes: list[str] | None, data: Path | None) -> tuple[An
     from engine.runs.new import with_data
 
     resolved = with_data(load_preset(name, list(changes or [])), data)
-    check_data(resolved)
+    if warning := check_data(resolved):
+        warn(warning)
     if resolved.dataset.path is None:
         return resolved, resolved.dataset.frames or 1  # the demo makes its own
     with ClipStore.open(Path(needed_path(resolved))) as store:

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError, UsageError
 from engine.files import read_json, write_json
+from engine.machine.imports import HOME
 from engine.runs.status import ALIVE, SILENT_SECONDS, queued_again
-from vdtui.launch import home, queue, worker_command
+from vdtui.launch import queue, worker_command
 from vdtui.launchers import Ended, Work
 from vdtui.launchers.job import Job
 from vdtui.launchers.queue import JobState, cancel, job_states
@@ -69,8 +70,8 @@ class Resources:
             # From version 22.05 on a step does not inherit its job's number of cores.
             "srun_args": None if self.cpus is None else [f"--cpus-per-task={self.cpus}"],
         }
-        # Python's -m puts the working directory first on the path, as in vdtui.launch.home.
-        more: dict[str, Any] = {"requeue": True, "chdir": str(home())}
+        # Python's -m puts the working directory first on the path, as in vdtui.launch.
+        more: dict[str, Any] = {"requeue": True, "chdir": str(HOME)}
         more |= {} if self.memory is None else {"mem": self.memory}
         more |= dict(_option(line) for line in self.lines)
         return {key: value for key, value in chosen.items() if value is not None} | {"additional_parameters": more}
@@ -205,7 +206,7 @@ class Slurm:
         for run in runs:
             queue(run, NAME)  # before a job can begin, or this would overwrite what its worker says
         folder = runs[0].path.absolute().parent / FOLDER
-        jobs = [Job(worker_command(run, self._processes), home(), run.engine_log.absolute()) for run in runs]
+        jobs = [Job(worker_command(run, self._processes), HOME, run.engine_log.absolute()) for run in runs]
         try:
             found = _sbatch(folder, self._resources.parameters(f"vdtui-{runs[0].path.absolute().parent.name}"), jobs)
         except BaseException:

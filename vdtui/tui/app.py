@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,6 +19,8 @@ from rich.text import Text
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
@@ -25,17 +28,36 @@ from textual.widgets import Input
 
 from engine.errors import RunError
 from engine.runs import ALIVE, RunDirectory, find_run
+from vdtui.charset import takes_utf8
 from vdtui.tui import keys, themes, words
-from vdtui.tui.messages import OpenComparison, OpenData, OpenForm, OpenPresets, OpenRun, RunStarted
+from vdtui.tui.messages import (
+    DataPrepared,
+    OpenComparison,
+    OpenData,
+    OpenForm,
+    OpenGallery,
+    OpenPrepare,
+    OpenPresets,
+    OpenRun,
+    RunCommand,
+    RunStarted,
+)
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import HelpScreen
 from vdtui.tui.screens.runs import RunsScreen
+from vdtui.tui.widgets.workline import WorkLine
+
+BELL = "VDTUI_BELL"
+"""The variable with which the bell rings when runs end; the key ``B`` turns it on and off."""
+COMMAND_SECONDS = 12.0
+"""The time for which the end of a command stays on the screen."""
 
 
 class VdtuiApp(App[None]):
     """All runs in ``runs_folder``, or at once the run ``run`` (a name in it, or a path).
 
-    ``clock`` gives Unix seconds. Raises UsageError if there is no such run.
+    ``clock`` gives Unix seconds; ``driver_class`` draws, if not textual's own. Raises UsageError if the run does not
+    exist.
     """
 
     CSS_PATH = "app.tcss"
@@ -46,11 +68,22 @@ class VdtuiApp(App[None]):
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),  # as everything else in a shell does
     ]
 
-    def __init__(self, runs_folder: Path, run: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        runs_folder: Path,
+        run: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        driver_class: type[Driver] | None = None,
+    ) -> None:
+        super().__init__(driver_class)
         self._runs_folder = runs_folder
         self._first = find_run(runs_folder, run) if run is not None else None
         self._clock = clock
+        self.rings = os.environ.get(BELL, "") not in ("", "0")
+        """True if the bell rings when a run ends."""
+        self.work: dict[str, float] = {}
+        """The commands that go on, in words, and when each began (monotonic seconds)."""
         for theme in themes.THEMES:
             self.register_theme(theme)
         self.theme = themes.chosen()  # here and not later: each change of it parses all style sheets anew
@@ -92,11 +125,41 @@ class VdtuiApp(App[None]):
 
         self.push_screen(CompareScreen(request.runs))
 
+    async def on_open_gallery(self, request: OpenGallery) -> None:
+        """Open the gallery of a run, or of several side by side."""
+        from vdtui.tui.clips import RealClips, frame_interval
+        from vdtui.tui.screens.gallery import GalleryScreen, OtherSet, saved_previews
+
+        first, *rest = request.runs
+        saved = await asyncio.to_thread(lambda: [saved_previews(run.previews) for run in request.runs])
+        others = [
+            OtherSet(run.name, run.previews, found[-1][2]) for run, found in zip(rest, saved[1:], strict=True) if found
+        ]
+        real, interval = RealClips(first), frame_interval(first)
+        self.push_screen(GalleryScreen(first.previews, saved[0], real=real, interval=interval, others=others))
+
     def on_open_presets(self, request: OpenPresets) -> None:
         """Open the choice of a preset."""
         from vdtui.tui.screens.presets import PresetScreen
 
-        self.push_screen(PresetScreen())
+        self.push_screen(PresetScreen(request.data))
+
+    def on_open_prepare(self, request: OpenPrepare) -> None:
+        """Open what makes a clips file of videos."""
+        from engine.config.schema import DatasetSection
+        from vdtui.tui.screens.prepare import PrepareScreen
+
+        folders = [Path(), Path("data"), self._runs_folder.parent]
+        self.push_screen(PrepareScreen(request.wanted or DatasetSection(), folders))
+
+    def on_data_prepared(self, request: DataPrepared) -> None:
+        """Go back to the form with the new clips file; from the runs, on to the presets."""
+        self.pop_screen()
+        take = getattr(self.screen, "take_data", None)
+        if callable(take):
+            take(request.path)
+        else:
+            self.post_message(OpenPresets(request.path))
 
     def on_open_form(self, request: OpenForm) -> None:
         """Open the form of a new run."""
@@ -109,6 +172,31 @@ class VdtuiApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.open_run(request.run)
+
+    # --- commands that go on while one looks at something else -------------------------------------------------------
+
+    def on_run_command(self, request: RunCommand) -> None:
+        """Run a command; the line of work of each screen says that it goes on."""
+        self.run_worker(self._run_command(request), group="commands")
+
+    async def _run_command(self, request: RunCommand) -> None:
+        from vdtui.tui.commands import run_vdtui
+
+        self.work[request.what] = time.monotonic()
+        self._show_work()
+        try:
+            done = await asyncio.to_thread(run_vdtui, *request.arguments)
+        finally:
+            self.work.pop(request.what, None)
+            self._show_work()
+        text = words.plain(done.problem or done.out or done.said)
+        severity: SeverityLevel = "warning" if done.problem else "information"
+        self.notify(text, severity=severity, timeout=COMMAND_SECONDS, markup=False)
+
+    def _show_work(self) -> None:
+        for screen in self.screen_stack:
+            for line in screen.query(WorkLine):
+                line.show(self.work)
 
     # --- keys in their order -----------------------------------------------------------------------------------------
 
@@ -204,4 +292,7 @@ def _lives(run: RunDirectory) -> bool:
 
 def run_dashboard(runs_folder: Path, run: str | None = None) -> None:
     """Show the dashboard until the user leaves it; raises UsageError if there is no such run."""
-    VdtuiApp(runs_folder, run).run()
+    from vdtui.tui.plain_driver import PlainDriver
+
+    assert sys.__stdout__ is not None
+    VdtuiApp(runs_folder, run, driver_class=None if takes_utf8(sys.__stdout__) else PlainDriver).run()

@@ -10,12 +10,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.export import wording
+from engine.runs import standing as standings
 from engine.runs.baselines import is_ahead, standing
 from engine.runs.results import is_result
 from vdtui.tui import words
 
 UNLEARNED, ON_TEST, FEW = "did not learn", "chosen on test", "few clips"
 NOT_AHEAD, LARGE = "not ahead of real clips", "larger than all clips"
+
+
+SHORT = {
+    standings.UNLEARNED: UNLEARNED,
+    standings.ON_TEST: ON_TEST,
+    standings.FEW: FEW,
+    standings.NOT_AHEAD: NOT_AHEAD,
+    standings.LARGE: LARGE,
+}
+"""The words for the warnings that ``status.json`` has."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,17 +6,14 @@ that says. A damaged file can so cost it a message, and never its life.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-import vdtui
 from engine.runs import RunDirectory
+from vdtui.tui.commands import run_module
 from vdtui.tui.previews import Preview, PreviewError, load_preview
 
 PATIENCE_SECONDS = 120
@@ -78,27 +75,12 @@ def _dataset(run: RunDirectory) -> dict[str, object] | None:
 def ask(file: Path) -> ClipsAnswer:
     """Ask `vdtui data` about ``file``; takes as long as that takes, so call it in a thread."""
     with tempfile.TemporaryDirectory(prefix="vdtui-") as folder:
-        out, problems = Path(folder) / "out", Path(folder) / "problems"
-        command = [sys.executable, "-m", "vdtui.cli.main", "data", f"--preview={folder}/clips.npz", "--", str(file)]
-        home = Path(str(vdtui.__file__)).parent.parent
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])}
-        with out.open("wb") as stdout, problems.open("wb") as stderr:  # files: never the screen's own
-            try:
-                done = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env=environment,
-                    timeout=PATIENCE_SECONDS,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                return ClipsAnswer(f"Reading {file} took longer than {PATIENCE_SECONDS} s.", None)
-        if done.returncode != 0:
-            return ClipsAnswer(problems.read_text(encoding="utf-8", errors="replace").strip(), None)
-        text = out.read_text(encoding="utf-8", errors="replace")
+        done = run_module(
+            "vdtui.cli.main", "data", f"--preview={folder}/clips.npz", "--", str(file), patience=PATIENCE_SECONDS
+        )
+        if done.code != 0:
+            return ClipsAnswer(done.said, None)
         try:
-            return ClipsAnswer(text, load_preview(Path(folder), "clips.npz"))
+            return ClipsAnswer(done.out, load_preview(Path(folder), "clips.npz"))
         except PreviewError as error:
-            return ClipsAnswer(f"{text}\n{error}", None)
+            return ClipsAnswer(f"{done.out}\n{error}", None)

@@ -6,17 +6,21 @@ files, never to the screen's own; what they say at the end is what the user is s
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import vdtui
+from engine.machine.imports import own_environment
 
 PATIENCE_SECONDS = 1800
+LONGEST_LINE = 1 << 22
+"""Bytes of a line of output that is heard: a summary names every skipped video."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,16 @@ class Done:
 
 def run_module(module: str, *arguments: str, patience: float = PATIENCE_SECONDS) -> Done:
     """Run ``python -m module``; takes as long as that takes, so call it in a thread."""
-    home = Path(str(vdtui.__file__)).parent.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory(prefix="vdtui-") as folder:
         out, said = Path(folder) / "out", Path(folder) / "said"
         with out.open("wb") as stdout, said.open("wb") as stderr:
             try:
                 code = subprocess.run(
-                    [sys.executable, "-m", module, *arguments],
+                    [sys.executable, "-P", "-m", module, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
-                    env=environment,
+                    env=own_environment(),
                     timeout=patience,
                     check=False,
                 ).returncode
@@ -58,6 +60,40 @@ def run_module(module: str, *arguments: str, patience: float = PATIENCE_SECONDS)
                 return Done(124, "", f"error: It took longer than {patience:g} s.")
         texts = (file.read_text(encoding="utf-8", errors="replace").strip() for file in (out, said))
         return Done(code, *texts)
+
+
+class LongCommand:
+    """``python -m module`` in a process of its own, whose lines are heard as they come."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def run(self, hear: Callable[[str], None]) -> Done:
+        """Run it, call ``hear`` with each line of its output, and return its end."""
+        with tempfile.TemporaryFile() as said:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=said,
+                env=own_environment(),
+                limit=LONGEST_LINE,
+            )
+            try:
+                assert self._process.stdout is not None
+                async for line in self._process.stdout:
+                    hear(line.decode("utf-8", errors="replace").rstrip("\n"))
+                code = await self._process.wait()
+            finally:
+                self.stop()
+            said.seek(0)
+            return Done(code, "", said.read().decode("utf-8", errors="replace").strip())
+
+    def stop(self) -> None:
+        """End it, if it goes on."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
 
 
 def open_elsewhere(path: Path) -> bool:

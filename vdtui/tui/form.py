@@ -62,7 +62,7 @@ def sections(model: type[BaseModel] = Preset, prefix: str = "") -> dict[str, lis
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             inner.update(sections(kind, f"{prefix}{name}."))
-        elif prefix:
+        elif prefix and name != "options":  # a table, of an objective that is given by its address
             own.append(_field(prefix + name, kind, info.description or ""))
     if own:
         found[prefix.removesuffix(".")] = own
@@ -208,7 +208,7 @@ def stored(preset: Preset, data: DataFacts | None) -> int | None:
 
 
 def stored_words(preset: Preset, data: DataFacts | None) -> str:
-    """What the set will store, in words; bytes of a codec depend on the clips, and ``vdtui plan`` measures them."""
+    """Say what the set will store; bytes of a codec depend on the clips, and ``vdtui plan`` measures them."""
     values = stored(preset, data)
     if values is None:
         return "depends on the data"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from textual.binding import Binding
 
-SCREENS = ("runs", "run", "gallery", "data", "compare", "presets", "form")
-"""The screens; in the last two one types, so that letters are no keys there."""
+SCREENS = ("runs", "run", "gallery", "data", "compare", "presets", "form", "prepare")
+"""The screens; in the last three one types, so that letters are no keys there."""
 
 SIGNS = {
     "left": "←",
@@ -27,6 +27,8 @@ SIGNS = {
     "equals_sign": "=",
     "comma": ",",
     "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "greater_than_sign": ">",
     "less_than_sign": "<",
     "shift+tab": "shift tab",
@@ -35,6 +37,8 @@ SIGNS = {
     "ctrl+n": "ctrl n",
     "ctrl+b": "ctrl b",
     "ctrl+y": "ctrl y",
+    "ctrl+o": "ctrl o",
+    "ctrl+t": "ctrl t",
 }
 """Keys as help writes them, where that is not their name."""
 
@@ -90,6 +94,7 @@ TABLE: tuple[Key, ...] = (
             Use("run", "gallery", "open the gallery: the synthetic clips of a class"),
             Use("presets", "choose", "go on to the values of this preset", "Choose", early=True),
             Use("form", "next_field", "the next field, from one that is typed in", early=True),
+            Use("prepare", "next_field", "the next field, from one that is typed in", early=True),
         ),
     ),
     Key(
@@ -138,8 +143,9 @@ TABLE: tuple[Key, ...] = (
         ("w",),
         "write the report",
         (
-            Use("runs", "report", "write the report, a page of HTML, into the run's folder"),
+            Use("runs", "report", "write the report, a page of HTML: of the run, or of all that are marked"),
             Use("run", "report", "write the report, a page of HTML, into the run's folder", "Report"),
+            Use("compare", "report", "write the comparison, a page of HTML, beside the runs", "Report"),
         ),
     ),
     Key(
@@ -168,7 +174,10 @@ TABLE: tuple[Key, ...] = (
     Key(
         ("i",),
         "images and clips of the set",
-        (Use("run", "gallery", "open the gallery: the synthetic clips of a class", "Gallery"),),
+        (
+            Use("runs", "gallery", "open the gallery; of two to five marked runs side by side"),
+            Use("run", "gallery", "open the gallery: the synthetic clips of a class", "Gallery"),
+        ),
     ),
     Key(
         ("d",),
@@ -274,6 +283,7 @@ TABLE: tuple[Key, ...] = (
         (
             Use("runs", "filter", "show only runs with these words; esc shows all", "Filter"),
             Use("run", "search", "search the log; esc shows all of it"),
+            Use("gallery", "search", "go to a class by letters of its name"),
         ),
     ),
     Key(
@@ -313,9 +323,69 @@ TABLE: tuple[Key, ...] = (
             Use("compare", "scale", "losses on a logarithmic or a linear scale", "Log scale"),
         ),
     ),
-    Key(("m",), "smoothing", (Use("run", "smooth", "smooth the curve: off, 0.9, 0.99"),)),
-    Key(("plus", "equals_sign"), "zoom in", (Use("run", "zoom(True)", "fewer of the last steps (or wheel)"),)),
-    Key(("minus",), "zoom out", (Use("run", "zoom(False)", "more steps (or wheel)"),)),
+    Key(
+        ("m",),
+        "smoothing",
+        (
+            Use("run", "smooth", "smooth the curve: off, 0.9, 0.99"),
+            Use("compare", "smooth", "smooth the losses: off, 0.9, 0.99", "Smooth"),
+        ),
+    ),
+    Key(
+        ("plus", "equals_sign"),
+        "zoom in",
+        (
+            Use("run", "zoom(True)", "fewer of the last steps (or wheel)"),
+            Use("compare", "zoom(True)", "fewer of the last steps (or wheel)"),
+        ),
+    ),
+    Key(
+        ("minus",),
+        "zoom out",
+        (
+            Use("run", "zoom(False)", "more steps (or wheel)"),
+            Use("compare", "zoom(False)", "more steps (or wheel)"),
+        ),
+    ),
+    Key(
+        ("left_square_bracket",),
+        "one back: read off, or one frame",
+        (
+            Use("run", "cursor(-1)", "read the curves off: the cross-hair to the left (or mouse)"),
+            Use("compare", "cursor(-1)", "read the curves off: the cross-hair to the left (or mouse)"),
+            Use("gallery", "frame(-1)", "the frame before, alone"),
+            Use("data", "frame(-1)", "the frame before, alone"),
+        ),
+    ),
+    Key(
+        ("right_square_bracket",),
+        "one on: read off, or one frame",
+        (
+            Use("run", "cursor(1)", "read the curves off: the cross-hair to the right (or mouse)"),
+            Use("compare", "cursor(1)", "read the curves off: the cross-hair to the right (or mouse)"),
+            Use("gallery", "frame(1)", "the next frame, alone"),
+            Use("data", "frame(1)", "the next frame, alone"),
+        ),
+    ),
+    Key(
+        ("z",),
+        "zoom to a selection",
+        (
+            Use("run", "select", "zoom: z at one end, [ ] to the other, z (or drag the mouse)"),
+            Use("compare", "select", "zoom: z at one end, [ ] to the other, z (or drag the mouse)"),
+        ),
+    ),
+    Key(("A",), "all classes", (Use("gallery", "all", "all classes in a grid, or one", "All"),)),
+    Key(
+        ("D",),
+        "difference to its start",
+        (Use("gallery", "start", "beside what it began as, and the change since"),),
+    ),
+    Key(
+        ("V",),
+        "the stored file",
+        (Use("gallery", "stored", "what was learned beside what its file decodes to, and the difference"),),
+    ),
     Key(("b",), "from the beginning", (Use("gallery", "lapse", "play all steps: the memory as it forms", "Forming"),)),
     Key(("R",), "another real clip", (Use("gallery", "next_real", "another real clip of this class"),)),
     Key(
@@ -328,6 +398,7 @@ TABLE: tuple[Key, ...] = (
         "sort by the column before",
         (Use("runs", "order(-1)", "sort by the column before"),),
     ),
+    Key(("C",), "columns", (Use("runs", "columns", "choose the columns (VDTUI_COLUMNS=state,left,test keeps them)"),)),
     Key(("u",), "upside down", (Use("runs", "turn_order", "turn the order of the runs round"),)),
     # --- files -------------------------------------------------------------------------------------------------------
     Key(
@@ -355,14 +426,56 @@ TABLE: tuple[Key, ...] = (
             Use("run", "copy_command", "copy the command that started the run"),
         ),
     ),
+    Key(
+        ("B",),
+        "bell at the end",
+        _everywhere("bell", "ring the bell when a run ends, or do not (VDTUI_BELL=1 begins so)", "", "runs", "run"),
+    ),
     # --- the form ----------------------------------------------------------------------------------------------------
-    Key(("tab",), "the next field", (Use("form", "field(1)", "the next field", early=True),)),
-    Key(("shift+tab",), "the field before", (Use("form", "field(-1)", "the field before", early=True),)),
-    Key(("ctrl+s",), "start", (Use("form", "start", "start the run", "Start", early=True),)),
+    Key(
+        ("tab",),
+        "the next field",
+        (
+            Use("form", "field(1)", "the next field", early=True),
+            Use("prepare", "field(1)", "the next field", early=True),
+        ),
+    ),
+    Key(
+        ("shift+tab",),
+        "the field before",
+        (
+            Use("form", "field(-1)", "the field before", early=True),
+            Use("prepare", "field(-1)", "the field before", early=True),
+        ),
+    ),
+    Key(
+        ("ctrl+s",),
+        "start",
+        (
+            Use("form", "start", "start the run", "Start", early=True),
+            Use("prepare", "start", "make the clips file; then, take it as the data", "Start", early=True),
+        ),
+    ),
+    Key(
+        ("ctrl+o",),
+        "videos to clips",
+        (
+            Use("runs", "videos", "make a clips file of a folder of videos"),
+            Use("form", "videos", "make a clips file of a folder of videos, and take it", "Videos", early=True),
+        ),
+    ),
+    Key(
+        ("ctrl+t",),
+        "plan: time, memory, bytes",
+        (Use("form", "plan", "rehearse the run here, some minutes: its time, memory and bytes", "Plan", early=True),),
+    ),
     Key(
         ("ctrl+r",),
         "reset",
-        (Use("form", "reset", "the preset's value in this field again", "Reset", early=True),),
+        (
+            Use("form", "reset", "the preset's value in this field again", "Reset", early=True),
+            Use("prepare", "reset", "the default in this field again", early=True),
+        ),
     ),
     Key(
         ("ctrl+n",),
@@ -373,7 +486,10 @@ TABLE: tuple[Key, ...] = (
     Key(
         ("ctrl+y",),
         "copy the command",
-        (Use("form", "copy", "copy the command that makes the clips file, or starts the run", early=True),),
+        (
+            Use("form", "copy", "copy the command that makes the clips file, or starts the run", early=True),
+            Use("prepare", "copy", "copy the command that makes the clips file", early=True),
+        ),
     ),
     # --- leaving -----------------------------------------------------------------------------------------------------
     Key(
@@ -383,6 +499,7 @@ TABLE: tuple[Key, ...] = (
             *_everywhere("app.help", "this help", "Help", *SCREENS[:5]),
             Use("presets", "app.help", "this help", "Help", keys=_TYPED),
             Use("form", "app.help", "this help", "Help", keys=_TYPED),
+            Use("prepare", "app.help", "this help", "Help", keys=_TYPED),
         ),
     ),
     Key(
@@ -391,8 +508,11 @@ TABLE: tuple[Key, ...] = (
         (
             Use("runs", "clear", "end the filter; a second time: forget the marks"),
             Use("run", "back", "back to all runs", "Runs"),
-            *_everywhere("app.pop_screen", "back", "Back", "gallery", "data", "compare", "form"),
+            *_everywhere("app.pop_screen", "back", "Back", "data", "form"),
+            Use("gallery", "back", "end the search, or back", "Back"),
+            Use("compare", "back", "end the cross-hair, or back", "Back"),
             Use("presets", "back", "clear the search, or back to the runs", "Back"),
+            Use("prepare", "back", "back; what is half done is kept", "Back"),
         ),
     ),
     Key(

@@ -13,6 +13,7 @@ from textual.message import Message
 from engine.runs import RunDirectory
 
 if TYPE_CHECKING:
+    from engine.config.schema import DatasetSection
     from vdtui.tui.form import Form
 
 
@@ -38,8 +39,31 @@ class OpenComparison(Message):
 
 
 @dataclasses.dataclass
+class OpenGallery(Message):
+    """Show the clips of the first of ``runs``, with those of the others beside them."""
+
+    runs: Sequence[RunDirectory]
+
+
+@dataclasses.dataclass
 class OpenPresets(Message):
-    """Show the presets, of which one begins a new run."""
+    """Show the presets, of which one begins a new run; ``data`` is its clips file, where that is known."""
+
+    data: str = ""
+
+
+@dataclasses.dataclass
+class OpenPrepare(Message):
+    """Show what makes a clips file of videos, such as ``wanted`` asks for."""
+
+    wanted: DatasetSection | None = None
+
+
+@dataclasses.dataclass
+class DataPrepared(Message):
+    """Tell that the clips file ``path`` is to be the data of the new run."""
+
+    path: str
 
 
 @dataclasses.dataclass
@@ -47,6 +71,14 @@ class OpenForm(Message):
     """Show ``form``, from which a new run is started."""
 
     form: Form
+
+
+@dataclasses.dataclass
+class RunCommand(Message):
+    """Run `vdtui` with ``arguments`` in a process of its own, whatever screen comes next; ``what`` says it in words."""
+
+    what: str
+    arguments: tuple[str, ...]
 
 
 @dataclasses.dataclass

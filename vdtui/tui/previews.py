@@ -115,6 +115,15 @@ def panels_of(preview: Preview, label: int, instance: int) -> list[Panel]:
     ]
 
 
+def difference_panel(label: str, one: np.ndarray, other: np.ndarray) -> Panel:
+    """The difference of two clips, uint8 (T, h, w, 3): orange where ``other`` is brighter, blue where it is darker."""
+    frames = min(len(one), len(other))
+    height, width = other.shape[1:3]
+    before = np.stack([resized(frame, height, width) for frame in one[:frames]])
+    change = other[:frames].astype(np.float32).mean(-1) - before.astype(np.float32).mean(-1)
+    return Panel(label, signed_colours(np.clip(128 + change / 2, 0, 255)))
+
+
 def real_panel(real: Preview, name: str, label: int, instance: int) -> Panel | None:
     """A real clip of the class ``name``, or of class ``label`` where the names differ but not their number."""
     if name in real.classes:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import PresetError, RunError
-from engine.runs import ALIVE, RunDirectory, RunState, Status, actual_state, list_runs
-from engine.runs.standing import thinned
+from engine.runs import ALIVE, RunDirectory, RunState, Status, list_runs
+from engine.runs.results import is_result
+from engine.runs.standing import thinned, warnings_about
 from engine.runs.state import Accuracy, Curve, LogLine, Stage
-from engine.runs.status import silence
+from engine.runs.status import decided_state, silence
 from vdtui.tui.logs import LogReader, Loss, Stamp, stamp
 
 if TYPE_CHECKING:
@@ -36,8 +37,27 @@ LONGEST_PAUSE = 2.0
 HURRY = 0.9
 """The share while an existing log is read through, which happens once and keeps the user waiting."""
 LOG_LINES = 2000
+STUDIES = "studies"
+"""The folder of studies in a runs folder."""
 
 T = TypeVar("T", bound="RunSnapshot | RunsSnapshot")
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeLeft:
+    """Seconds until the end of a run and of its stage (None: unknown), as its worker ``told`` them (Unix seconds)."""
+
+    run: float
+    stage: float | None
+    at_least: bool
+    told: float
+
+    @classmethod
+    def of(cls, status: Status) -> TimeLeft | None:
+        """Return what ``status`` tells of it; nothing of a run that nobody works on."""
+        if status.left is None or status.state not in ("running", "stopping"):
+            return None
+        return cls(status.left, status.stage_left, bool(status.at_least), status.heartbeat)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +104,7 @@ class RunSnapshot:
     """Seconds since the start in which no worker worked, up to the last sign of life."""
     paused_at: float | None = None
     """Unix seconds at which the run was paused, if it is."""
+    left: TimeLeft | None = None
 
     @property
     def alive(self) -> bool:
@@ -125,6 +146,13 @@ class RunRow:
     """True where ``best`` is an accuracy on the test split, by which the step is chosen."""
     silent: int | None = None
     """Seconds for which a living worker has said nothing, if that is longer than it should be."""
+    test: float | None = None
+    """Top-1 of its own set in the final table."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about that number (``engine.runs.standing``)."""
+    left: TimeLeft | None = None
+    worked: float | None = None
+    """Seconds of work so far."""
 
     @property
     def alive(self) -> bool:
@@ -133,14 +161,17 @@ class RunRow:
 
     @property
     def name(self) -> str:
-        """The run's name."""
-        return self.path.name
+        """The run's name; that of a run of a study begins with the study's: ``objectives/seed-0``."""
+        study = self.path.parent
+        return f"{study.name}/{self.path.name}" if study.parent.name == STUDIES else self.path.name
 
     @property
     def fraction(self) -> float | None:
-        """The done part of the present stage, in [0, 1], or None if unknown."""
+        """The done part of the run by the time that it takes, in [0, 1]; of its stage where that is unknown."""
         if self.state == "completed":
             return 1.0
+        if self.left is not None and not self.left.at_least and self.worked is not None:
+            return self.worked / max(self.worked + self.left.run, 1e-9)
         return min(1.0, self.step / self.total) if self.total > 0 else None
 
 
@@ -150,6 +181,15 @@ class RunsSnapshot:
 
     folder: Path
     rows: tuple[RunRow, ...]
+
+
+def studies(folder: Path) -> list[Path]:
+    """The studies of a runs folder, newest first: runs folders of their own."""
+    try:
+        found = [path for path in (folder / STUDIES).iterdir() if path.is_dir()]
+        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
 
 
 class Pace:
@@ -240,7 +280,7 @@ class RunWatcher:
         if self._status_trouble or self._status is None:
             return "damaged", self._status_trouble
         trouble = self._log.trouble or self.run.damage(self._log.state.damaged, self._meta_damaged)
-        return actual_state(self._status), trouble
+        return decided_state(self._status, self.run.lock()), trouble
 
     def _snapshot(self, state: str, trouble: tuple[str, str] | None) -> RunSnapshot:
         folded = self._log.state
@@ -277,6 +317,7 @@ class RunWatcher:
             classes=names(self._meta.get("classes")),
             dead_seconds=folded.dead_seconds,
             paused_at=folded.paused_at,
+            left=TimeLeft.of(self._status) if self._status is not None else None,
         )
 
     def _stages_ahead(self) -> tuple[Stage, ...]:
@@ -324,6 +365,8 @@ class RunsWatcher:
 
     def _poll(self) -> tuple[RunsSnapshot | None, bool]:
         runs = list(reversed(list_runs(self.folder)))
+        for study in studies(self.folder):
+            runs += reversed(list_runs(study))
         self._entries = {run.path: self._entries.get(run.path) or _Entry(run) for run in runs}
         folding = 0.0
         for entry in self._entries.values():
@@ -332,10 +375,16 @@ class RunsWatcher:
                 began = time.thread_time()
                 entry.fold()
                 folding += time.thread_time() - began
-        snapshot = RunsSnapshot(self.folder, tuple(entry.row() for entry in self._entries.values()))
+        rows = sorted((entry.row() for entry in self._entries.values()), key=lambda row: -row.created)
+        snapshot = RunsSnapshot(self.folder, tuple(rows))
         changed, self._last = snapshot != self._last, snapshot
         self._folding = folding
         return (snapshot if changed else None), False
+
+
+def _tells_all(status: Status) -> bool:
+    """Tell whether a status has the figures of a list of runs; those of older versions have none, or not all."""
+    return status.accuracies is not None and status.warnings is not None
 
 
 class _Entry:
@@ -354,6 +403,8 @@ class _Entry:
         self._best: float | None = None
         self._bytes: int | None = None
         self._accuracies: tuple[float, ...] = ()
+        self._test: float | None = None
+        self._warnings: tuple[str, ...] = ()
 
     def _changed(self, path: Path) -> bool:
         found = stamp(path)
@@ -380,14 +431,15 @@ class _Entry:
 
     def _take(self, status: Status) -> None:
         """Take what the worker tells by itself; the log of such a run need not be read."""
-        if status.accuracies is None:
+        if status.accuracies is None or not _tells_all(status):
             return
         self._best, self._accuracies, self._log = status.best, status.accuracies, None
         self._bytes = status.stored_bytes or file_bytes(self._run)
+        self._test, self._warnings = status.test, status.warnings or ()
 
     def fold(self) -> None:
         """Read the next chunk of the log, if there is one and the status does not tell what is in it."""
-        if self._status is not None and self._status.accuracies is not None:
+        if self._status is not None and _tells_all(self._status):
             return
         if self._log is None:
             if not self._changed(self._run.events_file):
@@ -404,6 +456,9 @@ class _Entry:
         self._best = best[1] if best else None
         self._accuracies = thinned([one.mean for one in state.accuracy_curve() if math.isfinite(one.mean)])
         self._bytes = stored_bytes(self._run, state, table(self._preset, "synthetic").get("kind"))
+        own = state.results[0] if state.results else {}
+        self._test = own["top1"]["mean"] if is_result(own) else None
+        self._warnings = warnings_about(own, state.results)
         if not self._log.behind and self._status is not None and self._status.state not in ALIVE:
             self._stamps[self._run.events_file] = self._log.stamp
             self._log = None  # its memory; it is folded anew should the run be resumed
@@ -418,7 +473,7 @@ class _Entry:
 
     def _row(self) -> RunRow:
         status = self._status or Status()
-        state = "damaged" if self._trouble or self._status is None else actual_state(status)
+        state = "damaged" if self._trouble or self._status is None else decided_state(status, self._run.lock())
         quiet = silence(status) if state in ALIVE else None
         return RunRow(
             path=self._run.path,
@@ -434,6 +489,10 @@ class _Entry:
             accuracies=self._accuracies,
             chosen_on_test=text_of(table(self._preset, "evaluation"), "protocol") == "vdsd",
             silent=None if quiet is None else int(quiet) // 10 * 10,
+            test=self._test,
+            warnings=self._warnings,
+            left=TimeLeft.of(status) if state in ALIVE else None,
+            worked=status.worked,
         )
 
 

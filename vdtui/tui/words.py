@@ -101,6 +101,26 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def brief(seconds: float | None) -> str:
+    """Seconds in at most seven cells: ``41 s``, ``12 min``, ``2 h 05``, ``3 d 4 h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "—"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d}" if whole < 86400 else f"{min(whole // 86400, 9999)} d"
+
+
+def time_left(seconds: float, at_least: bool, since: float) -> str:
+    """The seconds that are left, told ``since`` seconds ago: ``2 min 10 s left``, ``at least 3 h 05 min left``."""
+    if at_least and seconds <= 0:
+        return "time left unknown yet"
+    text = duration(max(0.0, seconds - max(0.0, since)))
+    return f"at least {text} left" if at_least else f"{text} left"
+
+
 def age(seconds: float) -> str:
     """Say how long ago, in its largest unit only: ``now``, ``5 min``, ``3 h``, ``12 d``."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -156,8 +176,8 @@ def spark(values: Sequence[float], width: int) -> str:
     if not values or width <= 0:
         return ""
     cells = min(width, len(values))
-    edges = [k * len(values) // cells for k in range(cells + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    edges = [cell * len(values) // cells for cell in range(cells + 1)]
+    means = [sum(values[first:last]) / (last - first) for first, last in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     if high - low < 1e-9:
         return SPARKS[3] * cells

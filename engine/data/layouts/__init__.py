@@ -16,7 +16,7 @@ from engine.data.layouts.official import SPLITS_EACH
 from engine.errors import DataError, UsageError
 from engine.text import one_line
 
-__all__ = ["LAYOUTS", "Layout", "LayoutOptions", "Listing", "VideoEntry", "list_videos"]
+__all__ = ["LAYOUTS", "Layout", "LayoutOptions", "Listing", "VideoEntry", "list_videos", "recognised"]
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
@@ -34,6 +34,12 @@ LAYOUTS: dict[str, Layout] = {
 
 _MAY_BE_MEANINGLESS = ("test_fraction", "split", "unused", "annotations")
 """Options that are None unless a user gave them."""
+
+
+def recognised(source: Path) -> Layout | None:
+    """Return the layout that ``source`` looks like, that of a published data set before others; a quick look only."""
+    found = [layout for layout in LAYOUTS.values() if layout.fits(source)]
+    return next((layout for layout in found if layout.home is not None), found[0] if found else None)
 
 
 def list_videos(layout: str, source: Path, options: LayoutOptions | None = None) -> Listing:

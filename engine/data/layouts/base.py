@@ -92,10 +92,10 @@ class LayoutOptions:
     """Read videos that a symbolic link (or a table) names outside of the source folder."""
 
     def __post_init__(self) -> None:
-        if self.test_fraction is not None and not 0 < self.test_fraction < 1:
+        if self.test_fraction is not None and not 0 <= self.test_fraction < 1:
             raise UsageError(
-                f"A test fraction of {self.test_fraction:g} leaves nothing to train on or nothing to test on.",
-                "Give --test-fraction a number between 0 and 1, for example 0.3.",
+                f"A test fraction of {self.test_fraction:g} leaves nothing to train on.",
+                "Give --test-fraction a number from 0 to below 1, for example 0.3.",
             )
         if self.unused not in (None, "leave", "train"):
             raise UsageError(f"--unused {self.unused!r} is unknown.", "Choose leave or train.")

@@ -14,6 +14,7 @@ from engine.config import Preset, load_preset
 from engine.config.counts import candidates, inner_trainings, is_candidate
 from engine.data.store import ClipStore
 from engine.distilling.plan import plan
+from engine.distilling.reckoning import Sizes, Unit, Units, reckon
 from engine.events import (
     Evaluated,
     Event,
@@ -29,6 +30,13 @@ from engine.matching.bank import Schedule
 from engine.runs import RunDirectory
 from engine.runs.new import new_run
 from tests.tiny_run import QUICK, make_clips
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rehearse on a busy machine as on any, and start no process to see how long that takes."""
+    monkeypatch.setattr(engine.distilling.plan, "LIMIT", float("inf"))
+    monkeypatch.setattr(engine.distilling.plan, "_start_seconds", lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +71,13 @@ class Machine:
         met: set[int] = set()
         for step in range(preset.dynamic.steps + 1):
             if is_candidate(preset.dynamic, step):
-                seconds = 1.5 + 0.5 * preset.evaluation.epochs
+                seconds = preset.evaluation.selection_repeats * (1.5 + 0.5 * preset.evaluation.epochs)
                 told.append((Evaluated("synthetic", step, "val", 0.1, 0.0, (0.1,), seconds), seconds))
             if step < preset.dynamic.steps:
                 fill = schedule.number(step) not in met
                 met.add(schedule.number(step))
                 told.append((self.step("dynamic", step), self.DYNAMIC + self.FILL * fill))
-        seconds = 10.0 + 2.0 * preset.evaluation.epochs
+        seconds = preset.evaluation.repeats * (10.0 + 2.0 * preset.evaluation.epochs)
         return [*told, (StageStarted("evaluate", 0, 1), 0.0), (StageFinished("evaluate", seconds), seconds)]
 
     def step(self, stage: str, number: int) -> Step:
@@ -132,6 +140,63 @@ def test_a_rehearsal_of_a_real_run(clips: Path, tmp_path: Path, monkeypatch: pyt
     with ClipStore.open(clips) as store:
         assert 0 < found.data_bytes <= len(store.split("train")) * 8 * 64 * 64 * 3
     assert any(isinstance(event, StageStarted) for event in heard) and not list(tmp_path.glob("vdtui*"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        ["dynamic.objective=ncfm", "dynamic.ncfm.target=batch", "dynamic.ncfm.classes_per_step=1"],
+        ["dynamic.objective=mtt", "experts.number=3"],
+        ["dynamic.objective=frepo"],
+        ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3"],
+        ["synthetic.kind=coreset"],
+    ],
+)
+def test_a_run_too_large_to_rehearse_is_reckoned_with_the_same_counts(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str]
+) -> None:
+    """hmdb51-ipc5 at 16 x 112 x 112 had no answer in half an hour; what is counted must not depend on the way."""
+    tiny = [*QUICK, "evaluation.epochs=1", 'evaluation.baselines=["random"]', f"dataset.path={clips}", *changes]
+    preset = load_preset("default", tiny)
+    said: list[str] = []
+    numbers = {}
+    for limit in (float("inf"), -1.0):
+        monkeypatch.setattr(engine.distilling.plan, "LIMIT", limit)
+        found = plan(preset, tell=said.append)
+        assert found.reckoned == (limit < 0)
+        numbers[limit] = {(part.stage, part.what): part.number for part in found.parts if part.stage != "select"}
+        assert all(part.seconds >= 0 for part in found.parts) and found.stored_values > 0
+    assert numbers[-1.0] == numbers[float("inf")]
+    assert "Rehearsing" in said[0] and "counted instead" in said[1]
+
+
+def test_seconds_are_passes_times_what_one_takes() -> None:
+    """By hand, of matching with batches and with a bank, of unrolled steps, and of the networks that judge."""
+    sizes = Sizes(classes=10, frames=8, side=64, train=400, val=100, test=200, largest=50)
+    units = Units({"convnet3d": Unit(1.0, 3.0, 10.0)}, Unit(0.1, 0.3, 1.0))
+    table = {"evaluation.repeats": 2, "evaluation.selection_repeats": 1, "evaluation.epochs": 5, "synthetic.ipc": 2}
+    table |= {"evaluation.baselines": ["random"], "synthetic.kind": "pixels", "dynamic.steps": 7}
+    table |= {"dynamic.eval_every": 4, "dynamic.batch_real": 16, "dynamic.dm.target": "batch"}
+
+    def seconds(**more: Any) -> dict[str, float]:
+        given = table | {name.replace("__", "."): value for name, value in more.items()}
+        parts = reckon(load_preset("default", given), sizes, units)
+        assert parts is not None
+        return {part.what: part.seconds for part in parts}
+
+    judged = 5 * 20 * 3.0
+    assert seconds() == {
+        "steps": 7 * (10 * 16 * 1.0 + 10 * 2 * 3.0),
+        "networks to choose the step": 3 * (judged + 100),
+        "networks for the final table": 2 * 2 * (judged + 200),
+    }
+    bank = seconds(dynamic__dm__target="bank", dynamic__dm__bank=3, dynamic__dm__bank_clips=16)
+    assert bank["steps"] == 7 * 10 * 2 * 3.0 and bank["networks of the target bank"] % (10 * 16) == 0
+    mtt = seconds(dynamic__objective="mtt", dynamic__mtt__syn_steps=4, experts__number=2, experts__epochs=10)
+    assert mtt["steps"] == 7 * 4 * 20 * 10.0 and mtt["epochs on all training clips"] == 20 * 400 * 3.0
+    frepo = seconds(dynamic__objective="frepo", dynamic__frepo__batch_real=32)
+    assert frepo["steps"] == 7 * (32 * 1.0 + 2 * 20 * 3.0)
 
 
 # --- against real runs -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from engine.events import BestChanged, Evaluated, Note, ResultReady, StageStarte
 from engine.runs import RunDirectory, Status, create_run, fold
 from engine.runs.log import EventTail
 from engine.runs.session import RunSession
-from engine.runs.standing import POINTS, Standing, thinned
+from engine.runs.standing import NOT_AHEAD, ON_TEST, POINTS, UNLEARNED, Standing, rare_records, thinned
 from engine.runs.status import QUIET_SECONDS, SILENT_SECONDS, current_process, queued_again, silence
 
 
@@ -79,12 +79,26 @@ def test_the_log_is_folded_as_the_whole_state_folds_it(run: RunDirectory) -> Non
     with open(run.events_file, "ab") as file:
         file.write(b'[]\n{"event":"step"\n\xff\n{"event": "best_changed", "time": 1, "step": 3, "accuracy": 0.25}\n')
     state = fold(EventTail(run.events_file).read(limit=-1))
-    assert Standing.of_log(run.events_file).fields["best"] == state.best_accuracy == 0.25
-    assert Standing.of_log(run.events_file.parent / "none").fields == {
-        "best": None,
-        "accuracies": (),
-        "stored_bytes": None,
-    }
+    standing = Standing()
+    for record in rare_records(run.events_file):
+        standing.add(record)
+    assert standing.fields["best"] == state.best_accuracy == 0.25
+    assert not list(rare_records(run.events_file.parent / "none"))
+    nothing = {"best": None, "accuracies": (), "stored_bytes": None, "test": None, "warnings": ()}
+    assert Standing().fields == nothing
+
+
+def test_a_list_of_runs_knows_the_result_and_what_to_think_of_it(run: RunDirectory) -> None:
+    """The number would be quoted whose networks learned nothing, for the warning stood a screen away."""
+    own = {"what": "static-dynamic", "bytes": 9000, "caution": "the networks did not learn", "selected_on": "test"}
+    own |= {"top1": {"mean": 0.2, "std": 0.01, "values": [0.19, 0.21]}}
+    real = {"what": "random", "bytes": 900, "top1": {"mean": 0.3, "std": 0.01, "values": [0.29, 0.31]}}
+    with RunSession(run) as session:
+        session.emit(ResultReady(own))
+        session.emit(ResultReady(real))
+    status = run.status()
+    assert status.test == 0.2 and status.stored_bytes == 9000
+    assert status.warnings == (UNLEARNED, ON_TEST, NOT_AHEAD)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -61,9 +62,11 @@ class FakeRun:
             with patch("engine.runs.log.time.time", return_value=self.time):
                 self.log.append(event)
 
-    def status(self, state: str, stage: str = "", step: int = 0, total: int = 0, pid: int | None = None) -> None:
-        """Write status.json as this living process, or as ``pid``."""
-        status = dataclasses.replace(self._alive, state=state, stage=stage, step=step, total=total)
+    def status(
+        self, state: str, stage: str = "", step: int = 0, total: int = 0, pid: int | None = None, **more: Any
+    ) -> None:
+        """Write status.json as this living process, or as ``pid``; ``more`` are fields beside."""
+        status = dataclasses.replace(self._alive, state=state, stage=stage, step=step, total=total, **more)
         (status if pid is None else dataclasses.replace(status, pid=pid, pid_started="")).save(self.run.status_file)
 
     def half_way(self) -> FakeRun:

@@ -14,7 +14,7 @@ from engine.events import PreviewSaved
 from vdtui.tui import clips
 from vdtui.tui.app import VdtuiApp
 from vdtui.tui.clips import ClipsAnswer, RealClips, frame_interval
-from vdtui.tui.previews import UNSEEN, Panel, Preview, load_preview, real_panel, settled
+from vdtui.tui.previews import UNSEEN, Panel, Preview, difference_panel, load_preview, real_panel, settled
 from vdtui.tui.screens.gallery import GalleryScreen, frame_rate
 from vdtui.tui.screens.run import RunScreen
 from vdtui.tui.widgets.films import REPAINTS, Films, arranged, changed, corners, frame_of
@@ -188,3 +188,77 @@ def test_small_differences_settle_and_great_ones_show() -> None:
     assert np.array_equal(settled(before + UNSEEN, before), before + UNSEEN)
     assert np.array_equal(settled(before - UNSEEN, before), before - UNSEEN)
     assert settled(before, None) is before
+
+
+async def test_all_classes_stand_in_a_grid(folder: Path, fake: Any, wait: Any) -> None:
+    """Of four hundred classes one would be seen at a time."""
+    names = np.array([f"class number {label}" for label in range(40)])
+    run = fake().half_way()
+    run.run.previews.mkdir()
+    clips = np.random.default_rng(3).integers(0, 255, (40, 1, 2, 16, 16, 3), np.uint8)
+    np.savez(run.run.previews / "dynamic-20.npz", classes=names, clips=clips)
+    run.say(PreviewSaved("dynamic", 20, "dynamic-20.npz"))
+    app = VdtuiApp(folder, "demo", clock=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        gallery = await opened(app, pilot, wait)
+        await pilot.press("A")
+        await wait(lambda: gallery.ready and "classes 1 to 10 of 40" in screen_text(app), "the grid", 20)
+        assert len(gallery.query_one(Films)._panels) == 10
+        await pilot.press("h")
+        await wait(lambda: gallery.ready and "classes 31 to 40 of 40" in screen_text(app), "its last page", 20)
+        await pilot.press("slash", *"number 17", "enter")
+        await wait(lambda: gallery.ready and gallery.class_name == "class number 17", "the class that was typed", 20)
+        assert gallery.mode == "parts" and "class 18 of 40" in screen_text(app)
+
+
+async def test_frames_one_by_one(folder: Path, fake: Any, wait: Any) -> None:
+    """A movement of eight frames would be over before one has seen it."""
+    fake().half_way().previews(20)
+    app = VdtuiApp(folder, "demo", clock=lambda: NOW)
+    async with app.run_test(size=(120, 40)) as pilot:
+        gallery = await opened(app, pilot, wait)
+        films = gallery.query_one(Films)
+        await pilot.press("right_square_bracket")
+        at = films.frame
+        await pilot.press("right_square_bracket")
+        assert films.frame == (at + 1) % 4 and not films.playing
+        await wait(lambda: f"frame {films.frame + 1} of 4 · ‖ paused" in screen_text(app), "its number", 20)
+
+
+async def test_what_is_learned_stands_beside_its_start(folder: Path, fake: Any, wait: Any) -> None:
+    """Nobody could tell what the learning has changed."""
+    fake().half_way().previews(0, 60)
+    app = VdtuiApp(folder, "demo", clock=lambda: NOW)
+    async with app.run_test(size=(120, 40)) as pilot:
+        gallery = await opened(app, pilot, wait)
+        await pilot.press("D")
+        await wait(lambda: "change since" in screen_text(app) and gallery.ready, "the three films", 20)
+        panels = gallery.query_one(Films)._panels
+        first = load_preview(folder / "demo" / "previews", "dynamic-0.npz").clips[0, 0]
+        assert [panel.label for panel in panels] == ["at the start", "learned", "change since"]
+        assert np.array_equal(panels[0].frames, first)
+        await pilot.press("D")
+        await wait(lambda: "static memory" in screen_text(app), "its parts again", 20)
+
+
+def test_a_difference_is_dark_where_there_is_none() -> None:
+    """Noise would be taken for what was learned."""
+    one = np.full((2, 4, 4, 3), 100, np.uint8)
+    other = one.copy()
+    other[:, :2] = 200
+    frames = difference_panel("d", one, other).frames
+    assert frames.shape == one.shape
+    assert frames[0, 3].max() < 40 and frames[0, 0, 0, 0] > frames[0, 0, 0, 2] + 50  # orange where it is brighter
+
+
+async def test_two_runs_side_by_side(folder: Path, fake: Any, wait: Any) -> None:
+    """Sets could be compared by their numbers alone."""
+    fake("one").half_way().previews(20)
+    fake("two", created=NOW - 9000).half_way().previews(40)
+    app = VdtuiApp(folder, clock=lambda: NOW)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait(lambda: len(app.screen._rows) == 2, "the runs", 20)  # type: ignore[attr-defined]
+        await pilot.press("space", "space", "i")
+        await wait(lambda: isinstance(app.screen, GalleryScreen) and app.screen.ready, "the gallery", 20)
+        films = app.screen.query_one(Films)
+        await wait(lambda: [panel.label for panel in films._panels] == ["one", "two"], "both", 20)

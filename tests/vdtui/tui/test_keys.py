@@ -16,6 +16,7 @@ from vdtui.tui.screens.compare import CompareScreen
 from vdtui.tui.screens.data import DataScreen
 from vdtui.tui.screens.gallery import GalleryScreen
 from vdtui.tui.screens.new import NewRunScreen
+from vdtui.tui.screens.prepare import PrepareScreen
 from vdtui.tui.screens.presets import PresetScreen
 from vdtui.tui.screens.run import RunScreen
 from vdtui.tui.screens.runs import RunsScreen
@@ -23,8 +24,17 @@ from vdtui.tui.widgets.keyline import KeyLine, fitting
 
 NOW = 1_750_000_000.0
 ROOT = Path(__file__).parents[3]
-SCREENS = (RunsScreen, RunScreen, GalleryScreen, DataScreen, CompareScreen, PresetScreen, NewRunScreen)
-TYPED_IN = ("presets", "form")
+SCREENS = (
+    RunsScreen,
+    RunScreen,
+    GalleryScreen,
+    DataScreen,
+    CompareScreen,
+    PresetScreen,
+    NewRunScreen,
+    PrepareScreen,
+)
+TYPED_IN = ("presets", "form", "prepare")
 
 
 def test_a_key_means_the_same_on_every_screen() -> None:

@@ -23,6 +23,7 @@ from vdtui.tui.screens.new import NewRunScreen, ask_headers, found_files
 from vdtui.tui.screens.presets import PresetScreen, about
 from vdtui.tui.screens.run import RunScreen
 from vdtui.tui.screens.runs import RunsScreen
+from vdtui.tui.sources import FoundVideos
 from vdtui.tui.widgets.fields import FieldRow
 
 NOW = 1_750_000_000.0
@@ -46,8 +47,11 @@ def row(app: VdtuiApp, key: str) -> FieldRow:
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """What is said of clips files, by their name, in place of a process that looks."""
     known: dict[str, dict[str, Any]] = {}
-    gone = {"problem": "There is no such file."}
-    monkeypatch.setattr(new, "ask_headers", lambda names, preset: [{"path": n, **known.get(n, gone)} for n in names])
+    gone, sound = {"problem": "There is no such file."}, {"warning": ""}
+    monkeypatch.setattr(
+        new, "ask_headers", lambda names, preset: [{"path": name, **sound, **known.get(name, gone)} for name in names]
+    )
+    monkeypatch.setattr(new, "find_videos", lambda folders: [])
     return known
 
 
@@ -207,11 +211,16 @@ async def test_without_data_the_command_is_offered(
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(folder, pilot, wait, "hmdb51-ipc1")
         await wait(lambda: "No clips file here fits" in text(app), "what to do")
-        assert "vdtui prepare hmdb51 --source DIR" in text(app)
+        assert "ctrl+o makes one of a folder of videos" in text(app) and "HMDB51 is at" in text(app)
         await pilot.press("ctrl+y")
-        assert copied and copied[0].startswith("vdtui prepare hmdb51 --source DIR")
+        await wait(lambda: "no command to copy yet" in said(app), "nothing is copied that says DIR")
         screen = app.screen
         assert isinstance(screen, NewRunScreen)
+        screen.videos = [FoundVideos("my h", "hmdb51", "HMDB51")]
+        screen._list_files()
+        await wait(lambda: "vdtui prepare hmdb51 --source 'my h'" in text(app), "the command")
+        await pilot.press("ctrl+y")
+        assert [f"vdtui prepare hmdb51 --source '{Path('my h').resolve()}'"] == copied
         screen._put("dataset.path", "my clips.h5")
         await pilot.press("ctrl+y")
         assert copied[1] == "vdtui distill --preset hmdb51-ipc1 --set 'dataset.path=my clips.h5' --run hmdb51-ipc1"

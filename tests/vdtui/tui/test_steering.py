@@ -94,6 +94,7 @@ async def test_a_new_run_begins_with_the_values_of_an_old_one(
     """Trying one other value would mean to type all the values of the last run again."""
     started: list[Any] = []
     monkeypatch.setattr(new, "ask_headers", lambda names, preset: [])
+    monkeypatch.setattr(new, "find_videos", lambda folders: [])
     monkeypatch.setattr(vdtui.launch, "launch", lambda run, processes=1: started.append(run))
     run = fake("first-2").complete().run
     run.preset_file.write_text(

@@ -51,9 +51,13 @@ def test_what_is_left_says_of_what(fake: Any) -> None:
     run = fake()
     run.say(RunStarted("demo", 3, "cpu", STAGES, False), StageStarted("dynamic", 0, 100))
     run.say(Progress("dynamic", 50, 100, 0.5, ""))
-    found = snapshot(run)
-    assert found.present is not None
-    assert time_left(found, found.present) == ["stage: 1 min 40 s left", "run: more, then prepare, evaluate"]
+    assert time_left(snapshot(run), NOW) == ["time left unknown"]  # an older version works on it
+    run.status("running", "dynamic", 50, 100, left=400.0, stage_left=100.0, at_least=False, heartbeat=NOW - 10)
+    assert time_left(snapshot(run), NOW) == ["stage: 1 min 30 s left", "run: 6 min 30 s left"]
+    run.status("running", "dynamic", 50, 100, left=90.0, stage_left=None, at_least=True, heartbeat=NOW)
+    assert time_left(snapshot(run), NOW + 5) == ["run: at least 1 min 25 s left"]
+    run.status("running", "dynamic", 50, 100, left=0.0, stage_left=None, at_least=True, heartbeat=NOW)
+    assert time_left(snapshot(run), NOW) == ["run: time left unknown yet"]
     run.say(StageStarted("evaluate", 0, 4), Progress("evaluate", 2, 4, 0.01, "random"))
     found = snapshot(run)
     assert found.present is not None and counted(found.present) == "network 2 of 4"

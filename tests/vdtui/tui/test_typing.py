@@ -41,6 +41,7 @@ def at_once(app: App[Any], *words: str) -> None:
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process that looks at clips files, and no worker."""
     monkeypatch.setattr(new, "ask_headers", lambda names, preset: [])
+    monkeypatch.setattr(new, "find_videos", lambda folders: [])
     monkeypatch.setattr(vdtui.launch, "launch", lambda run, processes=1: None)
 
 

@@ -9,6 +9,7 @@ from textual.widget import Widget
 
 from engine.errors import VdtuiError
 from vdtui.tui import words
+from vdtui.tui.messages import RunCommand
 
 SAID_SECONDS = 6.0
 """The time for which a short message stays."""
@@ -48,6 +49,10 @@ class DashboardScreen(Screen[None]):
         """Put ``text`` on the clipboard, through the terminal (OSC 52): also over SSH, where the terminal lets us."""
         self.app.copy_to_clipboard(text)
         self.say(f"Copied: {text}")
+
+    def run_command(self, what: str, *arguments: str) -> None:
+        """Run `vdtui` with ``arguments`` in a process of its own; screens say ``what`` goes on, and how it ended."""
+        self.app.post_message(RunCommand(what, arguments))
 
     def say_error(self, error: Exception) -> None:
         """Show what went wrong, and its remedy where it has one."""

@@ -29,18 +29,25 @@ from vdtui.tui import keys, words
 from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.run import accuracy_points, chosen_by
+from vdtui.tui.screens.steering import comparison_report
 from vdtui.tui.watch import Loss, RunSnapshot, RunWatcher, preset_values
 from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.overlay import COLOURS, MARKERS, Line, Overlay
 from vdtui.tui.widgets.panels import chosen_on, top1_text
+from vdtui.tui.widgets.series import SMOOTHINGS
+from vdtui.tui.widgets.workline import WorkLine
 
 WIDE, TALL = 100, 30
+STANDING_CELLS = 46
+"""Cells of the legend beside the name."""
 PAGES = ("accuracy", "loss", "differences", "results")
 NOISE = (
     "Differences in points with their 95 % interval over networks: better or worse set where it does not contain 0; "
     "they tell of these sets. Of methods, those over run seeds do."
 )
+RESULT_HEADS = ("run", "trained on", "top-1", "to best", "over baseline", "bytes", "step")
+METHOD_HEADS = ("method", "trained on", "top-1", "over", "to best", "over baseline")
 UNSAID = ("title", "description", "published")
 """Keys of a preset that compute nothing."""
 
@@ -80,6 +87,7 @@ class CompareScreen(DashboardScreen):
                 with VerticalScroll(classes="panel", id=page) as panel:
                     panel.border_title = Text(title)
                     yield Static(id=f"{page}-text", markup=False)
+        yield WorkLine()
         yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
@@ -165,13 +173,20 @@ class CompareScreen(DashboardScreen):
         if self.has_class("compact"):
             title.append(f"   {self.page}, {PAGES.index(self.page) + 1} of {len(PAGES)}: v", colours["text-muted"])
         self.query_one("#class", Lines).put(title)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        width = max(len(words.short(words.plain(run.name), 30)) for run in self._runs)
+        most = max(12, min(30, self.size.width - STANDING_CELLS))
+        width = max(len(words.short(words.plain(run.name), most)) for run in self._runs)
+        lines = []
         for place in range(len(self._runs)):
-            name = self._sign(place, 30)
+            name = self._sign(place, most)
             name.pad_right(width + 2 - name.cell_len)
-            text.append_text(name).append(f"  {self._standing(place)}" + ("\n" if place < len(self._runs) - 1 else ""))
-        self.query_one("#legend-lines", Lines).put(text)
+            line = Text(no_wrap=True, overflow="ellipsis").append_text(name).append(f"  {self._standing(place)}")
+            told, room = self._warned(place), max(30, self.size.width - 2)
+            if told and line.cell_len + 2 + len(told) <= room:
+                line.append(f"  {told}", colours["warning"])
+                told = ""
+            lines.append(line)
+            lines += [Text(f"    {part}", colours["warning"]) for part in textwrap.wrap(told, room - 4)]
+        self.query_one("#legend-lines", Lines).put(Text("\n").join(lines))
 
     def _standing(self, place: int) -> str:
         """State, best accuracy and stage of a run in one line; what is wrong with it, if anything is."""
@@ -183,11 +198,16 @@ class CompareScreen(DashboardScreen):
             return f"{state}: {words.plain(snapshot.trouble[0], 100)}"
         best = words.percent(snapshot.best[1] if snapshot.best else None)
         reading = f", {100 * snapshot.reading:.0f} % of its log read" if snapshot.reading is not None else ""
-        title = words.plain(snapshot.title, 40)
+        title = words.plain(snapshot.title, 24) if self.size.width >= WIDE else ""
+        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {title}{reading}".rstrip()
+
+    def _warned(self, place: int) -> str:
+        """The warnings about the results of a run."""
+        snapshot = self.snapshots.get(place)
+        if snapshot is None:
+            return ""
         found = [caution for result in snapshot.results for caution in cautions(result, snapshot.results)]
-        warned = shorts([CHOSEN_ON_TEST, *found] if chosen_on(snapshot) == "test" else found)
-        told = f"{warned}  " if warned else ""
-        return f"{state:<12}  best {best:>7}  {words.size(snapshot.stored_bytes):>8}  {told}{title}{reading}"
+        return shorts([CHOSEN_ON_TEST, *found] if chosen_on(snapshot) == "test" else found)
 
     def _differences(self) -> Text:
         colours = self.app.theme_variables
@@ -195,7 +215,10 @@ class CompareScreen(DashboardScreen):
         if not rows:
             return Text("Nothing: the presets are the same.", colours["text-muted"])
         names = [self._sign(place, 18) for place in range(len(self._runs))]
-        body = [[Text(key, colours["text-muted"]), *(Text(words.short(v, 24)) for v in values)] for key, values in rows]
+        body = [
+            [Text(key, colours["text-muted"]), *(Text(words.short(value, 24)) for value in values)]
+            for key, values in rows
+        ]
         return aligned([[Text(""), *names], *body])
 
     def _table(self) -> Text:
@@ -213,19 +236,35 @@ class CompareScreen(DashboardScreen):
 
     def _wrapped(self, text: str, style: str) -> Text:
         """``text`` in as many lines as it needs: a warning that is cut off is none."""
-        width = max(20, self.query_one("#results").scrollable_content_region.width)
-        return Text("\n".join(textwrap.wrap(text, width)), style, no_wrap=True)
+        return Text("\n".join(textwrap.wrap(text, self._room)), style, no_wrap=True)
+
+    @property
+    def _room(self) -> int:
+        """The cells of a line in the results, also before they are laid out."""
+        return max(20, self.query_one("#results").scrollable_content_region.width or self.size.width - 6)
 
     def _group(self, group: Group) -> Text:
-        muted = self.app.theme_variables["text-muted"]
-        head = [
-            Text(name, muted) for name in ("run", "trained on", "top-1", "to best", "over baseline", "bytes", "step")
-        ]
-        table = aligned([head, *(self._row(row) for row in group.rows)], right=(2, 5, 6))
+        table = self._columns(RESULT_HEADS, [self._row(row) for row in group.rows], right=(2, 5, 6))
         if not group.methods:
             return table
-        head = [Text(name, muted) for name in ("method", "trained on", "top-1", "over", "to best", "over baseline")]
-        return Text("\n").join([table, aligned([head, *map(self._method, group.methods)], right=(2, 3))])
+        methods = self._columns(METHOD_HEADS, [self._method(method) for method in group.methods], right=(2, 3))
+        return Text("\n").join([table, methods])
+
+    def _columns(self, heads: Sequence[str], rows: Sequence[Sequence[Text]], right: tuple[int, ...]) -> Text:
+        """``rows`` as a table; where that is too wide, the rest of each row stands below its first three cells."""
+        muted = self.app.theme_variables["text-muted"]
+        table = aligned([[Text(head, muted) for head in heads], *rows], right)
+        if max(len(line) for line in table.plain.splitlines()) <= self._room:
+            return table
+        first = aligned([[Text(head, muted) for head in heads[:3]], *(row[:3] for row in rows)], right)
+        head, *lines = first.split("\n")
+        told = [head]
+        for line, row in zip(lines, rows, strict=True):
+            told.append(line)
+            for name, cell in zip(heads[3:], row[3:], strict=True):
+                if cell.plain.strip() not in ("", "—", "–"):
+                    told.append(Text.assemble((f"    {name} ", muted), cell))
+        return Text("\n").join(told)
 
     def _method(self, method: Method) -> list[Text]:
         """A row over the runs that differ in their seed alone."""
@@ -276,6 +315,41 @@ class CompareScreen(DashboardScreen):
         """Logarithmic or linear losses."""
         self._logarithmic = not self._logarithmic
         self._show()
+
+    def _plot(self) -> Overlay:
+        """The plot on which the keys act: that of the accuracy if it is alone in sight, else that of the loss."""
+        alone = self.has_class("compact") and self.page == "accuracy"
+        return self.query_one("#accuracy" if alone else "#loss", Overlay)
+
+    def action_smooth(self) -> None:
+        """The next smoothing of the losses."""
+        plot = self.query_one("#loss", Overlay)
+        plot.smooth(SMOOTHINGS[(SMOOTHINGS.index(plot.smoothing) + 1) % len(SMOOTHINGS)])
+
+    def action_zoom(self, closer: bool) -> None:
+        """Fewer or more steps."""
+        self._plot().zoom(closer)
+
+    def action_cursor(self, by: int) -> None:
+        """Move the cross-hair."""
+        self._plot().move_cursor(by)
+
+    def action_select(self) -> None:
+        """Set one end of a selection, or zoom to it."""
+        if said := self._plot().select():
+            self.say(said)
+
+    def action_back(self) -> None:
+        """The cross-hair goes, else back."""
+        plots = [plot for plot in self.query(Overlay) if plot.cursor is not None and not plot.is_mouse_over]
+        for plot in plots:
+            plot.look_at(None)
+        if not plots:
+            self.app.pop_screen()
+
+    def action_report(self) -> None:
+        """Write the comparison as a page of HTML beside the runs."""
+        self.run_command(*comparison_report(self._runs))
 
     def action_stage(self) -> None:
         """The losses of the next stage."""

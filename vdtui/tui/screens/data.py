@@ -81,7 +81,7 @@ class DataScreen(DashboardScreen):
     def _show(self) -> None:
         preview = self.answer.preview if self.answer else None
         if preview is not None:
-            films = [Panel(f"clip {k + 1}", clip) for k, clip in enumerate(preview.clips[self._label])]
+            films = [Panel(f"clip {number + 1}", clip) for number, clip in enumerate(preview.clips[self._label])]
             self.query_one(Films).show(films)
         self._show_head()
 
@@ -94,6 +94,7 @@ class DataScreen(DashboardScreen):
             head = Text.assemble(
                 (f" {name}", f"bold {colours['primary']}"),
                 (f"   class {self._label + 1} of {len(preview.classes)}   real clips", colours["text-muted"]),
+                (f"   frame {self.query_one(Films).frame + 1} of {preview.frames}", colours["text-muted"]),
                 no_wrap=True,
             )
         self.query_one("#class", Lines).put(head)
@@ -112,6 +113,15 @@ class DataScreen(DashboardScreen):
         """Put the path of the file on the clipboard, where the terminal lets us."""
         if self._file is not None:
             self.copy(str(self._file.resolve()))
+
+    def action_frame(self, by: int) -> None:
+        """The frame before or after, alone."""
+        self._playing = False
+        self.query_one(Films).step_frame(by)
+
+    def on_films_shown(self, event: Films.Shown) -> None:
+        """Say which frame it is."""
+        self._show_head()
 
     def action_play(self) -> None:
         """Play or pause."""

@@ -12,9 +12,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Select, Static
+from textual.widgets import Button, Input, Label, Select, SelectionList, Static
 
-from vdtui.tui import words
+from vdtui.tui import columns, words
 
 TENSORS = ("float32", "float16", "uint8")
 PRECISIONS = {
@@ -25,6 +25,7 @@ PRECISIONS = {
     "gif": (),
     "png": (),
     "folders": (),
+    "webdataset": TENSORS,
     "set": (),
 }
 """The formats of `vdtui export` and their precisions; a test holds it against the command."""
@@ -35,7 +36,8 @@ EXPORT_WORDS = {
     "mp4": "videos, one per clip",
     "gif": "moving pictures, one per clip",
     "png": "one picture per clip, its frames side by side",
-    "folders": "every frame a picture, a folder per clip",
+    "folders": "a lossless video per clip, by class",
+    "webdataset": "all clips, as shards for WebDataset",
     "set": "what is stored, as it lies in the run",
 }
 
@@ -123,6 +125,40 @@ class ConfirmRemove(Confirm):
             cannot = ("This cannot be undone", "bold")
             text = Text.assemble(cannot, f": {what} go with\n", where, ".\nExport (e) comes first.")
         super().__init__(f"Remove {words.short(name, 40)}?", text, "Keep it", "Remove it", "error")
+
+
+class ColumnsDialog(ModalScreen[tuple[str, ...] | None]):
+    """Asks which columns the table of runs has; ``shown`` are those that it has."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Cancel"),
+        Binding("enter", "take", "Take these", priority=True),
+        Binding("j", "move(1)", show=False),
+        Binding("k", "move(-1)", show=False),
+    ]
+
+    def __init__(self, shown: Sequence[str]) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def compose(self) -> ComposeResult:
+        """A list in which space chooses."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = Text("columns")
+            box.border_subtitle = Text("space chooses · enter takes · escape cancels")
+            yield SelectionList[str](
+                *((f"{name:<9} {meaning}", name, name in self._shown) for name, meaning in columns.MEANINGS.items()),
+                compact=True,
+            )
+
+    def action_move(self, by: int) -> None:
+        """Go up or down."""
+        chooser = self.query_one(SelectionList)
+        chooser.action_cursor_down() if by > 0 else chooser.action_cursor_up()
+
+    def action_take(self) -> None:
+        """Take what is chosen; nothing chosen gives back those that fit."""
+        self.dismiss(tuple(self.query_one(SelectionList).selected))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ open one. A run that is started lives by itself, as one that `vdtui distill --de
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import re
 import shlex
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,28 +21,32 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widget import Widget
-from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.config import Preset
+from engine.config import Preset, to_toml
 from engine.config.schema import DatasetSection
 from engine.data.recipe import DEMO, default_file, prepare_command, where_from
 from engine.errors import DataError, PresetError, VdtuiError
+from engine.files import write_json
 from engine.runs import RunDirectory
 from engine.runs.directory import check_name
+from engine.runs.new import with_data
 from vdtui.tui import form as forms
 from vdtui.tui import keys, words
-from vdtui.tui.commands import run_module
+from vdtui.tui.commands import LongCommand, run_module
 from vdtui.tui.form import DataFacts, Form, FormField, summed
-from vdtui.tui.messages import RunStarted
-from vdtui.tui.screens.base import DashboardScreen
+from vdtui.tui.messages import OpenPrepare, RunStarted
+from vdtui.tui.screens.fields import FieldsScreen
+from vdtui.tui.sources import FoundVideos, find_videos, wanted_first
 from vdtui.tui.widgets.fields import FieldRow
 from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 
 NAME = "run name"
 GENERAL = "general"
+VIDEOS = "videos"
+"""The last choice of data: a clips file that is yet to be made."""
 MOST_FILES = 20
 PATIENCE_SECONDS = 60
 TYPING_SECONDS = 0.4
@@ -49,7 +55,7 @@ SETTLED = ("run.seed", "run.device", "run.precision", "dataset.path")
 """Fields that stand on the first page, whatever section they belong to."""
 
 
-class NewRunScreen(DashboardScreen):
+class NewRunScreen(FieldsScreen):
     """The form ``form``; a run that is started from it goes into ``folder``."""
 
     SCREEN = "form"
@@ -69,6 +75,11 @@ class NewRunScreen(DashboardScreen):
         self.problem: tuple[str, str] = ("", "")
         self.run_name = _free_name(folder, form)
         self.starting = False
+        self.videos: list[FoundVideos] = []
+        """Folders here that look like videos."""
+        self.planned: Planned | None = None
+        self._planning: LongCommand | None = None
+        self._may_fill = True
         self._folder = folder
         self._looked = NAME
         self._pages = _pages(form)
@@ -98,6 +109,12 @@ class NewRunScreen(DashboardScreen):
         await self._open(GENERAL)
         self._show()
         self.run_worker(self._look(found_files(self._folder)), exclusive=True, group="files")
+        self.run_worker(self._find_videos())
+
+    def on_unmount(self) -> None:
+        """End a rehearsal that nobody will see the end of."""
+        if self._planning is not None:
+            self._planning.stop()
 
     # --- pages and fields --------------------------------------------------------------------------------------------
 
@@ -152,15 +169,15 @@ class NewRunScreen(DashboardScreen):
         self._take_all()
         if event.option_list.id == "sections":
             await self._open(list(self._pages)[event.option_index])
+        elif event.option.id == VIDEOS:
+            self.action_videos()
         elif event.option.id is not None:
             self._put("dataset.path", event.option.id)
         self._show()
 
     def _put(self, key: str, text: str) -> None:
         self.form.put(key, text)
-        for row in self.query(FieldRow):
-            if row.field.key == key:
-                row.put(text)
+        self.put(key, text)
 
     async def action_section(self, by: int) -> None:
         """Another page."""
@@ -168,22 +185,6 @@ class NewRunScreen(DashboardScreen):
         names = list(self._pages)
         await self._open(names[(names.index(self.section) + by) % len(names)])
         self._show()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let enter choose in lists and press buttons; it goes to the next field from one that is typed in."""
-        return isinstance(self.focused, Input) if action == "next_field" else True
-
-    def action_next_field(self) -> None:
-        """Go on from a field that is typed in."""
-        self.action_field(1)
-
-    def action_field(self, by: int) -> None:
-        """Go to the next or the last field: by their order, which Textual knows only once they are laid out."""
-        stops: list[Widget] = [row.editor for row in self.query(FieldRow)]
-        stops += [widget for widget in self.query("#files, #start, #sections") if widget.focusable]
-        inside = set(self.focused.ancestors_with_self) if self.focused is not None else set()
-        at = next((place for place, stop in enumerate(stops) if stop in inside), -1)
-        self.set_focus(stops[(at + by) % len(stops)])
 
     def action_reset(self) -> None:
         """The preset's value again, in the field that the user is in."""
@@ -239,6 +240,8 @@ class NewRunScreen(DashboardScreen):
             return "reading ...", colours["text-muted"]
         if facts["problem"]:
             return f"✖ {words.plain(facts['problem'])}", colours["error"]
+        if facts["warning"]:
+            return f"! {words.plain(facts['warning'])}", colours["warning"]
         return f"✔ {_describe(facts)}", colours["success"]
 
     def _show_sections(self) -> None:
@@ -279,8 +282,11 @@ class NewRunScreen(DashboardScreen):
         text.append(f"{field.name if key == NAME else key}: ", "bold").append(field.help)
         if field.choices:
             text.append(f" ({', '.join(field.choices)})", colours["text-muted"])
-        if key == "dataset.path" and (facts := self.files.get(self.form.text(key).strip())) and facts["problem"]:
+        facts = self.files.get(self.form.text(key).strip()) if key == "dataset.path" else None
+        if facts and facts["problem"]:
             text = Text(f"✖ {words.plain(facts['problem'])}", colours["error"])
+        elif facts and facts["warning"]:
+            text = Text(f"! {words.plain(facts['warning'])}: its number would be of other data", colours["warning"])
         elif not self._is_used(self.section):
             text.append("  This run does not read this page.", colours["warning"])
         self.query_one("#help", Lines).put(text)
@@ -297,15 +303,27 @@ class NewRunScreen(DashboardScreen):
 
     def _cost(self, preset: Preset, colours: dict[str, str]) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
-        for index, (what, value) in enumerate(
-            (
-                ("stores", forms.stored_words(preset, self._facts())),
-                ("steps", summed(forms.steps(preset)) or "none"),
-                ("networks", summed(forms.networks(preset, self._facts()))),
-            )
-        ):
-            text.append(f"{what:<9}", colours["text-muted"]).append(value + ("\n" if index < 2 else ""), "bold")
+        lines = (
+            ("stores", forms.stored_words(preset, self._facts())),
+            ("steps", summed(forms.steps(preset)) or "none"),
+            ("networks", summed(forms.networks(preset, self._facts()))),
+            ("takes", self._plan_text(preset)),
+        )
+        for index, (what, value) in enumerate(lines):
+            end = "\n" if index < len(lines) - 1 else ""
+            text.append(f"{what:<9}", colours["text-muted"]).append(value + end, "bold")
         return text
+
+    def _plan_text(self, preset: Preset) -> str:
+        """Say the time, memory and bytes of a plan of these very values; how to make one, where there is none."""
+        if self._planning is not None:
+            return "rehearsing, some minutes; the form can be left open, or the run started without"
+        planned = self.planned
+        if planned is None or not planned.fits(preset):
+            stale = "the plan was of other values; " if planned is not None and planned.document else ""
+            told = f"no plan: {planned.problem}" if planned is not None and planned.problem else "ctrl+t rehearses it"
+            return f"{stale}{told}"
+        return planned.text
 
     def _facts(self) -> DataFacts | None:
         found = self.files.get(self.form.text("dataset.path").strip())
@@ -328,9 +346,11 @@ class NewRunScreen(DashboardScreen):
         names = list(dict.fromkeys([*([typed] if typed else []), *map(str, paths)]))
         answer = await asyncio.to_thread(ask_headers, names, self.preset or self.form.base)
         self.files = {found["path"]: found for found in answer}
-        fitting = [name for name in names if not self.files[name]["problem"]]
-        if not typed and fitting and self.form.text("dataset.layout") != DEMO:
+        fitting = [name for name in names if not self.files[name]["problem"] and not self.files[name]["warning"]]
+        empty = not self.form.text("dataset.path").strip()
+        if self._may_fill and empty and fitting and self.form.text("dataset.layout") != DEMO:
             self._put("dataset.path", fitting[0])
+        self._may_fill = False  # who has emptied the field wants it empty
         self._list_files()
         self._show()
 
@@ -344,10 +364,17 @@ class NewRunScreen(DashboardScreen):
         chooser.clear_options()
         for name, found in self.files.items():
             sign, colour = ("✖", "text-muted") if found["problem"] else ("✔", "success")
-            said = _describe(found) if not found["problem"] else found["problem"]
+            if found["warning"] and not found["problem"]:
+                sign, colour = "!", "warning"
+            said = found["problem"] or found["warning"] or _describe(found)
             text = Text(f"{sign} {words.plain(name)}  ", colours[colour], no_wrap=True, overflow="ellipsis")
             chooser.add_option(Option(text.append(words.plain(said), colours["text-muted"]), id=name))
-        chooser.display = bool(self.files)
+        if self._table().layout != DEMO:
+            first = wanted_first(self.videos, self._table())
+            of = f"of {words.plain(first.path)} ({first.title})" if first else "of a folder of videos"
+            line = Text(f"+ make one {of}", colours["primary"], no_wrap=True, overflow="ellipsis")
+            chooser.add_option(Option(line.append("  ctrl+o", colours["text-muted"]), id=VIDEOS))
+        chooser.display = bool(chooser.option_count)
         self.query_one("#files-head", Static).update(self._files_head())
 
     def _files_head(self) -> Text:
@@ -357,10 +384,11 @@ class NewRunScreen(DashboardScreen):
             return Text("\nclips files found here", colours["text-muted"])
         if table.layout == DEMO:
             return Text("\nThe demo makes its own data.", colours["text-muted"])
-        text = Text.assemble(
-            ("\nNo clips file here fits. Make one with (ctrl+y copies it)\n", colours["text-muted"]),
-            (prepare_command(table), f"bold {colours['primary']}"),
-        )
+        text = Text("\nNo clips file here fits.", colours["text-muted"])
+        if (first := wanted_first(self.videos, table)) is not None:
+            text.append(" Below, or with (ctrl+y copies it)\n")
+            return text.append(prepare_command(table, first.path, first.layout), f"bold {colours['primary']}")
+        text.append(" ctrl+o makes one of a folder of videos.", f"bold {colours['primary']}")
         home = where_from(table)
         return text.append(f"\n{home}", colours["text-muted"]) if home else text
 
@@ -369,8 +397,64 @@ class NewRunScreen(DashboardScreen):
         self._take_all()
         table = self._table()
         has_data = bool(self.form.text("dataset.path").strip()) or table.layout == DEMO
-        start_command = shlex.join(forms.command(self.form, self.run_name))
-        self.copy(start_command if has_data else prepare_command(table))
+        first = wanted_first(self.videos, table)
+        if has_data:
+            self.copy(shlex.join(forms.command(self.form, self.run_name)))
+        elif first is not None:
+            self.copy(prepare_command(table, str(Path(first.path).resolve()), first.layout))
+        else:
+            self.say("There is no command to copy yet: data is needed. ctrl+o makes a clips file of videos.", warn=True)
+
+    # --- videos ------------------------------------------------------------------------------------------------------
+
+    async def _find_videos(self) -> None:
+        if self.form.text("dataset.layout") == DEMO:
+            return
+        self.videos = await asyncio.to_thread(find_videos, [Path(), Path("data"), self._folder.parent])
+        self._list_files()
+
+    def action_videos(self) -> None:
+        """Make a clips file of a folder of videos; it becomes the data."""
+        self._take_all()
+        self.post_message(OpenPrepare(self._table()))
+
+    def take_data(self, path: str) -> None:
+        """Take the clips file ``path`` as the data."""
+        self._put("dataset.path", path)
+        self._look_soon()
+        self._show()
+
+    # --- the plan ----------------------------------------------------------------------------------------------------
+
+    def action_plan(self) -> None:
+        """Rehearse the run, to tell its time, memory and bytes."""
+        self._take_all()
+        self._show()
+        if self._planning is not None:
+            self.say("It is being rehearsed.")
+        elif self.preset is None or (self.problem[0] != NAME and self.problem[1]):
+            self.say(f"{self.problem[0]}: {self.problem[1]}".removeprefix(": "), warn=True)
+        else:
+            self.run_worker(self._plan(self.preset), group="plan")
+
+    async def _plan(self, preset: Preset) -> None:
+        lines: list[str] = []
+        with tempfile.TemporaryDirectory(prefix="vdtui-") as folder:
+            file = Path(folder) / "preset.toml"
+            file.write_text(to_toml(with_data(preset, None)), encoding="utf-8")
+            command = LongCommand("vdtui.cli.main", "plan", "--json", "--preset", str(file))
+            self._planning = command
+            self._show_cost()
+            done = await command.run(lines.append)
+        self._planning = None
+        try:
+            document = json.loads("\n".join(lines))
+        except ValueError:
+            document = {}
+        self.planned = Planned(preset, document, done.problem)
+        if done.problem:
+            self.say(done.problem, warn=True)
+        self._show_cost()
 
     # --- the start ---------------------------------------------------------------------------------------------------
 
@@ -405,7 +489,8 @@ class NewRunScreen(DashboardScreen):
     async def _start(self, preset: Preset) -> None:
         self._show_cost()
         try:
-            run = await asyncio.to_thread(start, self.form, preset, self._folder, self.run_name)
+            plan = self.planned.document if self.planned is not None and self.planned.fits(preset) else {}
+            run = await asyncio.to_thread(start, self.form, preset, self._folder, self.run_name, plan)
         except (VdtuiError, OSError) as error:
             self.starting = False
             self.say_error(error)
@@ -459,10 +544,10 @@ def ask_headers(names: Sequence[str], preset: Preset) -> list[dict[str, Any]]:
     done = run_module("vdtui.headers", json.dumps(preset.tables()), *names, patience=PATIENCE_SECONDS)
     try:
         answer = json.loads(done.out)
-        return [{**found, "problem": str(found["problem"])} for found in answer]
+        return [{**found, "problem": str(found["problem"]), "warning": str(found["warning"])} for found in answer]
     except (ValueError, TypeError, KeyError):
         problem = done.problem or "could not be looked at"
-        return [{"path": name, "problem": problem} for name in names]
+        return [{"path": name, "problem": problem, "warning": ""} for name in names]
 
 
 def _describe(found: dict[str, Any]) -> str:
@@ -470,8 +555,39 @@ def _describe(found: dict[str, Any]) -> str:
     return f"{words.plain(found['dataset'], 20)}, {found['classes']} classes, {shape}, {words.size(found['bytes'])}"
 
 
-def start(form: Form, preset: Preset, folder: Path, name: str) -> RunDirectory:
-    """Check the data, make the run and start its worker; raises VdtuiError. Takes a moment: call it in a thread."""
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A plan of ``preset``, as `vdtui plan --json` prints it; without one, its ``problem``."""
+
+    preset: Preset
+    document: dict[str, Any]
+    problem: str
+
+    def fits(self, preset: Preset) -> bool:
+        """Tell whether it is a plan of ``preset``, whatever its seed."""
+        return bool(self.document) and self._but_seed(preset) == self._but_seed(self.preset)
+
+    @staticmethod
+    def _but_seed(preset: Preset) -> Preset:
+        return preset.model_copy(update={"run": preset.run.model_copy(update={"seed": 0})})
+
+    @property
+    def text(self) -> str:
+        """Time, memory and bytes in a line."""
+        plan = self.document
+        parts = [
+            f"about {words.duration(plan['seconds'])} here",
+            f"{words.size(plan['memory_bytes'])} of memory",
+            f"a file of {words.size(plan['file_bytes'])}" if plan["file_bytes"] else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+def start(form: Form, preset: Preset, folder: Path, name: str, plan: dict[str, Any]) -> RunDirectory:
+    """Check the data, make the run and start its worker; raises VdtuiError. Takes a moment: call it in a thread.
+
+    ``plan``, if there is one, stands beside the run and seeds its forecast of time.
+    """
     from engine.runs.new import new_run
     from vdtui.launch import launch
 
@@ -484,5 +600,7 @@ def start(form: Form, preset: Preset, folder: Path, name: str) -> RunDirectory:
         if found["problem"]:
             raise DataError(found["problem"], "")
     made = new_run(preset, path, folder, name, name, forms.command(form, name))
+    if plan:
+        write_json(made.plan_file, plan)
     launch(made)
     return made

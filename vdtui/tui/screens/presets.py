@@ -27,7 +27,7 @@ from vdtui.tui.widgets.lines import Lines
 
 
 class PresetScreen(DashboardScreen):
-    """The presets, by data set; typed words search in their names and methods."""
+    """The presets, by data set; typed words search in their names and methods. ``data`` is the new run's, if known."""
 
     SCREEN = "presets"
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(SCREEN)]
@@ -40,8 +40,9 @@ class PresetScreen(DashboardScreen):
         "Published numbers are the papers' own; nobody has checked them here.",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, data: str = "") -> None:
         super().__init__()
+        self._data = data
         self.presets: dict[str, Preset] = {}
         self._listed: list[ListedPreset] = []
         self._searched = ""
@@ -142,6 +143,8 @@ class PresetScreen(DashboardScreen):
         except PresetError as error:
             self._say(f"{error.problem}\n{error.hint}")
             return
+        if self._data:
+            form.put("dataset.path", self._data)
         self.post_message(OpenForm(form))
 
     def action_back(self) -> None:

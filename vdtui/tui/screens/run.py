@@ -16,6 +16,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.widget import Widget
 
 from engine.runs import RunDirectory
 from engine.runs.state import Accuracy
@@ -30,6 +31,7 @@ from vdtui.tui.widgets.panels import Banner, Figures, Header, Log, Results, top1
 from vdtui.tui.widgets.search import SearchLine
 from vdtui.tui.widgets.series import Group, figure_groups
 from vdtui.tui.widgets.stepper import Stepper
+from vdtui.tui.widgets.workline import WorkLine
 
 if TYPE_CHECKING:
     from vdtui.tui.clips import RealClips
@@ -88,6 +90,7 @@ class RunScreen(SteeringScreen):
             yield Classes(classes="panel")
             yield Log(classes="panel")
         yield SearchLine()
+        yield WorkLine()
         yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
@@ -100,7 +103,9 @@ class RunScreen(SteeringScreen):
         while True:
             snapshot = await asyncio.to_thread(self._watcher.poll)
             if snapshot is not None:
-                self.snapshot = snapshot
+                before, self.snapshot = self.snapshot, snapshot
+                if before is not None:
+                    self.tell_end(snapshot.name, before.state, snapshot.state)
                 self._pass_on(snapshot)
                 self._show()
             elif time.monotonic() - ticked >= REDRAW_SECONDS:
@@ -118,6 +123,7 @@ class RunScreen(SteeringScreen):
         if self._undrawn:
             self._draw_curves(self.snapshot)
         self.query_one(Figures).show(self.snapshot, self._clock())
+        self.query_one(Stepper).show(self.snapshot, self._clock())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Show what happened while another screen was on top."""
@@ -139,7 +145,7 @@ class RunScreen(SteeringScreen):
             return
         with self.app.batch_update():
             self.query_one(Header).show(run)
-            self.query_one(Stepper).show(run)
+            self.query_one(Stepper).show(run, self._clock())
             self.query_one(Banner).show(run)
             self.query_one(Figures).show(run, self._clock())
             self.query_one(Log).show(run.log)
@@ -160,9 +166,12 @@ class RunScreen(SteeringScreen):
     def _draw_curves(self, run: RunSnapshot) -> None:
         stage = self._loss_stage(run)
         group = self._group(run, stage)
-        self.query_one(LossCurve).show(stage, group.lines, self._logarithmic, group.title)
+        best = run.best[0] if run.best is not None else None
+        chosen = best if stage == "dynamic" and chosen_by(run) else None
+        self.query_one(LossCurve).show(stage, group.lines, self._logarithmic, group.title, chosen)
         total = next((stage.total for stage in run.stages if stage.name == "dynamic"), 0)
-        self.query_one(AccuracyCurve).show(accuracy_points(run), references(run), total, asked_for(run))
+        star = best if chosen_by(run) else None
+        self.query_one(AccuracyCurve).show(accuracy_points(run), references(run), total, asked_for(run), star)
         self._drawn, self._undrawn = time.monotonic(), False
 
     def _group(self, run: RunSnapshot, stage: str) -> Group:
@@ -185,9 +194,10 @@ class RunScreen(SteeringScreen):
         stopping = self.snapshot.shown_state == "stopping"
         return ChosenRun(self.run, "stopping" if stopping else self.snapshot.state)
 
-    def scrolled(self) -> Log:
-        """The log, which the keys that scroll move in."""
-        return self.query_one(Log)
+    def scrolled(self) -> Widget:
+        """The panel in which one is (tab goes on to the next), or the log: the keys that scroll move in it."""
+        focused = self.focused
+        return focused if isinstance(focused, (Figures, Results)) else self.query_one(Log)
 
     def action_once(self, what: Action) -> None:
         """Ask for an evaluation or a checkpoint now; the run goes on as if nobody had asked."""
@@ -222,6 +232,16 @@ class RunScreen(SteeringScreen):
         """Later or earlier steps in the curve."""
         self.query_one(LossCurve).move(later)
 
+    def action_cursor(self, by: int) -> None:
+        """Move the cross-hair of the curves by a step that can be told apart."""
+        self.query_one(LossCurve).move_cursor(by)
+        self.query_one(AccuracyCurve).look_at(self.query_one(LossCurve).cursor)
+
+    def action_select(self) -> None:
+        """Set one end of a selection in the curve, or zoom to it."""
+        if said := self.query_one(LossCurve).select():
+            self.say(said)
+
     def action_figures(self) -> None:
         """The next figures of this stage in the place of the loss, then the loss again."""
         run = self.snapshot
@@ -255,9 +275,15 @@ class RunScreen(SteeringScreen):
             log.focus()
 
     def action_back(self) -> None:
-        """All of the log again if it was searched, else back to the runs."""
-        if not self.query_one(SearchLine).close():
-            self.app.pop_screen()
+        """All of the log again if it was searched, else the cross-hair goes, else back to the runs."""
+        if self.query_one(SearchLine).close():
+            return
+        curves = [self.query_one(LossCurve), self.query_one(AccuracyCurve)]
+        if any(curve.cursor is not None and not curve.is_mouse_over for curve in curves):
+            for curve in curves:
+                curve.look_at(None)
+            return
+        self.app.pop_screen()
 
     def action_stage(self, name: str | None = None) -> None:
         """The loss of stage ``name``, or of the next one that has a loss."""

@@ -6,6 +6,7 @@ What it shows of a run is one immutable row of ``watch``; sorting, filtering and
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,52 +21,29 @@ from textual.widgets import DataTable, Input
 
 from engine.errors import VdtuiError
 from engine.runs import RunDirectory, remove_run
-from vdtui.tui import keys, words
-from vdtui.tui.cautions import CHOSEN_ON_TEST, shorts
-from vdtui.tui.messages import OpenComparison, OpenRun
-from vdtui.tui.screens.dialogs import ConfirmRemove
-from vdtui.tui.screens.steering import ChosenRun, SteeringScreen
+from vdtui.tui import columns, keys, words
+from vdtui.tui.cautions import CHOSEN_ON_TEST, SHORT
+from vdtui.tui.messages import OpenComparison, OpenGallery, OpenRun
+from vdtui.tui.screens.dialogs import ColumnsDialog, ConfirmRemove
+from vdtui.tui.screens.steering import ChosenRun, SteeringScreen, comparison_report
 from vdtui.tui.watch import RunRow, RunsSnapshot, RunsWatcher, RunWatcher
 from vdtui.tui.widgets.keyline import KeyLine
 from vdtui.tui.widgets.lines import Lines
 from vdtui.tui.widgets.panels import ADVICE
 from vdtui.tui.widgets.preview import RunPreview
+from vdtui.tui.widgets.workline import WorkLine
 
-WIDE, VERY_WIDE = 110, 150
 PREVIEW_WIDTH, PREVIEW_CELLS = 170, 70
 """The least width for the chosen run beside the table, and the room that it takes."""
 PREVIEW_SECONDS = 0.3
-COLUMNS = {
-    "": (("state", 11), ("stage", 8), ("progress", 5), ("best", 7), ("course", 8), ("age", 6)),
-    "wide": (
-        ("state", 11),
-        ("preset", 18),
-        ("stage", 8),
-        ("progress", 11),
-        ("best", 7),
-        ("course", 10),
-        ("stored", 8),
-        ("age", 6),
-    ),
-    "very wide": (
-        ("state", 11),
-        ("preset", 26),
-        ("stage", 8),
-        ("progress", 18),
-        ("best", 7),
-        ("course", 24),
-        ("stored", 8),
-        ("age", 6),
-    ),
-}
-"""Names and widths of the columns after mark and name, by the width of the terminal."""
-RIGHT = ("best", "stored", "age")
-ORDERS = ("age", "name", "state", "progress", "best", "stored")
+RIGHT = ("left", "best", "test", "stored", "worked", "age")
+ORDERS = ("age", "name", "state", "progress", "left", "best", "test", "stored")
 """The orders of the rows: age, name, state from the least, the others from the greatest."""
 STATE_ORDER = (
     "running", "paused", "stopping", "queued", "failed", "crashed", "damaged", "stopped", "completed"
 )  # fmt: skip
 MOST_COMPARED = 6
+MOST_IN_GALLERY = 5
 EMPTY = """No runs here yet.
 
 Press {key} to start one, or type    {command}
@@ -98,6 +76,7 @@ class RunsScreen(SteeringScreen):
     HEADING = "runs"
     NOTES = (
         "best: accuracy on validation (!: on test, by which it was chosen); course: the way there.",
+        "test: top-1 of its set on the test split (!: see below the table); left, progress: of the whole run.",
         "Silent: the worker lives, but says nothing (suspended?).",
         "ctrl+p opens the command palette: all this, and themes.",
     )
@@ -107,11 +86,13 @@ class RunsScreen(SteeringScreen):
         self.snapshot: RunsSnapshot | None = None
         self.marked: set[Path] = set()
         self.order, self.turned, self.words = "age", False, ""
+        self.columns = columns.from_environment()
+        """The columns that somebody has chosen; none: those that fit."""
         self._folder = folder
         self._clock = clock
         self._watcher = RunsWatcher(folder)
         self._cells: dict[str, list[Text]] = {}
-        self._shown_rows: dict[str, tuple[RunRow, str, bool, int]] = {}
+        self._shown_rows: dict[str, tuple[RunRow, str, bool, int, tuple[str, ...]]] = {}
         self._rows: dict[str, RunRow] = {}
         self._columns_shown: list[tuple[str, int]] = []
         self._heads_shown: list[Text] = []
@@ -126,7 +107,8 @@ class RunsScreen(SteeringScreen):
             yield RunTable(cursor_type="row", cursor_foreground_priority="renderable")
             yield RunPreview(classes="panel")
         yield Lines(id="empty")
-        yield Lines(id="details")
+        yield Lines(flows=True, id="details")
+        yield WorkLine()
         yield KeyLine(self.SCREEN, self.useful)
 
     def on_mount(self) -> None:
@@ -141,6 +123,9 @@ class RunsScreen(SteeringScreen):
             if self.is_current:
                 snapshot = await asyncio.to_thread(self._watcher.poll)
                 if snapshot is not None:
+                    known = {row.path: row.state for row in self.snapshot.rows} if self.snapshot is not None else {}
+                    for row in snapshot.rows:
+                        self.tell_end(row.name, known.get(row.path, row.state), row.state)
                     self.snapshot = snapshot
                 self._show()
             await asyncio.sleep(self._watcher.pause or 0.1)
@@ -213,7 +198,9 @@ class RunsScreen(SteeringScreen):
             return row.name.lower()
         if self.order == "state":
             return STATE_ORDER.index(row.state) if row.state in STATE_ORDER else len(STATE_ORDER)
-        return {"progress": row.fraction, "best": row.best, "stored": row.stored_bytes}[self.order]
+        left = row.left.run if row.left is not None else None
+        values = {"progress": row.fraction, "left": left, "best": row.best, "test": row.test}
+        return values.get(self.order, row.stored_bytes)
 
     def _show_title(self, rows: tuple[RunRow, ...], shown: int) -> None:
         colours = self.app.theme_variables
@@ -244,14 +231,14 @@ class RunsScreen(SteeringScreen):
 
     def _columns(self) -> list[tuple[str, int]]:
         width = self.size.width - (PREVIEW_CELLS if self.size.width >= PREVIEW_WIDTH else 0)
-        fixed = COLUMNS["very wide" if width >= VERY_WIDE else "wide" if width >= WIDE else ""]
-        used = sum(cells + 2 for _, cells in fixed) + 3
-        return [("mark", 1), ("name", max(12, width - used - 4)), *fixed]
+        fixed = columns.columns(width, self.columns)
+        used = sum(cells + 2 for _, cells in fixed) + 7
+        return [("mark", 1), ("name", max(columns.LEAST_NAME, width - used)), *fixed]
 
     def _cached_cells(self, row: RunRow, now: float) -> list[Text]:
         """The cells as they were, if nothing in them changed: with hundreds of runs most do not."""
         key = str(row.path)
-        shown = (row, words.age(now - row.created), row.path in self.marked, self.size.width)
+        shown = (row, words.age(now - row.created), row.path in self.marked, self.size.width, self.columns)
         if self._shown_rows.get(key) == shown and key in self._cells:
             return self._cells[key]
         self._shown_rows[key] = shown
@@ -261,18 +248,21 @@ class RunsScreen(SteeringScreen):
         colours = self.app.theme_variables
         widths = dict(self._columns())
         state = self._state_of(row)
-        course = words.spark(row.accuracies, widths["course"])
+        course = words.spark(row.accuracies, widths.get("course", 0))
         cells = {
             "mark": Text("◆" if row.path in self.marked else " ", colours["accent"]),
             "name": Text(words.short(words.plain(row.name), widths["name"]), "bold"),
             "state": Text(f"{words.GLYPHS[state]} {state}", colours[words.COLOURS[state]]),
             "preset": Text(words.short(words.plain(row.title), widths.get("preset", 0))),
-            "stage": Text(words.short(words.plain(row.stage), widths["stage"])),
-            "progress": _progress(row, widths["progress"], colours),
-            "best": self._best(row, widths["best"]),
+            "stage": Text(words.short(words.plain(row.stage), widths.get("stage", 0))),
+            "progress": _progress(row, widths.get("progress", 0), colours),
+            "left": Text(_left(row, now).rjust(widths.get("left", 0))),
+            "best": self._best(row, widths.get("best", 0)),
+            "test": self._test(row, widths.get("test", 0)),
             "course": Text(course or "—", colours["success" if course else "text-muted"]),
             "stored": Text(words.size(row.stored_bytes).rjust(widths.get("stored", 0))),
-            "age": Text(words.age(now - row.created).rjust(widths["age"])),
+            "worked": Text(words.brief(row.worked).rjust(widths.get("worked", 0))),
+            "age": Text(words.age(now - row.created).rjust(widths.get("age", 0))),
         }
         return [cells[name] for name in widths]
 
@@ -281,6 +271,12 @@ class RunsScreen(SteeringScreen):
         if row.best is None or not row.chosen_on_test:
             return Text(words.percent(row.best).rjust(width))
         return Text(f"!{words.percent(row.best)}".rjust(width), self.app.theme_variables["warning"])
+
+    def _test(self, row: RunRow, width: int) -> Text:
+        """The top-1 on test; one that there are warnings about has a sign, and the words are below."""
+        if row.test is None or not row.warnings:
+            return Text(words.percent(row.test).rjust(width))
+        return Text(f"!{words.percent(row.test)}".rjust(width), self.app.theme_variables["warning"])
 
     def _state_of(self, row: RunRow) -> str:
         return "silent" if row.silent is not None else row.state
@@ -349,12 +345,15 @@ class RunsScreen(SteeringScreen):
     def _show_details(self) -> None:
         row, text = self._chosen(), Text(no_wrap=True, overflow="ellipsis")
         if row is not None:
+            colours = self.app.theme_variables
             text.append(words.plain(row.title) or "no title", "bold")
-            if self.size.width < WIDE and row.stored_bytes is not None:
-                text.append(f" · stored {words.size(row.stored_bytes)}", self.app.theme_variables["text-muted"])
-            if row.best is not None and row.chosen_on_test:
-                text.append(f"  {shorts([CHOSEN_ON_TEST])}: it flatters the best", self.app.theme_variables["warning"])
-            text.append(f"\n{self._advice(row)}", self.app.theme_variables["text-muted"])
+            shown = dict(self._columns())
+            for name, told in (("stage", words.plain(row.stage, 16)), ("stored", _stored(row))):
+                if name not in shown and told:
+                    text.append(f" · {told}", colours["text-muted"])
+            for line in textwrap.wrap(_warned(row), max(20, self.size.width - 2)):
+                text.append(f"\n{line}", colours["warning"])
+            text.append(f"\n{self._advice(row)}", colours["text-muted"])
         details = self.query_one("#details", Lines)
         if details.display != (row is not None):
             details.display = row is not None
@@ -366,7 +365,8 @@ class RunsScreen(SteeringScreen):
             return words.plain(" ".join(row.trouble))
         if row.silent is not None:
             return f"It lives, but has said nothing for {words.duration(row.silent)}: suspended, or a slow disk?"
-        advice = ADVICE.get(row.state, "enter opens it").format(name=words.plain(row.name))
+        name = words.plain(row.path if "/" in row.name else row.name)
+        advice = ADVICE.get(row.state, "enter opens it").format(name=name)
         return f"{words.GLYPHS[row.state]} {row.state}. {advice}"
 
     def on_data_table_row_highlighted(self) -> None:
@@ -405,6 +405,17 @@ class RunsScreen(SteeringScreen):
         """The other way round."""
         self.turned = not self.turned
         self._show()
+
+    def action_columns(self) -> None:
+        """Choose the columns of the table."""
+        shown = tuple(name for name, _ in self._columns() if name in columns.WIDTHS)
+
+        def take(names: tuple[str, ...] | None) -> None:
+            if names is not None:
+                self.columns = names
+                self.recolour()
+
+        self.app.push_screen(ColumnsDialog(shown), take)
 
     def action_filter(self) -> None:
         """Type words that runs must have."""
@@ -462,6 +473,16 @@ class RunsScreen(SteeringScreen):
         if row is not None:
             self.post_message(OpenRun(RunDirectory(row.path)))
 
+    def action_gallery(self) -> None:
+        """The gallery of the chosen run, or of those that are marked, side by side."""
+        marked = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
+        row = self._chosen()
+        runs = marked if len(marked) > 1 else [RunDirectory(row.path)] if row is not None else []
+        if len(runs) > MOST_IN_GALLERY:
+            self.say(f"Mark at most {MOST_IN_GALLERY} runs; {len(runs)} marked.", warn=True)
+        elif runs:
+            self.post_message(OpenGallery(runs))
+
     def action_compare(self) -> None:
         """The marked runs beside each other."""
         runs = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
@@ -469,6 +490,14 @@ class RunsScreen(SteeringScreen):
             self.say(f"Mark 2 to {MOST_COMPARED} runs with space first; {len(runs)} marked.", warn=True)
             return
         self.post_message(OpenComparison(runs))
+
+    def action_report(self) -> None:
+        """Write the report of the chosen run; of those that are marked, one that compares them."""
+        runs = [RunDirectory(row.path) for row in self._rows.values() if row.path in self.marked]
+        if len(runs) > 1:
+            self.run_command(*comparison_report(runs))
+        else:
+            super().action_report()
 
     def action_remove(self) -> None:
         """Ask, then delete the chosen run; one that lives is kept."""
@@ -492,6 +521,25 @@ class RunsScreen(SteeringScreen):
             self.say_error(error)
             return
         self.say(f"Removed {row.path}.")
+
+
+def _left(row: RunRow, now: float) -> str:
+    """The time left of a run that goes on: with a sign where it is at least so much."""
+    if row.left is None or (row.left.at_least and row.left.run <= 0):
+        return "—"
+    text = words.brief(max(0.0, row.left.run - max(0.0, now - row.left.told)))
+    return f">{text}" if row.left.at_least else text
+
+
+def _stored(row: RunRow) -> str:
+    return f"stored {words.size(row.stored_bytes)}" if row.stored_bytes is not None else ""
+
+
+def _warned(row: RunRow) -> str:
+    """The warnings about a run's numbers, in words."""
+    told = [CHOSEN_ON_TEST.short] if row.best is not None and row.chosen_on_test else []
+    told += [SHORT[name] for name in row.warnings if name in SHORT]
+    return f"! {' · '.join(dict.fromkeys(told))}" if told else ""
 
 
 def _progress(row: RunRow, width: int, colours: dict[str, str]) -> Text:

@@ -8,20 +8,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import VdtuiError
 from engine.runs import ALIVE, ENDED, RunDirectory
 from engine.runs.status import Want
-from vdtui.tui.messages import OpenData, OpenForm, OpenPresets
+from vdtui.tui.messages import OpenData, OpenForm, OpenPrepare, OpenPresets
 from vdtui.tui.screens.base import DashboardScreen
 from vdtui.tui.screens.dialogs import ConfirmStop, ExportDialog, ExportWish
 
 RESUMABLE = ("stopped", "failed", "crashed", "paused")
 """The states from which a run goes on when somebody asks for it."""
-COMMAND_SECONDS = 12.0
-"""The time for which the end of a command stays on the screen."""
+
+
+def comparison_report(runs: Sequence[RunDirectory]) -> tuple[str, ...]:
+    """The words for a user, and the arguments of `vdtui`, that write the comparison of ``runs`` beside the first."""
+    stem = "-".join(run.name for run in runs)
+    path = runs[0].path.resolve().parent / f"compare-{stem[:80]}.html"
+    options = ["--format=html", "--overwrite", f"--output={path}"]
+    return f"comparing {len(runs)} runs", "report", *options, "--", *(str(run.path.resolve()) for run in runs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,20 @@ class SteeringScreen(DashboardScreen):
         if action in ("export", "report"):
             return state in ENDED
         return action != "clone" or chosen is not None
+
+    # --- the end of runs ---------------------------------------------------------------------------------------------
+
+    def action_bell(self) -> None:
+        """Ring at the end of runs, or do not."""
+        self.app.rings = not self.app.rings  # type: ignore[attr-defined]
+        rings = self.app.rings  # type: ignore[attr-defined]
+        self.say("The bell rings when a run ends." if rings else "No bell.")
+
+    def tell_end(self, name: str, before: str, now: str) -> None:
+        """Ring, if somebody wants that, when a run has ended; the message says how."""
+        if before in ALIVE and now in ENDED and self.app.rings:  # type: ignore[attr-defined]
+            self.app.bell()
+            self.say(f"{name}: {now}.", warn=now in ("failed", "crashed"))
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -122,6 +142,10 @@ class SteeringScreen(DashboardScreen):
         """Choose a preset for a new run."""
         self.post_message(OpenPresets())
 
+    def action_videos(self) -> None:
+        """Make a clips file of a folder of videos."""
+        self.post_message(OpenPrepare())
+
     def action_clone(self) -> None:
         """Begin a new run with the values of this one."""
         chosen = self.chosen()
@@ -157,17 +181,17 @@ class SteeringScreen(DashboardScreen):
 
         def export(wish: ExportWish | None) -> None:
             if wish is not None:
-                self.run_worker(self._export(chosen, wish))
+                self._export(chosen, wish)
 
         self.app.push_screen(ExportDialog(chosen.name), export)
 
-    async def _export(self, chosen: ChosenRun, wish: ExportWish) -> None:
+    def _export(self, chosen: ChosenRun, wish: ExportWish) -> None:
         precision = [f"--precision={wish.precision}"] if wish.precision is not None else []
         overwrite = ["--overwrite"] if wish.overwrite else []
         output = str(Path(wish.output).expanduser().absolute())
         options = [f"--format={wish.format}", *precision, *overwrite, f"--output={output}"]
         source = str(chosen.run.path.resolve())
-        await self._command(f"Exporting {chosen.name} ...", "export", *options, "--", source)
+        self.run_command(f"exporting {chosen.name} as {wish.format}", "export", *options, "--", source)
 
     def action_report(self) -> None:
         """Write the report of the run into its folder."""
@@ -175,15 +199,7 @@ class SteeringScreen(DashboardScreen):
         if chosen is not None:
             path, source = chosen.run.report.resolve(), str(chosen.run.path.resolve())
             options = ["--format=html", "--overwrite", f"--output={path}"]
-            saying = f"Writing the report of {chosen.name} ..."
-            self.run_worker(self._command(saying, "report", *options, "--", source))
-
-    async def _command(self, saying: str, *arguments: str) -> None:
-        from vdtui.tui.commands import run_vdtui
-
-        self.say(saying)
-        done = await asyncio.to_thread(run_vdtui, *arguments)
-        self.say(done.problem or done.out or done.said, warn=bool(done.problem), seconds=COMMAND_SECONDS)
+            self.run_command(f"writing the report of {chosen.name}", "report", *options, "--", source)
 
     # --- paths and commands ------------------------------------------------------------------------------------------
 

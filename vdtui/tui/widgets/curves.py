@@ -19,13 +19,14 @@ from textual.containers import Grid
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.strip import Strip
 from textual_hires_canvas import Canvas
-from textual_plot import HiResMode, PlotWidget
+from textual_plot import HiResMode
 from textual_plot.axis_formatter import AxisFormatter
 from textual_plot.plot_widget import Legend
 
 from engine.runs.state import Accuracy
 from vdtui.tui import words
 from vdtui.tui.watch import Loss
+from vdtui.tui.widgets.reading import Readable
 from vdtui.tui.widgets.series import SMOOTHINGS, Window, exponential, within
 
 LARGEST = 1e30
@@ -60,8 +61,8 @@ class StyledCanvas(Canvas):
         return strip if strip.cell_length else Strip.blank(self.size.width, self.rich_style)
 
 
-class Curve(PlotWidget):
-    """A plot without mouse or keys whose limits and ticks are set with its data."""
+class Curve(Readable):
+    """A plot whose limits and ticks are set with its data; what stands at a step can be read off."""
 
     ALLOW_MAXIMIZE = False
 
@@ -141,6 +142,7 @@ class Curve(PlotWidget):
             super()._render_plot()
             self._lighten(canvas)
             self.write(canvas)
+            self.draw_cursor(canvas, self.colour("text-muted"))
 
     def _lighten(self, canvas: Canvas) -> None:
         """Turn textual-plot's heavy box into two thin axes; the panel around it has a frame already."""
@@ -174,17 +176,46 @@ class LossCurve(Curve):
         self._heading = "loss"
         self._lines: dict[str, Loss] = {}
         self._ends: list[tuple[float, float, str, str]] = []
+        self._legend_lines: list[tuple[str, str]] = []
+        self._chosen: int | None = None
 
-    def show(self, stage: str, lines: dict[str, Loss], logarithmic: bool, heading: str = "loss") -> bool:
-        """Show ``lines`` by their names; returns whether anything had to be drawn."""
+    def show(
+        self, stage: str, lines: dict[str, Loss], logarithmic: bool, heading: str = "loss", chosen: int | None = None
+    ) -> bool:
+        """Show ``lines`` by their names, and the ``chosen`` step; returns whether anything had to be drawn."""
         same = lines.keys() == self._lines.keys() and all(lines[name] is self._lines[name] for name in lines)
-        if (stage, logarithmic, heading) == (self.stage, self.logarithmic, self._heading) and same:
+        shown = (self.stage, self.logarithmic, self._heading, self._chosen)
+        if (stage, logarithmic, heading, chosen) == shown and same:
             return False
         if stage != self.stage:
             self.window = Window()
         self.stage, self._lines, self.logarithmic, self._heading = stage, lines, logarithmic, heading
+        self._chosen = chosen
         self.draw()
         return True
+
+    def steps(self) -> np.ndarray:
+        """The steps of all lines that are shown."""
+        known = [loss.steps for loss in self._lines.values() if len(loss.steps)]
+        if not known:
+            return np.empty(0)
+        first, last = self.window.limits(*_extent(known))
+        merged = known[0] if len(known) == 1 else np.unique(np.concatenate(known))
+        return merged[(merged >= first) & (merged <= last)]
+
+    def read(self, step: float) -> list[tuple[str, str]]:
+        """The value of each line at ``step``."""
+        found = []
+        for index, (name, loss) in enumerate(self._lines.items()):
+            if len(loss.steps):
+                value = _figure(self._heading, float(loss.values[nearest(loss.steps, step)]))
+                label = f"{index + 1} {name} " if len(self._lines) > 1 else ""
+                found.append((f"{label}{value}", self.colour(LINE_COLOURS[index % len(LINE_COLOURS)])))
+        return found
+
+    def zoom_to(self, first: float, last: float) -> None:
+        """Show the steps from ``first`` to ``last``."""
+        self._look(lambda low, high: self.window.between(first, last, high))
 
     def smooth(self) -> float:
         """Take the next smoothing, draw anew, and return it."""
@@ -222,12 +253,17 @@ class LossCurve(Curve):
         self.border_title = Text(f"{self._heading} · {words.plain(self.stage, 20)}" if self.stage else self._heading)
         lines = {name: loss for name, loss in self._lines.items() if len(loss.steps)}
         if not lines:
-            self.border_subtitle = Text("no step yet")
+            self.put_note(Text("no step yet"))
             self.blank()
             return
         first, last = self.window.limits(*_extent([loss.steps for loss in lines.values()]))
         points = {name: self._points(loss, first, last) for name, loss in lines.items()}
-        self.border_subtitle = Text(" · ".join(self._notes(lines, sum(one.dropped for one in points.values()))))
+        notes = self._notes(lines, sum(one.dropped for one in points.values()))
+        self._legend_lines = []
+        if len(lines) > 1 and len(" · ".join(notes)) > self.size.width - 4:  # else the last names would be cut off
+            colours = [self.colour(LINE_COLOURS[index % len(LINE_COLOURS)]) for index in range(len(lines))]
+            self._legend_lines, notes = list(zip(notes, colours, strict=False)), notes[len(lines) :]
+        self.put_note(Text(" · ".join(notes)))
         if not any(len(one.steps) for one in points.values()):
             self.blank()
             return
@@ -237,7 +273,9 @@ class LossCurve(Curve):
         if len(lines) == 1:
             notes = [f"now {_figure(self._heading, float(loss.values[-1]))}" for loss in lines.values()]
         else:
-            notes = [f"{i + 1} {name} {words.number(float(lines[name].values[-1]))}" for i, name in enumerate(lines)]
+            notes = [
+                f"{index + 1} {name} {words.number(float(lines[name].values[-1]))}" for index, name in enumerate(lines)
+            ]
         notes += [f"{dropped} not shown"] if dropped else []
         notes += [f"smoothed {self.smoothing:g}"] if self.smoothing else []
         notes += [f"{self.window.span:.0f} steps"] if self.window.span is not None else []
@@ -286,10 +324,38 @@ class LossCurve(Curve):
         return drawn[1]
 
     def write(self, canvas: Canvas) -> None:
-        """The number of each line at its end: colours alone do not tell them apart."""
+        """The chosen step; the number of each line at its end: colours alone do not tell them apart; their names."""
+        if self._chosen is not None and self._lines:
+            x, _ = self.get_pixel_from_coordinate(self._chosen, 0.0)
+            if 0 < x < canvas._canvas_size.width - 1:
+                for y in range(1, canvas._canvas_size.height - 1):
+                    if canvas.get_pixel(x, y)[0] == " ":
+                        canvas.set_pixel(x, y, "┊", self.dim("accent"))
+                canvas.set_pixel(x, canvas._canvas_size.height - 2, "★", self.colour("accent"))
         for step, value, number, colour in self._ends:
             x, y = self.get_pixel_from_coordinate(step, value)
             canvas.set_pixel(min(x, canvas._canvas_size.width - 2), y, number, colour)
+        self._write_legend(canvas)
+
+    def _write_legend(self, canvas: Canvas) -> None:
+        """The names of the lines in the upper corner that has more room."""
+        lines = self._legend_lines[: max(0, canvas._canvas_size.height - 3)]
+        width = max((len(text) for text, _ in lines), default=0) + 1
+        corners = [2, max(2, canvas._canvas_size.width - width - 2)]
+        places = range(1, len(lines) + 1)
+        left = min(
+            corners,
+            key=lambda x: sum(canvas.get_pixel(x + offset, y)[0] != " " for offset in range(width) for y in places),
+        )
+        for y, (text, colour) in zip(places, lines, strict=True):
+            for offset, character in enumerate(f"{text} "):
+                canvas.set_pixel(left + offset, y, character, colour)
+
+
+def nearest(steps: np.ndarray, step: float) -> int:
+    """The place in ``steps`` (N), which are ordered, of the one that is nearest to ``step``."""
+    place = min(int(np.searchsorted(steps, step)), len(steps) - 1)
+    return place - 1 if place and abs(steps[place - 1] - step) <= abs(steps[place] - step) else place
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -324,6 +390,7 @@ class AccuracyCurve(Curve):
         self._asked: tuple[Accuracy, ...] = ()
         self._references: tuple[Reference, ...] = ()
         self._total = 0
+        self._best: int | None = None
 
     def show(
         self,
@@ -331,19 +398,38 @@ class AccuracyCurve(Curve):
         references: tuple[Reference, ...],
         total: int,
         asked: tuple[Accuracy, ...] = (),
+        best: int | None = None,
     ) -> bool:
-        """Show ``points`` over ``total`` steps; returns whether anything had to be drawn."""
-        if (points, references, total, asked) == (self._points, self._references, self._total, self._asked):
+        """Show ``points`` over ``total`` steps, and the step ``best``; returns whether anything had to be drawn."""
+        shown = (self._points, self._references, self._total, self._asked, self._best)
+        if (points, references, total, asked, best) == shown:
             return False
-        self._points, self._references, self._total, self._asked = points, references, total, asked
+        self._points, self._references, self._total, self._asked, self._best = points, references, total, asked, best
         self.draw()
         return True
+
+    def steps(self) -> np.ndarray:
+        """The steps of all evaluations."""
+        return np.array(sorted({one.step for one in (*self._points, *self._asked)}), np.float64)
+
+    def read(self, step: float) -> list[tuple[str, str]]:
+        """The accuracies at ``step``."""
+        found = [
+            (words.plus_minus(one.mean, one.std), self.colour("success")) for one in self._points if one.step == step
+        ]
+        found += [
+            (f"◇ {words.plus_minus(one.mean, one.std)}", self.colour("accent"))
+            for one in self._asked
+            if one.step == step
+        ]
+        return [*found, *([("★ chosen", self.colour("accent"))] if step == self._best else [])]
 
     def draw(self) -> None:
         """Put the present data on the canvas."""
         every = self._points or self._asked
         if not every:
-            self.border_title, self.border_subtitle = Text("accuracy"), Text("no evaluation yet")
+            self.border_title = Text("accuracy")
+            self.put_note(Text("no evaluation yet"))
             self.blank()
             return
         last = every[-1]
@@ -351,7 +437,8 @@ class AccuracyCurve(Curve):
         self.border_title = Text(f"accuracy · {words.plain(last.split, 12)}{' · mean ± std' if several else ''}")
         now = words.plus_minus(last.mean, last.std)
         notes = [f"now {now}"] + (["◇ asked for"] if self._asked else [])
-        self.border_subtitle = Text(" · ".join(notes))
+        notes += [f"★ chosen: step {self._best}"] if self._best is not None else []
+        self.put_note(Text(" · ".join(notes)))
         self._draw()
 
     def _draw(self) -> None:
@@ -371,6 +458,9 @@ class AccuracyCurve(Curve):
         elif len(steps):
             self.plot(steps, means, line_style=self.dim("success"), hires_mode=HiResMode.BRAILLE)
             self.errorbar(steps, means, np.full(len(steps), np.nan), spreads, "●", self.colour("success"))
+        chosen = steps == self._best
+        if chosen.any():
+            self.scatter(steps[chosen], means[chosen], marker="★", marker_style=self.colour("accent"))
         if len(extra):
             self.scatter(extra, extra_means, marker="◇", marker_style=self.colour("accent"))
         y, y_ticks = percent_axis(low, high, self.rows)

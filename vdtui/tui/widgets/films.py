@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import work
 from textual.geometry import Offset, Region, Size
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -24,10 +25,21 @@ from vdtui.tui.previews import Panel, cells_of, fitted, resized, settled, strips
 REPAINTS = 5
 """Per second at most, whatever the rate of the clips: frames between two repaints are passed over."""
 GAP = 2
+MOST_IN_A_ROW = 5
+"""More films than these stand in a grid."""
+TILE = (12, 6)
+"""The least cells of a film in a grid: columns, and rows without its label."""
 
 
 class Films(Widget):
-    """The player. ``show`` gives it films, ``playing`` starts and stops it."""
+    """The player. ``show`` gives it films, ``playing`` starts and stops it; ``Shown`` tells of each frame."""
+
+    class Shown(Message):
+        """The frame ``frame``, from 0, is on the screen now."""
+
+        def __init__(self, frame: int) -> None:
+            super().__init__()
+            self.frame = frame
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -63,6 +75,16 @@ class Films(Widget):
         self._panels, self._message, self.frame, self._time = panels, "", 0, 0.0
         self._rebuild()
 
+    def step_frame(self, by: int) -> int:
+        """Stop, show the frame before or after, and return its number from 0."""
+        self.playing = False
+        if self._frames:
+            self.frame = (self.frame + by) % len(self._frames)
+            self._time = float(self.frame)
+            self.refresh()
+            self.post_message(self.Shown(self.frame))
+        return self.frame
+
     def say(self, message: str) -> None:
         """Show a message instead of films."""
         self._panels, self._message = [], message
@@ -77,6 +99,7 @@ class Films(Widget):
                 self.frame = frame
                 if regions:
                     self.refresh(*regions)
+                self.post_message(self.Shown(frame))
 
     def _rebuild(self) -> None:
         self._frames = []
@@ -128,7 +151,8 @@ def frame_of(panels: list[Panel], time: int, size: Size, background: Style, pixe
             drawn = resized(panel.frames[time % len(panel.frames)], 2 * place.rows, place.columns)
             pixels[place.panel] = settled(drawn, pixels.get(place.panel))
             cells[place.panel] = cells_of(pixels[place.panel])
-            blocks.append((panel.label, strips_of(cells[place.panel])))
+            label = panel.label if len(panels) <= MOST_IN_A_ROW else words.short(panel.label, place.columns)
+            blocks.append((label, strips_of(cells[place.panel])))
         columns.append(_stacked(blocks, background))
     return Frame(_side_by_side(columns, size, background), cells)
 
@@ -160,6 +184,8 @@ def arranged(panels: list[Panel], size: Size) -> list[list[Place]]:
     All in a row, or the first two, the memories, small above each other and the clips beside them: as the clips become
     larger.
     """
+    if len(panels) > MOST_IN_A_ROW:
+        return _grid(panels, size)
     row = _row(panels, list(range(len(panels))), size.width, size.height)
     if len(panels) < 3:
         return row
@@ -168,6 +194,25 @@ def arranged(panels: list[Panel], size: Size) -> list[list[Place]]:
     rest = max(1, size.width - GAP - _width(panels, small))
     beside = [small, *_row(panels, list(range(2, len(panels))), rest, size.height)]
     return beside if beside[-1][0].rows > row[-1][0].rows else row
+
+
+def tiles(size: Size) -> int:
+    """The number of films that a grid in ``size`` has room for."""
+    return max(1, (size.width + GAP) // (TILE[0] + GAP)) * max(1, size.height // (TILE[1] + 1))
+
+
+def _grid(panels: list[Panel], size: Size) -> list[list[Place]]:
+    """Rows of equal films from left to right, as columns; as many beside each other as make them largest."""
+    best: list[list[Place]] = []
+    for across in range(1, len(panels) + 1):
+        down = -(-len(panels) // across)
+        columns, rows = (size.width - GAP * (across - 1)) // across, size.height // down - 1
+        if columns < 1 or rows < 1:
+            continue
+        places = [_place(panels, index, columns, rows) for index in range(len(panels))]
+        if not best or places[0].rows > best[0][0].rows:
+            best = [places[first::across] for first in range(min(across, len(panels)))]
+    return best or [[_place(panels, 0, size.width, size.height - 1)]]
 
 
 def _row(panels: list[Panel], indices: list[int], width: int, height: int) -> list[list[Place]]:
@@ -196,6 +241,8 @@ def corners(panels: list[Panel], size: Size) -> dict[int, Offset]:
 
 
 def _width(panels: list[Panel], places: list[Place]) -> int:
+    if len(panels) > MOST_IN_A_ROW:
+        return max(place.columns for place in places)
     return max(max(place.columns, len(panels[place.panel].label)) for place in places)
 
 

@@ -76,8 +76,12 @@ def advice(run: RunSnapshot) -> list[str]:
     ]
 
 
-class Figures(Lines):
-    """Names and numbers: speed, time, best accuracy, bytes, norms and ranges."""
+class Figures(VerticalScroll):
+    """Names and numbers: speed, time, best accuracy, bytes, norms and ranges; they scroll where they do not fit."""
+
+    def compose(self) -> ComposeResult:
+        """One text, as high as it needs to be."""
+        yield Lines(flows=True)
 
     def on_mount(self) -> None:
         """Name the panel."""
@@ -85,15 +89,14 @@ class Figures(Lines):
 
     def show(self, run: RunSnapshot, now: float) -> None:
         """Show the figures of ``run`` at the time ``now``; cheap enough to be called each second."""
-        colours = self.app.theme_variables
-        lines = figure_lines(run, now)[: max(1, self.size.height)]
+        colours, width = self.app.theme_variables, self.scrollable_content_region.width
         text = Text(no_wrap=True, overflow="ellipsis")
-        for name, value in lines:
-            name = words.short(name, max(1, self.size.width - len(value) - 1))
-            gap = max(1, self.size.width - len(name) - len(value))
+        for name, value in figure_lines(run, now):
+            name = words.short(name, max(1, width - len(value) - 1))
+            gap = max(1, width - len(name) - len(value))
             text.append(name, colours["text-muted"]).append(" " * gap).append(value + "\n", "bold")
         text.rstrip()
-        self.put(text)
+        self.query_one(Lines).put(text)
 
 
 def figure_lines(run: RunSnapshot, now: float) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The line in which one types what to look for in the log."""
+"""The line in which one types what to look for: in the log, or among classes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SearchLine(Input):
         text: str
         done: bool
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(placeholder="search the log: enter keeps it, escape ends it", compact=True, **kwargs)
+    def __init__(self, hint: str = "search the log: enter keeps it, escape ends it", **kwargs: Any) -> None:
+        super().__init__(placeholder=hint, compact=True, **kwargs)
         self.display = False
 
     def open(self) -> None:

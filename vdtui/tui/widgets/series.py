@@ -62,6 +62,10 @@ class Window:
             return Window()
         return dataclasses.replace(self, span=min(max(span, FEWEST_STEPS), max(high - low, FEWEST_STEPS)))
 
+    def between(self, first: float, last: float, high: float) -> Window:
+        """The window of the steps from ``first`` to ``last``; one that reaches the newest step follows the run."""
+        return Window(max(last - first, FEWEST_STEPS), None if last >= high else last)
+
     def moved(self, later: bool, low: float, high: float) -> Window:
         """A quarter of the window earlier or later; at the newest step it follows the run again."""
         if self.span is None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from engine.runs.state import Stage
+from engine.runs.state import UNITS, Stage
 from vdtui.tui import words
 from vdtui.tui.watch import RunSnapshot
 from vdtui.tui.widgets.lines import Lines
-
-UNITS = {"prepare": "video", "experts": "epoch", "evaluate": "network"}
-"""The steps of a stage, where they are not optimiser steps."""
 
 
 class Stepper(Lines):
     """Two lines: ``✔ prepare ── ▶ static ── ○ dynamic``, and a bar with percent, step and time left."""
 
-    def show(self, run: RunSnapshot) -> None:
-        """Show the stages of ``run``."""
+    def show(self, run: RunSnapshot, now: float) -> None:
+        """Show the stages of ``run`` at the time ``now``."""
         colours = self.app.theme_variables
         text = Text(no_wrap=True, overflow="ellipsis")
         for position, stage in enumerate(run.stages):
@@ -27,10 +24,10 @@ class Stepper(Lines):
             name = words.short(words.plain(stage.name), 16)
             text.append(f"{glyph} {name}", f"bold {colours[colour]}" if stage is run.present else colours[colour])
         text.append("\n")
-        text.append_text(self._progress(run, colours))
+        text.append_text(self._progress(run, now, colours))
         self.put(text)
 
-    def _progress(self, run: RunSnapshot, colours: dict[str, str]) -> Text:
+    def _progress(self, run: RunSnapshot, now: float, colours: dict[str, str]) -> Text:
         stage = run.present
         if run.reading is not None:
             return self._bar(run.reading, "reading the log", colours["secondary"], colours)
@@ -46,7 +43,7 @@ class Stepper(Lines):
         elif run.state == "paused":
             parts.append("paused")
         else:
-            parts += time_left(run, stage)
+            parts += time_left(run, now)
         return self._bar(stage.step / stage.total, " · ".join(parts), colours[words.COLOURS[run.shown_state]], colours)
 
     def _bar(self, fraction: float, note: str, colour: str, colours: dict[str, str]) -> Text:
@@ -62,15 +59,16 @@ def counted(stage: Stage) -> str:
     return f"{unit} {stage.step:,} of {stage.total:,}".replace(",", " ")
 
 
-def time_left(run: RunSnapshot, stage: Stage) -> list[str]:
-    """The time that the stage still takes, and what is known of the run's: stages that have not begun tell none."""
-    if stage.eta is None:
+def time_left(run: RunSnapshot, now: float) -> list[str]:
+    """The time that the stage still takes, and the run, as its worker told them last, at the time ``now``."""
+    if run.left is None:
         return ["time left unknown"]
-    left = words.duration(stage.eta)
-    ahead = [words.plain(other.name, 16) for other in run.stages if not other.finished and other is not run.present]
-    if not ahead:
-        return [f"run: {left} left"]
-    return [f"stage: {left} left", f"run: more, then {', '.join(ahead)}"]
+    stage = next((place for place, one in enumerate(run.stages) if one is run.present), 0)
+    is_last = stage == len(run.stages) - 1
+    whole = f"run: {words.time_left(run.left.run, run.left.at_least, now - run.left.told)}"
+    if is_last or run.left.stage is None:
+        return [whole]
+    return [f"stage: {words.time_left(run.left.stage, False, now - run.left.told)}", whole]
 
 
 def _mark(stage: Stage, run: RunSnapshot) -> tuple[str, str]:

@@ -1,0 +1,202 @@
+"""The time of a run that is too large to be rehearsed: how long a clip's pass takes here, times how many will be made.
+
+A few clips go through each network of the preset, with gradients and without. What else a run does, such as reading
+clips, encoding and optimising, is small beside the passes of networks so large, and is not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import nn
+
+from engine.config import Preset
+from engine.config.counts import baseline_networks, budget_networks, candidates
+from engine.config.kinds import COMPRESSED
+from engine.config.objectives import Facts, Passes, named
+from engine.models import autocast, choose_device, choose_precision, image_model, video_model
+
+CLIPS = 4
+"""The clips of a pass that is timed."""
+REPEATS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """The numbers of the data that a plan counts with."""
+
+    classes: int
+    frames: int
+    side: int
+    train: int
+    """Training clips, without what is held out."""
+    val: int
+    """Clips that choose the step; 0 without any."""
+    test: int
+    largest: int
+    """Training clips of the largest class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """The seconds of one clip, or image, through one network."""
+
+    forward: float
+    trained: float
+    twice: float
+
+    def of(self, passes: Passes) -> float:
+        """Return the seconds of ``passes``."""
+        return passes.forward * self.forward + passes.trained * self.trained + passes.twice * self.twice
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """One part of a run: ``number`` units of ``what``, and the seconds of all their passes."""
+
+    stage: str
+    number: int
+    what: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """The seconds of a clip through each network of a preset, by name, and of an image where stage 1 has steps."""
+
+    clips: Mapping[str, Unit]
+    images: Unit
+
+
+def measure(preset: Preset, sizes: Sizes) -> Units:
+    """Time the networks of ``preset`` on clips of these sizes, here and now."""
+    device = choose_device(preset.run.device)
+    precision = choose_precision(preset.run.precision, device)
+    shape = (3, sizes.frames, sizes.side, sizes.side)
+
+    def clips(model: str) -> Unit:
+        network = video_model(model, sizes.classes, sizes.frames, sizes.side, 0, device)
+        twice = model == preset.evaluation.models[0] and _differentiates_twice(preset, "dynamic")
+        return _unit(network, shape, device, precision, twice)
+
+    nothing = Unit(0.0, 0.0, 0.0)
+    images = nothing
+    if "static" in preset.stages and preset.static.steps:
+        network = image_model(sizes.classes, sizes.side, 0, device)
+        images = _unit(network, (3, sizes.side, sizes.side), device, precision, _differentiates_twice(preset, "static"))
+    return Units({model: clips(model) for model in preset.evaluation.models}, images)
+
+
+def _differentiates_twice(preset: Preset, stage: str) -> bool:
+    passes = _passes(preset, stage, 1)
+    return stage in preset.stages and passes is not None and passes.twice > 0
+
+
+def _passes(preset: Preset, stage: str, classes: int) -> Passes | None:
+    objective: type[Facts] = named(getattr(preset, stage).objective)
+    return objective.passes(preset, stage, classes)
+
+
+def _unit(
+    network: nn.Module, shape: tuple[int, ...], device: torch.device, precision: torch.dtype, twice: bool
+) -> Unit:
+    clips = torch.randn(CLIPS, *shape, device=device)
+    labels = torch.zeros(CLIPS, dtype=torch.int64, device=device)
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        with autocast(device, precision):
+            logits = network(batch)
+        return nn.functional.cross_entropy(logits.float(), labels)
+
+    def forward() -> None:
+        with torch.no_grad():
+            loss(clips)
+
+    def trained() -> None:
+        network.zero_grad()
+        loss(clips).backward()
+
+    def again() -> None:
+        weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss(clips.requires_grad_()), weights, create_graph=True)
+        torch.autograd.grad(gradients, [clips, *weights], [gradient.detach() for gradient in gradients])
+
+    seconds = [_median(call, device) / CLIPS for call in (forward, trained, *([again] if twice else []))]
+    return Unit(seconds[0], seconds[1], seconds[2] if twice else 0.0)
+
+
+def _median(call: Callable[[], None], device: torch.device) -> float:
+    """Return the median seconds of ``call``, after one that is not counted; of a slow one, of a single call."""
+    times: list[float] = []
+    for number in range(1 + REPEATS):
+        began = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+        if number and sum(times) > 5:
+            break
+    return statistics.median(times[1:])
+
+
+def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
+    """Return the parts of a run of ``preset``; None if an objective does not say what its steps do."""
+    stages, evaluation = preset.stages, preset.evaluation
+    first = units.clips[evaluation.models[0]]
+    ipc = preset.synthetic.ipc
+    parts: list[Counted] = []
+
+    def trained(instances: int, tested: int, unit: Unit = first) -> float:
+        return evaluation.epochs * instances * unit.trained + tested * unit.forward
+
+    own = sizes.classes * ipc
+    if networks := budget_networks(preset):
+        what = "networks to choose how the budget is spent, at most"
+        parts.append(Counted("budget", networks, what, networks * trained(own, sizes.val)))
+    if "experts" in stages:
+        epochs = preset.experts.number * (preset.experts.epochs or preset.expert_snapshots - 1)
+        parts.append(Counted("experts", epochs, "epochs on all training clips", epochs * sizes.train * first.trained))
+    for stage, unit in (("static", units.images), ("dynamic", first)):
+        steps = getattr(preset, stage).steps
+        if stage not in stages:
+            continue
+        passes = _passes(preset, stage, sizes.classes)
+        if passes is None:
+            return None
+        parts.append(Counted(stage, steps, "steps", steps * unit.of(passes)))
+    if "dynamic" in stages:
+        if fills := named(preset.dynamic.objective).banked_networks(preset):
+            clips = getattr(preset.dynamic.settings, "bank_clips", None) or sizes.largest
+            seconds = fills * min(sizes.train, sizes.classes * clips) * first.forward
+            parts.append(Counted("dynamic", fills, "networks of the target bank", seconds))
+        if sizes.val:
+            networks = candidates(preset.dynamic) * evaluation.selection_repeats
+            seconds = networks * trained(own, sizes.val)
+            parts.append(Counted("dynamic", networks, "networks to choose the step", seconds))
+    largest = min(evaluation.baseline_clips * ipc, sizes.largest) * sizes.classes
+    if (networks := baseline_networks(preset)) and sizes.val:
+        what = "networks to choose the storage of baselines, at most"
+        parts.append(Counted("evaluate", networks, what, networks * trained(largest, sizes.val)))
+    rows = [_instances(name, own, largest, sizes) for name in preset.kind.rows(preset)]
+    networks = len(rows) * len(evaluation.models) * evaluation.repeats
+    seconds = sum(
+        evaluation.repeats * trained(instances, sizes.test, units.clips[model])
+        for instances in rows
+        for model in evaluation.models
+    )
+    return [*parts, Counted("evaluate", networks, "networks for the final table", seconds)]
+
+
+def _instances(row: str, own: int, largest: int, sizes: Sizes) -> int:
+    if row in COMPRESSED:
+        return largest
+    return sizes.train if row == "full" else own
+
+
+def total(parts: Iterable[Counted]) -> float:
+    """Return the seconds of all ``parts``."""
+    return sum(part.seconds for part in parts)
