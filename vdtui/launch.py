@@ -52,7 +52,7 @@ def queue(run: RunDirectory, scheduler: str = "") -> None:
 
     Raises RunError, with nothing changed, if a worker has the run.
     """
-    run.lock().check_free()
+    run.check_free()
     if run.control().want != "run":
         run.request("run")
     queued_again(run.status_file, scheduler).save(run.status_file)
@@ -65,7 +65,7 @@ def worker_command(run: RunDirectory, processes: int) -> list[str]:
 
 
 def worker_environment() -> dict[str, str]:
-    """Return the variables of a worker: those of this process, without torchrun's."""
+    """Return the variables of a worker: those of this process, without torchrun's, and with the way to this engine."""
     return {**WORKER_ENVIRONMENT, **without_torchrun(own_environment())}
 
 

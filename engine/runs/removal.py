@@ -71,7 +71,7 @@ def removal_of(run: RunDirectory) -> Removal:
         state = "damaged"
     if state in ALIVE:
         raise RunError(f"The run {run.name} is {state}.", f"Stop it first: vdtui stop {run.name}")
-    run.lock().check_free()
+    run.check_free()
     return Removal(run, state, 0 if linked else _nbytes(run.path), run.path.resolve() if linked else None)
 
 

@@ -102,7 +102,7 @@ class RunSession:
         try:
             run = self.run
             self._hold = hold = Hold(run.path, run.lock_file)
-            sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
+            sweep(run.path.parent, run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
             self._standing, self._forecast = Standing(), Forecast.of(self.run)
             for record in rare_records(self.run.events_file):
@@ -202,10 +202,6 @@ class RunSession:
             with self._status_guard:  # the heartbeat writes it out
                 self._status = dataclasses.replace(self._status, stage=stage, step=step, total=total)
 
-    def listen(self, listener: Callable[[Event], None]) -> None:
-        """Call ``listener`` with every event from now on, as one that was there from the beginning."""
-        self._listeners.append(listener)
-
     def _foresee(self, record: dict[str, Any]) -> None:
         """Fold ``record`` into the forecast; the amount of data is known once they are open, that of clips later."""
         if self._forecast is None:
@@ -224,6 +220,10 @@ class RunSession:
             left = self._forecast.left(time.time())
         stage = None if left.stage is None else round(left.stage, 1)
         return times | {"left": round(left.run, 1), "stage_left": stage, "at_least": left.at_least}
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` with every event from now on, as one that was there from the beginning."""
+        self._listeners.append(listener)
 
     def stop(self, reason: str) -> None:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""

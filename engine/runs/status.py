@@ -212,6 +212,32 @@ def decided_state(status: Status, lock: Lock) -> str:
     return status.state if state == "crashed" != status.state and status.pid and lock.is_held() else state
 
 
+def check_silent(path: Path) -> None:
+    """Raise RunError if a worker on another host writes the status file ``path`` within three heartbeats.
+
+    Where locks do not reach other hosts, and clocks differ by more than a worker may be silent, nothing else tells.
+    """
+    earlier = _beating(path)
+    if earlier is None or earlier.host == socket.gethostname():
+        return
+    end = time.monotonic() + 3 * HEARTBEAT_SECONDS
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        now = _beating(path)
+        if now is not None and now.heartbeat != earlier.heartbeat:
+            problem = f"The run {path.parent.name} is being worked on by pid {now.pid} on {now.host}."
+            raise RunError(problem, "The clocks of the two machines differ, so it looked crashed. Stop it: vdtui stop.")
+
+
+def _beating(path: Path) -> Status | None:
+    """Return the status in ``path`` if it is that of a worker, None if it is not or cannot be read."""
+    try:
+        status = Status.load(path)
+    except RunError:
+        return None
+    return status if status.state in ALIVE and status.pid else None
+
+
 def silence(status: Status, now: float | None = None) -> float | None:
     """Seconds for which a worker that counts as living has said nothing, if that is longer than it should be.
 

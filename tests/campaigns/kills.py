@@ -95,7 +95,9 @@ class Kills:
             assert ended.code == 0, _told(scenario, "afterwards", ended)
             found = self._outcome(scenario, folder)
             differ = [key for key in {*wanted, *found} if wanted.get(key) != found.get(key)]
-            assert not differ, f"{scenario.name}, {moment}: other than without a kill: {sorted(differ)}"
+            assert not differ, (
+                f"{scenario.name}, {moment}: other than without a kill: {sorted(differ)} {found['left over']}"
+            )
             return kills
         finally:
             shutil.rmtree(folder)
@@ -232,7 +234,7 @@ def _export(folder: Path, words: tuple[str, ...]) -> int:
     output = (
         folder / "out" / ("page.md" if words[0] == "compare" else "page.html" if words[0] == "report" else "export")
     )
-    more = ["--overwrite"] if words[0] == "export" and output.exists() else []
+    more = ["--overwrite"] if output.exists() else []
     return _vdtui(folder, *words, "--output", str(output), *more)
 
 

@@ -201,7 +201,7 @@ class Slurm:
         Raises RunError or UsageError with nothing changed.
         """
         for run in runs:
-            run.lock().check_free()
+            run.check_free()
         before = [run.status() for run in runs]
         for run in runs:
             queue(run, NAME)  # before a job can begin, or this would overwrite what its worker says
