@@ -103,7 +103,7 @@ AV1_AS = 28
 
 
 class Kept(NamedTuple):
-    """The quality of clips on a rung; ``loss`` is the rate factor of H.264, of AV1 ``AV1_AS``: the smaller, the better."""
+    """The quality of clips on a rung; ``loss`` is the rate factor of H.264, of AV1 ``AV1_AS``: smaller is better."""
 
     codec: str
     loss: int

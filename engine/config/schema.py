@@ -382,7 +382,7 @@ class EvaluationSection(Section):
 
 
 class RunSection(Section):
-    """The seed of a run, its device, and the number format of its network passes."""
+    """The seed of a run, its device, the number format of its network passes, and what draws its curves."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the one seed that every random draw comes from")
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
@@ -391,6 +391,9 @@ class RunSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of network passes; auto: bfloat16 where the device is fast at it"
     )
+    trackers: Annotated[
+        tuple[Literal["tensorboard", "wandb", "mlflow", "prometheus"], ...], Field(max_length=4, strict=False)
+    ] = Field((), description="tools that get the curves too, each an extra: tensorboard, wandb, mlflow, prometheus")
 
 
 def _impossible_storage(storage: StorageSection, synthetic: SyntheticSection, kind: Kind) -> str:

@@ -38,8 +38,11 @@ def check_data(preset: Preset) -> str:
     """
     if preset.dataset.path is None and preset.dataset.layout == "demo":
         return ""
-    with open_checked(Path(needed_path(preset)), preset) as store:
+    store = open_checked(Path(needed_path(preset)), preset)
+    try:
         return other_data(preset.dataset, store.layout, len(store.classes))
+    finally:
+        store.close()
 
 
 def open_checked(path: Path, preset: Preset) -> ClipStore:
@@ -72,9 +75,12 @@ def _check(store: ClipStore, path: Path, wanted: DatasetSection) -> None:
         )
     train = store.split("train")
     empty = [name for label, name in enumerate(store.classes) if not len(train.by_class(label))]
-    if empty or not len(store.split("test")):
-        problem = f"{path} has no training clips of {empty[0]!r}." if empty else f"{path} has no test clips."
-        raise DataError(problem, "Prepare the data with training videos of every class, and with test videos.")
+    if empty:
+        hint = "Prepare the data with training videos of every class, and with test videos."
+        raise DataError(f"{path} has no training clips of {empty[0]!r}.", hint)
+    if "test" not in store.splits or not len(store.split("test")):
+        hint = "Prepare the data with test videos, or train on it alone: vdtui evaluate FILE.h5 --data TESTED.h5"
+        raise DataError(f"{path} has no test clips.", hint)
 
 
 def _check_size(store: ClipStore) -> None:

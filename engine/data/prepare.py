@@ -392,7 +392,7 @@ class _Work:
                     f"No training clips are left for class {one_line(name)!r}.",
                     "Add videos that can be read to it, or remove the class.",
                 )
-        if not any(video.split == "test" for video in self.used):
+        if not self.listing.untested and not any(video.split == "test" for video in self.used):
             raise DataError(
                 "No videos are left for testing.", "Add videos: a class needs two or more for one to be set aside."
             )
@@ -414,7 +414,11 @@ class _Work:
         found = list(self.listing.notes)
         tested = {video.label for video in self.used if video.split == "test"}
         names = [one_line(name) for label, name in enumerate(self.listing.classes) if label not in tested]
-        if names:
+        if not tested:
+            found.append(
+                "There are no test videos: train on these clips, and test on others by `vdtui evaluate --data`."
+            )
+        elif names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             found.append(f"No test videos in {len(names)} of {len(self.listing.classes)} classes: {shown}.")
         return (*found, *self._remarks(), *self.copies.notes, *self._copies_used())

@@ -12,7 +12,6 @@ Where even that would take longer than ``LIMIT``, passes of a few clips are time
 from __future__ import annotations
 
 import dataclasses
-import os
 import resource
 import statistics
 import subprocess
@@ -32,12 +31,14 @@ from engine.config.counts import candidates, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
-from engine.config.size import stored_values
+from engine.config.size import plain_bytes, stored_values
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
+from engine.export.wording import duration
+from engine.machine.imports import own_environment
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -127,9 +128,9 @@ def plan(
             shorter = [reckon(_shortened(preset, number), sizes, units) or [] for number in epochs]
             seconds = sum(map(total, shorter))
             if seconds > LIMIT:
-                tell(f"A rehearsal of three steps would take {seconds / 60:.0f} minutes; passes are counted instead.")
+                tell(f"A rehearsal would take {duration(seconds)}; passes are counted instead.")
                 return _reckoned(preset, whole, sizes, data_bytes, start + opening, began)
-            tell(f"Rehearsing the run twice, with a few steps and epochs: about {10 + 1.5 * seconds:.0f} s ...")
+            tell(f"Rehearsing the run twice, with a few steps and epochs: about {duration(10 + 1.5 * seconds)} ...")
         first = _Rehearsal(preset, epochs[0], Path(folder), check)
         spent = _spent(preset, first.preset)
         rehearsals = [first, *(_Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
@@ -170,7 +171,7 @@ def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
 def _start_seconds() -> float:
     """Return the seconds in which a worker's process starts."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import engine.distilling.process"], check=True, env=dict(os.environ))
+    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.process"], check=True, env=own_environment())
     return time.monotonic() - began
 
 
@@ -179,7 +180,7 @@ def _reckoned(preset: Preset, whole: list[Counted], sizes: Sizes, data_bytes: in
     values = stored_values(preset.synthetic, sizes.classes, sizes.frames, sizes.side)
     parts = [Part("prepare", 1, "data opened, or made", start)]
     parts += [Part(part.stage, part.number, part.what, part.seconds) for part in whole]
-    plain = preset.storage.how == "float32" and preset.storage.budget is None and bool(preset.kind.parts)
+    plain = plain_bytes(preset, values) if preset.kind.parts else None
     return Plan(
         tuple(parts),
         values,
@@ -189,7 +190,7 @@ def _reckoned(preset: Preset, whole: list[Counted], sizes: Sizes, data_bytes: in
         str(choose_device(preset.run.device)),
         time.monotonic() - began,
         preset.storage.how if preset.kind.parts else "",
-        4 * values if plain else 0,
+        plain or 0,
         sizes.classes if plain else 0,
         "its numbers alone",
         preset.storage.budget or "",

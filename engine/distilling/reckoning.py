@@ -18,11 +18,14 @@ from engine.config import Preset
 from engine.config.counts import baseline_networks, budget_networks, candidates
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import Facts, Passes, named
+from engine.config.size import plain_bytes, stored_values
 from engine.models import autocast, choose_device, choose_precision, image_model, video_model
 
 CLIPS = 4
 """The clips of a pass that is timed."""
 REPEATS = 3
+CLIP_BYTES = 0.1
+"""Bytes of a value of a real clip at the finest H.264 of a baseline, roughly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +180,8 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
             networks = candidates(preset.dynamic) * evaluation.selection_repeats
             seconds = networks * trained(own, sizes.val)
             parts.append(Counted("dynamic", networks, "networks to choose the step", seconds))
-    largest = min(evaluation.baseline_clips * ipc, sizes.largest) * sizes.classes
-    if (networks := baseline_networks(preset)) and sizes.val:
+    largest, several = _beside(preset, sizes)
+    if several and (networks := baseline_networks(preset)) and sizes.val:
         what = "networks to choose the storage of baselines, at most"
         parts.append(Counted("evaluate", networks, what, networks * trained(largest, sizes.val)))
     rows = [_instances(name, own, largest, sizes) for name in preset.kind.rows(preset)]
@@ -189,6 +192,22 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
         for model in evaluation.models
     )
     return [*parts, Counted("evaluate", networks, "networks for the final table", seconds)]
+
+
+def _beside(preset: Preset, sizes: Sizes) -> tuple[int, bool]:
+    """Return how many compressed real clips stand beside the set, about, and whether their storage must be chosen.
+
+    Clips of CLIP_BYTES a value, of which as many fit as the set takes; a set that is coded itself has about as many
+    bytes as twice its instances. Where the most clips fit at once, there is nothing to choose.
+    """
+    most = min(preset.evaluation.baseline_clips * preset.synthetic.ipc, sizes.largest)
+    values = stored_values(preset.synthetic, sizes.classes, sizes.frames, sizes.side)
+    size = plain_bytes(preset, values)
+    if size is None:
+        return min(most, 2 * preset.synthetic.ipc) * sizes.classes, True
+    clip = CLIP_BYTES * 3 * sizes.frames * sizes.side**2
+    fitting = int(size / sizes.classes / clip)
+    return max(1, min(most, fitting)) * sizes.classes, fitting < most
 
 
 def _instances(row: str, own: int, largest: int, sizes: Sizes) -> int:

@@ -20,6 +20,7 @@ from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.exports import is_composed
 from engine.data.spec import ClipSpec
+from engine.data.store import ClipStore
 from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.baselines import FIXED, Rung, Shelf, herded_order, random_order
@@ -77,6 +78,8 @@ class Source:
     run: RunDirectory | None = None
     file: Path | None = None
     """The set's; None for all of the data."""
+    clips: Path | None = None
+    """A clips file whose training clips are the set, tested on the data of another."""
 
 
 def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[str]) -> Source:
@@ -89,7 +92,8 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
     is_set = looks_like_set(Path(name)) or is_composed(Path(name))
     if name.endswith((".h5", ".hdf5")) and not is_set:
         whole = ["synthetic.kind=full", *changes]
-        return Source(name, _on(load_preset("default", whole), data or Path(name)))
+        other = data is not None and data.resolve() != Path(name).resolve()
+        return Source(name, _on(load_preset("default", whole), data or Path(name)), clips=Path(name) if other else None)
     if is_set or name.endswith(SET_SUFFIXES):
         loaded = load_set(name)
         preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
@@ -97,7 +101,14 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
             problem = f"{one_line(name)} is evaluated on real clips, and no file of them is given."
             raise UsageError(problem, f"Add the data: vdtui evaluate {one_line(name)} --data FILE.h5")
         return Source(name, _on(preset, data), file=Path(name))
-    run = find_run(runs, name)
+    try:
+        run = find_run(runs, name)
+    except UsageError as error:
+        if not Path(name).is_dir():
+            raise
+        problem = f"{one_line(name)} is neither a run, nor a folder that `vdtui export` made."
+        hint = f"Make clips of its videos first: vdtui prepare folders --source {one_line(name)}"
+        raise UsageError(problem, hint) from error
     preset = override(read_preset(run.preset_file), changes, str(run.preset_file))
     needs_set = bool(preset.kind.parts)
     if needs_set and not run.best.is_file():
@@ -133,10 +144,11 @@ def evaluate(
         deterministic(),
         open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts,
         _kept(source, runs, warn) as kept,
+        contextlib.ExitStack() as opened,
     ):
         train, test = parts.train, parts.test
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
-        subjects = list(_subjects(source, judge, questions, progress))
+        subjects = list(_subjects(source, judge, questions, progress, opened))
         drawn = sorted({row.ipc for row in subjects if row.what == "random" and row.ipc is not None})
         for text in filter(None, (scarce_coreset(train, number) for number in drawn)):
             warn(text)
@@ -190,8 +202,10 @@ def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
     return watch
 
 
-def _subjects(source: Source, judge: Judge, questions: Questions, progress: Report | None) -> Iterator[Subject]:
-    own, loaded = _own(source, judge.train)
+def _subjects(
+    source: Source, judge: Judge, questions: Questions, progress: Report | None, opened: contextlib.ExitStack
+) -> Iterator[Subject]:
+    own, loaded = _own(source, judge.train, opened)
     networks = judge.section.repeats
     ways = [Storage.parse(text) for text in questions.storage]
     if ways and loaded is None:
@@ -209,8 +223,13 @@ def _subjects(source: Source, judge: Judge, questions: Questions, progress: Repo
             yield _baseline(name, source, own, loaded, judge, questions, progress)
 
 
-def _own(source: Source, train: RealClips) -> tuple[Subject, LoadedSet | None]:
-    """Return the source itself as a subject, and its set if it has one."""
+def _own(source: Source, train: RealClips, opened: contextlib.ExitStack) -> tuple[Subject, LoadedSet | None]:
+    """Return the source itself as a subject, and its set if it has one; a clips file stays open as ``opened`` does."""
+    if source.clips is not None:
+        store = opened.enter_context(ClipStore.open(source.clips))
+        spec = dataclasses.replace(train.spec, classes=tuple(store.classes), frames=store.frames)
+        _check_same(source.name, dataclasses.replace(spec, height=store.height, width=store.width), train.spec)
+        return full_data(RealClips(store.split("train"), train.spec, train.device).keep_on_device()), None
     if source.file is None:
         return full_data(train), None
     loaded = load_set(source.file, train.device)
@@ -264,13 +283,20 @@ def _baseline(
 
 def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:
     own = loaded.synthetic.spec
+    _check_same(name, own, real)
+    if (own.mean, own.std) != (real.mean, real.std):
+        problem = f"{one_line(name)} was made with another normalisation than that of the data."
+        raise DataError(problem, "Evaluate it on the data that it was made of: --data FILE.h5.")
+
+
+def _check_same(name: str, own: ClipSpec, real: ClipSpec) -> None:
+    """Raise DataError unless both have the same classes and clips of the same shape."""
     if own.classes != real.classes:
         problem = f"{one_line(name)} has {len(own.classes)} classes, and the data has {len(real.classes)} or others."
-        raise DataError(problem, "Evaluate it on the data that it was made of: --data FILE.h5.")
+        raise DataError(
+            problem, "Evaluate it on the data that it was made of: --data FILE.h5. Of an import, name it there."
+        )
     shapes = [f"{s.frames} x {s.height} x {s.width}" for s in (own, real)]
     if shapes[0] != shapes[1]:
         problem = f"{one_line(name)} has clips of {shapes[0]}, and the data of {shapes[1]}."
         raise DataError(problem, "Prepare the data with the same --frames and --size.")
-    if (own.mean, own.std) != (real.mean, real.std):
-        problem = f"{one_line(name)} was made with another normalisation than that of the data."
-        raise DataError(problem, "Evaluate it on the data that it was made of: --data FILE.h5.")

@@ -85,9 +85,9 @@ def text(about: About, kind: str, how: str, name: str, notes: tuple[str, ...] = 
         f"# {_plain(about.name or origin.preset or name)}",
         "",
         f"A small training set for video classification, {made}: {len(spec.classes)} classes,"
-        f" {synthetic.clips_per_class} clips of each ({number} in all), {shape}.",
+        f" {_counted(synthetic.clips_per_class, 'clip')} of each ({number} in all), {shape}.",
         f"Networks that are trained on it from scratch are tested on real videos. Kind: {synthetic.kind},"
-        f" {synthetic.ipc} instances per class.",
+        f" {_counted(synthetic.ipc, 'instance')} per class.",
         "",
         "## What it was made by",
         "",
@@ -262,6 +262,10 @@ def _terms(about: About) -> str:
     if about.layout == "demo":
         return f"{known}."
     return f"{known}. {_ASK}" if known else _ASK
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

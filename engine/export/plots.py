@@ -117,6 +117,40 @@ def accuracy_plot(points: Sequence[dict[str, Any]], split: str, chosen: int | No
         return svg(figure, f"Top-1 accuracy on {split} over optimiser steps")
 
 
+def bytes_plot(rows: Sequence[tuple[str, float, float, float | None]], classes: int | None) -> str:
+    """Return top-1 in percent over bytes, on a log scale, of ``rows``: name, bytes, mean and deviation (fractions).
+
+    The first row is the set itself, and drawn so. "" without two rows that have bytes.
+    """
+    rows = [row for row in rows if row[1] > 0]
+    if len(rows) < 2:
+        return ""
+    with style("bytes"):
+        figure, axes = _axes("bytes that the training set takes", "top-1 on test, %")
+        axes.set_xscale("log")
+        for number, (name, size, mean, std) in enumerate(rows):
+            colour = BLUE if number == 0 else AMBER
+            spread = None if std is None else 100 * std
+            axes.errorbar(size, 100 * mean, spread, color=colour, marker="o", markersize=6, capsize=3, linewidth=1)
+            axes.annotate(short(name), (size, 100 * mean), xytext=(6, 5), textcoords="offset points", fontsize=8)
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _bytes(value)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        least, most = min(row[1] for row in rows), max(row[1] for row in rows)
+        axes.set_xlim(least / 2, most * 4)  # room for names
+        if classes:
+            axes.axhline(100 / classes, color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
+        axes.set_ylim(bottom=0)
+        return svg(figure, "Top-1 accuracy over the bytes of the training set")
+
+
+def _bytes(value: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{value / size:g} {unit}"
+    return f"{value:g} B"
+
+
 def confusion_plot(matrix: np.ndarray, names: Sequence[str]) -> str:
     """Return the confusion matrix: the share of each class's test videos (rows) that was taken for each class."""
     number = len(matrix)

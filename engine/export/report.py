@@ -108,7 +108,7 @@ def _read(run: RunDirectory, ending: RunCompleted | None = None) -> tuple[dict[s
         "warnings": warnings + ([problem] if problem else []),
         **_curves(folded),
         "results": results,
-        "set": _described(loaded) if loaded else None,
+        "set": _described(loaded, _length(run)) if loaded else None,
         "budget": files.read_json(run.budget_file),
         "preset": preset,
         "meta": meta,
@@ -132,6 +132,11 @@ def _curves(folded: RunState) -> dict[str, Any]:
     }
 
 
+def _length(run: RunDirectory) -> int:
+    """Return the bytes of the file that ``_set`` reads."""
+    return next(path.stat().st_size for path in (run.best, run.last) if path.is_file())
+
+
 def _set(run: RunDirectory) -> tuple[LoadedSet | None, str]:
     """Return the run's best set, or its last if there is no best, and ""; None and the problem of a damaged file."""
     from engine.synthetic import load_set
@@ -145,7 +150,7 @@ def _set(run: RunDirectory) -> tuple[LoadedSet | None, str]:
         return None, error.problem
 
 
-def _described(loaded: LoadedSet) -> dict[str, Any]:
+def _described(loaded: LoadedSet, length: int) -> dict[str, Any]:
     from engine.synthetic import PRECISIONS
 
     synthetic, spec = loaded.synthetic, loaded.synthetic.spec
@@ -162,6 +167,7 @@ def _described(loaded: LoadedSet) -> dict[str, Any]:
         "precision": loaded.precision,
         "storage": None if loaded.storage is None else str(loaded.storage),
         "file_bytes": loaded.nbytes,
+        "file_length": length,
         "step": loaded.provenance.step,
         "selected_on": loaded.provenance.selected_on,
     }
@@ -192,7 +198,7 @@ def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory)
         "protocol": _protocol(main),
         "published": document["preset"].get("published"),
         "tables": _tables(results, main),
-        "plots": _plots(document, len(names) or None),
+        "plots": _plots(document, compared, main, len(names) or None),
         "rungs": _rungs(document["budget"]),
         "per_class": _per_class(main, compared, names),
         "confusion": _confusion(main, names),
@@ -201,7 +207,7 @@ def _view(document: dict[str, Any], loaded: LoadedSet | None, run: RunDirectory)
         "classes": len(names),
         "preset_toml": shown(run.preset_file.read_text(encoding="utf-8")),
         "facts": _facts(document),
-        "command": _command(document["meta"].get("command")),
+        "command": command_line(document["meta"].get("command")),
         "repeat": _repeat(document),
         "wording": wording,
     }
@@ -253,7 +259,8 @@ def _tiles(document: Mapping[str, Any], main: Mapping[str, Any] | None) -> list[
         described = document["set"]
         values, how = wording.count(described["stored_values"]), described["storage"] or described["precision"]
         size = described["file_bytes"] or described["bytes"][how]
-        tiles.append(("stored", wording.size(size), f"{values} values as {how}"))
+        length = wording.size(described["file_length"])
+        tiles.append(("stored", wording.size(size), f"{values} values as {how}; its file has {length}"))
         shape = f"{described['frames']} × {described['height']} × {described['width']}"
         tiles.append(("clips", f"{described['clips_per_class']} per class", f"IPC {described['ipc']}, {shape}"))
     device = document["device"] or "no device yet"
@@ -344,13 +351,20 @@ def _row(row: Row, is_main: bool) -> dict[str, Any]:
     }
 
 
-def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, Any]]:
-    """Return (title, SVG) of every curve that has points."""
+def _plots(
+    document: Mapping[str, Any],
+    compared: Sequence[Mapping[str, Any]],
+    main: Mapping[str, Any] | None,
+    classes: int | None,
+) -> list[tuple[str, Any]]:
+    """Return (title, SVG) of every chart that has points: accuracy over bytes, then the curves."""
     from markupsafe import Markup
 
-    from engine.export.plots import accuracy_plot, loss_plot
+    from engine.export.plots import accuracy_plot, bytes_plot, loss_plot
 
-    found = [
+    ordered = sorted(compared, key=lambda result: result is not main)
+    found = [("Accuracy over bytes", bytes_plot([*filter(None, map(over_bytes, ordered))], classes))]
+    found += [
         (f"Loss, {stage} stage", loss_plot(stage, curve["steps"], curve["values"]))
         for stage, curve in document["losses"].items()
     ]
@@ -360,6 +374,15 @@ def _plots(document: Mapping[str, Any], classes: int | None) -> list[tuple[str, 
         points = [point for point in during if point["split"] == split]
         found.append(("Accuracy during the run", accuracy_plot(points, split, best, classes)))
     return [(title, Markup(svg)) for title, svg in found if svg]  # plots.py escapes what it draws
+
+
+def over_bytes(result: Mapping[str, Any]) -> tuple[str, float, float, float | None] | None:
+    """Return the name, bytes, mean and deviation of a result; None where it has no bytes, or no accuracy."""
+    size, measured = wording.number(result.get("bytes")), wording.mean_std(result)
+    if size is None or measured is None:
+        return None
+    mean, std = measured
+    return f"{wording.label(result.get('what'))} ({stored_as(result)})", size, mean, std
 
 
 def _per_class(
@@ -455,7 +478,8 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _command(command: Any) -> str:
+def command_line(command: Any) -> str:
+    """Return the command of a meta.json as one line; "" where it has none."""
     if isinstance(command, list):
         return shlex.join(map(str, command))
     return str(command) if command else ""

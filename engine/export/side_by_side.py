@@ -15,9 +15,10 @@ from engine.export import wording
 from engine.export.names import shown
 from engine.export.output import unwritable
 from engine.export.overlay import curves_of, overlay_svg
-from engine.export.report import page, report_data
+from engine.export.report import command_line, over_bytes, page, report_data
 from engine.export.tables import as_document, heading, remarks, sheets
 from engine.runs.comparison import Group, Source, compare
+from engine.runs.results import is_real
 
 FORMAT, VERSION = "vdtui.reports", 1
 
@@ -50,6 +51,7 @@ def html(sources: Sequence[Source]) -> str:
     view = {
         "names": [shown(source.label) for source in sources],
         "tables": [_table(group, groups[0]) for group in groups],
+        "bytes_plot": Markup(_bytes_chart(groups[0])) if groups else "",
         "plot": Markup(overlay_svg(curves_of(sources))),  # plots.py escapes what it draws
         "runs": [_facts(source) for source in sources if source.run is not None],
     }
@@ -62,6 +64,19 @@ def _table(group: Group, first: Group) -> dict[str, Any]:
         "remarks": remarks(group, first),
         "sheets": sheets(group),
     }
+
+
+def _bytes_chart(group: Group) -> str:
+    """Return the chart of the group's rows; those of real clips that several runs share are drawn once."""
+    from engine.export.plots import bytes_plot
+
+    drawn: dict[tuple[object, ...], tuple[str, float, float, float | None]] = {}
+    for row in group.rows:
+        found = over_bytes(row.result)
+        if found is not None:
+            name = found[0] if is_real(row.result) else f"{row.run}: {found[0]}"
+            drawn.setdefault((name, *found[1:]), (name, *found[1:]))
+    return bytes_plot(list(drawn.values()), None)
 
 
 def _facts(source: Source) -> dict[str, str]:
@@ -77,4 +92,6 @@ def _facts(source: Source) -> dict[str, str]:
         "seed": shown(str(meta.get("seed", folded.seed))),
         "device": shown(str(folded.device or meta.get("device", "–"))),
         "time": wording.duration(folded.seconds or None),
+        "command": shown(command_line(meta.get("command"))),
+        "data": shown(str(meta.get("data_fingerprint", "–"))),
     }

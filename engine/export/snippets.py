@@ -105,12 +105,13 @@ def _videos(soft: bool) -> list[str]:
 def _frames(soft: bool) -> list[str]:
     return [
         "from pathlib import Path",
+        "import numpy as np",
         "import torch",
-        "from torchvision.io import decode_image",
+        "from PIL import Image",
         "",
         'rows = [line.split() for line in open("list.txt", encoding="utf-8")]  # folder, frames, class',
-        'clips = [[decode_image(str(f)) for f in sorted(Path(folder).glob("*.png"))] for folder, *_ in rows]',
-        "clips = torch.stack([torch.stack(frames, 1) for frames in clips])",
+        'clips = [[np.array(Image.open(f)) for f in sorted(Path(folder).glob("*.png"))] for folder, *_ in rows]',
+        "clips = torch.from_numpy(np.array(clips)).movedim(-1, 1)",
         _listed(soft),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -79,6 +80,31 @@ def test_the_objective_of_the_page_is_known_everywhere_and_distils(tmp_path: Pat
     assert "moments: means and variances of embeddings" in said["wrong"]
     assert (said["state"], said["losses"]) == ("completed", 2)
     assert said["rows"] == {"static-dynamic": "moments", "random": None, "static-only": "moments"}
+
+
+OWN = """
+import json
+from engine import load_preset
+from engine.models import video_model
+from engine.models.registry import check_model
+import torch
+check_model("mynets:Net", 8, 64)
+network = video_model("mynets:Net", 5, 8, 64, 0, torch.device("cpu"))
+clips = torch.zeros(2, 3, 8, 64, 64)
+changes = ["dynamic.objective=mygoals:Moments", "dynamic.options.variance=0.5", 'evaluation.models=["mynets:Net"]']
+settings = load_preset("default", changes).dynamic.settings
+print(json.dumps([list(network(clips).shape), list(network.embed(clips).shape), settings.variance]))
+"""
+
+
+def test_a_network_and_an_objective_are_found_in_the_folder_of_the_command(tmp_path: Path) -> None:
+    """Whoever follows the page must get theirs without touching the package."""
+    (tmp_path / "mynets.py").write_text(blocks("Without editing the package")[0])
+    (tmp_path / "mygoals.py").write_text(blocks("An objective")[0])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([PYTHON, "-P", "-c", OWN], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[2, 5], [2, 32], 0.5]
 
 
 OPTION = """

@@ -28,7 +28,7 @@ from engine.errors import StopRequested
 from engine.evaluation.evaluate import Questions, evaluate, find_source
 from engine.events import SCHEMA, SCHEMA_VERSION, STAGES, Event
 from engine.export.clips import export_h5, export_pt
-from engine.export.media import export_folders
+from engine.export.folders import export_folders
 from engine.export.report import report_data
 from engine.export.tables import as_document
 from engine.matching import experts
@@ -137,7 +137,8 @@ def function(name: str) -> Callable[..., Any]:
 def test_every_format_is_on_the_page() -> None:
     """A file that the page does not name is one that nobody outside can read."""
     found = re.compile(r'"(vdtui\.[a-z]+)"')
-    used = {name for path in (ROOT / "engine").rglob("*.py") for name in found.findall(path.read_text("utf-8"))}
+    sources = [path for path in (ROOT / "engine").rglob("*.py") if path.name != "plugins.py"]  # has no formats
+    used = {name for path in sources for name in found.findall(path.read_text("utf-8"))}
     listed = [names(row[0])[0] for row in table("Formats")]
     assert set(listed) == used and len(listed) == len(used)
     assert {row[1] for row in table("Formats")} == {"1"} and SCHEMA_VERSION == 1
@@ -251,12 +252,14 @@ def test_a_run_has_the_files_of_the_page_and_no_others(run: RunDirectory) -> Non
     unknown = [file for file in files if not any(re.fullmatch(form, file) for form in forms.values())]
     assert unknown == []
     absent = {name for name, form in forms.items() if not any(re.fullmatch(form, file) for file in files)}
-    # There where a worker was started detached, where sets are coded, where they have a budget (test_budget), or where
-    # compressed clips stand beside them (test_baselines).
+    # There where a worker was started detached or as a job, where sets are coded, where they have a budget
+    # (test_budget), or where compressed clips stand beside them (test_baselines).
     budget = {"budget.json", "rungs/RUNG-DIGEST.vds"}
     baselines = {"baselines/WHAT-DIGEST-STORAGE-DRAW-MOST.vds", "baselines/all-clips.json"}
     baselines |= {"evaluations/WHAT-STORAGE-val-SEED.json"}
-    assert absent == {"engine.log", "plan.json", "synthetic/best.vds", "synthetic/last.vds", *budget, *baselines}
+    baselines |= {"metrics.prom", "trackers.json"}  # of trackers (test_tracking)
+    sets = {"synthetic/best.vds", "synthetic/last.vds"}
+    assert absent == {"engine.log", "job.json", "plan.json", *sets, *budget, *baselines}
 
 
 def test_meta_status_and_control_have_the_keys_of_the_page(run: RunDirectory) -> None:
@@ -391,7 +394,7 @@ def make_low_rank(spec: ClipSpec, temporal: Temporal) -> LowRank:
 def test_a_set_file_has_what_the_page_says_and_its_code_reads_it(name: str, precision: str, tmp_path: Path) -> None:
     """A stranger with NumPy gets the very clips that networks here are trained on."""
     path, synthetic = tmp_path / "set.safetensors", sets()[name]
-    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm"), precision)
+    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm", "float32"), precision)
     with safe_open(path, "numpy") as file:
         assert ("distinct" in file.metadata()) == (name == "coreset-again")
         said, stored = set(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -437,7 +440,7 @@ def coded_sets() -> dict[str, SyntheticSet]:
 def test_a_coded_set_is_read_by_the_page_s_code(name: str, how: str, tmp_path: Path) -> None:
     """A stranger with NumPy and PyAV gets the very clips that networks here are trained on."""
     synthetic, path = coded_sets()[name], tmp_path / "set.vds"
-    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm"), how)
+    save_synthetic(path, synthetic, Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm", "float32"), how)
     expected = load_synthetic(path).expand()[0]
     clips = function("load_coded")(path)
     assert clips.shape[:2] == (3, synthetic.ipc)
@@ -450,7 +453,10 @@ def test_a_coded_set_is_read_by_the_page_s_code(name: str, how: str, tmp_path: P
 @pytest.mark.parametrize("how", ["h264-28", "jpeg-80+h264-28@8"])
 def test_coded_sets_have_what_the_page_says(how: str) -> None:
     """Whoever writes a reader knows all keys and parts."""
-    origin, keys_of = Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm"), set(column("Coded set file", 1))
+    origin, keys_of = (
+        Provenance("p", 1, 2, "strict", "val", 0.5, 0.02, "dm", "float32"),
+        set(column("Coded set file", 1)),
+    )
     seen: set[str] = set()
     for synthetic in (*sets().values(), coded_sets()["again"]):
         if "+" in how and "static-dynamic" not in synthetic.kind:
@@ -543,6 +549,6 @@ def test_other_documents_have_the_keys_of_the_page(run: RunDirectory, tmp_path: 
     with h5py.File(tmp_path / "set.h5") as file:
         assert {*file.attrs, *file} == {*head, *said["vdtui.composed"]}
 
-    export_folders(loaded.synthetic, tmp_path / "folder")
-    assert [*json.loads((tmp_path / "folder" / "index.json").read_text())] == head + said["vdtui.export"]
+    export_folders(loaded, tmp_path / "folder")
+    assert {*json.loads((tmp_path / "folder" / "index.json").read_text())} == {*head, *said["vdtui.export"]}
     assert report_data(run)["format"] in said

@@ -22,7 +22,7 @@ def test_every_part_is_measured_beside_something(monkeypatch: pytest.MonkeyPatch
     assert answer.exit_code == 0, answer.output
     measured = json.loads(answer.stdout)
     parts = [one["part"] for one in measured]
-    assert len(set(parts)) == len(parts) == 7 and any("MTT" in part for part in parts)
+    assert len(set(parts)) == len(parts) == 8 and any("MTT" in part for part in parts)
     for one in measured:
         assert one["seconds"] > 0 and one["floor_seconds"] > 0 and one["floor"]
         assert one["ratio"] == pytest.approx(one["seconds"] / one["floor_seconds"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -49,8 +50,13 @@ def test_export_writes_the_chosen_set_and_says_so_in_json(folder: Path, tmp_path
     document = json.loads(stdout)
     assert document["files"] == [{"path": str(output), "bytes": output.stat().st_size}]
     assert document["bytes"] == output.stat().st_size and load_set(output).precision == "uint8"
+    card = Path(document["card"]).read_text(encoding="utf-8")
+    assert (
+        "Top-1 on the test split: 52.0" in card
+        and "of the set as float32, not of these files, which hold uint8" in card
+    )
     call("export", output, "--format", "gif", "--output", tmp_path / "clips")
-    assert (tmp_path / "clips" / "red" / "4.gif").is_file()
+    assert (tmp_path / "clips" / "00_red" / "4.gif").is_file()
 
 
 def test_a_set_is_handed_out_in_few_bytes(folder: Path, tmp_path: Path) -> None:
@@ -60,13 +66,13 @@ def test_a_set_is_handed_out_in_few_bytes(folder: Path, tmp_path: Path) -> None:
     loaded = load_set(output)
     assert str(loaded.storage) == "jpeg-80+h264-28" and loaded.nbytes == output.stat().st_size
     whole = load_set(RunDirectory(folder / "done").best)
-    assert loaded.provenance == whole.provenance
+    assert loaded.provenance == dataclasses.replace(whole.provenance, accuracy_as="float32")
     expected = encode_set(whole.synthetic, "jpeg-80+h264-28").decode().tensors()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.synthetic.tensors().items())
     call("export", output, "--format", "set", "--output", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == output.read_bytes()
     call("export", output, "--format", "gif", "--output", tmp_path / "clips")
-    assert (tmp_path / "clips" / "red" / "1.gif").is_file()
+    assert (tmp_path / "clips" / "00_red" / "1.gif").is_file()
     again = json.loads(call("export", output, "--format", "safetensors", "--output", tmp_path / "s", "--json"))
     assert "decodes" in again["notes"][0] and load_set(tmp_path / "s").precision == "float32"
 
@@ -83,7 +89,10 @@ def test_notes_do_not_mix_with_json(folder: Path, tmp_path: Path) -> None:
         (("export", "dnoe", "--format", "mp4"), "Did you mean done?"),
         (("export", "absent.safetensors", "--format", "mp4"), "Check the path"),
         (("export", "done", "--format", "mp4", "--precision", "uint8"), "--format safetensors"),
-        (("export", "done", "--format", "png", "--fps", "3"), "--format mp4 or gif"),
+        (("export", "done", "--format", "png", "--fps", "3"), "--format mp4, gif or folders"),
+        (("export", "done", "--format", "folders", "--frames", "--fps", "3"), "--format mp4, gif or folders"),
+        (("export", "done", "--format", "pt", "--frames"), "--format folders"),
+        (("export", "done", "--format", "pt", "--storage", "uint8"), "--format set"),
         (("report", "absent", "--format", "html"), "vdtui runs"),
     ],
 )

@@ -57,6 +57,9 @@ def data(
             raise UsageError(problem, "Pictures of a set: vdtui export SET --format png --output OUT.png")
         _tell_set(file, as_json)
         return
+    if file.is_dir():
+        problem = f"{file} is a folder that no export made, and no clips file."
+        raise UsageError(problem, f"Make one of its videos: vdtui prepare folders --source {file} --output FILE.h5")
     if verify:
         _verify(file, as_json)
         return

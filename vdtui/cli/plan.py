@@ -85,7 +85,7 @@ def plan(
 
 def _tell_bytes(preset: Preset) -> None:
     """Tell at once what the set will store, from the preset and the shape of the clips alone."""
-    from engine.config.size import stored_values
+    from engine.config.size import plain_bytes, storage_words, stored_values
     from engine.data.store import ClipStore
 
     path = preset.dataset.path
@@ -93,8 +93,12 @@ def _tell_bytes(preset: Preset) -> None:
         return  # the demo's clips are not made yet, all of the data is no set, and a budget says its bytes itself
     with ClipStore.open(Path(path)) as store:
         values = stored_values(preset.synthetic, len(store.classes), store.frames, store.height)
-        each = human_bytes(4 * values / len(store.classes))
-    note(f"The set: {values:,} values, {human_bytes(4 * values)} in float32, {each} per class.")
+        number = len(store.classes)
+    size = plain_bytes(preset, values)
+    if size is None:
+        note(f"The set: {values:,} values, stored as {storage_words(preset)}; how many bytes that is depends on them.")
+        return
+    note(f"The set: {values:,} values, {human_bytes(size)}, {human_bytes(size / number)} per class.")
 
 
 def _teller() -> Callable[[Event], None]:

@@ -66,6 +66,8 @@ class Listing:
     """Which of the data set's own splits this is; None where there is only one, or none."""
     published: bool = False
     """True if the videos and the split are those that the data set's authors published: copies are then left in."""
+    untested: bool = False
+    """True if a user wants all videos for training: the clips file then has no test split."""
     root: Path | None = None
     """Nothing that lies outside of this folder is read, not even through a link; None: links are followed."""
 

@@ -18,6 +18,7 @@ from engine.data.layouts.expected import counted, explain_absence, link_notes, o
 from engine.data.layouts.holdout import hold_out
 from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Contents, Place, Scan, Source, split_suffix
 from engine.errors import DataError, UsageError
+from engine.files import EXPORT_FORMAT, INDEX, read_json
 from engine.text import one_line, readable
 
 TREE = """\
@@ -57,15 +58,28 @@ def list_videos(source: Path, options: LayoutOptions) -> Listing:
         raise wrong_source(TREE, f"No videos were found in {one_line(source)}.", hint)
     classes = _classes(claims)
     videos = entries(claims, classes)
+    exported = _exported(source)
     return Listing(
-        tuple(distinct(classes)),
+        tuple(distinct([exported.get(name, name) for name in classes])),
         tuple(videos if given else hold_out(videos, options)),
         "folders",
         readable(Path(place.top.real).name) or "folders",
         (*((readable(link.name), OUTSIDE) for link in (*found.folders_outside, *found.files_outside)), *doubles),
         notes=(*notes, *_level_notes(classes, found), *_stray_notes(top, found), *link_notes(found.folders_outside)),
+        untested=options.test_fraction == 0,
         root=place.root,
     )
+
+
+def _exported(source: Path) -> dict[str, str]:
+    """Return the class of each folder where `vdtui export` made ``source``: its folders begin with the label."""
+    index = read_json(source / INDEX) or {}
+    rows = index.get("classes") if index.get("format") == EXPORT_FORMAT else None
+    return {
+        readable(str(row["folder"])): readable(str(row["class"]))
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and {"folder", "class"} <= row.keys()
+    }
 
 
 def list_demo_videos(source: Path, options: LayoutOptions) -> Listing:

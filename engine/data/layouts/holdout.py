@@ -19,9 +19,12 @@ TEST_FRACTION = 0.3
 def hold_out(videos: Sequence[VideoEntry], options: LayoutOptions) -> list[VideoEntry]:
     """``videos`` with the share for testing moved; a class of two or more files has one on either side at least.
 
-    Stretches of time of one file stay together: they show the same people in the same room.
+    With a fraction of 0 all are for training. Stretches of time of one file stay together: they show the same people in
+    the same room.
     """
     fraction = TEST_FRACTION if options.test_fraction is None else options.test_fraction
+    if not fraction:
+        return list(videos)
     by_label: dict[int, list[VideoEntry]] = {}
     for video in videos:
         by_label.setdefault(video.label, []).append(video)

@@ -97,6 +97,7 @@ def list_videos(source: Path, options: LayoutOptions) -> Listing:
         readable(source.stem if os.path.isfile(source) else Path(place.top.real).name) or NAME,
         (*rejected, *doubles),
         notes=notes,
+        untested=options.test_fraction == 0,
         root=place.root,
     )
 

@@ -235,7 +235,7 @@ def test_unknown_layout_lists_the_known() -> None:
     assert "folders" in caught.value.hint
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -1, 2, float("nan")])
+@pytest.mark.parametrize("fraction", [1, -1, 2, float("nan")])
 def test_impossible_fraction(fraction: float) -> None:
     with pytest.raises(UsageError, match="fraction"):
         LayoutOptions(test_fraction=fraction)

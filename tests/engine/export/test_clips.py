@@ -17,11 +17,13 @@ from engine.data.layouts import LayoutOptions, list_videos
 from engine.data.prepare import prepare
 from engine.data.sampling import Sampling
 from engine.data.store import ClipStore
-from engine.errors import StorageError, UsageError
+from engine.errors import DataError, StorageError, UsageError
+from engine.evaluation.evaluate import Questions, evaluate, find_source
 from engine.export.clips import export_h5, export_pt
-from engine.export.media import export_folders
+from engine.export.folders import export_folders
 from engine.synthetic import LoadedSet
 from tests.engine.export.made_up import noisy_set
+from tests.tiny_run import make_clips
 
 REACH = {"float32": 0.0, "float16": 2e-3, "uint8": 0.51}
 """float16 has 11 bits; a pixel is rounded."""
@@ -93,16 +95,44 @@ def test_a_disk_that_is_too_small_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_folders_of_frames_are_prepared_as_the_clips_they_were(loaded: LoadedSet, tmp_path: Path) -> None:
-    """The way to every other tool of the field: pictures in class folders."""
+@pytest.mark.parametrize("frames", [True, False])
+def test_exported_folders_are_prepared_as_the_clips_they_were(loaded: LoadedSet, tmp_path: Path, frames: bool) -> None:
+    """The way to every other tool of the field, and back: nothing is held out, and classes keep names and numbers."""
     synthetic = loaded.synthetic
-    export_folders(synthetic, tmp_path / "out")
+    export_folders(loaded, tmp_path / "out", frames)
     spec = synthetic.spec
-    listing = list_videos("folders", tmp_path / "out", LayoutOptions(test_fraction=0.5))
+    listing = list_videos("folders", tmp_path / "out", LayoutOptions(test_fraction=0))
+    assert {video.split for video in listing.videos} == {"train"}
     prepare(listing, tmp_path / "out.h5", Sampling(spec.frames, spec.height, interval=1))
-    pixels = spec.to_pixels(synthetic.expand()[0]).numpy()
+    pixels, labels = spec.to_pixels(synthetic.expand()[0]).numpy(), synthetic.expand()[1].tolist()
     with ClipStore.open(tmp_path / "out.h5") as store:
-        assert len(store.classes) == 3
-        found = [clip for split in map(store.split, ("train", "test")) for clip in split.clips(range(len(split)))]
-    assert len(found) == len(pixels)
-    assert all(min(np.abs(clip.astype(int) - one).max() for one in pixels) == 0 for clip in found)
+        assert store.classes == spec.classes and store.splits == ("train",)
+        assert any("no test videos" in note for note in store.notes)
+        train = store.split("train")
+        found = list(zip(train.clips(range(len(train))), train.labels.tolist(), strict=True))
+    # Of videos of the same bytes, as variants of an instance may be, one is used.
+    assert len(found) == (len(pixels) if frames else len({clip.tobytes() for clip in pixels}))
+    for clip, label in found:
+        own = [one for one, of in zip(pixels, labels, strict=True) if of == label]
+        assert min(np.abs(clip.astype(int) - one).max() for one in own) <= (0 if frames else 2)
+
+
+def test_clips_without_a_test_split_are_judged_on_those_of_another_file(tmp_path: Path) -> None:
+    """`prepare folders --test-fraction 0` makes a training set; what it is worth is asked of other clips."""
+    data = make_clips(tmp_path, per_class=4)
+    with h5py.File(data) as file, h5py.File(tmp_path / "train.h5", "w", libver=("v108", "v110")) as alone:
+        for name in file:
+            if name != "test":
+                file.copy(name, alone)
+        alone.attrs.update(file.attrs)
+    changes = ["evaluation.epochs=1", "evaluation.repeats=1"]
+    source = find_source(str(tmp_path / "train.h5"), tmp_path, data, changes)
+    (row,) = evaluate(source, tmp_path, Questions())
+    assert row["what"] == "full" and sum(map(sum, row["confusion"])) == 4
+    (tmp_path / "videos-of-mine").mkdir()
+    with pytest.raises(UsageError) as told:
+        find_source(str(tmp_path / "videos-of-mine"), tmp_path, data, changes)
+    assert "vdtui prepare folders" in told.value.hint
+    with pytest.raises(DataError) as refusal:
+        list(evaluate(find_source(str(tmp_path / "train.h5"), tmp_path, None, changes), tmp_path, Questions()))
+    assert "--data" in refusal.value.hint and "no test clips" in refusal.value.problem

@@ -86,8 +86,8 @@ def test_videos_and_gifs_run_at_the_speed_that_was_asked_for(small_set: StaticDy
 
 def test_stills_are_exact(small_set: StaticDynamic, tmp_path: Path) -> None:
     export_png(small_set, tmp_path / "stills")
-    sheet = np.array(Image.open(tmp_path / "stills" / "green" / "1.png"))
-    static = np.array(Image.open(tmp_path / "stills" / "green" / "static-2.png"))
+    sheet = np.array(Image.open(tmp_path / "stills" / "01_green" / "1.png"))
+    static = np.array(Image.open(tmp_path / "stills" / "01_green" / "static-2.png"))
     assert (
         sheet.shape == (16, 4 * 16, 3) and (sheet == np.concatenate(list(class_clips(small_set, 1)[0]), axis=1)).all()
     )
@@ -106,7 +106,7 @@ def test_odd_sizes_and_other_kinds_of_sets_work(tmp_path: Path) -> None:
         for kind, export in EXPORTS.items():
             export(synthetic, tmp_path / f"{name}-{kind}")
             assert export(synthetic, tmp_path / f"{name}.{kind}").nbytes > 0
-    assert decoded(tmp_path / "pixels-mp4" / "a" / "1.mp4").shape == (3, 16, 18, 3)
+    assert decoded(tmp_path / "pixels-mp4" / "00_a" / "1.mp4").shape == (3, 16, 18, 3)
 
 
 @pytest.mark.parametrize("kind", BOUNDS)
@@ -171,7 +171,7 @@ def test_overwrite_never_removes_files_that_no_export_wrote(small_set: StaticDyn
 def test_overwrite_leaves_nothing_of_the_earlier_export(tmp_path: Path) -> None:
     export_gif(make_set(("old", "kept"), size=8), tmp_path / "clips")
     export_gif(make_set(("kept", "new"), size=8), tmp_path / "clips", overwrite=True)
-    assert {path.name for path in (tmp_path / "clips").iterdir()} == {"kept", "new", "index.json"}
+    assert {path.name for path in (tmp_path / "clips").iterdir()} == {"00_kept", "01_new", "index.json"}
     assert {path.name for path in tmp_path.iterdir()} == {"clips"}
 
 

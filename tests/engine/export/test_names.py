@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.export.names import MOST_BYTES, safe_name, safe_names
+from engine.export.names import MOST_BYTES, class_folders, safe_name
 
 HOSTILE = [
     "", ".", "..", "../../etc/passwd", "/", "a/b", "a\\b", "\0", "nul\0byte", "CON", "nul.txt", "lpt1", " ", "a.", "a ",
@@ -35,19 +35,17 @@ def test_hostile_names_become_one_harmless_name(name: str) -> None:
     assert good(safe_name(name)), safe_name(name)
 
 
-@given(st.lists(st.text(alphabet=st.characters(), max_size=120), max_size=12))
-def test_any_names_stay_apart_on_any_system(names: list[str]) -> None:
-    safe = safe_names(names, taken=["index.json"])
-    assert all(map(good, safe))
-    assert len({unicodedata.normalize("NFKC", name).casefold() for name in [*safe, "index.json"]}) == len(names) + 1
+@given(st.lists(st.text(alphabet=st.characters(), max_size=120), min_size=1, max_size=12))
+def test_folders_of_any_classes_stay_apart_and_in_order_on_any_system(names: list[str]) -> None:
+    """Loaders number classes in the order of their folders, and lists of files separate by blanks."""
+    folders = class_folders(names)
+    assert all(map(good, folders)) and folders == sorted(folders)
+    assert len({unicodedata.normalize("NFKC", name).casefold() for name in folders}) == len(names)
+    assert not any(character.isspace() for folder in folders for character in folder)
 
 
-def test_plain_names_are_kept() -> None:
-    names = ["ApplyEyeMakeup", "brush hair", "Пение", "射箭", "sit-up (2)"]
-    assert safe_names(names) == names
-
-
-def test_collisions_are_numbered_in_order() -> None:
-    assert safe_names(["a/b", "a:b", "A_B", "a_b-2"]) == ["a_b", "a_b-2", "A_B-3", "a_b-2-2"]
-    long = safe_names(["y" * 300, "y" * 301])
-    assert len(set(long)) == 2 and all(len(name) <= MOST_BYTES for name in long)
+def test_labels_have_as_many_digits_as_the_largest() -> None:
+    assert class_folders(["brush hair", "Пение", "a/b"]) == ["00_brush_hair", "01_Пение", "02_a_b"]
+    many = class_folders([f"zebra {number}" for number in range(101)])
+    assert many[9] == "009_zebra_9" and many[100] == "100_zebra_100" and many == sorted(many)
+    assert len(class_folders(["y" * 300])[0]) <= MOST_BYTES + 3

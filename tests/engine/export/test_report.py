@@ -82,10 +82,11 @@ def test_fewer_random_clips_are_not_called_as_many() -> None:
 def test_a_page_holds_all_that_was_promised(done: tuple[Page, str]) -> None:
     page, _ = done
     for wanted in ("50.0 · 52.0 · 54.0", "1\u202f000", "float32", "Loss, static stage", "Loss, dynamic stage",
-                   "Accuracy during the run", "chosen: step 20, 50.0 %", "Top-1 of each class", "Resolved preset",
+                   "Accuracy over bytes", "Accuracy during the run", "chosen: step 20, 50.0 %",
+                   "Top-1 of each class", "Resolved preset",
                    "lr_dynamic = 0.0001", "vdtui distill --preset preset.toml", "versions: torch"):  # fmt: skip
         assert wanted in re.sub(r"[ \n]+", " ", " ".join(page.pieces)), wanted
-    assert sum(tag == "svg" for tag, _ in page.tags) == 4  # two losses, accuracy, confusion
+    assert sum(tag == "svg" for tag, _ in page.tags) == 5  # bytes, two losses, accuracy, confusion
 
 
 def test_a_page_loads_nothing_and_runs_nothing(done: tuple[Page, str]) -> None:
@@ -253,3 +254,14 @@ def test_refusals_are_the_callers(runs: MadeUpRuns, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refusal:
         refuse_existing(run.report, overwrite=False)
     assert "--overwrite" in refusal.value.hint
+
+
+def test_accuracy_is_drawn_over_bytes_where_there_is_something_to_compare() -> None:
+    """A set of a hundredth of the bytes and one of as many stand in one table; the chart shows the difference."""
+    from engine.export.plots import bytes_plot
+
+    rows = [("the set", 4e3, 0.5, 0.02), ("real <clips>", 3e6, 0.6, None)]
+    svg = bytes_plot(rows, 10)
+    assert svg.startswith("<svg") and "the set" in svg and "real &lt;clips&gt;" in svg
+    assert "10 kB" in svg and "1 MB" in svg and "over the bytes" in svg
+    assert bytes_plot(rows[:1], 10) == "" and bytes_plot([("a", 0.0, 0.5, None), *rows[:1]], None) == ""
