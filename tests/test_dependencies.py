@@ -27,7 +27,20 @@ def imported() -> set[str]:
     return found - OWN - {*sys.stdlib_module_names} - PARTS
 
 
+def names(requirements: list[str]) -> set[str]:
+    """The packages of ``requirements``, as they are imported."""
+    found = {re.split(r"[<>=\[ ;]", text)[0].replace("-", "_") for text in requirements}
+    return {name.removesuffix("_skinny") for name in found}
+
+
 def test_every_import_is_declared_and_every_dependency_imported() -> None:
     """A fresh installation would break, or bring what nothing needs."""
-    declared = {re.split(r"[<>=\[ ]", text)[0].replace("-", "_") for text in PROJECT["dependencies"]}
-    assert {DISTRIBUTIONS.get(name, name) for name in imported()} == declared
+    extras = [
+        text
+        for name, texts in PROJECT["optional-dependencies"].items()
+        if name not in ("dev", "docs")
+        for text in texts
+    ]
+    needed, optional = names(PROJECT["dependencies"]), names(extras)
+    found = {DISTRIBUTIONS.get(name, name) for name in imported()}
+    assert needed <= found <= needed | optional

@@ -49,7 +49,7 @@ MARK = r"(?:^<!-- test: parsed only: (?P<why>[^\n]*) -->\n)?"
 BLOCK = re.compile(MARK + r"^```(?P<language>bash|python)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 OTHERS = (
     " cd do docker done else export fi for git if lint-imports mkdir mkdocs mypy pip pipx python python3 ruff source "
-    " then unrar unzip uv .ci/run #!/bin/bash "
+    " tensorboard then unrar unzip uv .ci/run #!/bin/bash "
 )
 """The commands of pages beside our own."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,7 +74,7 @@ def commands(text: str) -> Iterator[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         script += line + "\n"
         try:
-            found = shlex.split(re.sub(r"\$\w+", "1", script), comments=True)
+            found = shlex.split(re.sub(r"\$\([^)]*\)|\$\w+", "1", script), comments=True)
         except ValueError:  # a quotation that goes on
             continue
         script = ""
