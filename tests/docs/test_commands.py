@@ -49,7 +49,7 @@ MARK = r"(?:^<!-- test: parsed only: (?P<why>[^\n]*) -->\n)?"
 BLOCK = re.compile(MARK + r"^```(?P<language>bash|python)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 OTHERS = (
     " cd do docker done else export fi for git if lint-imports mkdir mkdocs mypy pip pipx python python3 ruff source "
-    " tensorboard then unrar unzip uv .ci/run #!/bin/bash "
+    " tensorboard then torchrun unrar unzip uv .ci/run #!/bin/bash "
 )
 """The commands of pages beside our own."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
