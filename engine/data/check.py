@@ -50,7 +50,7 @@ def open_checked(path: Path, preset: Preset) -> ClipStore:
     store = ClipStore.open(path)
     try:
         _check(store, path, preset.dataset)
-        if "convnet3d" in preset.evaluation.models:
+        if any(name.startswith("convnet3d") for name in preset.evaluation.models):
             _check_size(store)
     except BaseException:
         store.close()

@@ -71,7 +71,7 @@ class Questions:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One thing to judge: what the user named, the preset that it is judged by, and its set if it has one."""
+    """One thing to evaluate: what the user named, the preset for it, and its set if it has one."""
 
     name: str
     preset: Preset
@@ -98,7 +98,7 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
         loaded = load_set(name)
         preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
         if data is None:
-            problem = f"{one_line(name)} is judged on real clips, and no file of them is given."
+            problem = f"{one_line(name)} is evaluated on real clips, and no file of them is given."
             raise UsageError(problem, f"Add the data: vdtui evaluate {one_line(name)} --data FILE.h5")
         return Source(name, _on(preset, data), file=Path(name))
     try:
@@ -286,7 +286,7 @@ def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:
     _check_same(name, own, real)
     if (own.mean, own.std) != (real.mean, real.std):
         problem = f"{one_line(name)} was made with another normalisation than that of the data."
-        raise DataError(problem, "Judge it on the data that it was made of: --data FILE.h5.")
+        raise DataError(problem, "Evaluate it on the data that it was made of: --data FILE.h5.")
 
 
 def _check_same(name: str, own: ClipSpec, real: ClipSpec) -> None:
@@ -294,7 +294,7 @@ def _check_same(name: str, own: ClipSpec, real: ClipSpec) -> None:
     if own.classes != real.classes:
         problem = f"{one_line(name)} has {len(own.classes)} classes, and the data has {len(real.classes)} or others."
         raise DataError(
-            problem, "Judge it on the data that it was made of: --data FILE.h5. Of an import, name it there."
+            problem, "Evaluate it on the data that it was made of: --data FILE.h5. Of an import, name it there."
         )
     shapes = [f"{s.frames} x {s.height} x {s.width}" for s in (own, real)]
     if shapes[0] != shapes[1]:

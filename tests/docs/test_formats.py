@@ -137,7 +137,8 @@ def function(name: str) -> Callable[..., Any]:
 def test_every_format_is_on_the_page() -> None:
     """A file that the page does not name is one that nobody outside can read."""
     found = re.compile(r'"(vdtui\.[a-z]+)"')
-    used = {name for path in (ROOT / "engine").rglob("*.py") for name in found.findall(path.read_text("utf-8"))}
+    sources = [path for path in (ROOT / "engine").rglob("*.py") if path.name != "plugins.py"]  # has no formats
+    used = {name for path in sources for name in found.findall(path.read_text("utf-8"))}
     listed = [names(row[0])[0] for row in table("Formats")]
     assert set(listed) == used and len(listed) == len(used)
     assert {row[1] for row in table("Formats")} == {"1"} and SCHEMA_VERSION == 1

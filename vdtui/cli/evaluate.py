@@ -42,7 +42,6 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--baseline",
-            "--rival",
             metavar="NAME",
             help="Beside it: random, static-only, full, compressed-random, compressed-herding; repeatable.",
         ),
@@ -54,14 +53,13 @@ def evaluate(
     storage: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="HOW", help="Judge the set as stored: float16, uint8, h264-23, jpeg-80+h264-28 ...; repeatable."
+            metavar="HOW", help="Evaluate the set as stored: float16, uint8, h264-23, jpeg-80+h264-28 ...; repeatable."
         ),
     ] = None,
     baseline_storage: Annotated[
         str,
         typer.Option(
             "--baseline-storage",
-            "--rival-storage",
             metavar="HOW",
             help="How compressed real clips are stored: H.264 at a quality, @ a side.",
         ),
@@ -77,9 +75,9 @@ def evaluate(
     json: Json = False,
     place: Place = HERE,
 ) -> None:
-    """Judge runs, synthetic sets, or all of the data: networks trained from scratch, tested on the test split.
+    """Evaluate runs, synthetic sets, or all of the data: networks trained from scratch, tested on the test split.
 
-    A run is judged by its own preset, anything else by the default one; options change that. Finished networks are
+    A run is evaluated by its own preset, anything else by the default one; options change that. Finished networks are
     kept, so the same command after an interruption goes on. Results of a run are added to it (`vdtui show RUN`).
 
     Example: vdtui evaluate demo --model r3d_18 --model convnet_gru --baseline random

@@ -32,7 +32,7 @@ def select(
     detach: Detach = False,
     place: Place = HERE,
 ) -> None:
-    """Choose real clips instead of learning some, and judge them: a coreset, as a run like any other.
+    """Choose real clips instead of learning some, and evaluate them: a coreset, as a run like any other.
 
     herding and k-center look at the features of a network that is trained on all training clips (or, with --set
     selection.features=seeded, of one with random weights). Of `random`, each network of the table gets another draw.

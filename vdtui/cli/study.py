@@ -126,7 +126,7 @@ def bytes_(
     """Accuracy over bytes per class: learned sets at several precisions and through codecs, and real clips.
 
     Every point is a whole file, labels and hallucinator in it, decoded again before networks are trained on it. All
-    are judged by the first run's protocol and recipe. The same command goes on where it stopped.
+    are evaluated by the first run's protocol and recipe. The same command goes on where it stopped.
 
     Example: vdtui study bytes miniucf101-ipc1 miniucf101-ipc1-pixels-dm --clips 1,2,5
     """

@@ -70,7 +70,7 @@ class Resources:
             # From version 22.05 on a step does not inherit its job's number of cores.
             "srun_args": None if self.cpus is None else [f"--cpus-per-task={self.cpus}"],
         }
-        # Python's -m puts the working directory first on the path, as in vdtui.launch.home.
+        # Python's -m puts the working directory first on the path, as in vdtui.launch.
         more: dict[str, Any] = {"requeue": True, "chdir": str(HOME)}
         more |= {} if self.memory is None else {"mem": self.memory}
         more |= dict(_option(line) for line in self.lines)
@@ -201,7 +201,7 @@ class Slurm:
         Raises RunError or UsageError with nothing changed.
         """
         for run in runs:
-            run.lock().check_free()
+            run.check_free()
         before = [run.status() for run in runs]
         for run in runs:
             queue(run, NAME)  # before a job can begin, or this would overwrite what its worker says

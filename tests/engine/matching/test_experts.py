@@ -115,7 +115,7 @@ def make(
         torch.float32,
         progress,
         check,
-        at_once,
+        at_once=at_once,
     )
 
 
