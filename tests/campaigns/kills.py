@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from engine.config import load_preset
 from engine.data.demo import make_demo
 from engine.data.layouts import list_videos
@@ -161,11 +163,15 @@ def scenarios() -> Iterator[Scenario]:
     """Yield all of them: runs of every stage, and every command that writes."""
     for name, overrides in RUNS.items():
         yield Scenario(f"run {name}", lambda folder, again, own=overrides: _run(folder, own), _run_outcome)
-    yield Scenario("prepare", _prepare, lambda folder: _digests(folder, "new.h5"))
+    yield Scenario("prepare", _prepare, _prepared)
     yield Scenario("make demo", _demo, lambda folder: _digests(folder, "demo"))
     yield Scenario("evaluate", lambda folder, again: _vdtui(folder, "evaluate", "done", "--epochs", "2"), _evaluated)
     yield Scenario(
-        "remove", _remove, lambda folder: {"runs": sorted(path.name for path in (folder / "runs").iterdir())}
+        "remove",
+        _remove,
+        lambda folder: {
+            "runs": sorted(path.name for path in (folder / "runs").iterdir() if not DRAFT.fullmatch(path.name))
+        },
     )
     for words in (
         ("export", "done", "--format", "mp4"),
@@ -219,6 +225,19 @@ def _prepare(folder: Path, again: bool) -> int:
         return WAS_DONE
     prepare(list_videos("folders", folder / "videos"), folder / "new.h5", SAMPLING, workers=0)
     return 0
+
+
+def _prepared(folder: Path) -> Outcome:
+    """Return the digest of every array: an attribute tells of interruptions."""
+    found: Outcome = {}
+
+    def add(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[name] = hashlib.sha256(repr(node[()].tolist()).encode()).hexdigest()
+
+    with h5py.File(folder / "new.h5") as file:
+        file.visititems(add)
+    return found
 
 
 def _demo(folder: Path, again: bool) -> int:

@@ -88,3 +88,21 @@ def test_what_is_said_into_a_closed_stream_is_not_written_to_a_file(home: Path, 
     assert subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
     with Image.open(tmp_path / "a.png") as picture:
         picture.verify()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+def test_a_full_disk_is_said_once(tmp_path: Path) -> None:
+    """A table whose end is missing came with a traceback, or with none and an exit code of nobody's."""
+    for words in (["--version"], ["presets"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", f"{CALL}; main()", *words],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        lines = done.stderr.splitlines()
+        assert done.returncode == 1 and len(lines) == 2, done.stderr
+        assert lines[0] == "error: The output cannot be written: No space left on device."

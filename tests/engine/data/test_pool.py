@@ -118,3 +118,19 @@ def test_a_script_without_a_main_guard_still_gets_its_results(tmp_path: Path) ->
         timeout=60,
     )
     assert found.stdout.splitlines()[-1] == "[1, 2]"
+
+
+def test_without_room_for_processes_the_work_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full /dev/shm ended a prepare with `No space left on device`, and named no place."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", full)
+    with Workers(square, 2) as processes:
+        assert list(processes.map(range(3), nothing)) == [0, 1, 4]
+        assert processes.notes == (
+            "One process did all the work: others could not start (No space left on device in /dev/shm).",
+        )
+    with Workers(square, 0) as alone:
+        assert alone.notes == ()

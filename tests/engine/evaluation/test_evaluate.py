@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine import files
 from engine.api import run_distillation
 from engine.config import load_preset
 from engine.data.store import ClipStore
@@ -236,3 +239,20 @@ def test_warnings_name_the_classes(changes: list[str], starts: str, wanted: str)
         found = [text for text in said if about in text]
         assert len(found) == bool(expected) and all(f"of training clips {expected}" in text for text in found)
     assert len(said) == bool(starts) + bool(wanted)
+
+
+def test_a_result_that_cannot_be_kept_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run on a disk that can only be read an hour's result was lost, for it could not be written."""
+    place = RunDirectory(runs / "full").evaluations
+    before, make = sorted(place.iterdir()), files.make_folder
+
+    def refuse(folder: Path) -> None:
+        if folder == place:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        make(folder)
+
+    monkeypatch.setattr(files, "make_folder", refuse)
+    warned: list[str] = []
+    rows = list(evaluate(find_source("full", runs, None, ["evaluation.epochs=2"]), runs, warn=warned.append))
+    assert [row["what"] for row in rows] == ["full"] and sorted(place.iterdir()) == before
+    assert len(warned) == 1 and "cannot be written (Read-only file system)" in warned[0] and "--output" in warned[0]

@@ -39,3 +39,19 @@ def test_other_errors_stay_what_they_are() -> None:
         raise RuntimeError("The shape of a tensor is wrong")
     with pytest.raises(KeyError), memory_errors():
         raise KeyError("out of memory")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_a_limit_of_the_shell_is_named(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `ulimit -v` a library that did not fit was called a bug of ours."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (2_000_000_000, 2_000_000_000))
+    with pytest.raises(MemoryShortError) as caught, memory_errors():
+        raise error
+    assert "2.00 GB" in caught.value.hint and "ulimit -v unlimited" in caught.value.hint
