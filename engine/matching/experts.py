@@ -89,7 +89,7 @@ def open_or_train(
         precision,
         progress,
         check,
-        learned,
+        learned=learned,
     )
     training.run()
     trajectories = Trajectories.open(training.folder, made_from, new_network(0), preset.experts.number, real.device)
@@ -367,9 +367,10 @@ class Training:
     precision: torch.dtype
     progress: Callable[[int, int, str], None]
     check: Callable[[], None]
-    learned: Callable[[int, int, float], None] = lambda done, total, loss: None
     at_once: int = 64
     """The most clips per network pass."""
+    learned: Callable[[int, int, float], None] = lambda done, total, loss: None
+    """Told of the epochs of all experts that are done, their total, and the mean loss of the last one."""
 
     @property
     def epochs(self) -> int:
