@@ -1,4 +1,4 @@
-"""Writes the table of keys into guide.md, from the one that the dashboard binds: python docs/key_table.py"""
+"""Writes the table of keys into dashboard.md, from the one that the dashboard binds: python docs/key_table.py"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vdtui.tui.keys import guide_table
 
-GUIDE = Path(__file__).parent / "guide.md"
+PAGE = Path(__file__).parent / "dashboard.md"
 BEGIN, END = "<!-- keys: written by docs/key_table.py -->\n", "<!-- end of keys -->\n"
 
 
@@ -18,4 +18,4 @@ def with_table(text: str) -> str:
 
 
 if __name__ == "__main__":
-    GUIDE.write_text(with_table(GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

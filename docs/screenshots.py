@@ -1,4 +1,4 @@
-"""Takes the pictures of the dashboard that stand in README.md, of runs that exist.
+"""Takes the pictures of the dashboard that stand in README.md and docs/dashboard.md, of runs that exist.
 
     python docs/screenshots.py runs/demo runs/other ...                 # into docs/
     python docs/screenshots.py --theme light --size 80x24 --output /tmp/look runs/demo runs/other

@@ -122,9 +122,11 @@ def make_folder(folder: Path) -> None:
 def draft(parent: Path) -> Iterator[Path]:
     """Yield a new folder in ``parent`` (made if absent), for what gets its place when it is complete; then remove it.
 
-    It is for this user alone; what is made inside has the usual permissions, and keeps them when it is renamed.
+    It is for this user alone; what is made inside has the usual permissions, and keeps them when it is renamed. The
+    first draft of a process in a folder sweeps it.
     """
     make_folder(parent)
+    _sweep_once(parent)
     folder = Path(tempfile.mkdtemp(".tmp", f".vdtui-{os.getpid()}-{_here()}-", parent))
     try:
         yield folder
@@ -143,6 +145,11 @@ def sweep(*folders: Path) -> None:
             for entry in [*entries]:
                 if _is_left_over(entry):
                     shutil.rmtree(entry.path, ignore_errors=True)
+
+
+@functools.cache
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
 
 
 def _is_left_over(entry: os.DirEntry[str]) -> bool:

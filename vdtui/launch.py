@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 from engine.errors import RunError, VdtuiError
 from engine.files import storage_errors
@@ -31,18 +32,12 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     Several ``processes`` share its work, one per GPU where there are GPUs. Raises RunError, with nothing changed, if a
     worker has the run: the status of one on another host may be too old to tell.
     """
-    run.lock().check_free()
-    if run.control().want != "run":
-        run.request("run")
-    queued_again(run.status_file).save(run.status_file)
-    several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
-    command = [sys.executable, "-m", *several, "engine.worker", str(run.path.resolve())]
-    environment = {**WORKER_ENVIRONMENT, **without_torchrun(own_environment())}
+    queue(run)
     with storage_errors(run.engine_log), open(run.engine_log, "ab") as log:
         process = subprocess.Popen(
-            command,
+            worker_command(run, processes),
             cwd=HOME,  # -m looks there first; in the user's folder another engine may lie
-            env=environment,
+            env=worker_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -52,18 +47,48 @@ def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:
     return process
 
 
-def resume(run: RunDirectory, processes: int = 1) -> None:
-    """Let ``run`` go on, whatever interrupted it. Raises RunError if it is completed, or alive and not paused."""
+def queue(run: RunDirectory, scheduler: str = "") -> None:
+    """Let ``run`` wait for a worker, in the queue of ``scheduler`` if there is one; older requests are void.
+
+    Raises RunError, with nothing changed, if a worker has the run.
+    """
+    run.check_free()
+    if run.control().want != "run":
+        run.request("run")
+    queued_again(run.status_file, scheduler).save(run.status_file)
+
+
+def worker_command(run: RunDirectory, processes: int) -> list[str]:
+    """Return the command of a worker on ``run``; several ``processes`` are started by torchrun."""
+    several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    return [sys.executable, "-m", *several, "engine.worker", str(run.path.resolve())]
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the variables of a worker: those of this process, without torchrun's, and with the way to this engine."""
+    return {**WORKER_ENVIRONMENT, **without_torchrun(own_environment())}
+
+
+def resume(run: RunDirectory, start: Callable[[RunDirectory], object] | None = None) -> None:
+    """Let ``run`` go on, whatever interrupted it; ``start``, or else ``launch``, gives it a worker where it has none.
+
+    Raises RunError if it is completed, or alive and not paused.
+    """
+    from vdtui.launchers.slurm import living_job
+
     state = run.state()
     if state == "completed":
         raise RunError(f"The run {run.name} is completed; nothing is left to do.", f"See `vdtui show {run.name}`.")
-    if state in ("queued", "running", "stopping"):
+    if state != "paused" and (job := living_job(run)) is not None:
+        problem = f"The run {run.name} is SLURM's job {job}, and goes on by itself."
+        raise RunError(problem, f"Look at it: squeue --jobs={job}; or cancel it first: scancel {job}")
+    if state in ("running", "stopping") or (state == "queued" and not run.status().scheduler):
         raise RunError(f"The run {run.name} is {state} already.", f"Follow it: vdtui monitor {run.name}")
     if state == "paused":
         run.request("run")
     else:
         run.preset_values()  # a run without its preset cannot go on: say so here, not in a log
-        launch(run, processes)
+        (launch if start is None else start)(run)
 
 
 def _wait_for(process: subprocess.Popen[bytes], run: RunDirectory) -> None:

@@ -258,7 +258,7 @@ def _with_objectives(base: type[T]) -> type[T]:
 
 
 class StorageSection(Section):
-    """The storage of the set. Networks that judge it are trained on the clips that its file decodes to."""
+    """The storage of the set. Networks of its evaluation are trained on the clips that its file decodes to."""
 
     how: str = Field(
         "float32",
@@ -319,13 +319,14 @@ class EvaluationSection(Section):
     protocol: Literal["strict", "strict-strong", "strict-teacher", "vdsd"] = Field(
         "strict",
         description="strict: chosen on validation, tested once per video; -strong: AdamW, crops, flips; -teacher: soft "
-        "labels too; vdsd: as published, chosen on test (FRePo's judge where labels are own)",
+        "labels too; vdsd: as published, chosen on test (FRePo's own evaluation where labels are own)",
     )
     models: Annotated[
         tuple[
             Annotated[
                 Literal[
                     "convnet3d",
+                    "convnet3d_small",
                     "convnet_mean",
                     "convnet_mlp",
                     "convnet_rnn",
@@ -371,7 +372,7 @@ class EvaluationSection(Section):
     ) = Field(
         None,
         description="real clips beside the set: random, of the same number; compressed-random and compressed-herding, "
-        "of the bytes of the set's file; unset: all three where a set is learned and not judged by vdsd, else random",
+        "of the bytes of the set's file; unset: all three where a set is learned, else (and by vdsd) random",
     )
     baseline_clips: Few = Field(
         10,
@@ -381,7 +382,7 @@ class EvaluationSection(Section):
 
 
 class RunSection(Section):
-    """The seed of a run, its device, and the number format of its network passes."""
+    """The seed of a run, its device, the number format of its network passes, and what draws its curves."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="the one seed that every random draw comes from")
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = Field(
@@ -390,6 +391,9 @@ class RunSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of network passes; auto: bfloat16 where the device is fast at it"
     )
+    trackers: Annotated[
+        tuple[Literal["tensorboard", "wandb", "mlflow", "prometheus"], ...], Field(max_length=4, strict=False)
+    ] = Field((), description="tools that get the curves too, each an extra: tensorboard, wandb, mlflow, prometheus")
 
 
 def _impossible_storage(storage: StorageSection, synthetic: SyntheticSection, kind: Kind) -> str:

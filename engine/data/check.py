@@ -38,8 +38,11 @@ def check_data(preset: Preset) -> str:
     """
     if preset.dataset.path is None and preset.dataset.layout == "demo":
         return ""
-    with open_checked(Path(needed_path(preset)), preset) as store:
+    store = open_checked(Path(needed_path(preset)), preset)
+    try:
         return other_data(preset.dataset, store.layout, len(store.classes))
+    finally:
+        store.close()
 
 
 def open_checked(path: Path, preset: Preset) -> ClipStore:
@@ -47,7 +50,7 @@ def open_checked(path: Path, preset: Preset) -> ClipStore:
     store = ClipStore.open(path)
     try:
         _check(store, path, preset.dataset)
-        if "convnet3d" in preset.evaluation.models:
+        if any(name.startswith("convnet3d") for name in preset.evaluation.models):
             _check_size(store)
     except BaseException:
         store.close()

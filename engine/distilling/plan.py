@@ -12,7 +12,6 @@ Where even that would take longer than ``LIMIT``, passes of a few clips are time
 from __future__ import annotations
 
 import dataclasses
-import os
 import resource
 import statistics
 import subprocess
@@ -39,6 +38,7 @@ from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
 from engine.export.wording import duration
+from engine.machine.imports import own_environment
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -171,7 +171,7 @@ def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
 def _start_seconds() -> float:
     """Return the seconds in which a worker's process starts."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import engine.distilling.process"], check=True, env=dict(os.environ))
+    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.process"], check=True, env=own_environment())
     return time.monotonic() - began
 
 

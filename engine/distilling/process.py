@@ -11,6 +11,7 @@ from engine.machine.out_of_memory import memory_errors
 from engine.machine.torchrun import leads
 from engine.runs import RunDirectory
 from engine.runs.session import FollowerSession, RunSession, Session
+from engine.trackers import Tracking
 
 
 def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: bool = False) -> str:
@@ -25,6 +26,8 @@ def carry_out(run: RunDirectory, *listeners: Callable[[Event], None], signals: b
         from engine.config import read_preset
 
         preset = read_preset(run.preset_file)
+        if preset.run.trackers and isinstance(session, RunSession):
+            session.listen(Tracking(run, preset.run.trackers, session.emit))
         with memory_errors():
             # torch comes with it: seconds, in which the run is already seen to live
             from engine.distilling.stages import distill

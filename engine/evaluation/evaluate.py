@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ class Questions:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One thing to judge: what the user named, the preset that it is judged by, and its set if it has one."""
+    """One thing to evaluate: what the user named, the preset for it, and its set if it has one."""
 
     name: str
     preset: Preset
@@ -99,7 +98,7 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
         loaded = load_set(name)
         preset = load_preset("default", [f"run.seed={loaded.provenance.seed}", *changes])
         if data is None:
-            problem = f"{one_line(name)} is judged on real clips, and no file of them is given."
+            problem = f"{one_line(name)} is evaluated on real clips, and no file of them is given."
             raise UsageError(problem, f"Add the data: vdtui evaluate {one_line(name)} --data FILE.h5")
         return Source(name, _on(preset, data), file=Path(name))
     try:
@@ -144,8 +143,8 @@ def evaluate(
     with (
         deterministic(),
         open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts,
-        ExitStack() as opened,
         _kept(source, runs, warn) as kept,
+        contextlib.ExitStack() as opened,
     ):
         train, test = parts.train, parts.test
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
@@ -204,7 +203,7 @@ def _watch(progress: Report | None, titles: list[str], repeats: int) -> Watch:
 
 
 def _subjects(
-    source: Source, judge: Judge, questions: Questions, progress: Report | None, opened: ExitStack
+    source: Source, judge: Judge, questions: Questions, progress: Report | None, opened: contextlib.ExitStack
 ) -> Iterator[Subject]:
     own, loaded = _own(source, judge.train, opened)
     networks = judge.section.repeats
@@ -224,7 +223,7 @@ def _subjects(
             yield _baseline(name, source, own, loaded, judge, questions, progress)
 
 
-def _own(source: Source, train: RealClips, opened: ExitStack) -> tuple[Subject, LoadedSet | None]:
+def _own(source: Source, train: RealClips, opened: contextlib.ExitStack) -> tuple[Subject, LoadedSet | None]:
     """Return the source itself as a subject, and its set if it has one; a clips file stays open as ``opened`` does."""
     if source.clips is not None:
         store = opened.enter_context(ClipStore.open(source.clips))
@@ -287,7 +286,7 @@ def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:
     _check_same(name, own, real)
     if (own.mean, own.std) != (real.mean, real.std):
         problem = f"{one_line(name)} was made with another normalisation than that of the data."
-        raise DataError(problem, "Judge it on the data that it was made of: --data FILE.h5.")
+        raise DataError(problem, "Evaluate it on the data that it was made of: --data FILE.h5.")
 
 
 def _check_same(name: str, own: ClipSpec, real: ClipSpec) -> None:
@@ -295,7 +294,7 @@ def _check_same(name: str, own: ClipSpec, real: ClipSpec) -> None:
     if own.classes != real.classes:
         problem = f"{one_line(name)} has {len(own.classes)} classes, and the data has {len(real.classes)} or others."
         raise DataError(
-            problem, "Judge it on the data that it was made of: --data FILE.h5. Of an import, name it there."
+            problem, "Evaluate it on the data that it was made of: --data FILE.h5. Of an import, name it there."
         )
     shapes = [f"{s.frames} x {s.height} x {s.width}" for s in (own, real)]
     if shapes[0] != shapes[1]:

@@ -26,6 +26,7 @@ LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     "compressed-herding": "compressed real clips chosen by herding",
 }
 MODELS = {"convnet3d": "ConvNet3D"}
+SPLITS = {"val": "validation split", "test": "test split"}
 SELECTED = {
     "val": "the iteration was chosen on the validation split, which was held out of training",
     "test": "the iteration was chosen on the test split itself, which flatters the number",
@@ -186,7 +187,7 @@ def verdict(results: Sequence[Result]) -> str:
 
 
 def told_of(result: Result, results: Sequence[Result]) -> list[str]:
-    """Return the sentences on ``result``: whether it is ahead of its baselines among ``results``, and its bytes.
+    """Return the sentences on ``result``: whether it is ahead of its baselines among ``results``, its step, its bytes.
 
     Each a sentence or two; none of real clips that no run chose.
     """
@@ -197,7 +198,7 @@ def told_of(result: Result, results: Sequence[Result]) -> list[str]:
     else:
         beyond = standing({**own, "bytes": 1 << 62}, [one for one in known if one["what"] == "random"])
         sentences = [] if beyond is None else [_larger(beyond)]
-    return sentences + ([text] if (text := larger_than_all(result)) else [])
+    return [*sentences, *filter(None, (beside_random(result, known), not_learned(result), larger_than_all(result)))]
 
 
 def against(found: Standing) -> str:
@@ -207,16 +208,43 @@ def against(found: Standing) -> str:
         left = ", though more of them would fit" if found.baseline.get("capped") else ""
         return f"That is {interval(over)} points over the best baseline: {reached}{left}."
     if is_ahead(over):
-        why = "and a single network has no spread to judge it by"
+        why = "and a single network has no spread to tell by"
         return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
     made = KINDS.get(str(found.result.get("what")))
     subject = "Distillation" if made is not None and made.learned else "This choice of clips"
     remarks = {
         "within noise": ", which is within noise",
-        "no interval": "; a single network has no spread to judge it by",
+        "no interval": "; a single network has no spread to tell by",
     }
     noise = remarks.get(over.verdict, "")
     return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"
+
+
+def beside_random(result: Result, results: Sequence[Result]) -> str:
+    """Say that as many random real clips in more bytes are as good as a learned set, where they are; else "".
+
+    Clips in at most as many bytes are baselines, on which ``against`` speaks.
+    """
+    made, own = KINDS.get(str(result.get("what"))), number(result.get("bytes"))
+    if made is None or not made.learned or own is None:
+        return ""
+    larger = [dict(one) for one in results if one["what"] == "random" and (number(one.get("bytes")) or 0) > own]
+    found = standing({**result, "bytes": 1 << 62}, larger)
+    if found is None or is_ahead(found.over):
+        return ""
+    behind = "is behind" if found.over.verdict == "worse" else "is not ahead by more than noise of"
+    return f"It {behind} {_clips(found.baseline)}: {interval(found.over)} points."
+
+
+def not_learned(result: Result) -> str:
+    """Say that a learned set is the one that learning began with, where step 0 was chosen, and what to try; else ""."""
+    made = KINDS.get(str(result.get("what")))
+    if made is None or not made.in_stage_2 or result.get("step") != 0 or result.get("selected_on") not in SPLITS:
+        return ""
+    chosen = (
+        f"Step 0, the start, was chosen on the {SPLITS[str(result['selected_on'])]}: no later step was better there"
+    )
+    return f"{chosen}, so learning did not help here. Try more steps, another rate (dynamic.lr_dynamic) or objective."
 
 
 def _larger(found: Standing) -> str:

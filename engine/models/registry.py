@@ -20,7 +20,7 @@ from engine.config.schema import WITH_BUFFERS
 from engine.errors import UsageError, VdtuiError
 from engine.models.base import Network, VideoNetwork
 from engine.models.convnet import ConvNet
-from engine.models.convnet3d import ConvNet3D
+from engine.models.convnet3d import ConvNet3D, ConvNet3DSmall
 from engine.models.framewise import ConvNetGRU, ConvNetLSTM, ConvNetMean, ConvNetMLP, ConvNetRNN
 from engine.models.precision import seeded
 from engine.models.torchvision_video import MC3D18, R3D18, R2Plus1D18, Swin3DTiny
@@ -28,6 +28,7 @@ from engine.text import one_line
 
 VIDEO_MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "convnet3d": ConvNet3D,
+    "convnet3d_small": ConvNet3DSmall,
     "convnet_mean": ConvNetMean,
     "convnet_mlp": ConvNetMLP,
     "convnet_rnn": ConvNetRNN,

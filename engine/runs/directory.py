@@ -28,7 +28,7 @@ from engine.files import (
 )
 from engine.runs.log import EventTail
 from engine.runs.state import RunState, fold
-from engine.runs.status import Action, Control, Lock, Status, Want, decided_state, request, request_once
+from engine.runs.status import Action, Control, Lock, Status, Want, check_silent, decided_state, request, request_once
 
 RUNS_VARIABLE = "VDTUI_RUNS"
 
@@ -83,6 +83,11 @@ class RunDirectory:
     def lock_file(self) -> Path:
         """The file that a living worker locks."""
         return self.path / "lock"
+
+    @property
+    def job_file(self) -> Path:
+        """The job of a cluster in which the worker was started last, if one ever was."""
+        return self.path / "job.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -202,6 +207,11 @@ class RunDirectory:
     def request_once(self, action: Action) -> Control:
         """Ask the worker to ``evaluate`` or to save a ``checkpoint`` at its next step, and to go on as before."""
         return request_once(self.control_file, action)
+
+    def check_free(self) -> None:
+        """Raise RunError if a worker has the run. Waits some seconds where only its heartbeat can tell."""
+        self.lock().check_free()
+        check_silent(self.status_file)
 
     def lock(self) -> Lock:
         """The lock of this run, not yet taken."""

@@ -48,7 +48,8 @@ class Hold:
         """Return where the folder is now; None if it is deleted, or where the system does not tell."""
         try:
             place = Path(os.readlink(f"/proc/self/fd/{self._folder}"))
-            return place if os.path.samestat(os.stat(place), os.fstat(self._folder)) else None
+            here = os.path.samestat(os.stat(place), os.fstat(self._folder))
+            return place if here and place != self._path else None
         except OSError:
             return None
 

@@ -41,13 +41,14 @@ def origin_of(preset: Mapping[str, Any]) -> Origin | None:
     """The origin of a run with this resolved preset, or None if it names no seed. One ``preset`` text is one method.
 
     Left out are the seed, what computes nothing, what stands beside the set, where the clips file lies (results name
-    their data by fingerprint), and which one of several GPUs was used.
+    their data by fingerprint), which one of several GPUs was used, and trackers.
     """
     run = preset.get("run")
     if not isinstance(run, Mapping) or not isinstance(run.get("seed"), int):
         return None
     tables = {name: value for name, value in preset.items() if name not in UNSAID}
-    tables["run"] = {**run, "seed": None, "device": str(run.get("device")).partition(":")[0]}
+    apart = {"seed": None, "device": str(run.get("device")).partition(":")[0]}
+    tables["run"] = {name: value for name, value in run.items() if name != "trackers"} | apart
     if isinstance(judged := preset.get("evaluation"), Mapping):
         tables["evaluation"] = {name: value for name, value in judged.items() if name not in BESIDE}
     if isinstance(dataset := preset.get("dataset"), Mapping):

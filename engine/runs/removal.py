@@ -13,15 +13,20 @@ import shutil
 from pathlib import Path
 
 from engine.errors import RunError, UsageError
-from engine.files import DRAFT, storage_errors
+from engine.files import DRAFT, draft, storage_errors
 from engine.runs.directory import RunDirectory, find_run
 from engine.runs.log import is_event_log
 from engine.runs.status import ALIVE
 
 BEGUN_WITH = frozenset({"preset.toml", "meta.json", "control.json", "status.json"})
 """Files that every run has from its first moment."""
-FILES = BEGUN_WITH | {"events.jsonl", "engine.log", "lock", "report.html", "budget.json"}
+FILES = BEGUN_WITH | {
+    *("events.jsonl", "engine.log", "lock", "report.html", "budget.json", "job.json"),
+    *("trackers.json", "metrics.prom"),
+}
 FOLDERS = frozenset({"checkpoints", "synthetic", "previews", "evaluations", "baselines", "rungs"})
+TRACKED = frozenset({"tensorboard", "wandb"})
+"""Folders that trackers write."""
 _HALF_WRITTEN = re.compile(r"\.[\w-]+\.\d+-\d+\.tmp(\.\w+)?")
 """Names of what an earlier version left of a file that it replaced when it was killed; now these are drafts."""
 _NAMED = 5
@@ -66,12 +71,16 @@ def removal_of(run: RunDirectory) -> Removal:
         state = "damaged"
     if state in ALIVE:
         raise RunError(f"The run {run.name} is {state}.", f"Stop it first: vdtui stop {run.name}")
-    run.lock().check_free()
+    run.check_free()
     return Removal(run, state, 0 if linked else _nbytes(run.path), run.path.resolve() if linked else None)
 
 
 def remove_run(run: RunDirectory) -> None:
-    """Delete a run, or the link to it where it is linked; raises RunError as ``removal_of`` does."""
+    """Delete a run, or the link to it where it is linked; raises RunError as ``removal_of`` does.
+
+    It goes at once, by its name: killed meanwhile, this leaves a draft that is swept, and no half of a run, which could
+    be told from a foreign folder no more.
+    """
     removal = removal_of(run)
     with storage_errors(run.path):
         if removal.target is not None:
@@ -80,9 +89,20 @@ def remove_run(run: RunDirectory) -> None:
         lock = run.lock()
         lock.acquire()  # no worker begins while its folder goes
         try:
-            shutil.rmtree(run.path)
+            with draft(run.path.parent) as apart:
+                _delete(run.path, apart / "run")
         finally:
             lock.release()
+
+
+def _delete(folder: Path, apart: Path) -> None:
+    """Delete ``folder`` after it was moved to ``apart``; what cannot be deleted is put back."""
+    folder.replace(apart)
+    try:
+        shutil.rmtree(apart)
+    except OSError:
+        apart.replace(folder)
+        raise
 
 
 def _check_is_run(run: RunDirectory) -> None:
@@ -110,7 +130,7 @@ def _check_is_all_ours(run: RunDirectory) -> None:
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
     if entry.is_dir():
-        return entry.name in FOLDERS or (DRAFT.fullmatch(entry.name) is not None and not entry.is_symlink())
+        return entry.name in FOLDERS | TRACKED or (DRAFT.fullmatch(entry.name) is not None and not entry.is_symlink())
     return entry.name in FILES or _HALF_WRITTEN.fullmatch(entry.name) is not None
 
 

@@ -80,7 +80,7 @@ class RunSession:
 
     def __init__(self, run: RunDirectory, *listeners: Callable[[Event], None]) -> None:
         self.run = run
-        self._listeners = listeners
+        self._listeners = list(listeners)
         self._lock = run.lock()
         self._status = Status()
         self._status_guard = threading.Lock()
@@ -102,7 +102,7 @@ class RunSession:
         try:
             run = self.run
             self._hold = hold = Hold(run.path, run.lock_file)
-            sweep(run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
+            sweep(run.path.parent, run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
             self._log = EventLog(self.run.events_file)
             self._standing, self._forecast = Standing(), Forecast.of(self.run)
             for record in rare_records(self.run.events_file):
@@ -220,6 +220,10 @@ class RunSession:
             left = self._forecast.left(time.time())
         stage = None if left.stage is None else round(left.stage, 1)
         return times | {"left": round(left.run, 1), "stage_left": stage, "at_least": left.at_least}
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` with every event from now on, as one that was there from the beginning."""
+        self._listeners.append(listener)
 
     def stop(self, reason: str) -> None:
         """Ask this worker to stop at the next boundary; safe to call from a signal handler."""

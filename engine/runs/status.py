@@ -50,6 +50,9 @@ class Status:
 
     ``worked`` are seconds of work so far; ``left`` those until the end of the run, ``stage_left`` until that of its
     stage, both from ``heartbeat`` on. ``at_least`` is true while nobody knows how long some part ahead takes.
+
+    ``scheduler`` is where the worker of a queued run waits for its turn, for days if need be (``slurm``); "" if it is
+    on its way.
     """
 
     state: str = "queued"
@@ -60,6 +63,7 @@ class Status:
     host: str = ""
     heartbeat: float = 0.0
     pid_started: str = ""
+    scheduler: str = ""
     best: float | None = None
     accuracies: tuple[float, ...] | None = None
     stored_bytes: int | None = None
@@ -133,13 +137,17 @@ _STANDING: dict[str, Callable[[Any], Any]] = {
 """Readers of the figures for lists of runs; a wrong one is unknown, and no reason to call a run damaged."""
 
 
-def queued_again(path: Path) -> Status:
-    """Return the status of a run that waits for a worker; progress and figures in the file ``path`` stay."""
+def queued_again(path: Path, scheduler: str = "") -> Status:
+    """Return the status of a run that waits for a worker, in the queue of ``scheduler`` if there is one.
+
+    Progress and figures in the file ``path`` stay.
+    """
     try:
         earlier = Status.load(path)
     except RunError:
         earlier = Status()
-    return dataclasses.replace(earlier, state="queued", pid=0, host="", pid_started="", heartbeat=time.time())
+    waiting = dataclasses.replace(earlier, state="queued", pid=0, host="", pid_started="", heartbeat=time.time())
+    return dataclasses.replace(waiting, scheduler=scheduler)
 
 
 def current_process(state: str) -> Status:
@@ -181,9 +189,10 @@ def actual_state(status: Status, now: float | None = None) -> str:
     """The state of a run with crashes inferred.
 
     On the same host the process decides: a silent but living worker is not crashed. On another host only its
-    silence can, or a clock that cannot be right.
+    silence can, or a clock that cannot be right. A run in the queue of a scheduler waits as long as it takes; the
+    scheduler alone knows otherwise.
     """
-    if status.state not in ALIVE:
+    if status.state not in ALIVE or (status.pid == 0 and status.scheduler):
         return status.state
     silence = (time.time() if now is None else now) - status.heartbeat
     if status.pid == 0:
@@ -201,6 +210,32 @@ def decided_state(status: Status, lock: Lock) -> str:
     """
     state = actual_state(status)
     return status.state if state == "crashed" != status.state and status.pid and lock.is_held() else state
+
+
+def check_silent(path: Path) -> None:
+    """Raise RunError if a worker on another host writes the status file ``path`` within three heartbeats.
+
+    Where locks do not reach other hosts, and clocks differ by more than a worker may be silent, nothing else tells.
+    """
+    earlier = _beating(path)
+    if earlier is None or earlier.host == socket.gethostname():
+        return
+    end = time.monotonic() + 3 * HEARTBEAT_SECONDS
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        now = _beating(path)
+        if now is not None and now.heartbeat != earlier.heartbeat:
+            problem = f"The run {path.parent.name} is being worked on by pid {now.pid} on {now.host}."
+            raise RunError(problem, "The clocks of the two machines differ, so it looked crashed. Stop it: vdtui stop.")
+
+
+def _beating(path: Path) -> Status | None:
+    """Return the status in ``path`` if it is that of a worker, None if it is not or cannot be read."""
+    try:
+        status = Status.load(path)
+    except RunError:
+        return None
+    return status if status.state in ALIVE and status.pid else None
 
 
 def silence(status: Status, now: float | None = None) -> float | None:

@@ -57,6 +57,7 @@ def main() -> int:
 def _run(name: str, first: int, seconds: float, count: int | None) -> int:
     campaign = CAMPAIGNS[name]()
     began, seed, tried, failed = time.monotonic(), first, 0, 0
+    told = began
     try:
         while seed - first < count if count is not None else time.monotonic() - began < seconds:
             try:
@@ -65,6 +66,9 @@ def _run(name: str, first: int, seconds: float, count: int | None) -> int:
                 failed += 1
                 print(f"FAILED: --only {name} --seed {seed} --count 1\n{traceback.format_exc()}", flush=True)  # noqa: T201
             seed += 1
+            if time.monotonic() - told > 60:
+                told = time.monotonic()
+                print(f"{name}: {tried:,} tried, {failed} failed so far", flush=True)  # noqa: T201
     finally:
         campaign.close()
     took = time.monotonic() - began

@@ -314,7 +314,7 @@ def test_an_ablation_runs_only_the_stages_that_it_needs(name: str) -> None:
 def test_the_demo_learns_as_the_default_does() -> None:
     """What somebody sees first should be what they get on their own data: only its size and its length differ."""
     demo, default = load_preset("demo").dynamic, load_preset("default").dynamic
-    small = {"steps": 100, "eval_every": 100, "checkpoint_every": 10}
+    small = {"steps": 100, "eval_every": 50, "checkpoint_every": 10}
     bank = {"bank": 6, "renew_every": 10}
     assert demo == default.model_copy(update={**small, "dm": default.dm.model_copy(update=bank)})
 

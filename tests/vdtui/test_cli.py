@@ -246,3 +246,11 @@ def test_a_folder_named_engine_in_the_way_is_not_imported(home):
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_windows_is_told_the_way(tmp_path: Path) -> None:
+    """Else it would be a trace of a module that Windows does not have."""
+    code = "import sys; sys.modules['fcntl'] = None; sys.platform = 'win32'\nfrom vdtui.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.splitlines()[0] == "error: vdtui does not run on Windows itself."
+    assert "WSL 2" in done.stderr.splitlines()[1]

@@ -70,7 +70,7 @@ def test_mistakes_get_two_plain_lines(home: Path) -> None:
     refused(typed(home, "evaluate", "core", "--protocol", "strictest"), "protocol")
     refused(typed(home, "evaluate", "core", "--model", "resnet"), "models")
     refused(typed(home, "evaluate", "core", "--frames", "backwards"), "reversed")
-    refused(typed(home, "evaluate", "core", "--rival", "nobody"), "random")
+    refused(typed(home, "evaluate", "core", "--baseline", "nobody"), "random")
     refused(typed(home, "evaluate", "none.safetensors", "--data", "clips.h5"), "none.safetensors")
     refused(typed(home, "study", "temporal", "--data", "clips.h5", "--n-syn", "9"), "8 frames")
     refused(typed(home, "study", "grid", "--data", "clips.h5", "--vary", "dynamic.stepz=1,2"), "dynamic.stepz")

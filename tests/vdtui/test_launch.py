@@ -82,7 +82,7 @@ def test_a_run_with_a_live_worker_elsewhere_is_not_started_again(tmp_path: Path)
     with pytest.raises(RunError, match="being worked on"):
         launch(run)
     command = [*VDTUI, "resume", "r", "--detach"]
-    refused(subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True), "worked on")
+    refused(subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True), "running")
     assert content(run.path) == before and run.status().step == 5
     lock.release()
 

@@ -10,6 +10,7 @@ import typer
 
 from vdtui.cli import completion
 from vdtui.cli.distill import attend
+from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import Detach, Plain, Processes, RunName, RunsDir, asked, can_be_asked, human_bytes, note
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ def stop(run: RunName, runs_dir: RunsDir = None) -> None:
 
     Example: vdtui stop demo
     """
+    from engine.runs import find_run, runs_folder
+    from vdtui.launchers.slurm import withdraw
+
+    if (job := withdraw(directory := find_run(runs_folder(runs_dir), run))) is not None:
+        note(f"The run {directory.name} is stopped: SLURM's job {job}, in which it waited, is cancelled.")
+        return
     directory = _asked(run, runs_dir, "stop")
     state = _ended(directory)
     note(
@@ -78,8 +85,14 @@ def _ended(run: RunDirectory) -> str:
     return state
 
 
+@launching
 def resume(
-    run: RunName, runs_dir: RunsDir = None, processes: Processes = 1, plain: Plain = False, detach: Detach = False
+    run: RunName,
+    runs_dir: RunsDir = None,
+    processes: Processes = 1,
+    plain: Plain = False,
+    detach: Detach = False,
+    place: Place = HERE,
 ) -> None:
     """Continue a paused, stopped, failed or crashed run, as if it had never been interrupted.
 
@@ -90,7 +103,7 @@ def resume(
 
     directory = find_run(runs_folder(runs_dir), run)
     since = directory.events_file.stat().st_size if directory.events_file.exists() else 0
-    launch.resume(directory, processes)
+    launch.resume(directory, place.launcher(processes).start)
     attend(directory.path.parent, directory.name, plain, detach, since)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vdtui.cli import completion
+from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import (
     Budget,
     Changes,
@@ -24,7 +25,11 @@ from vdtui.cli.options import (
     with_run,
 )
 
+if TYPE_CHECKING:
+    from vdtui.launchers import Launcher
 
+
+@launching
 def distill(
     preset: Annotated[
         str,
@@ -44,6 +49,7 @@ def distill(
     processes: Processes = 1,
     plain: Plain = False,
     detach: Detach = False,
+    place: Place = HERE,
 ) -> None:
     """Start a distillation: stage 1, stage 2, evaluation, report.
 
@@ -56,7 +62,8 @@ def distill(
     Example: vdtui distill --data clips.h5 --budget 2kB
     """
     changes = with_run(set_, None, None, budget)
-    start(preset, changes, data, run, Path(preset).stem, runs_dir, seed, device, processes, plain, detach)
+    launcher = place.launcher(processes)
+    start(preset, changes, data, run, Path(preset).stem, runs_dir, seed, device, launcher, plain, detach)
 
 
 def start(
@@ -68,23 +75,22 @@ def start(
     runs_dir: Path | None,
     seed: int | None,
     device: str | None,
-    processes: int,
+    launcher: Launcher,
     plain: bool,
     detach: bool,
 ) -> None:
-    """Make a run of ``preset`` with ``changes``, after all that can be wrong was looked for, and start it."""
+    """Make a run of ``preset`` with ``changes``, after all that can be wrong was looked for, and let it start."""
     import sys
 
     from engine.config import load_preset
     from engine.data.check import check_data
     from engine.runs.new import new_run, with_data
-    from vdtui.launch import launch
 
     resolved = with_data(load_preset(preset, with_run(changes, seed, device)), data)
     if warning := check_data(resolved):
         warn(warning)
     directory = new_run(resolved, None, runs_dir, run, stem, ["vdtui", *sys.argv[1:]])
-    launch(directory, processes)
+    launcher.start(directory)
     attend(directory.path.parent, directory.name, plain, detach)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vdtui.cli import completion
+from vdtui.cli.launching import HERE, Place, carry_out, launching, words_again
 from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, warn, with_run
 from vdtui.cli.progress import ProgressLine
 from vdtui.cli.results import print_results
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@launching
 def evaluate(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -39,7 +42,6 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--baseline",
-            "--rival",
             metavar="NAME",
             help="Beside it: random, static-only, full, compressed-random, compressed-herding; repeatable.",
         ),
@@ -51,14 +53,13 @@ def evaluate(
     storage: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="HOW", help="Judge the set as stored: float16, uint8, h264-23, jpeg-80+h264-28 ...; repeatable."
+            metavar="HOW", help="Evaluate the set as stored: float16, uint8, h264-23, jpeg-80+h264-28 ...; repeatable."
         ),
     ] = None,
     baseline_storage: Annotated[
         str,
         typer.Option(
             "--baseline-storage",
-            "--rival-storage",
             metavar="HOW",
             help="How compressed real clips are stored: H.264 at a quality, @ a side.",
         ),
@@ -72,10 +73,11 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the results there too.")] = None,
     runs_dir: RunsDir = None,
     json: Json = False,
+    place: Place = HERE,
 ) -> None:
-    """Judge runs, synthetic sets, or all of the data: networks trained from scratch, tested on the test split.
+    """Evaluate runs, synthetic sets, or all of the data: networks trained from scratch, tested on the test split.
 
-    A run is judged by its own preset, anything else by the default one; options change that. Finished networks are
+    A run is evaluated by its own preset, anything else by the default one; options change that. Finished networks are
     kept, so the same command after an interruption goes on. Results of a run are added to it (`vdtui show RUN`).
 
     Example: vdtui evaluate demo --model r3d_18 --model convnet_gru --baseline random
@@ -106,13 +108,16 @@ def evaluate(
     names = tuple(dict.fromkeys(beside))
     questions = engine.Questions(names, order, tuple(storage or ()), baseline_storage=baseline_storage)
     subjects = [engine.find_source(name, folder, data, overrides) for name in sources]
-    results: list[dict[str, Any]] = []
-    try:
-        for source in subjects:
-            results += engine.evaluate(source, folder, questions, _progress(), warn)
-    except KeyboardInterrupt:
-        note("Interrupted; run the same command again to go on where it stopped.")
-        raise typer.Exit(130) from None
+    if place.resources is None:
+        results: list[dict[str, Any]] = []
+        try:
+            for source in subjects:
+                results += engine.evaluate(source, folder, questions, _progress(), warn)
+        except KeyboardInterrupt:
+            note("Interrupted; run the same command again to go on where it stopped.")
+            raise typer.Exit(130) from None
+    else:
+        results = _in_jobs(context, sources, folder, place)
     if output is not None:
         from engine.files import write_json
 
@@ -122,6 +127,19 @@ def evaluate(
         print_json({"results": results})
         return
     print_results(results)
+
+
+def _in_jobs(context: typer.Context, sources: list[str], folder: Path, place: Place) -> list[dict[str, Any]]:
+    """Judge each of ``sources`` in a job by this very command; return the results in their order."""
+    from vdtui.launchers.slurm import Command
+
+    asked: dict[str, list[str]] = {"json": ["--json"], "output": [], "runs_dir": [str(folder.absolute())]}
+    commands = [
+        Command(f"evaluate {source}", words_again(context, {**asked, "sources": [source]}), folder)
+        for source in sources
+    ]
+    carry_out(place, commands)
+    return [result for command in commands for result in command.document()["results"]]
 
 
 def _toml_list(names: list[str]) -> str:

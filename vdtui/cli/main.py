@@ -104,6 +104,10 @@ def root(
 
 def main() -> None:
     """The console script's entry point."""
+    if sys.platform == "win32":
+        _refuse(
+            "vdtui does not run on Windows itself.", "Install and run it in WSL 2, which is a Linux: wsl --install", 2
+        )
     open_outputs()
     try:
         with memory_errors():

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from vdtui.cli.distill import start
+from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import Changes, Data, Detach, Device, Plain, RunsDir
 
 METHODS = ("random", "herding", "k-center", "full")
 
 
+@launching
 def select(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="random, herding, k-center, or full: all clips.")],
     data: Data = None,
@@ -28,8 +30,9 @@ def select(
     device: Device = None,
     plain: Plain = False,
     detach: Detach = False,
+    place: Place = HERE,
 ) -> None:
-    """Choose real clips instead of learning some, and judge them: a coreset, as a run like any other.
+    """Choose real clips instead of learning some, and evaluate them: a coreset, as a run like any other.
 
     herding and k-center look at the features of a network that is trained on all training clips (or, with --set
     selection.features=seeded, of one with random weights). Of `random`, each network of the table gets another draw.
@@ -44,4 +47,4 @@ def select(
     stem = "full" if method == "full" else f"{method}-ipc{ipc}"
     overrides = [f"synthetic.kind={kind}", f"synthetic.ipc={ipc}", f"title={stem}"]
     overrides += [] if method == "full" else [f"selection.method={method}"]
-    start(preset, [*overrides, *(set_ or [])], data, run, stem, runs_dir, seed, device, 1, plain, detach)
+    start(preset, [*overrides, *(set_ or [])], data, run, stem, runs_dir, seed, device, place.launcher(), plain, detach)

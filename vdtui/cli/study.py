@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import functools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vdtui.cli.launching import HERE, Place, carry_out, launching
 from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table, warn
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from engine.config.kinds import Kind
     from engine.runs.study import OverSeeds, Study
-
-POLL_SECONDS = 0.5
 
 app = typer.Typer(no_args_is_help=True, help="Grids of runs: how accuracy depends on a preset's values.")
 
@@ -27,10 +26,11 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value for all cells.")
 ]
 Name = Annotated[str, typer.Option(metavar="NAME", help="Name of the study; its folder is RUNS/studies/NAME.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Cells that run at the same time.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Cells that run at the same time here.")]
 
 
 @app.command()
+@launching
 def temporal(
     preset: PresetName = "default",
     data: Data = None,
@@ -44,6 +44,7 @@ def temporal(
     jobs: Jobs = 1,
     name: Name = "temporal",
     runs_dir: RunsDir = None,
+    place: Place = HERE,
     json: Json = False,
 ) -> None:
     """Accuracy and cost over the taxonomy of temporal compression, and whether time matters in the sets.
@@ -59,13 +60,17 @@ def temporal(
     resolved, length = _preset(preset, set_, data)
     grid = cells(length, _numbers(n_syn, "--n-syn"), _numbers(segments, "--segments"), _words(interpolation))
     study = _study("temporal", name, preset, _common(set_, data, resolved), grid, runs_dir)
-    _run(study, jobs)
-    for order in orders:
-        _evaluate(study, order)
+    _run(study, place, jobs)
+    if place.resources is None:
+        for order in orders:
+            _evaluate(study, order)
+    else:
+        _evaluate_in_jobs(study, orders, place)
     _tell(study, orders, json)
 
 
 @app.command()
+@launching
 def grid(
     vary: Annotated[
         list[str], typer.Option("--vary", metavar="SECTION.KEY=V1,V2,...", help="A key and its values; repeatable.")
@@ -76,6 +81,7 @@ def grid(
     jobs: Jobs = 1,
     name: Name = "grid",
     runs_dir: RunsDir = None,
+    place: Place = HERE,
     json: Json = False,
 ) -> None:
     """Run every combination of the values of some keys of a preset: seeds, IPC, rates, anything.
@@ -91,7 +97,7 @@ def grid(
     study = _study(
         "grid", name, preset, _common(set_, data, resolved), cells([_varied(text) for text in vary]), runs_dir
     )
-    _run(study, jobs)
+    _run(study, place, jobs)
     _tell(study, [], json)
 
 
@@ -120,7 +126,7 @@ def bytes_(
     """Accuracy over bytes per class: learned sets at several precisions and through codecs, and real clips.
 
     Every point is a whole file, labels and hallucinator in it, decoded again before networks are trained on it. All
-    are judged by the first run's protocol and recipe. The same command goes on where it stopped.
+    are evaluated by the first run's protocol and recipe. The same command goes on where it stopped.
 
     Example: vdtui study bytes miniucf101-ipc1 miniucf101-ipc1-pixels-dm --clips 1,2,5
     """
@@ -293,32 +299,24 @@ def _varied(text: str) -> tuple[str, list[Any]]:
 # --- running it ------------------------------------------------------------------------------------------------------
 
 
-def _run(study: Study, jobs: int) -> None:
-    """Run each cell to its end, ``jobs`` at a time; a cell that fails is told and left out."""
+def _run(study: Study, place: Place, jobs: int) -> None:
+    """Run each cell to its end, ``jobs`` at a time on this machine; a cell that fails is told and left out."""
+    from vdtui.launchers import Work
+
     left = [cell for cell in study.cells if not _done(study.run_of(cell))]
     total, began = len(study.cells), time.monotonic()
-    processes: dict[str, subprocess.Popen[bytes]] = {}
     done = first = total - len(left)
     note(f"{total} runs, {done} of them done. Watch them: vdtui monitor --runs-dir {study.folder}")
+    launcher = place.launcher(jobs=jobs)
     try:
-        while left or processes:
-            while left and len(processes) < jobs:
-                cell = left.pop(0)
-                processes[cell.name] = _begin(study, cell)
-            time.sleep(POLL_SECONDS)
-            for name in [name for name, process in processes.items() if process.poll() is not None]:
-                del processes[name]
-                done += 1
-                state = study.run_of(next(cell for cell in study.cells if cell.name == name)).state()
-                seconds = (time.monotonic() - began) / (done - first) * (total - done)
-                later = f", about {human_time(seconds)} left" if done < total else ""
-                note(f"{done} of {total}: {name} {state}{later}")
+        for ended in launcher.run_all([Work(cell.name, functools.partial(_make, study, cell)) for cell in left]):
+            done += 1
+            seconds = (time.monotonic() - began) / (done - first) * (total - done)
+            later = f", about {human_time(seconds)} left" if done < total else ""
+            reason = f" ({ended.reason})" if ended.reason else ""
+            note(f"{done} of {total}: {ended.run.name} {ended.run.state()}{reason}{later}")
     except KeyboardInterrupt:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            process.wait()
-        note("Interrupted, with the state of every run saved; the same command goes on.")
+        note(launcher.interrupted())
         raise typer.Exit(130) from None
 
 
@@ -326,19 +324,33 @@ def _done(run: Any) -> bool:
     return run.preset_file.is_file() and run.state() == "completed"
 
 
-def _begin(study: Study, cell: Any) -> Any:
-    """Start the cell's run, or its worker again."""
+def _make(study: Study, cell: Any) -> Any:
+    """The cell's run, made if it is not there."""
     import sys
 
     from engine.config import load_preset
     from engine.runs.new import new_run
-    from vdtui.launch import launch
 
     run = study.run_of(cell)
-    if not run.preset_file.is_file():
-        chosen = load_preset(study.preset, [*study.common, *cell.changes()])
-        run = new_run(chosen, None, study.folder, cell.name, cell.name, ["vdtui", *sys.argv[1:]])
-    return launch(run)
+    if run.preset_file.is_file():
+        return run
+    chosen = load_preset(study.preset, [*study.common, *cell.changes()])
+    return new_run(chosen, None, study.folder, cell.name, cell.name, ["vdtui", *sys.argv[1:]])
+
+
+def _evaluate_in_jobs(study: Study, orders: list[str], place: Place) -> None:
+    """The same as ``_evaluate``, each cell and order in a job; a run that has the result is left alone."""
+    from engine.runs.study import own_result, rows
+    from vdtui.launchers.slurm import Command
+
+    folder = study.folder.absolute()
+    commands = []
+    for row in rows(study):
+        for order in [order for order in orders if own_result(row, order) is None and row["state"] == "completed"]:
+            words = ("evaluate", row["name"], "--frames", order, "--runs-dir", str(folder))
+            commands.append(Command(f"{row['name']}, frames {order}", words, folder))
+    if commands:
+        carry_out(place, commands)
 
 
 def _evaluate(study: Study, order: str) -> None:

@@ -214,6 +214,8 @@ class VdtuiApp(App[None]):
 
     async def _acted(self, event: events.Key) -> bool:
         """Do what the key is bound to; False for what is typed, and for keys that are bound to nothing."""
+        if not self.screen_stack:  # it is being left
+            return False
         focused = self.focused
         if focused is not None and focused.check_consume_key(event.key, event.character):
             return False

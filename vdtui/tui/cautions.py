@@ -17,6 +17,7 @@ from vdtui.tui import words
 
 UNLEARNED, ON_TEST, FEW = "did not learn", "chosen on test", "few clips"
 NOT_AHEAD, LARGE = "not ahead of real clips", "larger than all clips"
+NOT_LEARNED = "step 0 was best"
 
 
 SHORT = {
@@ -57,13 +58,15 @@ def cautions(result: Mapping[str, Any], results: Iterable[Mapping[str, Any]] = (
 
 
 def _beside_real_clips(result: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> list[Caution]:
-    """Return whether real clips of at most as many bytes are as good, and all of them smaller."""
+    """Return whether real clips of at most as many bytes are as good, step 0 was best, and all clips are smaller."""
     if not is_result(result):
         return []
     found = []
     beside = standing(dict(result), [dict(one) for one in results if is_result(one)])
     if beside is not None and not is_ahead(beside.over):
         found.append(Caution(NOT_AHEAD, words.plain(wording.against(beside), 500)))
+    if text := wording.not_learned(result):
+        found.append(Caution(NOT_LEARNED, words.plain(text, 300)))
     if text := wording.larger_than_all(result):
         found.append(Caution(LARGE, words.plain(text, 300)))
     return found

@@ -44,7 +44,7 @@ WIDE, VERY_WIDE = 110, 150
 LEAST_NAME = 12
 SETS = {
     "": ("state", "progress", "left", "best", "test", "age"),
-    "wide": ("state", "preset", "stage", "progress", "left", "best", "test", "age"),
+    "wide": ("state", "preset", "progress", "left", "best", "test", "stored", "age"),
     "very wide": ("state", "preset", "stage", "progress", "left", "best", "test", "course", "stored", "age"),
 }
 """The columns that are shown while nobody has chosen any, by the width of the table."""

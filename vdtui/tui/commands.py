@@ -66,7 +66,7 @@ class LongCommand:
     """``python -m module`` in a process of its own, whose lines are heard as they come."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = [sys.executable, "-P", "-m", module, *arguments]
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, hear: Callable[[str], None]) -> Done:

@@ -1,4 +1,4 @@
-"""All keys of the dashboard in one table: bindings, key lines, help, and the table of docs/guide.md come from it.
+"""All keys of the dashboard in one table: bindings, key lines, help, and the table of docs/dashboard.md come from it.
 
 A key has one meaning, whatever the screen; what that is to a screen is its use. Were bindings written screen by screen,
 ``p`` would pause a run in one place and show something in the next.
@@ -556,7 +556,7 @@ def foot(screen: str, useful: Callable[[str], bool]) -> list[tuple[str, str, str
 
 
 def guide_table() -> str:
-    """The table of docs/guide.md: each key, its meaning, and the screens that have it."""
+    """The table of docs/dashboard.md: each key, its meaning, and the screens that have it."""
     lines = ["| key | meaning | screens |", "|---|---|---|"]
     for key in TABLE:
         screens = [screen for screen in SCREENS if any(use.screen == screen for use in key.uses)]

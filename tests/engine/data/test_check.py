@@ -14,6 +14,7 @@ import torch
 from engine.config import load_preset
 from engine.data import check
 from engine.data.check import check_data, needed_path, open_checked
+from engine.data.recipe import other_data
 from engine.data.store import ClipStore
 from engine.errors import DataError, PresetError
 from engine.models import ConvNet3D
@@ -40,6 +41,7 @@ class FakeStore:
     width: int = 64
     interval: int = 2
     official_split: int = 1
+    layout: str = "folders"
     classes: tuple[str, ...] = ("run", "jump")
     train: tuple[int, ...] = (0, 1, 1)
     test: tuple[int, ...] = (0,)
@@ -159,3 +161,17 @@ def test_checking_needs_no_torch() -> None:
     """`vdtui distill` refuses wrong data at once, not after seconds of imports."""
     code = "import sys, engine.data.check; sys.exit('torch' in sys.modules)"
     assert subprocess.run([PYTHON, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "classes", "told"),
+    [
+        ("kinetics400", 400, ""),
+        ("folders", 3, "the preset is for kinetics400, and these clips were prepared as folders"),
+        ("kinetics400", 3, "the preset is for kinetics400 with 400 classes, and these clips have 3"),
+    ],
+)
+def test_clips_of_other_data_are_told(layout: str, classes: int, told: str) -> None:
+    """The accuracy on a toy file would be quoted as one on Kinetics."""
+    assert other_data(load_preset("kinetics400-ipc1").dataset, layout, classes) == told
+    assert other_data(load_preset("default").dataset, layout, classes) == ""

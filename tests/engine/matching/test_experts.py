@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -114,7 +115,7 @@ def make(
         torch.float32,
         progress,
         check,
-        at_once,
+        at_once=at_once,
     )
 
 
@@ -644,9 +645,20 @@ def preset_of(seed: int = 0, **tables: Any) -> Preset:
 
 def opened_for(preset: Preset, folder: Path, real: RealClips, fingerprint: str = "abc", check: Any = never):
     told: list[tuple[int, int, str]] = []
+    learned: list[tuple[int, int, float]] = []
     made = open_or_train(
-        folder, preset, real, None, fingerprint, torch.float32, lambda *progress: told.append(progress), check
+        folder,
+        preset,
+        real,
+        None,
+        fingerprint,
+        torch.float32,
+        lambda *progress: told.append(progress),
+        check,
+        lambda *epoch: learned.append(epoch),
     )
+    assert all(done <= total and math.isfinite(loss) for done, total, loss in learned)
+    assert bool(learned) == bool(told), "hours of training would have no curve"
     return *made, told
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.export.wording import against, larger_than_all, told_of
+from engine.export.wording import against, beside_random, larger_than_all, not_learned, told_of
 from engine.runs.baselines import is_ahead, standing
 from engine.runs.comparison import Source, compare
 from engine.runs.methods import Origin
@@ -106,6 +106,28 @@ def test_a_set_larger_than_all_compressed_clips_is_told_so() -> None:
     assert "about 26.6 MB" in larger_than_all({**large, "all_clips": {**known, "encoded": 1000}})
     assert larger_than_all({**large, "bytes": 26_600_000}) == larger_than_all(OWN) == ""
     assert "fewer bytes" in told_of(large, [row("random", [0.7, 0.7, 0.7], 10)])[0]
+
+
+@pytest.mark.parametrize(("split", "said"), [("val", "validation split"), ("test", "test split")])
+def test_a_set_whose_start_was_chosen_is_told_to_have_learned_nothing(split: str, said: str) -> None:
+    """Its numbers may be good, and are those of real clips that were never learned on."""
+    start = {**OWN, "step": 0, "selected_on": split}
+    assert f"Step 0, the start, was chosen on the {said}" in not_learned(start)
+    assert not_learned(start) in told_of(start, [start, HERDED])
+    others = ({**start, "step": 50}, {**start, "selected_on": "none"}, {**RANDOM, "step": 0, "selected_on": split}, OWN)
+    assert [not_learned(other) for other in others] == [""] * 4
+
+
+def test_random_clips_in_more_bytes_that_are_not_beaten_are_told() -> None:
+    """A small set may beat all that fits into its bytes, and still be no better than one clip per class as it is."""
+    alike = row("random", [0.52, 0.50, 0.54], 5000, precision="uint8")
+    text = beside_random(OWN, [OWN, HERDED, alike])
+    assert text.startswith("It is not ahead by more than noise of random real clips (1 per class, 5.0 kB in all): ")
+    assert text in told_of(OWN, [OWN, HERDED, alike])
+    ahead = row("random", [0.90, 0.94, 0.93], 5000, precision="uint8")
+    assert beside_random(OWN, [ahead]).startswith("It is behind random real clips")
+    beaten, within = {**RANDOM, "bytes": 5000}, {**alike, "bytes": 900}
+    assert beside_random(OWN, [beaten]) == beside_random(OWN, [within]) == beside_random(RANDOM, [alike]) == ""
 
 
 def source(name: str, seed: int, results: list[dict[str, Any]]) -> Source:

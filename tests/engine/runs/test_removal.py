@@ -123,7 +123,7 @@ def test_a_locked_run_is_not_removed_whatever_its_status_says(tmp_path: Path, te
     run.status_file.write_text(text)
     lock = run.lock()
     lock.acquire()
-    refused(run, "being worked on")
+    refused(run, "The run r is")
     lock.release()
     remove_run(run)
     assert not run.path.exists()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ from hypothesis import strategies as st
 
 from engine.errors import RunError
 from engine.files import write_json
+from engine.runs import EventTail, create_run
+from engine.runs.session import RunSession
 from engine.runs.status import (
     ALIVE,
     ENDED,
@@ -29,6 +33,7 @@ from engine.runs.status import (
     Status,
     actual_state,
     current_process,
+    decided_state,
     process_start,
     request,
 )
@@ -270,3 +275,57 @@ def test_a_child_does_not_keep_the_lock(tmp_path: Path) -> None:
 def test_heartbeats_are_now() -> None:
     """Silence is counted from them."""
     assert abs(current_process("running").heartbeat - time.time()) < 5
+
+
+def test_the_lock_decides_where_clocks_and_names_do_not(tmp_path: Path) -> None:
+    """A run was called crashed while it ran, for the clock of its host was slow; another ran for good by a fast one."""
+    slow = Status(state="running", pid=1, host="other", heartbeat=time.time() - 1e5)
+    fast = dataclasses.replace(slow, heartbeat=time.time() + 1e5)
+    gone = here(pid=2**22 + 1)  # a host of the same name, whose processes are not ours
+    lock = Lock(tmp_path / "lock")
+    for status in (slow, fast, gone):
+        assert decided_state(status, lock) == "crashed"
+    lock.acquire()
+    for status in (slow, fast, gone):
+        assert decided_state(status, Lock(tmp_path / "lock")) == "running"
+    waits = Status(state="queued", heartbeat=time.time() - 1e5)
+    assert decided_state(waits, Lock(tmp_path / "lock")) == "crashed"  # the lock is of one that it does not know
+    lock.release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_no_other_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Every run there was said to be worked on by somebody else, and counted as crashed."""
+
+    def none(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    lock = Lock(tmp_path / "lock")
+    lock.acquire()
+    assert lock.trouble == os.strerror(number) and not Lock(tmp_path / "lock").is_held()
+    lock.release()
+    run = create_run(tmp_path, "r", "r", "", {})
+    with RunSession(run):
+        warned = [record for record in EventTail(run.events_file).read() if record["event"] == "note"]
+    assert "locks no files" in warned[0]["text"] and run.state() == "completed"
+
+
+def test_a_heartbeat_is_watched_where_neither_lock_nor_clock_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers on one run, on hosts whose clocks differ and whose disk's locks do not cross, would spoil it."""
+    monkeypatch.setattr("engine.runs.status.HEARTBEAT_SECONDS", 0.2)
+    run = create_run(tmp_path, "r", "r", "", {"seed": 1})
+    away = Status(state="running", pid=7, host="other", heartbeat=time.time() + 1e5)
+    away.save(run.status_file)
+    run.check_free()  # it is silent
+    beats = threading.Timer(0.3, lambda: dataclasses.replace(away, heartbeat=away.heartbeat + 2).save(run.status_file))
+    beats.start()
+    with pytest.raises(RunError, match="pid 7 on other"):
+        run.check_free()
+    beats.join()
+    here(pid=2**22 + 1).save(run.status_file)
+    began = time.monotonic()
+    run.check_free()
+    assert time.monotonic() - began < 0.3  # on this host processes are known

@@ -119,7 +119,7 @@ async def test_work_that_goes_on_is_said_until_it_ends(
         await wait(lambda: "seed 3" in screen_text(app) and "◐ writing the report" in screen_text(app), "here too", 20)
         ended.set()
         await wait(lambda: "◐ writing" not in screen_text(app), "its end", 20)
-        assert any("report.html" in note.message for note in app._notifications)
+        await wait(lambda: any("report.html" in note.message for note in app._notifications), "what was written")
 
 
 def test_rows_tell_apart_what_differs() -> None:

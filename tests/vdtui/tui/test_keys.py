@@ -77,7 +77,7 @@ def test_the_guide_has_the_table() -> None:
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
     assert module.with_table(guide) == guide and "| `p` | pause, go on | runs, run, gallery, data |" in guide
 
 

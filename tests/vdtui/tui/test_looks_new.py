@@ -9,11 +9,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.config.schema import DatasetSection
+from vdtui.tui import sources
 from vdtui.tui.app import VdtuiApp
 from vdtui.tui.form import Form
 from vdtui.tui.screens.compare import CompareScreen
 from vdtui.tui.screens.dialogs import ExportDialog
 from vdtui.tui.screens.new import NewRunScreen
+from vdtui.tui.screens.prepare import PrepareScreen
+from vdtui.tui.sources import FoundVideos
 from vdtui.tui.widgets.fields import FieldRow
 from vdtui.tui.widgets.overlay import Overlay
 
@@ -77,3 +81,26 @@ def test_the_export_dialog_looks_as_before(folder: Path, wait: Any, snap_compare
 def test_help_looks_as_before(folder: Path, snap_compare: Any, size: tuple[int, int]) -> None:
     """Keys would be cut off where there are many of them."""
     assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=size, press=["question_mark"])
+
+
+@SIZES
+def test_videos_to_clips_look_as_before(
+    folder: Path, wait: Any, snap_compare: Any, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    """What was skipped would be cut off, or a note run into the value beside it."""
+    found = [FoundVideos("walks", "folders", "your own videos")]
+    seen = {"layout": "folders", "title": "your own videos", "classes": 3, "videos": {"train": 18, "test": 7}}
+    seen |= {"rejected": 1, "missing": 0, "notes": ["2 videos lie beside the class folders and in none."]}
+    seen |= {"frames": 8, "size": 64, "bytes": 2457600, "output": "walks.h5", "exists": False}
+    monkeypatch.setattr(sources, "find_videos", lambda folders: found)
+    monkeypatch.setattr(sources, "look", lambda wish: seen)
+
+    async def ready(pilot: Pilot[None]) -> None:
+        screen = PrepareScreen(DatasetSection(frames=8), [Path()])
+        await pilot.app.push_screen(screen)
+        await wait(lambda: screen.seen, "what is in the folder")
+        for box in screen.query(Input):
+            box.cursor_blink = False
+        await pilot.pause(0.3)
+
+    assert snap_compare(VdtuiApp(folder, clock=lambda: NOW), terminal_size=size, run_before=ready)

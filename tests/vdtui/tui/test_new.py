@@ -139,8 +139,8 @@ async def test_the_form_validates_as_one_types(folder: Path, wait: Any, answers:
     app = VdtuiApp(folder, clock=lambda: NOW)
     async with app.run_test(size=size) as pilot:
         screen = await opened(folder, pilot, wait, "demo")
-        assert "721,223 values, 2,884,892 bytes" in text(app)
-        assert "8 static + 100 dynamic" in text(app) and "4 to choose the step" in text(app)
+        assert "721,223 values, h264-35" in text(app)
+        assert "8 static + 100 dynamic" in text(app) and "12 to choose the step" in text(app)
         await pilot.press("ctrl+n", "ctrl+n")
         await wait(lambda: screen.section == "synthetic" and screen.query(FieldRow), "the next page")
         await go_to(app, wait, "synthetic.ipc")

@@ -64,7 +64,7 @@ async def test_videos_become_the_data_of_a_run(folder: Path, wait: Any, size: tu
         await wait(lambda: screen.seen and "problem" not in screen.seen, "looked at anew", 60)
         await pilot.press("ctrl+s")
         await wait(lambda: screen.summary is not None, "the clips file", 60)
-        assert "2 classes" in told(app) and "a/broken.mp4" in told(app) and "1 video was skipped" in told(app)
+        assert "2 classes" in told(app) and "a/broken.mp4" in told(app) and "1 video skipped" in told(app)
         await pilot.press("ctrl+s")
         await wait(lambda: app.screen is form, "back in the form")
         assert form.form.text("dataset.path") == "walks.h5"

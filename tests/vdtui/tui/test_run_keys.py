@@ -211,7 +211,7 @@ async def test_the_last_marker_is_on_the_canvas(folder: Path, fake: Any, wait: A
     app = make_app(folder, "demo")
     async with app.run_test(size=size):
         await drawn(app, wait)
-        await wait(lambda: screen_text(app).count("●") == 5, "five markers for five evaluations")
+        await wait(lambda: screen_text(app).count("●") == 4, "four markers, and a star, for five evaluations")
 
 
 def test_rows_of_the_table_are_no_curve(fake: Any) -> None:

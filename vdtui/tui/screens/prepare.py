@@ -125,10 +125,10 @@ class PrepareScreen(FieldsScreen):
     def _look_soon(self) -> None:
         self.summary, self.seen = None, {}
         self._show()
-        self.run_worker(self._look(TYPING_SECONDS), exclusive=True, group="look")
+        self.run_worker(self._look, exclusive=True, group="look")  # type: ignore[arg-type]
 
-    async def _look(self, after: float) -> None:
-        await asyncio.sleep(after)
+    async def _look(self) -> None:
+        await asyncio.sleep(TYPING_SECONDS)
         wish, wrong, _ = sources.wish_of(self.texts, self._fields)
         if not wrong:
             self.seen = await asyncio.to_thread(sources.look, wish)
@@ -278,12 +278,17 @@ def seen_text(seen: dict[str, Any], colours: dict[str, str]) -> Text:
         f", {sum(seen['videos'].values())} videos ({videos}); ",
         f"clips of {seen['frames']} x {seen['size']} x {seen['size']}, about {words.size(seen['bytes'])}",
     )
-    for count, told in ((seen["rejected"], "cannot be used"), (seen["missing"], "are not on the disk")):
+    for count, told in ((seen["rejected"], "of no use"), (seen["missing"], "not on the disk")):
         if count:
-            text.append(f"\n{count} videos {told}", colours["warning"])
+            text.append(f"\n{videos_text(count)} {told}", colours["warning"])
     for note in seen["notes"]:
         text.append(f"\n! {words.plain(note, 400)}", colours["warning"])
     return text
+
+
+def videos_text(number: int) -> str:
+    """A number of videos in words: ``1 video``, ``24 videos``."""
+    return "1 video" if number == 1 else f"{number} videos"
 
 
 def summary_text(summary: dict[str, Any], colours: dict[str, str]) -> Text:
@@ -292,17 +297,16 @@ def summary_text(summary: dict[str, Any], colours: dict[str, str]) -> Text:
     text = Text(f"✔ {words.plain(summary['path'])}: {len(summary['classes'])} classes, {counts}, ", colours["success"])
     text.append(f"{words.size(summary['nbytes'])} in {words.duration(summary['seconds'])}")
     for number, told in (
-        (summary["resumed_videos"], "were done already"),
-        (summary["dense_videos"], "are short: their frames are taken closer together"),
-        (summary["short_videos"], "have fewer frames than a clip: the last one is repeated"),
-        (summary["missing"], "are not on the disk"),
+        (summary["resumed_videos"], "done already"),
+        (summary["dense_videos"], "so short that frames are taken closer together"),
+        (summary["short_videos"], "with fewer frames than a clip: the last one is repeated"),
+        (summary["missing"], "not on the disk"),
     ):
         if number:
-            text.append(f"\n{number} videos {told}", colours["text-muted"])
+            text.append(f"\n{videos_text(number)} {told}", colours["text-muted"])
     skipped = summary["skipped"]
     if skipped:
-        told = "1 video was skipped" if len(skipped) == 1 else f"{len(skipped)} videos were skipped"
-        text.append(f"\n! {told}", colours["warning"])
+        text.append(f"\n! {videos_text(len(skipped))} skipped", colours["warning"])
     for name, reason in skipped[:SHOWN_SKIPPED]:
         text.append(f"\n  {words.plain(name)}: {words.plain(reason)}", colours["warning"])
     for note in summary["notes"]:
