@@ -47,6 +47,10 @@ class FakeStore:
     test: tuple[int, ...] = (0,)
     closed: bool = False
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "test")
+
     def split(self, name: str) -> FakeSplit:
         return FakeSplit(np.array({"train": self.train, "test": self.test}[name]))
 
