@@ -2,7 +2,7 @@
 FROM python:3.12-slim
 
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY engine engine
 COPY vdtui vdtui
 COPY presets presets
