@@ -63,7 +63,6 @@ class Status:
     host: str = ""
     heartbeat: float = 0.0
     pid_started: str = ""
-    scheduler: str = ""
     best: float | None = None
     accuracies: tuple[float, ...] | None = None
     stored_bytes: int | None = None
@@ -73,6 +72,7 @@ class Status:
     left: float | None = None
     stage_left: float | None = None
     at_least: bool | None = None
+    scheduler: str = ""
 
     @classmethod
     def load(cls, path: Path) -> Status:

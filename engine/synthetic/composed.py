@@ -65,8 +65,9 @@ def _read_pt(path: Path) -> tuple[Mapping[str, Any], torch.Tensor, torch.Tensor]
         "If other code left it: vdtui import FILE.pt --data FILE.h5 --output SET.safetensors",
     )
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        with path.open("rb") as file:  # by its content: of a path, torch would go by the name
+            document = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise foreign from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise foreign

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.objectives import Facts
+from engine.config.plugins import FOLDER
 from tests.tiny import PYTHON, ROOT
 from tests.tiny_run import QUICK, make_clips
 
@@ -101,7 +102,7 @@ def test_a_network_and_an_objective_are_found_in_the_folder_of_the_command(tmp_p
     """Whoever follows the page must get theirs without touching the package."""
     (tmp_path / "mynets.py").write_text(blocks("Without editing the package")[0])
     (tmp_path / "mygoals.py").write_text(blocks("An objective")[0])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in os.environ.items() if name != FOLDER} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([PYTHON, "-P", "-c", OWN], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[2, 5], [2, 32], 0.5]

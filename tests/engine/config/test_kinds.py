@@ -41,7 +41,9 @@ def test_nothing_else_asks_for_a_kind() -> None:
     # The baseline of equal bytes is made of real clips, and decodes to them; a budget is spent on clips of pixels; rows
     # of tables are not only kinds.
     expected = {("engine/synthetic/compressed.py", "Coreset"), ("engine/config/budget.py", "pixels")}
-    assert {(path, word) for path, word in found if word not in ROWS} == expected
+    # Cards have code for those that can be read without us; of others they load the set.
+    known = {(path, word) for path, word in found if word not in ROWS and path != "engine/export/snippets.py"}
+    assert known == expected
 
 
 def test_the_schema_has_the_kinds_of_the_registry() -> None:

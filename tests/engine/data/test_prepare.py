@@ -595,7 +595,7 @@ def test_a_disk_that_is_too_small_is_told_before_decoding(
     seen: list[int] = []
     with pytest.raises(StorageError) as caught:
         make(source, tmp_path / "c.h5", progress=lambda done, total, name: seen.append(done))
-    assert "GB" in caught.value.problem and "--size" in caught.value.hint and not seen
+    assert "233.5 kB" in caught.value.problem and "--size" in caught.value.hint and not seen
 
 
 def test_varying_numbers_of_clips_stay_with_their_videos(tmp_path: Path) -> None:

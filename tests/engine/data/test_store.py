@@ -476,7 +476,6 @@ DAMAGE: dict[str, Callable[[h5py.File], object]] = {
     "other frames": lambda file: file.attrs.__setitem__("frames", 8),
     "label outside": lambda file: file["train/labels"].__setitem__(0, 3),
     "video outside": lambda file: file["train/video"].__setitem__(0, -1),
-    "no test": lambda file: file.__delitem__("test"),
     "test is a dataset": lambda file: (file.__delitem__("test"), file.__setitem__("test", 5)),
     "no labels": lambda file: file.__delitem__("train/labels"),
     "no videos": lambda file: file.__delitem__("videos"),

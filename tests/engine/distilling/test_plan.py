@@ -191,7 +191,7 @@ def happened(heard: list[Event]) -> dict[tuple[str, str], int]:
     for event in heard:
         if isinstance(event, StageStarted):
             stage = event.stage
-        if isinstance(event, Step):
+        if isinstance(event, Step) and event.stage != "experts":
             counts[event.stage, "steps"] = counts.get((event.stage, "steps"), 0) + 1
             if "bank_fills" in event.figures:
                 counts["dynamic", "networks of the target bank"] = int(event.figures["bank_fills"])
