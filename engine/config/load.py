@@ -206,15 +206,20 @@ def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str,
     """Return ``below`` without the storage that it names, where ``changes``, by dotted key, make another sort of set.
 
     A budget chooses how the set is stored, and real clips are stored as they are: a preset that says how its learned
-    set is stored shall stand in the way of neither. What the changes themselves name stays, and may be impossible.
+    set is stored shall stand in the way of neither. Of two ways, for stills and clips, a set that has one sort keeps
+    its own. What the changes themselves name stays, and may be impossible.
     """
-    kind = changes.get("synthetic.kind")
-    real = isinstance(kind, str) and kind in KINDS and not KINDS[kind].learned
-    storage = below.get("storage")
-    if not isinstance(storage, dict) or not (real or "storage.budget" in changes):
+    storage, kind = below.get("storage"), KINDS.get(str(changes.get("synthetic.kind")))
+    if not isinstance(storage, dict):
         return below
-    kept = {key: value for key, value in storage.items() if key not in ("how", "learn_through", "every")}
-    return {**below, "storage": kept}
+    if "storage.budget" in changes or (kind is not None and not kind.learned):
+        kept = {key: value for key, value in storage.items() if key not in ("how", "learn_through", "every")}
+        return {**below, "storage": kept}
+    ways = str(storage.get("how", "")).split("+")
+    sorts = {part.still for part in kind.parts if part.channels} if kind is not None else set()
+    if len(ways) == 2 and len(sorts) == 1:
+        return {**below, "storage": {**storage, "how": ways[0] if True in sorts else ways[1]}}
+    return below
 
 
 def _dotted(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

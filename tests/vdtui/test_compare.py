@@ -242,8 +242,8 @@ def test_a_report_of_several_runs_is_one_page(folder: Path, tmp_path: Path) -> N
     page = tmp_path / "both.html"
     call("report", "a", "b", "--format", "html", "--output", page, "--runs-dir", folder)
     text = page.read_text(encoding="utf-8")
-    assert text.count("<svg") == 1 and "://" not in text and "<script" not in text
-    assert "62.0 ± 2.0" in text and "protocol vdsd 1, not strict 1" in text and "best" in text
+    assert text.count("<svg") == 2 and "://" not in text and "<script" not in text
+    assert "62.0 ± 2.0" in text and "protocol vdsd 1, not strict 1" in text and "better set" in text
     document = json.loads(call("report", "a", "b", "--format", "json", "--output", "-", "--runs-dir", folder)[0])
     assert [one["name"] for one in document["runs"]] == ["a", "b"] and len(document["comparison"]["groups"]) == 2
 

@@ -83,6 +83,16 @@ def test_a_recommended_storage_gives_way_to_a_budget_and_to_real_clips(changes: 
         assert load_preset(tmp_path / f"{name}.toml").storage.how == "float32"
 
 
+@pytest.mark.parametrize(
+    ("kind", "how"), [("pixels", "h264-30"), ("static-only", "jpeg-50"), ("low-rank", "jpeg-50+h264-30")]
+)
+def test_a_set_of_one_sort_keeps_its_own_of_two_ways(kind: str, how: str) -> None:
+    """`--preset demo --set synthetic.kind=pixels` would be refused for a storage that nobody named."""
+    two = load_preset("default", {"storage.how": "jpeg-50+h264-30"})
+    assert override(two, {"synthetic.kind": kind}, "x").storage.how == how
+    assert load_preset("demo", {"synthetic.kind": kind}).storage.how in load_preset("demo").storage.how
+
+
 def test_a_storage_that_is_named_beside_a_kind_stays() -> None:
     """Compressed real clips are a set that somebody may ask for."""
     changes = {"synthetic.kind": "coreset", "storage.how": "h264-28"}

@@ -59,7 +59,7 @@ async def test_a_run_and_the_table_of_runs_warn(folder: Path, fake: Any, wait: A
     app = VdtuiApp(folder, clock=lambda: NOW)
     async with app.run_test(size=size) as pilot:
         await wait(lambda: "!45.0 %" in text(app), "the mark at the best accuracy")
-        await wait(lambda: "! chosen on test: it flatters the best" in text(app), "what it means")
+        await wait(lambda: "! chosen on test · did not learn" in text(app), "what it means")
         await pilot.press("enter")
         await wait(lambda: isinstance(app.screen, RunScreen) and "51.0 ± 1.0 %" in text(app), "the results")
         await wait(lambda: "! did not learn · chosen on" in text(app), "the warnings at the row")

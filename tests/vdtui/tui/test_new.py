@@ -192,7 +192,7 @@ async def test_the_data_that_fits_is_offered_and_taken(folder: Path, wait: Any, 
         await pilot.pause()
         assert "✔ mine, 3 classes, 16 x 64 x 64, 5.0 kB" in text(app) and "✖ small.h5" in text(app)
         values = 3 * (2 * 3 * 64**2 + 2 * 16 * 64**2) + 327
-        assert f"{values:,} values, {4 * values:,} bytes" in text(app)  # of these data, not of HMDB51
+        assert f"{values:,} values, h264-35" in text(app)  # of these data, not of HMDB51
         chooser = screen.query_one("#files", OptionList)
         chooser.focus()
         chooser.highlighted = 0
