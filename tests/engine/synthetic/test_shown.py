@@ -100,7 +100,7 @@ def test_pictures_are_those_of_the_clips(synthetic: SyntheticSet, tmp_path: Path
     number = synthetic.clips_per_class
     for label, name in enumerate(SPEC.classes):
         for k in range(number):
-            sheet = np.array(Image.open(tmp_path / "stills" / f"{label}_{name}" / f"{k + 1}.png"))
+            sheet = np.array(Image.open(tmp_path / "stills" / f"{label:02d}_{name}" / f"{k + 1}.png"))
             assert np.array_equal(sheet, np.concatenate(list(clips[label * number + k]), axis=1))
     assert export_png(synthetic, tmp_path / "all.png").nbytes > 0
 
