@@ -198,11 +198,9 @@ def read_inherited(indices: list[int]) -> tuple[np.ndarray, np.ndarray, tuple[st
     return read_there(INHERITED[0], indices)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize("kind", ["plain", "gzip"])
-def test_views_go_to_other_processes(stored: dict[str, Path], kind: str, method: str) -> None:
-    """A DataLoader's workers get the clips, whether they are forked in the middle of reading or start anew."""
-    with ClipStore.open(stored[kind]) as store:
+def check_views(path: Path, method: str) -> None:
+    """Compare what other processes read with what this one does."""
+    with ClipStore.open(path) as store:
         view = store.split("train").holdout(0.5, 1)[0]
         everything = range(len(view))
         expected, pictures = view.clips(everything), view.frames_at(everything, 1)
@@ -216,15 +214,11 @@ def test_views_go_to_other_processes(stored: dict[str, Path], kind: str, method:
         assert all(np.array_equal(clips, expected) for clips in here)
 
 
-@pytest.mark.parametrize("read_before", [False, True])
-@pytest.mark.parametrize("kind", ["plain", "gzip"])
-def test_forked_processes_read_through_handles_of_their_own(
-    stored: dict[str, Path], kind: str, read_before: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """HDF5 does not expect its own state in two processes: clips of another place, or a crash."""
-    with ClipStore.open(stored[kind]) as store:
+def check_inherited(path: Path, read_before: bool) -> None:
+    """Compare what forked processes read of a view that is there already with what this one does."""
+    with ClipStore.open(path) as store:
         view = store.split("train")
-        monkeypatch.setattr(sys.modules[__name__], "INHERITED", [view])
+        INHERITED.append(view)
         if read_before:
             view.clips([0])
         with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -234,6 +228,31 @@ def test_forked_processes_read_through_handles_of_their_own(
                 assert np.array_equal(clips, expected[k::4]) and np.array_equal(images, expected[k::4, 1])
                 assert names == store.video_names
         assert np.array_equal(view.clips(range(36)), expected)
+
+
+def alone(check: Callable[..., None], *arguments: object) -> None:
+    """Call ``check`` in a process of its own: one that is forked while other tests' threads hold locks never ends."""
+    process = multiprocessing.get_context("spawn").Process(target=check, args=arguments)
+    process.start()
+    process.join(120)
+    process.kill()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("kind", ["plain", "gzip"])
+def test_views_go_to_other_processes(stored: dict[str, Path], kind: str, method: str) -> None:
+    """A DataLoader's workers get the clips, whether they are forked in the middle of reading or start anew."""
+    alone(check_views, stored[kind], method)
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "gzip"])
+def test_forked_processes_read_through_handles_of_their_own(
+    stored: dict[str, Path], kind: str, read_before: bool
+) -> None:
+    """HDF5 does not expect its own state in two processes: clips of another place, or a crash."""
+    alone(check_inherited, stored[kind], read_before)
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_it(clips_file: Path, copy: Path) -> None:
