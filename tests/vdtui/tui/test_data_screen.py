@@ -43,6 +43,7 @@ async def test_d_shows_the_data_of_a_run(
     monkeypatch.setattr("vdtui.tui.screens.data.ask", lambda file: asked.append(file) or answer())
     app = VdtuiApp(folder, "one", clock=lambda: NOW)
     async with app.run_test(size=size) as pilot:
+        await wait(lambda: isinstance(app.screen, RunScreen) and app.screen.chosen() is not None, "the run")
         await pilot.press("d")
         await wait(lambda: isinstance(app.screen, DataScreen) and app.screen.ready, "the data is shown")
         facts = str(app.screen.query_one("#facts", Static).render())
