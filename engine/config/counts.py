@@ -30,6 +30,12 @@ def inner_trainings(section: StaticSection) -> int:
     return section.steps - section.steps // named(section.objective).steps_per_network(section.settings)
 
 
+def expert_epochs(preset: Preset) -> int:
+    """Return the number of epochs that all experts of ``preset`` are trained for together."""
+    section = preset.experts
+    return section.number * (preset.expert_snapshots - 1 if section.epochs is None else section.epochs)
+
+
 def budget_networks(preset: Preset) -> int:
     """Return the most networks that choose how a budget is spent; the data decide how many of its rungs hold a clip."""
     by_val = preset.storage.open_budget and split_of_choice(preset.evaluation.protocol) == "val"

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from engine import version
 from engine.config.kinds import KINDS
 from engine.config.schema import Preset
+from engine.config.tables import dotted
 from engine.errors import PresetError
 from engine.files import UnfitFileError, read_text, too_deep
 
@@ -199,7 +200,7 @@ def _parents(extends: Any, label: str) -> list[str]:
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return ``below`` with the values of the preset ``above``."""
-    return _merged(without_storage(below, dict(_dotted(above))), above)
+    return _merged(without_storage(below, dict(dotted(above))), above)
 
 
 def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -220,15 +221,6 @@ def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str,
     if len(ways) == 2 and len(sorts) == 1:
         return {**below, "storage": {**storage, "how": ways[0] if True in sorts else ways[1]}}
     return below
-
-
-def _dotted(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of ``tables`` by their dotted keys."""
-    for key, value in tables.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import torch
 
 from engine.config import Preset, read_preset
 from engine.config.choosing import split_of_choice
-from engine.config.counts import candidates, inner_trainings
+from engine.config.counts import candidates, expert_epochs, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
@@ -349,7 +349,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         networks = len(rungs) * evaluation.selection_repeats
         parts.append(Part("budget", networks, "networks to choose how the budget is spent", seconds))
     if "experts" in stages:
-        epochs = preset.experts.number * (preset.experts.epochs or preset.expert_snapshots - 1)
+        epochs = expert_epochs(preset)
         parts.append(Part("experts", epochs, "epochs on all training clips", epochs * first.stage("experts")))
     if "static" in stages:
         parts.append(Part("static", preset.static.steps, "steps", first.static(preset.static)))

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from engine.config import Preset
-from engine.config.counts import baseline_networks, budget_networks, candidates
+from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
@@ -161,7 +161,7 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
         what = "networks to choose how the budget is spent, at most"
         parts.append(Counted("budget", networks, what, networks * trained(own, sizes.val)))
     if "experts" in stages:
-        epochs = preset.experts.number * (preset.experts.epochs or preset.expert_snapshots - 1)
+        epochs = expert_epochs(preset)
         parts.append(Counted("experts", epochs, "epochs on all training clips", epochs * sizes.train * first.trained))
     for stage, unit in (("static", units.images), ("dynamic", first)):
         steps = getattr(preset, stage).steps

@@ -21,6 +21,7 @@ from engine.errors import VdtuiError
 from engine.events import STAGES
 from engine.files import is_number, read_json
 from engine.runs.directory import RunDirectory
+from engine.runs.state import AGAIN
 
 SHORTEST_MEMORY = 20.0
 """Seconds of work over which a pace is measured at least."""
@@ -29,8 +30,6 @@ MEMORY = 0.1
 BACKWARD = 2
 """Passes forward that a pass backward costs."""
 LEARNING = ("static", "dynamic")
-AGAIN = ("prepare", "experts")
-"""Stages that every worker goes through again."""
 UNITS = ("prepare", "budget", "experts", "select")
 """Stages whose progress is counted in units of equal cost."""
 
@@ -143,12 +142,6 @@ class Work:
         """The cost of the networks that choose how baselines are stored; next to any set of floats, none has to."""
         plain = self.preset.storage.how in PLAIN
         return 0.0 if plain else baseline_networks(self.preset) * self.network(split="val")
-
-    @property
-    def experts(self) -> int:
-        """The epochs of all experts."""
-        preset = self.preset
-        return preset.experts.number * (preset.experts.epochs or max(1, preset.expert_snapshots - 1))
 
 
 class Forecast:

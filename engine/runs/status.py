@@ -146,8 +146,8 @@ def queued_again(path: Path, scheduler: str = "") -> Status:
         earlier = Status.load(path)
     except RunError:
         earlier = Status()
-    waiting = dataclasses.replace(earlier, state="queued", pid=0, host="", pid_started="", heartbeat=time.time())
-    return dataclasses.replace(waiting, scheduler=scheduler)
+    fresh: dict[str, Any] = {"pid": 0, "host": "", "pid_started": "", "heartbeat": time.time(), "scheduler": scheduler}
+    return dataclasses.replace(earlier, state="queued", **fresh)
 
 
 def current_process(state: str) -> Status:

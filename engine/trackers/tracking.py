@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
 
+from engine.config.tables import dotted
 from engine.events import Event, Note, RunCompleted, RunFailed, RunStopped, StageStarted
 from engine.runs.directory import RunDirectory
 from engine.trackers.base import Point, Tracker, points_of
@@ -34,7 +34,7 @@ class Tracking:
     """
 
     def __init__(self, run: RunDirectory, names: tuple[str, ...], tell: Callable[[Event], None]) -> None:
-        settings = dict(_flat(run.preset_values()))
+        settings = {key: str(value) for key, value in dotted(run.preset_values())}
         self._feeds = [_Feed(name, run, settings) for name in names]
         self._tell = tell
         self._stage = ""
@@ -133,12 +133,3 @@ def _load(name: str) -> type[Tracker]:
 
 def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
-
-
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the values of nested tables as texts, by SECTION.KEY."""
-    for key, value in tables.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)

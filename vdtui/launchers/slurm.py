@@ -14,9 +14,9 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import RunError, UsageError
 from engine.files import read_json, write_json
@@ -30,6 +30,7 @@ from vdtui.launchers.queue import JobState, cancel, job_states
 if TYPE_CHECKING:
     from engine.runs import RunDirectory
 
+T = TypeVar("T")
 NAME = "slurm"
 FOLDER = ".slurm"
 """The folder of submitit's files and of commands' output, in that of the runs."""
@@ -162,9 +163,7 @@ class Slurm:
         Jobs live on if this is left early. Of a job that ends without a word of its worker, the run is then *crashed*.
         """
         runs = [work.make() for work in works]
-        known = {run.path: job for run in runs if (job := job_of(run.job_file)) is not None}
-        states = job_states(known.values())
-        jobs = {path: job for path, job in known.items() if not states[job].ended}
+        jobs = _living({run.path: run.job_file for run in runs})
         new = [run for run in runs if run.path not in jobs]
         jobs |= self._submit(new) if new else {}
         self._jobs = list(jobs.values())
@@ -174,9 +173,7 @@ class Slurm:
 
     def carry_out(self, commands: Sequence[Command]) -> Iterator[tuple[Command, str]]:
         """Submit ``commands`` that no job has, and yield each with "" when it has ended, or with SLURM's reason."""
-        known = {command: job for command in commands if (job := job_of(command.ticket)) is not None}
-        states = job_states(known.values())
-        jobs = {command: job for command, job in known.items() if not states[job].ended}
+        jobs = _living({command: command.ticket for command in commands})
         new = [command for command in commands if command not in jobs]
         if new:
             folder = new[0].stem.parent
@@ -222,6 +219,13 @@ def job_of(ticket: Path) -> str | None:
     """Return the job that the file ``ticket`` names, or None."""
     job = (read_json(ticket) or {}).get("job")
     return job if isinstance(job, str) and re.fullmatch(r"\d+(_\d+)?", job) else None
+
+
+def _living(tickets: Mapping[T, Path]) -> dict[T, str]:
+    """Return the jobs that ``tickets`` name, by the same keys, but for those that have ended."""
+    known = {key: job for key, ticket in tickets.items() if (job := job_of(ticket)) is not None}
+    states = job_states(known.values())
+    return {key: job for key, job in known.items() if not states[job].ended}
 
 
 def living_job(run: RunDirectory) -> str | None:

@@ -102,7 +102,7 @@ def duration(seconds: float | None) -> str:
 
 
 def brief(seconds: float | None) -> str:
-    """Seconds in at most seven cells: ``41 s``, ``12 min``, ``2 h 05``, ``3 d 4 h``."""
+    """Seconds in at most seven cells: ``41 s``, ``12 min``, ``2 h 05``, ``3 d``."""
     if seconds is None or not math.isfinite(seconds):
         return "—"
     whole = max(0, round(seconds))

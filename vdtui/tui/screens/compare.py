@@ -18,6 +18,7 @@ from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from engine.config.tables import dotted
 from engine.export.tables import over_seeds, points
 from engine.runs import RunDirectory, RunState
 from engine.runs.comparison import Group, Row, Source, compare
@@ -405,16 +406,10 @@ def all_measured(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(table: Mapping[str, Any]) -> dict[str, str]:
     """A preset's values by dotted key, as text."""
-    found: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            found[prefix + key] = words.plain(text, 200) or '""'
-    return found
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in dotted(table)}
+    return {key: words.plain(text, 200) or '""' for key, text in texts.items()}
 
 
 def differences(presets: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
