@@ -70,12 +70,8 @@ def remarks(group: Group, first: Group) -> list[str]:
     if group.deviations:
         lines.append(plain("Deviates from its protocol as published: " + "; ".join(group.deviations) + "."))
     larger = [(row, wording.larger_than_all(row.result)) for row in group.rows]
-    lines += [plain(f"{_named(row)}: {text}") for row, text in larger if text]
+    lines += [plain(f"{row.name}: {text}") for row, text in larger if text]
     return lines + [plain(f"{caution}.") for caution in group.cautions]
-
-
-def _named(row: Row) -> str:
-    return ", ".join(filter(None, (row.run, row.result["what"])))
 
 
 def footnotes(group: Group) -> list[str]:

@@ -132,6 +132,11 @@ class Row:
     over_best: Difference | None
     """To the best row; None for itself and for all of the data."""
 
+    @property
+    def name(self) -> str:
+        """The run, where it is named, and what stands in the row."""
+        return ", ".join(filter(None, (self.run, self.result["what"])))
+
 
 @dataclasses.dataclass(frozen=True)
 class Group:
@@ -154,7 +159,7 @@ class Group:
     def cautions(self) -> list[str]:
         """Rows with networks that learned nothing, in text."""
         rows = [row for row in self.rows if row.result.get("caution")]
-        return [f"{row.run}, {row.result['what']}: {row.result['caution']}" for row in rows]
+        return [f"{row.name}: {row.result['caution']}" for row in rows]
 
 
 @dataclasses.dataclass(frozen=True)
