@@ -189,6 +189,7 @@ def _record_meta(work: Work, store: ClipStore) -> None:
         "precision": _name(work.precision),
         "data_fingerprint": work.fingerprint,
         "dataset": store.dataset,
+        "layout": store.layout,
         "classes": list(work.spec.classes),
         "data_clips": {"train": len(work.train), "val": len(work.val or ()), "test": len(work.test)},
         "data_bytes": len(work.train) * int(np.prod(store.clip_shape)),

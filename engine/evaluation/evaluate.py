@@ -42,6 +42,7 @@ from engine.models import choose_device, choose_precision
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
 from engine.synthetic import LoadedSet, load_set
+from engine.synthetic.compressed import fewest_bytes
 from engine.synthetic.storage import Storage
 from engine.text import one_line
 
@@ -268,17 +269,24 @@ def _baseline(
         if progress is not None:
             progress(0, 1, "first one by whose features clips are chosen", fraction)
 
+    storage = str(Storage.parse(questions.baseline_storage))
+    # Asked before herding trains the network by whose features it chooses.
+    if (fewest := fewest_bytes(train, own.nbytes, storage)) > own.nbytes:
+        raise _too_few_bytes(own.nbytes, storage, f"the smallest clips take {fewest}")
     most = max(train.available(label) for label in range(len(train.spec.classes)))
     order = random_order(train, judge.seed)
     if name == "compressed-herding":
         features = partial(judge.feature_network, source.preset.selection, watch)
         order = herded_order(train, most, judge.seed, features, judge.precision)
     shelf = Shelf(name, train, own.nbytes, most, order, draws=judge.section.repeats, seed=judge.seed)
-    storage = str(Storage.parse(questions.baseline_storage))
     if (found := shelf.held(Rung(storage))) is None:
-        problem = f"{own.nbytes} bytes cannot hold one real clip of each class as {storage}."
-        raise DataError(problem, "Store the clips coarser: --baseline-storage h264-51@16.")
+        raise _too_few_bytes(own.nbytes, storage, "those that are chosen take more")
     return shelf.subject(found)
+
+
+def _too_few_bytes(budget: int, storage: str, why: str) -> DataError:
+    problem = f"{budget} bytes cannot hold one real clip of each class as {storage}: {why}."
+    return DataError(problem, "Store them coarser (--baseline-storage h264-51@16), or leave compressed baselines out.")
 
 
 def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:

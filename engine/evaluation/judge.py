@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from engine.config import Preset
 from engine.config.schema import EvaluationSection, SelectionSection
 from engine.data.batches import RealClips
 from engine.evaluation import (
@@ -115,6 +117,15 @@ def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, st
         section.labels,
         learned_lr=learned is not None,
     )
+
+
+def planned(preset: Preset, step_size: float | None) -> dict[str, Any]:
+    """Return ``model`` and ``recipe``, as results have them, of the first network that ``preset`` evaluates a set by.
+
+    ``step_size`` is the rate that was learned with the set, if one was.
+    """
+    model = preset.evaluation.models[0]
+    return {"model": model, "recipe": recipe_of(preset.evaluation, model, torch.float32, step_size).record()}
 
 
 def _teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ TERMS = {
 }
 _ASK = "The terms of the source data hold for what is made of them: read those of its publisher before you share this."
 
+Planned = Callable[[float | None], Mapping[str, Any]]
+"""Makes the network and recipe of a set whose learned step size is given, as results have them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class About:
@@ -41,33 +44,37 @@ class About:
     loaded: LoadedSet
     source: Path
     """Its file."""
+    planned: Mapping[str, Any]
+    """The network and recipe by which it is going to be evaluated, as results have them: ``model`` and ``recipe``."""
+    assumed: bool = False
+    """True if nothing says how it is going to be evaluated, so that ``planned`` is a guess."""
     name: str = ""
     """The run's name; "" of a file without its run."""
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The run's meta.json."""
     layout: str = ""
-    """The layout of the data, as presets name it."""
+    """The layout that the source of the clips had, as their file says; "" if it is unknown."""
     result: Mapping[str, Any] | None = None
     """The result of the set itself, as the run measured it."""
 
     @classmethod
-    def of_file(cls, path: Path) -> About:
+    def of_file(cls, path: Path, planned: Planned) -> About:
         """Return what the file of a set says. Raises DataError."""
-        return cls(load_set(path), path)
+        loaded = load_set(path)
+        return cls(loaded, path, planned(loaded.provenance.step_size), assumed=True)
 
     @classmethod
-    def of_run(cls, run: RunDirectory, path: Path) -> About:
+    def of_run(cls, run: RunDirectory, path: Path, planned: Planned, assumed: bool = False) -> About:
         """Return what ``run`` says of its set ``path``. Raises DataError, and RunError if the run is damaged."""
-        loaded = load_set(path)
-        dataset = run.preset_values().get("dataset", {})
+        loaded, meta = load_set(path), run.meta()
         result = wording.main_result(results_of(run)) if path == run.best else None
-        layout = dataset.get("layout") if isinstance(dataset, Mapping) else ""
-        return cls(loaded, path, run.name, run.meta(), str(layout or ""), result)
+        recipe, layout = planned(loaded.provenance.step_size), str(meta.get("layout") or "")
+        return cls(loaded, path, recipe, assumed, run.name, meta, layout, result)
 
     @property
     def recipe(self) -> snippets.Training:
-        """The training that its accuracy was measured with, as far as it is known."""
-        return snippets.Training.of_result(self.result)
+        """The training that its accuracy was measured with, or is going to be."""
+        return snippets.Training.of_results(self.planned, self.result)
 
 
 def text(about: About, kind: str, how: str, name: str, notes: tuple[str, ...] = ()) -> str:
@@ -237,20 +244,36 @@ def _use(about: About, kind: str, how: str, name: str) -> list[str]:
     if kind in snippets.LOOKED_AT:
         return []
     synthetic, recipe = about.loaded.synthetic, about.recipe
+    lines = ["## How to train on it", "", _recipe_words(about), ""]
     code = snippets.loading(synthetic, kind, how, name, recipe)
     if not code:
         written = _code(f"vdtui export {shlex.quote(name)} --format pt --output clips.pt")
         reader = f"clips, targets = load_synthetic({str(name)!r}).expand()  # (N, 3, T, H, W), normalised"
-        return [
-            "## How to train on it",
-            "",
+        lines += [
             f"{written} writes its clips for code of any"
             " kind; docs/formats.md of vdtui has code that reads the file without vdtui. With it:",
             "",
-            *_fenced(f"from engine import load_synthetic\n\n{reader}\n\n{snippets.training(synthetic, recipe)}"),
-            "",
         ]
-    return ["## How to train on it", "", *_fenced(f"{code}\n{snippets.training(synthetic, recipe)}"), ""]
+        code = f"from engine import load_synthetic\n\n{reader}\n"
+    return [*lines, *_fenced(f"{code}\n{snippets.training(synthetic, recipe)}"), ""]
+
+
+def _recipe_words(about: About) -> str:
+    """Return where the recipe of the code is from, and what of it the code leaves out."""
+    recipe = about.recipe
+    used = snippets.network_name(about.loaded.synthetic.spec, recipe.model)
+    if about.result is not None:
+        words = "The code follows the recipe of the accuracy above"
+    elif about.assumed:
+        words = "Nothing says how networks are to be trained. Assumed is what `vdtui evaluate` does by default"
+    else:
+        words = "The run has not tested this set. The code follows the recipe of its preset"
+    words += f": {recipe.words}."
+    if recipe.left_out:
+        words += f" It leaves out {' and '.join(recipe.left_out)}."
+    if used != recipe.model:
+        words += f" The network is {used} in place of {_plain(recipe.model)}."
+    return words
 
 
 def _fenced(code: str) -> list[str]:
@@ -258,10 +281,12 @@ def _fenced(code: str) -> list[str]:
 
 
 def _terms(about: About) -> str:
-    known = TERMS.get(about.layout.casefold())
+    known = TERMS.get(about.layout)
     if about.layout == "demo":
         return f"{known}."
-    return f"{known}. {_ASK}" if known else _ASK
+    if not known:
+        return f"The source of the clips is not known here. {_ASK}"
+    return f"{known}. {_ASK}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -1,8 +1,8 @@
 """The code on a card: how an export is loaded and trained on by plain PyTorch, without this package.
 
 It is made for the very files that it stands beside, so that it runs as it stands in their folder; a test runs every
-one. Loading ends with ``clips`` (N, 3, T, H, W), normalised, and ``targets``; training follows the recipe of the run's
-result.
+one. Loading ends with ``clips`` (N, 3, T, H, W), normalised, and ``targets``; training follows the recipe by which the
+set was evaluated, or is going to be.
 """
 
 from __future__ import annotations
@@ -12,35 +12,64 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from engine.synthetic import StaticDynamic, SyntheticSet
+from engine.synthetic import ClipSpec, StaticDynamic, SyntheticSet
 
 LOOKED_AT = ("mp4", "gif", "png")
 """Formats that are for eyes: they have lost something that training needs."""
 
 
+WIDTHS = {"convnet3d": (64, 128, 128), "convnet3d_small": (16, 32, 32)}
+"""Channels behind each block, of the networks that cards have code for."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The values of the recipe by which a card trains, those of the run's result where there is one."""
+    """The values of the recipe by which a card trains."""
 
-    epochs: int = 60
-    batch: int = 16
-    lr: float = 0.003
-    optimiser: str = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 0.0005
-    own_labels: bool = False
-    """True if networks are trained on learned labels, by squared error."""
-    model: str = "convnet3d"
+    model: str
+    epochs: int
+    batch: int
+    lr: float
+    optimiser: str
+    momentum: float | None
+    """That of SGD; None for AdamW."""
+    weight_decay: float
+    labels: str
+    """``hard``, ``own`` if networks are trained on learned labels by squared error, or those of a teacher."""
+    augment: str
 
     @classmethod
-    def of_result(cls, result: Mapping[str, Any] | None) -> Training:
-        """Return the recipe of ``result``, a result object; values that it lacks, or all without one, are defaults."""
-        recipe = (result or {}).get("recipe")
-        if not isinstance(recipe, Mapping):
-            return cls()
-        known = {field.name: recipe.get(field.name) for field in dataclasses.fields(cls)}
-        values = {name: value for name, value in known.items() if value is not None}
-        return cls(**values | {"own_labels": recipe.get("labels") == "own", "model": str((result or {})["model"])})
+    def of_results(cls, planned: Mapping[str, Any], measured: Mapping[str, Any] | None) -> Training:
+        """Return the recipe of ``measured``, a result object; values that it lacks, or all without one, are planned.
+
+        ``planned`` has ``model`` and ``recipe``, complete, as results have them.
+        """
+        result = measured or {}
+        recipe: dict[str, Any] = dict(planned["recipe"])
+        known = result.get("recipe")
+        if isinstance(known, Mapping):
+            recipe |= {name: value for name, value in known.items() if value is not None}
+        values = {field.name: recipe[field.name] for field in dataclasses.fields(cls) if field.name in recipe}
+        return cls(**values | {"model": str(result.get("model") or planned["model"])})
+
+    @property
+    def own_labels(self) -> bool:
+        """True if networks are trained on learned labels, by squared error."""
+        return self.labels == "own"
+
+    @property
+    def words(self) -> str:
+        """The recipe in words."""
+        decay = f"weight decay {self.weight_decay:g}"
+        momentum = "" if self.momentum is None else f"momentum {self.momentum:g}, "
+        optimiser = {"sgd": "SGD", "adamw": "AdamW"}[self.optimiser]
+        return f"{self.epochs} epochs in batches of {self.batch}, {optimiser} at {self.lr:g}, {momentum}{decay}"
+
+    @property
+    def left_out(self) -> list[str]:
+        """The parts of the recipe that the code does without."""
+        found = [] if self.labels in ("hard", "own") else ["the teacher's labels"]
+        return [*found, *([] if self.augment == "none" else [f"augmentation ({self.augment})"])]
 
 
 def loading(synthetic: SyntheticSet, kind: str, precision: str, name: str, recipe: Training) -> str:
@@ -205,7 +234,7 @@ def training(synthetic: SyntheticSet, recipe: Training) -> str:
     """
     spec = synthetic.spec
     epochs = max(1, round(recipe.epochs / synthetic.variants))
-    network, needed = _network(spec.frames, spec.height, spec.width, len(spec.classes))
+    network, needed = _network(spec, recipe.model)
     soft = recipe.own_labels and synthetic.soft_labels is not None
     loss = "(network(batch) - target).square().sum(1).mean()" if soft else "cross_entropy(network(batch), target)"
     if recipe.optimiser == "adamw":
@@ -235,20 +264,30 @@ def training(synthetic: SyntheticSet, recipe: Training) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _network(frames: int, height: int, width: int, classes: int) -> tuple[list[str], list[str]]:
-    """Return lines that make ``network``, and what they import: ConvNet3D where it takes such clips, else an R3D-18."""
-    if not (frames >= 8 and height == width and 64 <= height <= 128):
-        return [f"network = r3d_18(num_classes={classes})"], ["from torchvision.models.video import r3d_18"]
-    side = height
+def network_name(spec: ClipSpec, model: str) -> str:
+    """Return the network that the code trains: ``model`` where it has code for it, else ConvNet3D or an R3D-18."""
+    if not (spec.frames >= 8 and spec.height == spec.width and 64 <= spec.height <= 128):
+        return "r3d_18"
+    return model if model in WIDTHS else "convnet3d"
+
+
+def _network(spec: ClipSpec, model: str) -> tuple[list[str], list[str]]:
+    """Return lines that make ``network``, and what they import."""
+    name, classes = network_name(spec, model), len(spec.classes)
+    if name not in WIDTHS:
+        return [f"network = {name}(num_classes={classes})"], [f"from torchvision.models.video import {name}"]
+    first, second, third = WIDTHS[name]
+    side = spec.height
     for _ in range(3):
         side = ((side - 1) // 2 + 1) // 2
     pool = "(2, 2, 2)" if side > 1 else "(2, 1, 1)"
+    title = "ConvNet3D, the network of the paper" + ("" if name == "convnet3d" else ", with a quarter of the channels")
     return [
-        "def block(inner, outer, time):  # ConvNet3D, the network of the paper",
+        f"def block(inner, outer, time):  # {title}",
         "    convolution = nn.Conv3d(inner, outer, (3, 7, 7), (1, 2, 2), (1, 3, 3))",
         "    return convolution, nn.ReLU(), nn.MaxPool3d((time, 2, 2))",
         "",
-        f"head = nn.AvgPool3d({pool}, 1), nn.Dropout(0.5), nn.Conv3d(128, {classes}, 1)",
-        "blocks = *block(3, 64, 1), *block(64, 128, 2), *block(128, 128, 2)",
+        f"head = nn.AvgPool3d({pool}, 1), nn.Dropout(0.5), nn.Conv3d({third}, {classes}, 1)",
+        f"blocks = *block(3, {first}, 1), *block({first}, {second}, 2), *block({second}, {third}, 2)",
         "network = nn.Sequential(*blocks, *head, nn.Flatten(2), nn.AdaptiveMaxPool1d(1), nn.Flatten())",
     ], []

@@ -116,6 +116,28 @@ def compressed_clips(
     return found
 
 
+def fewest_bytes(real: RealClips, budget: int, how: Storage | str) -> int:
+    """Return the bytes of the smallest file that has a clip of each class of ``real``, stored as ``how``.
+
+    It ends at the first file that is within ``budget``, so it is cheap unless nothing fits: then every clip is encoded.
+    Raises UsageError unless ``how`` is a codec.
+    """
+    codec = (Storage.parse(how) if isinstance(how, str) else how).codec()
+    order = [real.of_class(label) for label in range(len(real.spec.classes))]
+    smallest: list[Coded] = []
+    size = 0
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for number in range(max(map(len, order))):
+            chosen = torch.stack([own[number % len(own)] for own in order])
+            encoded = list(pool.map(codec.encode_clip, real.view.clips(chosen.numpy())))
+            pairs = zip(smallest or encoded, encoded, strict=True)
+            smallest = [min(pair, key=lambda clip: sum(map(len, clip.body))) for pair in pairs]
+            size = len(write_clips(real.spec, codec, [[clip] for clip in smallest], 1))
+            if size <= budget:
+                break
+    return size
+
+
 def _too_small(budget: int, fewest: int, how: str) -> DataError:
     problem = f"{budget} bytes cannot hold one real clip of each class: by {how} it takes {fewest} bytes or more."
     return DataError(problem, f"Compare with a set of at least {fewest} bytes, or with fewer or smaller clips.")

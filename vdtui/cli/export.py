@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -134,23 +135,29 @@ def _refuse_unread(
 
 def _about(source: str, runs_dir: Path | None) -> About:
     """Return the set that ``source`` means: of a file, or the best, else the last of a run."""
+    from engine.config import load_preset, read_preset
     from engine.data.exports import is_composed
-    from engine.errors import UsageError
+    from engine.errors import PresetError, UsageError
+    from engine.evaluation.judge import planned
     from engine.export.card import About
     from engine.files import SET_SUFFIXES, looks_like_set
     from engine.runs import find_run, runs_folder
 
+    default = partial(planned, load_preset("default"))
     path = Path(source)
     if path.is_file() or is_composed(path):
         if not looks_like_set(path) and not is_composed(path) and path.suffix in (".h5", ".hdf5"):
             problem = f"{source} has real clips, not a synthetic set."
             raise UsageError(problem, f"Choose clips of it first: vdtui select herding --data {source} --ipc 1")
-        return About.of_file(path)
+        return About.of_file(path, default)
     if source.endswith(SET_SUFFIXES):
         raise UsageError(f"There is no file {source}.", "Check the path, or give the name of a run.")
     run = find_run(runs_folder(runs_dir), source)
     for path in (run.best, run.last):
         if path.is_file():
-            return About.of_run(run, path)
+            try:
+                return About.of_run(run, path, partial(planned, read_preset(run.preset_file)))
+            except PresetError:  # that of another version; the card says that the recipe is assumed
+                return About.of_run(run, path, default, assumed=True)
     hint = f"It is written when the first evaluation is done; see `vdtui show {run.name}`."
     raise UsageError(f"The run {run.name} ({run.state()}) has no synthetic set yet.", hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -23,6 +24,21 @@ NAMES = ("zebra 10", "zebra 9", SCRIPT, "Zebra/9", "", "..", "a\nb", "ünï", "e
 """Eleven names that loaders would order in other ways, or that no folder may have."""
 TRAINABLE = ("pt", "h5", "folders", "frames", "webdataset", "safetensors")
 OUTPUT = {"pt": "my set.pt", "h5": "set.h5", "safetensors": "set.safetensors", "set": "set.vds"}
+
+PLANNED = {
+    "model": "convnet3d_small",
+    "recipe": {
+        "epochs": 7,
+        "batch": 5,
+        "lr": 0.02,
+        "optimiser": "adamw",
+        "momentum": None,
+        "weight_decay": 0.01,
+        "labels": "hard",
+        "augment": "resized crop and flip",
+    },
+}
+"""What a run says of the evaluation that it has not come to."""
 
 
 def separable(kind: str, soft: bool = False, ipc: int = 2, size: int = 16) -> Pixels | StaticDynamic:
@@ -51,7 +67,7 @@ def about(tmp_path: Path, synthetic: Any, **recipe: Any) -> About:
         "dataset": "toys",
         "data_fingerprint": "abc",
     }
-    return About(load_set(path), path, "my run", meta, "folders", row)
+    return About(load_set(path), path, PLANNED, False, "my run", meta, "folders", row)
 
 
 def export(tmp_path: Path, what: About, kind: str, precision: str = "float32") -> Path:
@@ -150,7 +166,7 @@ def test_the_tensors_of_memories_are_made_into_clips_by_the_card(
         folder.mkdir()
         path = folder / "best.safetensors"
         save_synthetic(path, synthetic, Provenance())
-        card = export(folder, About.of_file(path), "safetensors", precision)
+        card = export(folder, About.of_file(path, lambda step_size: PLANNED), "safetensors", precision)
         clips = run_code(card)["clips"]
         assert (clips - load_synthetic(folder / "out" / "set.safetensors").expand()[0]).abs().max() < 1e-4
 
@@ -174,16 +190,33 @@ def test_a_card_says_all_that_is_known_and_what_is_not(tmp_path: Path) -> None:
     ):
         assert fact in known, fact
     (tmp_path / "alone").mkdir()
-    alone = About.of_file(tmp_path / "best.safetensors")
+    alone = About.of_file(tmp_path / "best.safetensors", lambda step_size: PLANNED)
     unknown = export(tmp_path / "alone", alone, "gif").read_text(encoding="utf-8")
     assert "Command: unknown" in unknown and "not a test accuracy" in unknown and "looking at" in unknown
+
+
+def test_without_a_result_the_recipe_is_that_of_the_preset_or_said_to_be_assumed(tmp_path: Path) -> None:
+    """The code trained by values that were nobody's: 60 epochs in batches of 16."""
+    known = about(tmp_path, separable("pixels", size=64))
+    unmeasured = dataclasses.replace(known, result=None, layout="ucf101")
+    for what, words in (
+        (unmeasured, "recipe of its preset"),
+        (dataclasses.replace(unmeasured, assumed=True), "Assumed"),
+    ):
+        (tmp_path / "out" / "set.h5").unlink(missing_ok=True)
+        (tmp_path / "out" / "set.h5.md").unlink(missing_ok=True)
+        card = export(tmp_path, what, "h5")
+        text, code = card.read_text(encoding="utf-8"), code_of(card)
+        assert words in text and "7 epochs in batches of 5, AdamW at 0.02, weight decay 0.01" in text
+        assert "leaves out augmentation" in text and "Soomro" in text
+        assert "batch_size=5" in code and "range(7)" in code and "AdamW" in code and "block(3, 16, 1)" in code
 
 
 def test_class_numbers_are_the_same_for_every_loader(tmp_path: Path) -> None:
     """`zebra 9` and `zebra 10` swapped places for whoever sorts folders; a label must mean one class everywhere."""
     spec = make_spec(NAMES, frames=2, height=16)
     synthetic = Pixels(spec, torch.rand(len(NAMES), 11, 2, 3, 16, 16) - 0.5)
-    what = About(LoadedSet(synthetic, Provenance(), "float32"), tmp_path / "none")
+    what = About(LoadedSet(synthetic, Provenance(), "float32"), tmp_path / "none", PLANNED)
     for kind in ("folders", "frames", "webdataset"):
         export(tmp_path, what, kind)
     out = tmp_path / "out"
@@ -204,7 +237,7 @@ def test_class_numbers_are_the_same_for_every_loader(tmp_path: Path) -> None:
 def test_what_pixels_cannot_show_is_said(tmp_path: Path) -> None:
     loaded = noisy_set(("red", "green"))
     loaded.synthetic.static *= 4  # type: ignore[attr-defined]
-    what = About(loaded, tmp_path / "none")
+    what = About(loaded, tmp_path / "none", PLANNED)
     exported = write(what, Wish("folders", tmp_path / "folders"))
     assert any("beyond black or white" in note for note in exported.notes)
     assert "beyond black or white" in (tmp_path / "folders" / "README.md").read_text(encoding="utf-8")
@@ -213,7 +246,7 @@ def test_what_pixels_cannot_show_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["index.json", "list"])
 def test_damaged_exports_and_those_for_looking_are_refused_in_words(tmp_path: Path, name: str) -> None:
-    what = About(noisy_set(("red", "green")), tmp_path / "none")
+    what = About(noisy_set(("red", "green")), tmp_path / "none", PLANNED)
     write(what, Wish("folders", tmp_path / "folders"))
     index = json.loads((tmp_path / "folders" / "index.json").read_text())
     if name == "index.json":
