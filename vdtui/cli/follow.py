@@ -94,29 +94,26 @@ class _Printer:
     def tell(self, record: dict[str, Any], state: RunState, before: int) -> None:
         """Print ``record``, which was just folded into ``state``."""
         if record.get("event") in ("step", "progress"):
-            self._progress.tell(_progress(state, self._left()), state.stage)
+            self._progress.tell(_progress(state, self._whole()), state.stage)
         elif record.get("event") not in ("checkpoint_saved", "preview_saved", "run_failed"):
             for line in state.log[before:]:
                 self._progress.line(f"{time.strftime('%H:%M:%S', time.localtime(line.time))}  {printable(line.text)}")
 
-    def _left(self) -> str:
-        """Say what is left of the whole run, as its worker told it last; nothing where it does not know."""
+    def _whole(self) -> Status:
+        """Return the status that the worker wrote last, which has the time left of the whole run."""
         now = time.monotonic()
         if now - self._told > HEARTBEAT_SECONDS:
             self._told = now
             with contextlib.suppress(RunError):
                 self._status = self._run.status()
-        if not self._status.left:
-            return ""
-        left = human_time(self._status.left)
-        return f"at least {left} left in all" if self._status.at_least else f"{left} left in all"
+        return self._status
 
     def close(self) -> None:
         """End the line of progress."""
         self._progress.close()
 
 
-def _progress(state: RunState, left: str) -> str:
+def _progress(state: RunState, whole: Status) -> str:
     stage = state.stages[state.stage]
     number = [name for name in STAGES if name in state.stages].index(stage.name) + 1 if stage.name in STAGES else 0
     counted = f" {stage.step}/{stage.total}" if stage.total > 1 else ""
@@ -127,10 +124,11 @@ def _progress(state: RunState, left: str) -> str:
         words.append(printable(stage.what))
     if stage.rate:
         words.append(f"{stage.rate:.2f}/s" if stage.rate >= 1 else f"{1 / stage.rate:.1f} s each")
-    if stage.eta is not None:
-        words.append(f"{human_time(stage.eta)} left in this stage")
-    if left:
-        words.append(left)
+    forecast = whole.stage_left if whole.stage == stage.name else None
+    if (left := stage.eta if forecast is None else forecast) is not None:
+        words.append(f"{human_time(left)} left in this stage")
+    if whole.left:
+        words.append(f"{'at least ' if whole.at_least else ''}{human_time(whole.left)} left in all")
     return ", ".join(words)
 
 

@@ -19,6 +19,7 @@ from engine.distilling.opening import scarce_clips
 from engine.errors import DataError, PresetError, UsageError
 from engine.evaluation import trials
 from engine.evaluation.evaluate import Questions, evaluate, find_source
+from engine.evaluation.judge import Judge
 from engine.files import read_json
 from engine.models import video_model
 from engine.runs import RunDirectory
@@ -176,6 +177,19 @@ def test_equal_bytes_is_counted_in_files(runs: Path, clips: Path) -> None:
     assert (random["what"], herded["what"]) == ("compressed-random", "compressed-herding")
     assert random["bytes"] <= whole.nbytes("float32") and random["storage"] == "h264-35"
     assert random["ipc"] == herded["ipc"] == RunDirectory(runs / "published").meta()["data_clips"]["train"] // 2
+
+
+def test_bytes_that_hold_no_clip_are_refused_before_a_network_is_trained(
+    runs: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Herding trained a network on all of the data for an hour, and then it was said that nothing fits."""
+    small = tmp_path / "small.vds"
+    save_synthetic(small, load_synthetic(RunDirectory(runs / "herding").best), Provenance(), "h264-51@16")
+    monkeypatch.setattr(Judge, "feature_network", None)
+    asked = Questions(("compressed-herding",), baseline_storage="h264-1")
+    with pytest.raises(DataError, match="cannot hold one real clip of each class as h264-1: the smallest") as refusal:
+        next(evaluate(find_source(str(small), runs, clips, QUICK), runs, asked))
+    assert "--baseline-storage" in refusal.value.hint
 
 
 # --- more clips than a class has -------------------------------------------------------------------------------------
