@@ -16,7 +16,7 @@ from engine.export import snippets, wording
 from engine.export.names import shown
 from engine.export.output import write_file
 from engine.runs import RunDirectory
-from engine.runs.results import results_of
+from engine.runs.results import measures, results_of
 from engine.synthetic import LoadedSet, load_set
 from engine.text import one_line
 from engine.version import VERSION
@@ -210,14 +210,14 @@ def _accuracy(about: About, kind: str, how: str, name: str) -> list[str]:
         known = recipe.items() if isinstance(recipe, Mapping) else ()
         said = "; ".join(f"{key} {value}" for key, value in known) or "unknown"
         networks = len(wording.values_of(result))
+        top5 = f", top-5 {wording.accuracy(result, 'top5')}" if "top5" in measures(dict(result)) else ""
         spread = "standard deviation over networks" if networks > 1 else "a single network"
         lines += [
-            f"- Top-1 on the test split: {wording.accuracy(result)} ({networks} networks, {spread}), top-5"
-            f" {wording.accuracy(result, 'top5')}",
+            f"- Top-1 on the test split: {wording.accuracy(result)} ({networks} networks, {spread}){top5}",
             f"- Protocol {result.get('protocol')}, version {result.get('protocol_version')}, network"
             f" {result.get('model')}; the step was chosen on: {result.get('selected_on')}",
             f"- Training: {_plain(said)}",
-            f"- Measured of the set as {_plain(measured)}{_not_this(kind, how, measured)}",
+            f"- Measured of the set as {_plain(measured)}{_not_this(about, kind, how, measured)}",
         ]
     elif origin.accuracy is not None:
         measured = origin.accuracy_as or loaded.how
@@ -225,7 +225,7 @@ def _accuracy(about: About, kind: str, how: str, name: str) -> list[str]:
             f"- Top-1 on the split {_plain(origin.selected_on)}, by which step {origin.step} was chosen:"
             f" {wording.percent(origin.accuracy)}; not a test accuracy",
             f"- Protocol {_plain(origin.protocol)}; measured of the set as {_plain(measured)}"
-            f"{_not_this(kind, how, measured)}",
+            f"{_not_this(about, kind, how, measured)}",
         ]
     else:
         lines += ["- Nothing is known: it was exported without its run, and its file has no accuracy."]
@@ -234,10 +234,14 @@ def _accuracy(about: About, kind: str, how: str, name: str) -> list[str]:
     return lines
 
 
-def _not_this(kind: str, how: str, measured: str) -> str:
+def _not_this(about: About, kind: str, how: str, measured: str) -> str:
     """Return the words for an accuracy of something else than these files hold; "" if it is of them."""
     stored = "pixels of 8 bits" if kind in (*snippets.LOOKED_AT, "folders", "frames") else how
-    return "" if stored == measured else f", not of these files, which hold {stored}"
+    if stored == measured:
+        return ""
+    if stored == "float32" and measured == about.loaded.how:
+        return "; these files hold what came out of it, as float32"
+    return f", not of these files, which hold {stored}"
 
 
 def _use(about: About, kind: str, how: str, name: str) -> list[str]:

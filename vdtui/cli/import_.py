@@ -41,7 +41,7 @@ def import_(
     """Import a set of the public reference code: clips, or static and dynamic memory with hallucinators.
 
     Takes images_best.pt, dynamic_best.pt and weights_best.pt of a folder, y_syn_*.pt as soft labels, a dictionary with
-    "image", or a plain tensor. Nothing in them is run. With --data the set can be judged on these clips at once.
+    "image", or a plain tensor. Nothing in them is run. With --data the set can be evaluated on these clips at once.
 
     Example: vdtui import logged_files/S2D/run --data hmdb51.h5 --output theirs.safetensors
 
@@ -77,4 +77,4 @@ def import_(
     shape = f"{spec.frames} x {spec.height} x {spec.width}"
     what = f"{synthetic.kind}, {len(spec.classes)} classes, IPC {synthetic.ipc}"
     say(f"{output}: {what}, clips of {shape}, {human_bytes(size)}")
-    say(f"Judge it: vdtui evaluate {output} --data {data or 'FILE.h5'}")
+    say(f"Evaluate it: vdtui evaluate {output} --data {data or 'FILE.h5'}")

@@ -189,6 +189,7 @@ def test_a_card_says_all_that_is_known_and_what_is_not(tmp_path: Path) -> None:
         "bytes as float32",
     ):
         assert fact in known, fact
+    assert "top-5" not in known, "of three classes it says nothing"
     (tmp_path / "alone").mkdir()
     alone = About.of_file(tmp_path / "best.safetensors", lambda step_size: PLANNED)
     unknown = export(tmp_path / "alone", alone, "gif").read_text(encoding="utf-8")
@@ -210,6 +211,20 @@ def test_without_a_result_the_recipe_is_that_of_the_preset_or_said_to_be_assumed
         assert words in text and "7 epochs in batches of 5, AdamW at 0.02, weight decay 0.01" in text
         assert "leaves out augmentation" in text and "Soomro" in text
         assert "batch_size=5" in code and "range(7)" in code and "AdamW" in code and "block(3, 16, 1)" in code
+
+
+def test_what_came_out_of_a_codec_is_what_was_measured(tmp_path: Path) -> None:
+    """The card disowned the accuracy of the very clips that networks were trained on."""
+    known = about(tmp_path, separable("pixels", size=64))
+    path = tmp_path / "coded.vds"
+    save_synthetic(path, known.loaded.synthetic, known.loaded.provenance, "h264-28")
+    row = {**(known.result or {}), "storage": "h264-28"}
+    coded = dataclasses.replace(known, loaded=load_set(path), source=path, result=row)
+    for precision, words in (("float32", "what came out of it"), ("uint8", "not of these files")):
+        (tmp_path / precision).mkdir()
+        text = export(tmp_path / precision, coded, "pt", precision).read_text(encoding="utf-8")
+        assert f"Measured of the set as h264-28{'; these files hold' if precision == 'float32' else ''}" in text
+        assert words in text
 
 
 def test_class_numbers_are_the_same_for_every_loader(tmp_path: Path) -> None:
