@@ -40,6 +40,7 @@ def offered(group: str) -> dict[str, EntryPoint]:
 
 def load(address: str) -> Any:
     """Return what ``address``, ``module:Class``, names. Raises UsageError if it is not there, or its module fails."""
+    os.environ.setdefault(FOLDER, os.getcwd())  # workers, which live elsewhere, look there too
     module, _, name = address.partition(":")
     loaded = _module(module, address)
     try:
@@ -58,7 +59,7 @@ def _module(module: str, address: str) -> Any:
             raise _failed(module, error) from error
     except Exception as error:
         raise _failed(module, error) from error
-    folder = os.environ.setdefault(FOLDER, os.getcwd())
+    folder = os.environ[FOLDER]
     if folder not in sys.path:
         sys.path.append(folder)  # last: a folder of the user's that is named like a library must not win
         importlib.invalidate_caches()

@@ -210,8 +210,7 @@ def against(found: Standing) -> str:
     if is_ahead(over):
         why = "and a single network has no spread to tell by"
         return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
-    made = KINDS.get(str(found.result.get("what")))
-    subject = "Distillation" if made is not None and made.learned else "This choice of clips"
+    subject = "Distillation" if _is_learned(found.result) else "This choice of clips"
     remarks = {
         "within noise": ", which is within noise",
         "no interval": "; a single network has no spread to tell by",
@@ -220,13 +219,18 @@ def against(found: Standing) -> str:
     return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"
 
 
+def _is_learned(result: Result) -> bool:
+    made = KINDS.get(str(result.get("what")))
+    return made is not None and made.learned
+
+
 def beside_random(result: Result, results: Sequence[Result]) -> str:
     """Say that as many random real clips in more bytes are as good as a learned set, where they are; else "".
 
     Clips in at most as many bytes are baselines, on which ``against`` speaks.
     """
-    made, own = KINDS.get(str(result.get("what"))), number(result.get("bytes"))
-    if made is None or not made.learned or own is None:
+    own = number(result.get("bytes"))
+    if not _is_learned(result) or own is None:
         return ""
     larger = [dict(one) for one in results if one["what"] == "random" and (number(one.get("bytes")) or 0) > own]
     found = standing({**result, "bytes": 1 << 62}, larger)
@@ -264,6 +268,8 @@ def _try(found: Standing) -> str:
     """Return advice on what may help, the likeliest first."""
     if all_clips_bytes(dict(found.result)) is not None:
         return "Try a set of fewer bytes: smaller memories, or a storage that `vdtui study bytes` finds good enough."
+    if not _is_learned(found.result):
+        return "Try another choice, or clips that are learned: vdtui distill."
     if found.over.verdict == "within noise" and found.over.value > 0:
         return "Try more networks (evaluation.repeats), which make the interval smaller, or more steps."
     return "Try more and smaller instances, another objective, or more steps."

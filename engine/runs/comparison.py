@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.kinds import BASELINES
-from engine.errors import RunError
+from engine.errors import RunError, UsageError
+from engine.files import looks_like_set
 from engine.runs.baselines import distinct, networks, standing
 from engine.runs.differences import Difference, Sample, difference
 from engine.runs.directory import RunDirectory, find_run
@@ -32,6 +33,7 @@ from engine.runs.results import (
     results_of,
 )
 from engine.runs.state import RunState
+from engine.text import one_line
 
 DISTILLING = ("budget", "experts", "static", "dynamic", "select")
 """The stages that make a set."""
@@ -61,6 +63,10 @@ def read_sources(folder: Path, names: Iterable[str], note: Callable[[str], None]
     found: dict[Path, tuple[str, RunDirectory | None]] = {}
     for name in names:
         is_file = name.endswith(".json") and not any(path.is_dir() for path in (folder / name, Path(name)))
+        if not is_file and looks_like_set(Path(name)):
+            problem = f"{one_line(name)} is a synthetic set, and sets are compared by their results."
+            known = f"vdtui evaluate {one_line(name)} --data FILE.h5 --output results.json"
+            raise UsageError(problem, f"Evaluate it first, and compare its results: {known}")
         run = None if is_file else find_run(folder, name)
         found.setdefault((Path(name) if run is None else run.path).resolve(), (name, run))
     taken = [run.name for _, run in found.values() if run is not None]

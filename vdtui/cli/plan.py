@@ -96,7 +96,14 @@ def _tell_bytes(preset: Preset) -> None:
         number = len(store.classes)
     size = plain_bytes(preset, values)
     if size is None:
-        note(f"The set: {values:,} values, stored as {storage_words(preset)}; how many bytes that is depends on them.")
+        from engine.distilling.first_size import first_size
+
+        said = f"The set: {values:,} values, stored as {storage_words(preset)}"
+        if (first := first_size(preset, values)) is None:
+            note(f"{said}; how many bytes that is depends on them.")
+            return
+        each = human_bytes(first / number)
+        note(f"{said}: {human_bytes(first)} at its start from real clips, {each} per class; learning changes that.")
         return
     note(f"The set: {values:,} values, {human_bytes(size)}, {human_bytes(size / number)} per class.")
 

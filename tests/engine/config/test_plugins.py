@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -126,6 +127,14 @@ def test_what_is_not_there_is_told_with_its_key(package: Path, key: str, value: 
     with pytest.raises(PresetError) as refusal:
         load_preset("default", {key: value})
     assert key.partition(".")[2] in refusal.value.problem and told.lower() in refusal.value.problem.lower()
+
+
+def test_workers_look_where_the_command_was_given(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m vdtui` found a module in its folder, and the worker, which lives elsewhere, did not."""
+    monkeypatch.setenv(plugins.FOLDER, "")
+    monkeypatch.delenv(plugins.FOLDER)
+    plugins.load("mynets:Net")
+    assert os.environ[plugins.FOLDER] == os.getcwd()
 
 
 def test_options_are_checked_as_our_own_keys_are(package: Path) -> None:

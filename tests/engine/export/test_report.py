@@ -217,6 +217,8 @@ def test_the_wording_is_honest() -> None:
     theirs["top1"]["values"] = [0.46, 0.56]  # pairs 0.04 and -0.02: 1 point, and 12.7 times their error of 3
     assert "did not help here" in wording.verdict([ours, theirs]) and "within noise" in wording.verdict([ours, theirs])
     worse = result("random", (0.70, 0.74), 8)
+    chosen = wording.verdict([{**ours, "what": "herding"}, worse])
+    assert "This choice of clips did not help" in chosen and "objective" not in chosen and "steps" not in chosen
     assert "did not help here" in wording.verdict([ours, worse]) and "noise" not in wording.verdict([ours, worse])
     single = result("static-dynamic", (0.5,), 8)
     assert "50.0 % top-1 on test (1 network)" in wording.headline([single], None)

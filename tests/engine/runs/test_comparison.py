@@ -235,6 +235,15 @@ def test_a_run_and_the_file_of_its_results_are_one() -> None:
     assert [one.run for one in group.rows] == ["a", "b"]
 
 
+def test_a_set_is_compared_by_its_results(tmp_path: Path) -> None:
+    """People were told that there is no run of that name, and to look for it elsewhere."""
+    made = tmp_path / "mine.vds"
+    made.write_bytes(b"vds1 and more")
+    with pytest.raises(UsageError, match="is a synthetic set") as refusal:
+        read_sources(tmp_path, [str(made)], print)
+    assert "vdtui evaluate" in refusal.value.hint and "--output" in refusal.value.hint
+
+
 def test_deviations_of_a_group_are_said_once() -> None:
     """Numbers "of the published protocol" with a tenth of its epochs would be taken for it."""
     (group,) = compare(
