@@ -24,8 +24,8 @@ MOST_VALUES = 1 << 25
 def first_size(preset: Preset, values: int) -> int | None:
     """Return the bytes of the file of the set of ``preset`` at its start from real clips, stored as the preset says.
 
-    None where it starts from noise, is not learned in stage 2, or has too many ``values``. ``preset`` must name its clips
-    file. Raises VdtuiError for data or a storage that would stop the run as well.
+    None where it starts from noise, is not learned in stage 2, or has too many ``values``. ``preset`` must name its
+    clips file. Raises VdtuiError for data or a storage that would stop the run as well.
     """
     noisy = any(stage in preset.stages and getattr(preset, stage).init == "noise" for stage in ("static", "dynamic"))
     if noisy or "dynamic" not in preset.stages or values > MOST_VALUES:

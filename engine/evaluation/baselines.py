@@ -246,9 +246,13 @@ def held(shelf: Shelf, rungs: Sequence[Rung]) -> list[Held[Rung]]:
 
 def fixed(shelf: Shelf, rungs: Sequence[Rung]) -> Held[Rung] | None:
     """Return FIXED, or where it cannot hold a clip the first coarser rung of its codec that can; None if none can."""
+    return next((one for rung in from_fixed(rungs) if (one := shelf.held(rung)) is not None), None)
+
+
+def from_fixed(rungs: Sequence[Rung]) -> list[Rung]:
+    """Return FIXED and the coarser ones of its codec among ``rungs``, in their order."""
     start = next(rung for rung in rungs if rung.storage == FIXED)
-    coarser = (rung for rung in rungs if rung is not start and rung.codec == start.codec and start.as_good(rung))
-    return next((one for rung in (start, *coarser) if (one := shelf.held(rung)) is not None), None)
+    return [start, *(rung for rung in rungs if rung is not start and rung.codec == start.codec and start.as_good(rung))]
 
 
 def judged_rungs(

@@ -23,11 +23,12 @@ from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
-from engine.evaluation.baselines import FIXED, Rung, Shelf, herded_order, random_order
+from engine.evaluation.baselines import Rung, Shelf, from_fixed, herded_order, ladder, random_order
 from engine.evaluation.judge import Judge, networks_folder
 from engine.evaluation.parts import open_parts
 from engine.evaluation.protocols import FrameOrder
 from engine.evaluation.rows import Row, judged
+from engine.evaluation.rungs import Held
 from engine.evaluation.subjects import (
     as_stored,
     full_data,
@@ -66,8 +67,8 @@ class Questions:
     """Ways to store the set, each judged as it comes out of its file; none: as it is."""
     real: tuple[tuple[int, str], ...] = ()
     """Random real clips beside it: how many per class, and how they are stored."""
-    baseline_storage: str = FIXED
-    """The way in which compressed baselines are stored."""
+    baseline_storage: str | None = None
+    """The way in which compressed baselines are stored; None: as FIXED, or coarser where that cannot hold a clip."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,24 +270,27 @@ def _baseline(
         if progress is not None:
             progress(0, 1, "first one by whose features clips are chosen", fraction)
 
-    storage = str(Storage.parse(questions.baseline_storage))
-    # Asked before herding trains the network by whose features it chooses.
-    if (fewest := fewest_bytes(train, own.nbytes, storage)) > own.nbytes:
-        raise _too_few_bytes(own.nbytes, storage, f"the smallest clips take {fewest}")
     most = max(train.available(label) for label in range(len(train.spec.classes)))
     order = random_order(train, judge.seed)
     if name == "compressed-herding":
         features = partial(judge.feature_network, source.preset.selection, watch)
         order = herded_order(train, most, judge.seed, features, judge.precision)
     shelf = Shelf(name, train, own.nbytes, most, order, draws=judge.section.repeats, seed=judge.seed)
-    if (found := shelf.held(Rung(storage))) is None:
-        raise _too_few_bytes(own.nbytes, storage, "those that are chosen take more")
-    return shelf.subject(found)
+    return shelf.subject(_held(shelf, questions.baseline_storage))
 
 
-def _too_few_bytes(budget: int, storage: str, why: str) -> DataError:
-    problem = f"{budget} bytes cannot hold one real clip of each class as {storage}: {why}."
-    return DataError(problem, "Store them coarser (--baseline-storage h264-51@16), or leave compressed baselines out.")
+def _held(shelf: Shelf, storage: str | None) -> Held[Rung]:
+    """Return what ``shelf`` holds of clips that are stored as ``storage``; None: as FIXED, or coarser if it must be."""
+    rungs = from_fixed(ladder(shelf.train.spec)) if storage is None else [Rung(str(Storage.parse(storage)))]
+    for rung in rungs:
+        # Asked before herding trains the network by whose features it chooses.
+        fewest = fewest_bytes(shelf.train, shelf.budget, rung.storage)
+        if fewest <= shelf.budget and (found := shelf.held(rung)) is not None:
+            return found
+    why = f"the smallest take {fewest}" if fewest > shelf.budget else "those that are chosen take more"
+    problem = f"{shelf.budget} bytes cannot hold one real clip of each class as {rungs[-1].storage}: {why}."
+    coarser = "Store them coarser (--baseline-storage h264-51@16), or leave" if storage is not None else "Leave"
+    raise DataError(problem, f"{coarser} compressed baselines out.")
 
 
 def _check_fits(name: str, loaded: LoadedSet, real: ClipSpec) -> None:

@@ -57,13 +57,14 @@ def evaluate(
         ),
     ] = None,
     baseline_storage: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--baseline-storage",
             metavar="HOW",
-            help="How compressed real clips are stored: H.264 at a quality, @ a side.",
+            help="How compressed real clips are stored: H.264 at a quality, @ a side (default: h264-28, or as much "
+            "coarser as their bytes need).",
         ),
-    ] = "h264-28",
+    ] = None,
     frames: Annotated[
         str, typer.Option(help="Order of frames while training: as-is, shuffled, frozen or reversed.")
     ] = "as-is",

@@ -190,6 +190,10 @@ def test_bytes_that_hold_no_clip_are_refused_before_a_network_is_trained(
     with pytest.raises(DataError, match="cannot hold one real clip of each class as h264-1: the smallest") as refusal:
         next(evaluate(find_source(str(small), runs, clips, QUICK), runs, asked))
     assert "--baseline-storage" in refusal.value.hint
+    monkeypatch.undo()
+    coarser = Questions(("compressed-random",))  # h264-28 holds none in so few bytes
+    _, random = evaluate(find_source(str(small), runs, clips, [*QUICK, "evaluation.repeats=1"]), tmp_path, coarser)
+    assert random["what"] == "compressed-random" and random["bytes"] <= small.stat().st_size
 
 
 # --- more clips than a class has -------------------------------------------------------------------------------------

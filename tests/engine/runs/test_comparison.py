@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.errors import UsageError
 from engine.runs import RunState
 from engine.runs.comparison import (
     Group,
     Source,
     compare,
     distilled_seconds,
+    read_sources,
 )
 from engine.runs.differences import Difference, Sample, difference, incomplete_beta, student_t
 from engine.runs.state import Stage
