@@ -251,11 +251,10 @@ def _claim(folder: Path, made: Path, name: str | None, stem: str) -> Path:
         wanted = check_name(name if name is not None else stem if number == 1 else f"{stem}-{number}")
         target = folder / wanted
         try:
-            target.mkdir()  # claims the name; renaming over an empty folder is atomic
-            made.replace(target)
+            made.replace(target)  # atomic, also over an empty folder; whatever else has the name stays
             return target
         except OSError as error:
-            if not target.exists():
+            if not os.path.lexists(target):
                 raise
             if name is not None:
                 problem = f"A run or folder {target} exists already."
