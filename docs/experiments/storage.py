@@ -50,8 +50,12 @@ def main() -> None:
             changes = [] if how == "float32" else [f"storage.how={how}", "storage.learn_through=true", *options.set]
             preset = preset_of(options, kind, seed, changes)
             key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes}
+            name = f"{kind}-{how}-{seed}".replace(":", "_")
+            if options.ipc > 1:
+                key["ipc"], name = options.ipc, f"{options.ipc}-{name}"
             after = options.after if how == "float32" else []
-            asked.append((key, (preset, options.data, options.runs, f"{kind}-{how}-{seed}".replace(":", "_"), after)))
+            own = not (options.skip_float32 and after)
+            asked.append((key, (preset, options.data, options.runs, name, after, own)))
     for seed, text in itertools.product(options.seeds, options.clips):
         how, number = text.split("=")
         preset = preset_of(options, "pixels", seed, [])
@@ -73,6 +77,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs-storage"), help="folder of the runs and of the cells")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--ipc", type=int, default=1, help="learned clips per class")
+    parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone")
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
     parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N", help="random real clips, N per class")
@@ -92,6 +98,7 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
         "dataset.frames=8",
         "dataset.size=64",
         "dataset.val_fraction=0",
+        f"synthetic.ipc={options.ipc}",
         f"dynamic.steps={options.steps}",
         "dynamic.checkpoint_every=100000",
         f"evaluation.epochs={options.epochs}",
@@ -104,14 +111,14 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
     return load_preset(f"hmdb51-ipc1-{KINDS[kind]}", overrides)
 
 
-def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int) -> Record:
-    """One cell: bytes and top-1 of each form of its set, and the seconds of stage 2."""
+def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int, own: bool = True) -> Record:
+    """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds."""
     if isinstance(after, int):
         return {"forms": {f"{after} as {name}": clips(preset, data, runs, name, after)}}
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
     to_the_table(run)
-    forms = {preset.storage.how: form(run.last, preset, data, runs)}
+    forms = {preset.storage.how: form(run.last, preset, data, runs)} if own else {}
     learned = load_set(run.last)
     for how in after:
         file = run.path / f"{how.replace(':', '_')}.vds"
