@@ -144,6 +144,11 @@ class RunDirectory:
         return self.path / "baselines"
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders of a run, of which some may be missing."""
+        return self.checkpoints, self.best.parent, self.previews, self.evaluations, self.rungs, self.baselines
+
+    @property
     def report(self) -> Path:
         """The HTML report, written at the end."""
         return self.path / "report.html"
