@@ -133,6 +133,8 @@ def test_workers_look_where_the_command_was_given(package: Path, monkeypatch: py
     """`python -m vdtui` found a module in its folder, and the worker, which lives elsewhere, did not."""
     monkeypatch.setenv(plugins.FOLDER, "")
     monkeypatch.delenv(plugins.FOLDER)
+    monkeypatch.chdir(package)
+    monkeypatch.syspath_prepend(str(package))
     plugins.load("mynets:Net")
     assert os.environ[plugins.FOLDER] == os.getcwd()
 

@@ -185,7 +185,7 @@ def test_bytes_that_hold_no_clip_are_refused_before_a_network_is_trained(
     """Herding trained a network on all of the data for an hour, and then it was said that nothing fits."""
     small = tmp_path / "small.vds"
     save_synthetic(small, load_synthetic(RunDirectory(runs / "herding").best), Provenance(), "h264-51@16")
-    monkeypatch.setattr(Judge, "feature_network", None)
+    monkeypatch.setattr(Judge, "feature_network", lambda *_: pytest.fail("a network is trained"))
     asked = Questions(("compressed-herding",), baseline_storage="h264-1")
     with pytest.raises(DataError, match="cannot hold one real clip of each class as h264-1: the smallest") as refusal:
         next(evaluate(find_source(str(small), runs, clips, QUICK), runs, asked))
