@@ -32,7 +32,7 @@ class Training:
     lr: float
     optimiser: str
     momentum: float | None
-    """That of SGD; None for AdamW."""
+    """The momentum of SGD; None for AdamW."""
     weight_decay: float
     labels: str
     """``hard``, ``own`` if networks are trained on learned labels by squared error, or those of a teacher."""
