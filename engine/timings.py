@@ -1,4 +1,4 @@
-"""What `vdtui bench` measured, as a file, and what became slower since.
+"""Timings of `vdtui bench` as a file, and the parts that became slower since.
 
 Only ratios to what was timed in turn with a part are compared: absolute times of a shared machine change by themselves.
 Without torch, so that a wrong file is refused before minutes of measuring.
@@ -32,7 +32,7 @@ class Measurement:
     floor_seconds: float
     ratio: float
     ratios: tuple[float, ...]
-    """In the order in which they were timed."""
+    """The timings in their order, those of the part over those of the floor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Timings:
     """All parts that were measured at once, and on what."""
 
     device: str
-    """As torch names it."""
+    """Its name."""
     threads: int
     torch: str
     """The version of torch."""

@@ -12,6 +12,7 @@ Where even that would take longer than ``LIMIT``, passes of a few clips are time
 from __future__ import annotations
 
 import dataclasses
+import math
 import resource
 import statistics
 import subprocess
@@ -36,9 +37,11 @@ from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
+from engine.evaluation.trainers import shares
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
 from engine.export.wording import duration
 from engine.machine.imports import own_environment
+from engine.machine.torchrun import started_by_torchrun
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -142,7 +145,7 @@ def plan(
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         rehearsals[0].data_bytes,
-        _memory(rehearsals[0].device),
+        _memory(preset, rehearsals[0].device),
         rehearsals[0].device,
         time.monotonic() - began,
         str(storage_of(spent)) if kept else "",
@@ -169,9 +172,9 @@ def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
 
 
 def _start_seconds() -> float:
-    """Return the seconds in which a worker's process starts."""
+    """Return the seconds in which a worker's process starts, torch and all."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.process"], check=True, env=own_environment())
+    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.stages"], check=True, env=own_environment())
     return time.monotonic() - began
 
 
@@ -340,7 +343,11 @@ def _rehearsed(section: S) -> S:
 def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float) -> list[Part]:
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
     fewer = _fewer(preset)
-    choose, final = (getattr(evaluation, name) / fewer[name] for name in ("selection_repeats", "repeats"))
+    rows = len(preset.kind.rows(preset))
+    choose = evaluation.selection_repeats / fewer["selection_repeats"]
+    at_once = _at_once(preset, evaluation.repeats)
+    table = rows * len(evaluation.models)
+    final = math.ceil(table * evaluation.repeats / at_once) / math.ceil(table * fewer["repeats"] / at_once)
     parts = [Part("prepare", 1, "data opened, or made", start + max(opening, first.stage("prepare")))]
     if rungs := first.rungs():
         known = [(one.epochs, one.selection()[0]) for one in rehearsals]
@@ -362,7 +369,10 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         if first.selection()[0]:
             number = candidates(preset.dynamic)
             known = [(one.epochs, one.selection()[0]) for one in rehearsals]
-            seconds = choose * number * _at(evaluation.epochs, known) + first.selection()[1]
+            # Of three networks on two cores the last is trained alone, and takes as long as the two before it.
+            at_once = _at_once(preset, evaluation.selection_repeats)
+            rounds = math.ceil(evaluation.selection_repeats / at_once) / math.ceil(fewer["selection_repeats"] / at_once)
+            seconds = rounds * number * _at(evaluation.epochs, known) + first.selection()[1]
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
@@ -372,9 +382,9 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         seconds = choose * _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
         number = round(choose * choosing)
         parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
-    table = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
-    networks = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
-    seconds = final * _at(evaluation.epochs, table)
+    known = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
+    networks = table * evaluation.repeats
+    seconds = final * _at(evaluation.epochs, known)
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 
@@ -397,9 +407,18 @@ def _at(epochs: int, known: list[tuple[int, float]]) -> float:
     return seconds + (epochs - few) * an_epoch
 
 
-def _memory(device: str) -> int:
+def _memory(preset: Preset, device: str) -> int:
+    """Return the most bytes that were held; of the processes that train networks, as many as a run has."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_reserved(torch.device(device))
     unit = 1 if sys.platform == "darwin" else 1024
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return unit * (own + child * torch.get_num_threads() if child else own)
+    evaluation = preset.evaluation
+    processes = max(_at_once(preset, networks) for networks in (evaluation.repeats, evaluation.selection_repeats))
+    return unit * (own + processes * child if processes > 1 else own)
+
+
+def _at_once(preset: Preset, networks: int) -> int:
+    """Return how many of ``networks`` of a row are trained at once."""
+    on_cpu = choose_device(preset.run.device).type == "cpu"
+    return shares(torch.get_num_threads(), networks)[1] if on_cpu and not started_by_torchrun() else 1

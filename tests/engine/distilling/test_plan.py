@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import resource
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import engine.distilling.plan
 import engine.distilling.process
@@ -71,14 +75,20 @@ class Machine:
         met: set[int] = set()
         for step in range(preset.dynamic.steps + 1):
             if is_candidate(preset.dynamic, step):
-                seconds = preset.evaluation.selection_repeats * (1.5 + 0.5 * preset.evaluation.epochs)
+                seconds = self.rounds(preset.evaluation.selection_repeats) * (1.5 + 0.5 * preset.evaluation.epochs)
                 told.append((Evaluated("synthetic", step, "val", 0.1, 0.0, (0.1,), seconds), seconds))
             if step < preset.dynamic.steps:
                 fill = schedule.number(step) not in met
                 met.add(schedule.number(step))
                 told.append((self.step("dynamic", step), self.DYNAMIC + self.FILL * fill))
-        seconds = preset.evaluation.repeats * (10.0 + 2.0 * preset.evaluation.epochs)
+        networks = len(preset.kind.rows(preset)) * len(preset.evaluation.models) * preset.evaluation.repeats
+        each = 10.0 + 2.0 * preset.evaluation.epochs
+        seconds = math.ceil(networks / min(preset.evaluation.repeats, torch.get_num_threads())) * each
         return [*told, (StageStarted("evaluate", 0, 1), 0.0), (StageFinished("evaluate", seconds), seconds)]
+
+    def rounds(self, networks: int) -> int:
+        """How often as many networks as there are cores are trained, each by one."""
+        return math.ceil(networks / min(networks, torch.get_num_threads()))
 
     def step(self, stage: str, number: int) -> Step:
         return Step(stage, number + 1, 1, 1.0, 1.0, {})
@@ -107,6 +117,19 @@ def test_the_time_of_a_run_whose_costs_are_known(
     found = plan(preset)
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in machine.course(preset)))
     assert found.device == "cpu" and found.memory_bytes > 10**7
+
+
+@pytest.mark.parametrize(("threads", "repeats", "held"), [(1, 3, 500), (2, 3, 900), (2, 1, 500), (8, 3, 1100)])
+def test_memory_is_of_the_processes_that_a_run_has(
+    monkeypatch: pytest.MonkeyPatch, threads: int, repeats: int, held: int
+) -> None:
+    """Networks that are trained in the process itself need no other; of three on two cores two are trained at once."""
+    usage = {resource.RUSAGE_SELF: 500, resource.RUSAGE_CHILDREN: 200}
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=usage[who]))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(engine.distilling.plan.sys, "platform", "darwin")
+    changes = [f"evaluation.repeats={repeats}", "evaluation.selection_repeats=1"]
+    assert engine.distilling.plan._memory(load_preset("default", changes), "cpu") == held
 
 
 def test_a_chosen_coreset_has_a_rival_and_a_random_one_has_none(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
