@@ -44,7 +44,7 @@ TRAJECTORIES = (
 )
 COMPRESSED = ('evaluation.baselines=["random", "compressed-random"]',)
 PRESETS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "dm": ("hmdb51-ipc1-dm-published", ("static.steps=9", "static.batch_real=16", "dynamic.steps=8")),
+    "dm": ("hmdb51-ipc1-dm", ("dynamic.dm.target=batch", "dynamic.steps=12", "dynamic.eval_every=6")),
     "mtt": ("hmdb51-ipc1-mtt", (*TRAJECTORIES, "dynamic.steps=8", "dynamic.eval_every=4")),
     "pixels-dm": ("hmdb51-ipc1-pixels-dm", ("dynamic.steps=40", "dynamic.eval_every=20")),
     "frepo": ("hmdb51-ipc1-frepo", ("dynamic.steps=12", "dynamic.eval_every=6", "dynamic.frepo.batch_real=48")),
@@ -147,6 +147,8 @@ def child(options: argparse.Namespace) -> None:
         if isinstance(event, StageFinished):
             stages[event.stage] = event.seconds
 
+    if options.clock == "processor":
+        import engine.distilling.stages  # noqa: F401 - the time of that is another process's in a plan
     began = time.monotonic()
     carry_out(new_run(resolved, None, options.folder, None, "run", ["plan_truth"]), listen)
     print(json.dumps({"seconds": time.monotonic() - began, "stages": stages}))  # noqa: T201

@@ -28,14 +28,14 @@ import torch
 
 from engine.config import Preset, read_preset
 from engine.config.choosing import split_of_choice
-from engine.config.counts import candidates, expert_epochs, inner_trainings
+from engine.config.counts import candidates, expert_epochs, feature_epochs, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
 from engine.config.size import plain_bytes, stored_values
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
-from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
+from engine.distilling.reckoning import FEATURES, Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
 from engine.evaluation.trainers import shares
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
@@ -116,16 +116,17 @@ def plan(
     ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and few networks of
     few epochs for every row of the final table; or, where that would take longer than LIMIT, a few passes of clips.
     ``tell`` gets a line on what comes and how long it will take. Raises VdtuiError for what would stop the run as well.
-    A teacher (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one
-    epoch. A budget's rung is chosen by networks of one epoch here; the run may choose another, at other costs.
+    A teacher (``strict-teacher``) is not multiplied: it is trained for one epoch. A budget's rung is chosen by networks
+    of one epoch here; the run may choose another, at other costs.
     """
     began = time.monotonic()
     epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
-        sizes, data_bytes = _sizes(preset, Path(folder))
+        sizes, data_bytes = sizes_of(preset, Path(folder))
         opening = time.monotonic() - began
         start = _start_seconds()
         units = measure(preset, sizes)
+        features = sizes.train * units.clips[preset.evaluation.models[0]].trained
         whole = reckon(preset, sizes, units)
         if whole is not None:
             shorter = [reckon(_shortened(preset, number), sizes, units) or [] for number in epochs]
@@ -141,7 +142,7 @@ def plan(
         kept = load_set(best).synthetic if best.is_file() else None
         content, measured = _file(spent, best, Path(folder)) if kept else (b"", "")
     return Plan(
-        tuple(_parts(spent, rehearsals, start, opening)),
+        tuple(_parts(spent, rehearsals, start, opening, features)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         rehearsals[0].data_bytes,
@@ -157,7 +158,7 @@ def plan(
     )
 
 
-def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
+def sizes_of(preset: Preset, folder: Path) -> tuple[Sizes, int]:
     """Open the data, or make the demo's in ``folder``; return its numbers, and the bytes of the training clips."""
     device = choose_device("cpu")
     with open_parts(folder, preset, device, lambda *_: None, lambda: None) as opened:
@@ -340,7 +341,8 @@ def _rehearsed(section: S) -> S:
     return section.with_settings(named(section.objective).rehearsed(section.settings))
 
 
-def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float) -> list[Part]:
+def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float, features: float) -> list[Part]:
+    """Return all parts; ``features`` are the seconds of an epoch on all training clips, of which one is tried."""
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
     fewer = _fewer(preset)
     rows = len(preset.kind.rows(preset))
@@ -376,7 +378,10 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
-        parts.append(Part("select", 1, "coreset", first.stage("select")))
+        more = max(0, feature_epochs(preset, "select") - 1) * features
+        parts.append(Part("select", 1, "coreset", first.stage("select") + more))
+    if epochs := feature_epochs(preset, "evaluate"):
+        parts.append(Part("evaluate", epochs, FEATURES, (epochs - 1) * features))
     choosing = first.baselines()[0]
     if choosing:
         seconds = choose * _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])

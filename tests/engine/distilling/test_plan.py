@@ -109,6 +109,7 @@ def test_the_time_of_a_run_whose_costs_are_known(
             "dynamic.steps=230",
             "dynamic.eval_every=50",
             f"evaluation.epochs={epochs}",
+            "selection.epochs=1",
         ],
     )
     assert preset.dynamic.dm.target == "bank"
@@ -189,6 +190,10 @@ def test_seconds_are_passes_times_what_one_takes() -> None:
     assert bank["steps"] == 7 * 10 * 2 * 3.0 and bank["networks of the target bank"] % (10 * 16) == 0
     mtt = seconds(dynamic__objective="mtt", dynamic__mtt__syn_steps=4, experts__number=2, experts__epochs=10)
     assert mtt["steps"] == 7 * 4 * 20 * 10.0 and mtt["epochs on all training clips"] == 20 * 400 * 3.0
+    chosen = seconds(synthetic__kind="coreset", selection__method="herding", selection__epochs=3)
+    assert chosen["coreset"] == 3 * 400 * 3.0 + 400 * 1.0
+    beside = seconds(evaluation__baselines=["compressed-herding"], selection__epochs=3, storage__how="h264-35")
+    assert beside["epochs of the network by whose features real clips are chosen"] == 3 * 400 * 3.0
     frepo = seconds(dynamic__objective="frepo", dynamic__frepo__batch_real=32)
     assert frepo["steps"] == 7 * (32 * 1.0 + 2 * 20 * 3.0)
 
@@ -203,6 +208,7 @@ RUNS = {
     "ncfm": ["dynamic.objective=ncfm", "dynamic.ncfm.target=bank", "dynamic.ncfm.bank=2", "dynamic.steps=7"],
     "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
     "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
+    "herding": ["synthetic.kind=coreset", "selection.method=herding", "selection.epochs=4"],
     "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],
 }
 
@@ -220,6 +226,8 @@ def happened(heard: list[Event]) -> dict[tuple[str, str], int]:
                 counts["dynamic", "networks of the target bank"] = int(event.figures["bank_fills"])
         if isinstance(event, NetworkTrained):
             counts[stage, networks[stage]] = counts.get((stage, networks[stage]), 0) + 1
+        if isinstance(event, StageFinished) and event.stage == "select":
+            counts["select", "coreset"] = 1
         if isinstance(event, Progress) and event.stage == "experts":
             counts["experts", "epochs on all training clips"] = event.step
     return counts
