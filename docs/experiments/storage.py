@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from cells import Record, answered, spread, to_the_table
-from matplotlib.figure import Figure
 from objectives import free, judged
 
 from engine import load_preset
@@ -50,8 +49,12 @@ def main() -> None:
             changes = [] if how == "float32" else [f"storage.how={how}", "storage.learn_through=true", *options.set]
             preset = preset_of(options, kind, seed, changes)
             key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes}
+            name = f"{kind}-{how}-{seed}".replace(":", "_")
+            if options.ipc > 1:
+                key["ipc"], name = options.ipc, f"{options.ipc}-{name}"
             after = options.after if how == "float32" else []
-            asked.append((key, (preset, options.data, options.runs, f"{kind}-{how}-{seed}".replace(":", "_"), after)))
+            own = not (options.skip_float32 and after)
+            asked.append((key, (preset, options.data, options.runs, name, after, own)))
     for seed, text in itertools.product(options.seeds, options.clips):
         how, number = text.split("=")
         preset = preset_of(options, "pixels", seed, [])
@@ -59,11 +62,7 @@ def main() -> None:
         asked.append((key, (preset, options.data, options.runs, how, int(number))))
     options.runs.mkdir(parents=True, exist_ok=True)
     records = answered(asked, measure, options.runs / "storage.jsonl", options.workers)
-    found = by_form(records)
-    table(found)
-    if options.chart:
-        with ClipStore.open(options.data) as store:
-            chart(found, options.chart, options.data.stem, len(store.classes))
+    table(by_form(records))
 
 
 def arguments() -> argparse.Namespace:
@@ -72,7 +71,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
     parser.add_argument("--runs", type=Path, default=Path("runs-storage"), help="folder of the runs and of the cells")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--ipc", type=int, default=1, help="learned clips per class")
+    parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone")
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
     parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N", help="random real clips, N per class")
@@ -81,7 +82,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=60, help="passes of a judging network")
     parser.add_argument("--batch", type=int, default=4, help="clips in its training step")
     parser.add_argument("--repeats", type=int, default=3, help="networks that judge a set")
-    parser.add_argument("--chart", type=Path, help="accuracy over bytes per class, as a picture")
     parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
     return parser.parse_args()
 
@@ -92,6 +92,7 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
         "dataset.frames=8",
         "dataset.size=64",
         "dataset.val_fraction=0",
+        f"synthetic.ipc={options.ipc}",
         f"dynamic.steps={options.steps}",
         "dynamic.checkpoint_every=100000",
         f"evaluation.epochs={options.epochs}",
@@ -104,14 +105,14 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
     return load_preset(f"hmdb51-ipc1-{KINDS[kind]}", overrides)
 
 
-def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int) -> Record:
-    """One cell: bytes and top-1 of each form of its set, and the seconds of stage 2."""
+def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int, own: bool = True) -> Record:
+    """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds."""
     if isinstance(after, int):
         return {"forms": {f"{after} as {name}": clips(preset, data, runs, name, after)}}
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
     to_the_table(run)
-    forms = {preset.storage.how: form(run.last, preset, data, runs)}
+    forms = {preset.storage.how: form(run.last, preset, data, runs)} if own else {}
     learned = load_set(run.last)
     for how in after:
         file = run.path / f"{how.replace(':', '_')}.vds"
@@ -159,6 +160,8 @@ def by_form(records: list[Record]) -> Forms:
         learned_through = key["kind"] != "clips" and key["cell"] != "float32"
         for how, found in one["forms"].items():
             title = f"through {how}" if learned_through else how
+            if "ipc" in key:
+                title = f"{key['ipc']} as {title}"
             forms.setdefault((key["kind"], title), {})[key["seed"]] = found
     return forms
 
@@ -179,25 +182,6 @@ def table(forms: Forms) -> None:
         shown = ", ".join(f"{mean:.1f}" for mean in own.values())
         print(f"| {kind} | {title} | {size:,.0f} | {shown} % | {spread(list(own.values()))} % | {less} |")  # noqa: T201
     sys.stdout.flush()
-
-
-def chart(forms: Forms, path: Path, data: str, classes: int) -> None:
-    """Draw accuracy over bytes per class; bars are the sample standard deviation over seeds."""
-    figure = Figure((6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    names = {"clips": "random real clips", "pixels": "learned, pixels", "static-dynamic": "learned, static-dynamic"}
-    for kind, name in names.items():
-        points = []
-        for (own, _), by_seed in forms.items():
-            if own == kind:
-                values = list(means(by_seed).values())
-                size = statistics.fmean(found["bytes"] for found in by_seed.values()) / classes
-                points.append((size, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0))
-        sizes, tops, deviations = zip(*sorted(points), strict=True) if points else ((), (), ())
-        axes.errorbar(sizes, tops, deviations, fmt="o", capsize=2, label=name)
-    axes.set(xscale="log", xlabel="bytes per class", ylabel="top-1, %", title=data)
-    axes.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from engine.data.batches import RealClips
 from engine.evaluation.protocols import Recipe
 from engine.evaluation.training import train_network
-from engine.files import write_bytes
+from engine.files import sweep, write_bytes
 from engine.models.base import Network
 from engine.models.registry import video_model
 from engine.seeds import derive
@@ -41,6 +41,7 @@ class Teacher:
     def network(self, watch: Callable[[float], None] = lambda fraction: None) -> Network:
         """Return the trained network, in evaluation mode."""
         if self._network is None:
+            sweep(self._file.parent)
             self._network = self._stored() or self._trained(watch)
         return self._network
 

@@ -144,6 +144,11 @@ class RunDirectory:
         return self.path / "baselines"
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders of a run, of which some may be missing."""
+        return self.checkpoints, self.best.parent, self.previews, self.evaluations, self.rungs, self.baselines
+
+    @property
     def report(self) -> Path:
         """The HTML report, written at the end."""
         return self.path / "report.html"
@@ -251,11 +256,10 @@ def _claim(folder: Path, made: Path, name: str | None, stem: str) -> Path:
         wanted = check_name(name if name is not None else stem if number == 1 else f"{stem}-{number}")
         target = folder / wanted
         try:
-            target.mkdir()  # claims the name; renaming over an empty folder is atomic
-            made.replace(target)
+            made.replace(target)  # atomic, also over an empty folder; whatever else has the name stays
             return target
         except OSError as error:
-            if not target.exists():
+            if not os.path.lexists(target):
                 raise
             if name is not None:
                 problem = f"A run or folder {target} exists already."

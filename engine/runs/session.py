@@ -102,7 +102,7 @@ class RunSession:
         try:
             run = self.run
             self._hold = hold = Hold(run.path, run.lock_file)
-            sweep(run.path.parent, run.path, run.checkpoints, run.best.parent, run.previews, run.evaluations, run.rungs)
+            sweep(run.path.parent, run.path, *run.folders)
             self._log = EventLog(self.run.events_file)
             self._standing, self._forecast = Standing(), Forecast.of(self.run)
             for record in rare_records(self.run.events_file):

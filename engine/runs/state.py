@@ -281,8 +281,8 @@ class RunState:
         self._say(time, f"budget of {self.spent['budget']:,} bytes: {spent} ({why})")
 
     def _on_best_changed(self, record: dict[str, Any], time: float) -> None:
-        accuracy = record["accuracy"]
-        self.best = (int(record["step"]), None if accuracy is None else float(accuracy))
+        accuracy = math.nan if record["accuracy"] is None else float(record["accuracy"])
+        self.best = (int(record["step"]), accuracy if math.isfinite(accuracy) else None)
         self._say(time, f"best so far: step {self.best[0]}")
 
     def _on_result_ready(self, record: dict[str, Any], time: float) -> None:

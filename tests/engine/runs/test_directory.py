@@ -67,19 +67,28 @@ def test_without_a_name_the_next_free_one_is_taken(tmp_path: Path) -> None:
     assert (tmp_path / "demo-2" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("kind", ["run", "file", "empty folder"])
+@pytest.mark.parametrize("kind", ["run", "file", "folder", "link"])
 def test_a_name_that_is_taken_is_refused(tmp_path: Path, kind: str) -> None:
     """Two runs in one directory would be none."""
     if kind == "run":
         make(tmp_path, "mine")
     elif kind == "file":
         (tmp_path / "mine").write_text("precious")
+    elif kind == "folder":
+        (tmp_path / "mine" / "empty").mkdir(parents=True)
     else:
-        (tmp_path / "mine").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UsageError, match="exists"):
         make(tmp_path, "mine")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_folder_has_no_name(tmp_path: Path) -> None:
+    """A kill at the wrong moment used to leave one, and no run could have its name any more."""
+    (tmp_path / "mine").mkdir()
+    assert make(tmp_path, "mine").state() == "queued"
 
 
 CREATE = """

@@ -237,7 +237,7 @@ def test_a_run_is_completed_when_its_report_is_there(run: RunDirectory) -> None:
 
 def test_what_a_killed_worker_left_goes_with_the_next_one(run: RunDirectory) -> None:
     """A run that is killed again and again would fill the disk."""
-    for folder in (run.path, run.checkpoints):
+    for folder in (run.path, *run.folders):
         left = folder / f".vdtui-{2**22 + 1}-00000000-abcdefgh.tmp"
         left.mkdir(parents=True)
         os.utime(left, (0, 0))

@@ -233,6 +233,13 @@ def test_a_loss_that_was_not_finite_is_a_gap() -> None:
     assert math.isnan(state.losses["static"].values[0]) and math.isnan(state.figures["grad"])
 
 
+@pytest.mark.parametrize("accuracy", [None, "nan", "inf", math.nan])
+def test_a_best_step_may_have_no_accuracy(accuracy: Any) -> None:
+    """One that is no number would make a status that no reader takes."""
+    state = fold([{"event": "best_changed", "time": 1.0, "step": 3, "accuracy": accuracy}])
+    assert state.best == (3, None)
+
+
 def test_the_log_does_not_grow_without_end() -> None:
     """A dashboard that is open for a week."""
     state = RunState()

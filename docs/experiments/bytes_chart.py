@@ -1,0 +1,57 @@
+"""Accuracy over bytes per class, from the cells of storage.py: the chart of the README.
+
+    python docs/experiments/bytes_chart.py "UCF, 10 classes:10:runs-ucf64/storage.jsonl" \\
+        "JHMDB, 12 classes:12:runs-jhmdb64/storage.jsonl" --output docs/bytes.png
+
+A panel for each TITLE:CLASSES:FILE. A point is a form of a set: the mean over run seeds of the mean of each seed's
+networks, with the sample standard deviation over seeds as its bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from cells import read
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from storage import Forms, by_form, means
+
+NAMES = {"clips": "random real clips", "pixels": "learned clips", "static-dynamic": "learned, static-dynamic"}
+MARKS = {"clips": "s", "pixels": "o", "static-dynamic": "^"}
+
+
+def main() -> None:
+    """Draw the panels."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("panels", nargs="+", metavar="TITLE:CLASSES:FILE")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    figure = Figure((4.2 * len(options.panels), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(options.panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(panels, options.panels, strict=True):
+        title, classes, file = panel.split(":", 2)
+        draw(axes, by_form([*read(Path(file))]), int(classes))
+        axes.axhline(100 / int(classes), color="grey", linestyle=":", linewidth=1)
+        axes.set(xscale="log", xlabel="bytes per class, whole file", title=title)
+    panels[0].set(ylabel="top-1 on test, %", ylim=(0, None))
+    panels[0].legend(fontsize="small", loc="lower right")
+    figure.savefig(options.output, dpi=120, metadata={"Software": None})
+
+
+def draw(axes: Axes, forms: Forms, classes: int) -> None:
+    """Draw the forms of each kind; those of fewer than two seeds have no bar, and are left out."""
+    for kind, name in NAMES.items():
+        points = []
+        for (own, _), by_seed in forms.items():
+            tops = list(means(by_seed).values())
+            if own == kind and len(tops) > 1:
+                size = statistics.fmean(found["bytes"] for found in by_seed.values()) / classes
+                points.append((size, statistics.fmean(tops), statistics.stdev(tops)))
+        if points:
+            axes.errorbar(*zip(*sorted(points), strict=True), fmt=MARKS[kind], capsize=2, markersize=5, label=name)
+
+
+if __name__ == "__main__":
+    main()
