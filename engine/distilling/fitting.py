@@ -204,7 +204,15 @@ def fitted(preset: Preset, sizes: Sizes, kept: Kept, there: Need, rehearsed: int
                 before.disk > there.disk and after.disk < before.disk
             ):
                 now = smaller
-    return now if need(now).within(there) else None
+    if not need(now).within(there):
+        return None
+    for change in now.other:  # a later reduction may have been enough by itself
+        key = change.partition("=")[0]
+        section, name = key.split(".")
+        before = override(now.preset, {key: getattr(getattr(preset, section), name)}, "--fit")
+        undone = dataclasses.replace(now, preset=before, other=tuple(one for one in now.other if one != change))
+        now = undone if need(undone).within(there) else now
+    return now
 
 
 def _changed(reduced: Reduced, key: str, value: object, same: bool) -> Reduced:
