@@ -247,6 +247,9 @@ class _Rehearsal:
 
         run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
         carry_out(run, listen)
+        ended = [when for when, event in self._happened if isinstance(event, StageFinished)]
+        self.report = time.monotonic() - max(ended, default=time.monotonic())
+        """The seconds after the last stage, in which the report is written."""
         self.best = run.best
         self.preset = read_preset(run.preset_file)
         """The preset that the rehearsal ended with: its budget, if there is one, is spent."""
@@ -389,7 +392,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
     known = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
     networks = table * evaluation.repeats
-    seconds = final * _at(evaluation.epochs, known)
+    seconds = final * _at(evaluation.epochs, known) + first.report
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 
