@@ -209,8 +209,8 @@ def fitted(preset: Preset, sizes: Sizes, kept: Kept, there: Need, rehearsed: int
     for change in now.other:  # a later reduction may have been enough by itself
         key = change.partition("=")[0]
         section, name = key.split(".")
-        before = override(now.preset, {key: getattr(getattr(preset, section), name)}, "--fit")
-        undone = dataclasses.replace(now, preset=before, other=tuple(one for one in now.other if one != change))
+        former = override(now.preset, {key: getattr(getattr(preset, section), name)}, "--fit")
+        undone = dataclasses.replace(now, preset=former, other=tuple(one for one in now.other if one != change))
         now = undone if need(undone).within(there) else now
     return now
 
