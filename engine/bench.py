@@ -2,7 +2,8 @@
 
 Absolute times say little on a shared machine; a ratio of two things timed in turn does. The floor of a network pass
 is its arithmetic at the rate of a large matrix product; the floor of a distillation step is the bare network passes
-that it cannot do without.
+that it cannot do without. Distribution matching and evaluation also stand beside the loops that one would write first,
+with plain modules in float32: a class after the other with 64 real clips each, a network after the other.
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ from engine.models.convnet3d import ConvNet3D, forward_flops
 from engine.synthetic import Pixels, StaticDynamic
 from engine.synthetic.levels import decoded
 from engine.synthetic.streams import Coding
+from engine.timings import Measurement, Timings
 
 CLASSES, FRAMES, SIZE = 8, 8, 64
-EVALUATED, NETWORKS = 4, 3
+EVALUATED, NETWORKS = 3, 3
 """Epochs and networks of the evaluation that is timed; as many networks as a row of the final table has."""
+LOOP = "not a floor: a loop over classes in float32"
+"""The reference of distribution matching: one class is timed, and taken times their number."""
 BATCH_REAL = 8
 """The demo's stage 2: real clips per class and step."""
-LOOP_CLASSES, LOOP_BATCH_REAL = 10, 16
-"""Classes of the DM step that stands beside a plain loop, and real clips of each."""
-BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL = 10, 16, 64
+BANK_RENEWED, BANK_CLIPS, LOOP_BATCH_REAL = 10, 16, 64
 """Steps between two renewals of the target bank of `default`, its clips of each class, and those of plain DM."""
 SECONDS = 50.0
 """The time of all measurements where nobody says another one; what they do besides comes on top."""
@@ -48,17 +50,6 @@ STORED_AS = "h264-35"
 """The storage of `default`."""
 SYN_STEPS = 10
 """Student steps of MTT, as published."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One part: median ``seconds`` of it and of its floor, and the median of their ratios, pair by pair."""
-
-    part: str
-    floor: str
-    seconds: float
-    floor_seconds: float
-    ratio: float
 
 
 def _spec(classes: int) -> ClipSpec:
@@ -101,11 +92,11 @@ def bench(
     repeats: int = 5,
     seconds: float = SECONDS,
     tell: Callable[[str], None] = lambda text: None,
-) -> list[Measurement]:
+) -> Timings:
     """Measure the parts, each in turn with its floor, at most ``repeats`` times (MTT a quarter as often).
 
-    Parts for which ``seconds`` leave no time are left out, and others are measured less often. ``tell`` gets a line on
-    each as it begins, or is left out.
+    Parts for which ``seconds`` leave no time are left out; the others are measured as often as there is time for all
+    of them. ``tell`` gets a line on each as it begins, or is left out.
     """
     began = time.monotonic()
     device = choose_device(device_name)
@@ -113,22 +104,35 @@ def bench(
     tell("passes of a network")
     measured = _network_passes(device, precision, repeats)
     step = measured[1].seconds
-    parts = (
+    start = 10.0 if device.type == "cpu" else 0.0
+    parts = [
         _Timed("a step of stage 2", _dm_step, 7.5),
-        _Timed("an evaluation", _evaluation, 25, 10.0 if device.type == "cpu" else 0.0),
-        _Timed("a step of stage 2 beside a plain loop", _dm_loop, 20),
+        _Timed("an evaluation beside a plain loop", _evaluation, 20, start),
+        _Timed("the target bank beside a plain loop", _dm_bank, 20),
         _Timed("a step of stage 2 that learns through storage", _dm_through, 5),
-        _Timed("the target bank", _dm_bank, 40),
+        _Timed("a step of stage 2 beside a plain loop", _dm_loop, 25),
         _Timed("a step of trajectory matching", _mtt_step, 60),
-    )
+    ]
+    ahead = []
+    left = seconds - (time.monotonic() - began)
     for part in parts:
-        left, once = seconds - (time.monotonic() - began) - part.start, part.cost * step
-        if 2 * once > left:  # the first time is the warm-up
-            tell(f"left out for want of time: {part.name}, about {part.start + 2 * once:.0f} s")
-            continue
+        once = part.start + 2 * part.cost * step  # the first time is the warm-up
+        if once <= left:
+            ahead.append(part)
+            left -= once
+        else:
+            tell(f"left out for want of time: {part.name}, about {once:.0f} s")
+    while ahead:
+        left = seconds - (time.monotonic() - began) - sum(part.start for part in ahead)
+        times = int(left / step / sum(part.cost for part in ahead)) - 1
+        part = ahead.pop(0)
         tell(part.name)
-        measured.append(part.measure(device, precision, max(1, min(repeats, int(left / 2 / once) - 1))))
-    return measured
+        measured.append(part.measure(device, precision, max(1, min(repeats, times))))
+    return Timings(_device_name(device), torch.get_num_threads(), torch.__version__, tuple(measured))
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def conclusions(measured: Sequence[Measurement]) -> list[str]:
@@ -203,40 +207,41 @@ def _dm_step(device: torch.device, precision: torch.dtype, repeats: int) -> Meas
 
 
 def _dm_loop(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """Measure a DM step beside a plain one: class by class, in float32, without channels last."""
-    classes, batch_real = LOOP_CLASSES, LOOP_BATCH_REAL
-    step, synthetic = _matching(device, precision, classes, batch_real)
-    clips = torch.randn(classes, batch_real, 3, FRAMES, SIZE, SIZE, device=device)
-    optimiser = torch.optim.SGD(list(synthetic.parameters().values()), 1e-3, momentum=0.95)
-
-    def loop() -> None:
-        network = ConvNet3D(classes, FRAMES, SIZE).to(device).requires_grad_(False)
-        optimiser.zero_grad()
-        for label in range(classes):
-            with torch.no_grad():
-                target = network.embed(clips[label]).mean(0)
-            clip, _ = synthetic.sample(torch.Generator().manual_seed(label), [label])
-            (network.embed(clip.contiguous()).mean(0) - target).square().sum().backward()
-        optimiser.step()
-
-    part = f"stage 2, one DM step of {classes} classes, {batch_real} real clips each"
-    return _pairs(part, "not a floor: a loop over classes in float32", step, loop, repeats, device, 1.0)
+    """Measure a DM step beside as much work in a plain loop."""
+    step, synthetic = _matching(device, precision, CLASSES, LOOP_BATCH_REAL)
+    part = f"stage 2, one DM step of {CLASSES} classes, {LOOP_BATCH_REAL} real clips each"
+    return _pairs(part, LOOP, step, _plain_class(synthetic, device), repeats, device, float(CLASSES))
 
 
 def _dm_bank(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
-    """Measure the target bank of `default` between two renewals, beside as many plain DM steps."""
-    between, clips, batch_real = BANK_RENEWED, BANK_CLIPS, PLAIN_BATCH_REAL
-    plain, _ = _matching(device, precision, CLASSES, batch_real)
+    """Measure the target bank of `default` between two renewals, beside as many steps of a plain loop without one."""
     # Two members do: how many there are decides which networks are met, not how often targets are computed.
-    banked, _ = _matching(device, precision, CLASSES, batch_real, bank=(2, between, clips))
+    banked, synthetic = _matching(device, precision, CLASSES, BANK_CLIPS, bank=(2, BANK_RENEWED, BANK_CLIPS))
 
     def renewal() -> None:
-        for _ in range(between):
+        for _ in range(BANK_RENEWED):
             banked()
 
-    part = f"stage 2, {between} DM steps with the target bank, its filling ({clips} clips a class) included"
-    floor = f"not a floor: {between} plain DM steps, {batch_real} real clips a class"
-    return _pairs(part, floor, renewal, plain, repeats, device, float(between))
+    part = f"stage 2, {BANK_RENEWED} DM steps with the target bank, its filling ({BANK_CLIPS} clips a class) included"
+    floor = f"{LOOP}, {LOOP_BATCH_REAL} real clips a class"
+    plain = _plain_class(synthetic, device)
+    return _pairs(part, floor, renewal, plain, repeats, device, float(BANK_RENEWED * CLASSES))
+
+
+def _plain_class(synthetic: StaticDynamic, device: torch.device) -> Callable[[], None]:
+    """Return the part of a plain DM step that is of one class: a loop over classes takes so long for each of them."""
+    clips = torch.randn(LOOP_BATCH_REAL, 3, FRAMES, SIZE, SIZE, device=device)
+    network = ConvNet3D(CLASSES, FRAMES, SIZE).to(device).requires_grad_(False)
+
+    def one_class() -> None:
+        for tensor in synthetic.parameters().values():
+            tensor.grad = None
+        with torch.no_grad():
+            target = network.embed(clips).mean(0)
+        clip, _ = synthetic.sample(torch.Generator().manual_seed(0), [0])
+        (network.embed(clip.contiguous()).mean(0) - target).square().sum().backward()
+
+    return one_class
 
 
 def _dm_through(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
@@ -320,7 +325,7 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
     The processes that train (``engine.evaluation.trainers``) are started before, as in a run of many evaluations.
     """
     spec = _spec(CLASSES)
-    test = RealClips(_Clips(4, CLASSES), spec, device)  # type: ignore[arg-type]
+    test = RealClips(_Clips(2, CLASSES), spec, device)  # type: ignore[arg-type]
     rng = torch.Generator().manual_seed(0)
     static = torch.randn(CLASSES, 2, 3, SIZE, SIZE, generator=rng).to(device)
     dynamic = torch.randn(CLASSES, 2, FRAMES, 1, SIZE, SIZE, generator=rng).to(device)
@@ -336,20 +341,18 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
     def loop() -> None:
         network = ConvNet3D(CLASSES, FRAMES, SIZE).to(device)
         optimiser = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
-        for _ in range(EVALUATED):
+        for epoch in range(EVALUATED):
+            with torch.no_grad():
+                clips, labels = synthetic.sample(torch.Generator().manual_seed(epoch), range(CLASSES))
             optimiser.zero_grad()
-            for label in range(CLASSES):
-                with torch.no_grad():
-                    clip, _ = synthetic.sample(torch.Generator().manual_seed(label), [label])
-                logits = network(clip.contiguous())
-                (nn.functional.cross_entropy(logits, torch.tensor([label], device=device)) / CLASSES).backward()
+            nn.functional.cross_entropy(network(clips.contiguous()), labels).backward()
             optimiser.step()
         network.eval()
         with torch.no_grad():
-            for number in range(len(test)):
-                network(test.clips(torch.tensor([number])).contiguous())
+            for clips, _ in test.batches(CLASSES):
+                network(clips.contiguous()).argmax(1)
 
-    floor = "not a floor: a loop over single clips in float32, without channels last"
+    floor = "not a floor: one network after another in a plain loop, in float32"
     part = f"evaluation: {NETWORKS} networks, {EVALUATED} epochs of {CLASSES} clips, {len(test)} test clips"
     with tempfile.TemporaryDirectory() as folder, Trainers(device) as trainers:
         cache = TrialCache(Path(folder), "bench")
@@ -368,12 +371,14 @@ def _pairs(
     run()
     reference()  # warm-up: kernels are chosen and memory is taken at the first call
     pairs = [(_seconds(run, device), scale * _seconds(reference, device)) for _ in range(repeats)]
+    ratios = tuple(seconds / floor_seconds for seconds, floor_seconds in pairs)
     return Measurement(
         part,
         floor,
         statistics.median(seconds for seconds, _ in pairs),
         statistics.median(floor_seconds for _, floor_seconds in pairs),
-        statistics.median(seconds / floor_seconds for seconds, floor_seconds in pairs),
+        statistics.median(ratios),
+        ratios,
     )
 
 

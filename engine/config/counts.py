@@ -49,3 +49,16 @@ def baseline_networks(preset: Preset) -> int:
     """
     compressed = [name for name in preset.kind.rows(preset) if name in COMPRESSED]
     return len(compressed) * MOST_RUNGS * preset.evaluation.selection_repeats
+
+
+def feature_epochs(preset: Preset, stage: str) -> int:
+    """Return the epochs on all training clips of the network by whose features ``stage`` chooses real clips.
+
+    0 if it chooses none, or trains none for it. ``stage``: ``select``, of a coreset, or ``evaluate``, of a baseline.
+    """
+    section = preset.selection
+    chooses = {
+        "select": "select" in preset.stages and section.method != "random",
+        "evaluate": any(name in COMPRESSED and name.endswith("herding") for name in preset.kind.rows(preset)),
+    }
+    return section.epochs if chooses[stage] and section.features == "trained" else 0

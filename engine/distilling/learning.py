@@ -128,9 +128,11 @@ class Learning:
             if tensor.grad is None:
                 tensor.grad = torch.zeros_like(tensor)  # no part of this process's share was made of it
         self.work.group.sum_([total, *(tensor.grad for tensor in learned.values() if tensor.grad is not None)])
-        figures = {_grad_name(name): _norm(tensor.grad) for name, tensor in learned.items()}
+        norms = [tensor.grad.norm() for tensor in learned.values() if tensor.grad is not None]
+        loss, *values = torch.stack([total, *norms]).tolist()  # read at once: each reading waits for the device
+        figures = dict(zip(map(_grad_name, learned), values, strict=True))
         bad = [name for name, value in figures.items() if not np.isfinite(value)]
-        if not np.isfinite(total.item()) or bad:
+        if not np.isfinite(loss) or bad:
             self._save(step)
             culprit = "loss" if not bad else f"gradient of {bad[0].removeprefix('grad_')}"
             raise self._diverged(f"The {culprit} of stage {self.stage} is not finite at step {step}")
@@ -139,7 +141,7 @@ class Learning:
             self._through.keep_in_range()
         self.objective.after_step(self._seen(), step)
         figures |= self._ranges(step) | self.objective.figures() | encoding
-        return total.item(), {name: float(f"{value:.5g}") for name, value in figures.items()}
+        return loss, {name: float(f"{value:.5g}") for name, value in figures.items()}
 
     def _seen(self) -> SyntheticSet:
         """Return the set that objectives see: as it will be decoded, where the preset learns through its storage."""
@@ -159,8 +161,9 @@ class Learning:
         Raises DivergedError if one is not finite; the last checkpoint is then the good state.
         """
         ranges: dict[str, float] = {}
-        for name, tensor in self._learned().items():
-            low, high = (value.item() for value in tensor.detach().aminmax())
+        learned = self._learned()
+        found = torch.stack([torch.stack(tensor.detach().aminmax()) for tensor in learned.values()]).tolist()
+        for (name, tensor), (low, high) in zip(learned.items(), found, strict=True):
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise self._diverged(f"The {name} memory is not finite after step {step} of stage {self.stage}")
             if not name.startswith("hallucinator") and tensor.dim() > 0:
@@ -226,8 +229,3 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 
 def _grad_name(name: str) -> str:
     return f"grad_{name.removesuffix('.weight')}"
-
-
-def _norm(gradient: torch.Tensor | None) -> float:
-    assert gradient is not None
-    return gradient.norm().item()

@@ -12,6 +12,7 @@ Where even that would take longer than ``LIMIT``, passes of a few clips are time
 from __future__ import annotations
 
 import dataclasses
+import math
 import resource
 import statistics
 import subprocess
@@ -27,18 +28,20 @@ import torch
 
 from engine.config import Preset, read_preset
 from engine.config.choosing import split_of_choice
-from engine.config.counts import candidates, expert_epochs, inner_trainings
+from engine.config.counts import candidates, expert_epochs, feature_epochs, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
 from engine.config.schema import StageSection, StaticSection
 from engine.config.size import plain_bytes, stored_values
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
-from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
+from engine.distilling.reckoning import FEATURES, Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
+from engine.evaluation.trainers import shares
 from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
 from engine.export.wording import duration
 from engine.machine.imports import own_environment
+from engine.machine.torchrun import started_by_torchrun
 from engine.models import choose_device
 from engine.runs.new import new_run
 from engine.seeds import generator
@@ -113,16 +116,17 @@ def plan(
     ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and few networks of
     few epochs for every row of the final table; or, where that would take longer than LIMIT, a few passes of clips.
     ``tell`` gets a line on what comes and how long it will take. Raises VdtuiError for what would stop the run as well.
-    A teacher (``strict-teacher``) and the training of a coreset's features are not multiplied: they are trained for one
-    epoch. A budget's rung is chosen by networks of one epoch here; the run may choose another, at other costs.
+    A teacher (``strict-teacher``) is not multiplied: it is trained for one epoch. A budget's rung is chosen by networks
+    of one epoch here; the run may choose another, at other costs.
     """
     began = time.monotonic()
     epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
-        sizes, data_bytes = _sizes(preset, Path(folder))
+        sizes, data_bytes = sizes_of(preset, Path(folder))
         opening = time.monotonic() - began
         start = _start_seconds()
         units = measure(preset, sizes)
+        features = sizes.train * units.clips[preset.evaluation.models[0]].trained
         whole = reckon(preset, sizes, units)
         if whole is not None:
             shorter = [reckon(_shortened(preset, number), sizes, units) or [] for number in epochs]
@@ -138,11 +142,11 @@ def plan(
         kept = load_set(best).synthetic if best.is_file() else None
         content, measured = _file(spent, best, Path(folder)) if kept else (b"", "")
     return Plan(
-        tuple(_parts(spent, rehearsals, start, opening)),
+        tuple(_parts(spent, rehearsals, start, opening, features)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         rehearsals[0].data_bytes,
-        _memory(rehearsals[0].device),
+        _memory(preset, rehearsals[0].device),
         rehearsals[0].device,
         time.monotonic() - began,
         str(storage_of(spent)) if kept else "",
@@ -154,7 +158,7 @@ def plan(
     )
 
 
-def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
+def sizes_of(preset: Preset, folder: Path) -> tuple[Sizes, int]:
     """Open the data, or make the demo's in ``folder``; return its numbers, and the bytes of the training clips."""
     device = choose_device("cpu")
     with open_parts(folder, preset, device, lambda *_: None, lambda: None) as opened:
@@ -169,9 +173,9 @@ def _sizes(preset: Preset, folder: Path) -> tuple[Sizes, int]:
 
 
 def _start_seconds() -> float:
-    """Return the seconds in which a worker's process starts."""
+    """Return the seconds in which a worker's process starts, torch and all."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.process"], check=True, env=own_environment())
+    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.stages"], check=True, env=own_environment())
     return time.monotonic() - began
 
 
@@ -243,6 +247,9 @@ class _Rehearsal:
 
         run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
         carry_out(run, listen)
+        ended = [when for when, event in self._happened if isinstance(event, StageFinished)]
+        self.report = time.monotonic() - max(ended, default=time.monotonic())
+        """The seconds after the last stage, in which the report is written."""
         self.best = run.best
         self.preset = read_preset(run.preset_file)
         """The preset that the rehearsal ended with: its budget, if there is one, is spent."""
@@ -337,10 +344,15 @@ def _rehearsed(section: S) -> S:
     return section.with_settings(named(section.objective).rehearsed(section.settings))
 
 
-def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float) -> list[Part]:
+def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float, features: float) -> list[Part]:
+    """Return all parts; ``features`` are the seconds of an epoch on all training clips, of which one is tried."""
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
     fewer = _fewer(preset)
-    choose, final = (getattr(evaluation, name) / fewer[name] for name in ("selection_repeats", "repeats"))
+    rows = len(preset.kind.rows(preset))
+    choose = evaluation.selection_repeats / fewer["selection_repeats"]
+    at_once = _at_once(preset, evaluation.repeats)
+    table = rows * len(evaluation.models)
+    final = math.ceil(table * evaluation.repeats / at_once) / math.ceil(table * fewer["repeats"] / at_once)
     parts = [Part("prepare", 1, "data opened, or made", start + max(opening, first.stage("prepare")))]
     if rungs := first.rungs():
         known = [(one.epochs, one.selection()[0]) for one in rehearsals]
@@ -362,19 +374,25 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         if first.selection()[0]:
             number = candidates(preset.dynamic)
             known = [(one.epochs, one.selection()[0]) for one in rehearsals]
-            seconds = choose * number * _at(evaluation.epochs, known) + first.selection()[1]
+            # Of three networks on two cores the last is trained alone, and takes as long as the two before it.
+            at_once = _at_once(preset, evaluation.selection_repeats)
+            rounds = math.ceil(evaluation.selection_repeats / at_once) / math.ceil(fewer["selection_repeats"] / at_once)
+            seconds = rounds * number * _at(evaluation.epochs, known) + first.selection()[1]
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
-        parts.append(Part("select", 1, "coreset", first.stage("select")))
+        more = max(0, feature_epochs(preset, "select") - 1) * features
+        parts.append(Part("select", 1, "coreset", first.stage("select") + more))
+    if epochs := feature_epochs(preset, "evaluate"):
+        parts.append(Part("evaluate", epochs, FEATURES, (epochs - 1) * features))
     choosing = first.baselines()[0]
     if choosing:
         seconds = choose * _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
         number = round(choose * choosing)
         parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
-    table = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
-    networks = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
-    seconds = final * _at(evaluation.epochs, table)
+    known = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
+    networks = table * evaluation.repeats
+    seconds = final * _at(evaluation.epochs, known) + first.report
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 
@@ -397,9 +415,18 @@ def _at(epochs: int, known: list[tuple[int, float]]) -> float:
     return seconds + (epochs - few) * an_epoch
 
 
-def _memory(device: str) -> int:
+def _memory(preset: Preset, device: str) -> int:
+    """Return the most bytes that were held; of the processes that train networks, as many as a run has."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_reserved(torch.device(device))
     unit = 1 if sys.platform == "darwin" else 1024
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return unit * (own + child * torch.get_num_threads() if child else own)
+    evaluation = preset.evaluation
+    processes = max(_at_once(preset, networks) for networks in (evaluation.repeats, evaluation.selection_repeats))
+    return unit * (own + processes * child if processes > 1 else own)
+
+
+def _at_once(preset: Preset, networks: int) -> int:
+    """Return how many of ``networks`` of a row are trained at once."""
+    on_cpu = choose_device(preset.run.device).type == "cpu"
+    return shares(torch.get_num_threads(), networks)[1] if on_cpu and not started_by_torchrun() else 1

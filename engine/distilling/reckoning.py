@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from engine.config import Preset
-from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs
+from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs, feature_epochs
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
@@ -24,6 +24,7 @@ from engine.models import autocast, choose_device, choose_precision, image_model
 CLIPS = 4
 """The clips of a pass that is timed."""
 REPEATS = 3
+FEATURES = "epochs of the network by whose features real clips are chosen"
 CLIP_BYTES = 0.1
 """Bytes of a value of a real clip at the finest H.264 of a baseline, roughly."""
 
@@ -180,11 +181,17 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
             networks = candidates(preset.dynamic) * evaluation.selection_repeats
             seconds = networks * trained(own, sizes.val)
             parts.append(Counted("dynamic", networks, "networks to choose the step", seconds))
+    if "select" in stages:
+        looked = 0.0 if preset.selection.method == "random" else sizes.train * first.forward
+        seconds = feature_epochs(preset, "select") * sizes.train * first.trained + looked
+        parts.append(Counted("select", 1, "coreset", seconds))
+    if epochs := feature_epochs(preset, "evaluate"):
+        parts.append(Counted("evaluate", epochs, FEATURES, epochs * sizes.train * first.trained))
     largest, several = _beside(preset, sizes)
     if several and (networks := baseline_networks(preset)) and sizes.val:
         what = "networks to choose the storage of baselines, at most"
         parts.append(Counted("evaluate", networks, what, networks * trained(largest, sizes.val)))
-    rows = [_instances(name, own, largest, sizes) for name in preset.kind.rows(preset)]
+    rows = instances_of_rows(preset, sizes)
     networks = len(rows) * len(evaluation.models) * evaluation.repeats
     seconds = sum(
         evaluation.repeats * trained(instances, sizes.test, units.clips[model])
@@ -192,6 +199,12 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
         for model in evaluation.models
     )
     return [*parts, Counted("evaluate", networks, "networks for the final table", seconds)]
+
+
+def instances_of_rows(preset: Preset, sizes: Sizes) -> list[int]:
+    """Return the number of clips in an epoch of each row of the final table, about where codecs decide it."""
+    own, (largest, _) = sizes.classes * preset.synthetic.ipc, _beside(preset, sizes)
+    return [_instances(name, own, largest, sizes) for name in preset.kind.rows(preset)]
 
 
 def _beside(preset: Preset, sizes: Sizes) -> tuple[int, bool]:

@@ -13,6 +13,7 @@ from vdtui.cli.options import (
     Data,
     Device,
     Json,
+    RunsDir,
     human_bytes,
     human_time,
     note,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.config import Preset
+    from engine.distilling.fitting import Fitter, Fitting
     from engine.events import Event
 
 
@@ -38,12 +40,18 @@ def plan(
     set_: Changes = None,
     budget: Budget = None,
     device: Device = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Plan what fits here: what leaves results alone is reduced first.")
+    ] = False,
+    runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
     """Tell bytes, time and memory of a run on this device, by rehearsing it: a few steps of each stage, a few epochs.
 
     Bytes come first. A run whose rehearsal would take minutes is reckoned from the passes of a few clips. The times are
     of this machine as it is now; other work on it makes them longer.
+
+    Where memory or the disk of the runs is too small, it tells what would fit, and --fit plans that.
 
     Example: vdtui plan --preset demo
 
@@ -61,10 +69,20 @@ def plan(
     _tell_bytes(resolved)
     from engine.distilling.plan import plan as rehearse
 
+    fitter = _fitter(resolved, runs_dir)
+    fitting = None if fitter is None else fitter.fit(resolved)
+    if fitting is not None and not fitting.fits:
+        _tell_fit(fitting, "as counted")
+        if fit:
+            resolved = _reduce(fitting)
+            fitter = _fitter(resolved, runs_dir)
     estimate = rehearse(resolved, _teller(), note)
+    if fitter is not None:
+        fitting = fitter.fit(resolved, estimate.memory_bytes)
     if json:
         totals = {"seconds": estimate.seconds, "bytes_per_class": estimate.bytes_per_class}
-        print_json({"preset": resolved.title, **dataclasses.asdict(estimate), **totals})
+        fits = None if fitting is None else fitting.document()
+        print_json({"preset": resolved.title, **dataclasses.asdict(estimate), **totals, "fit": fits})
         return
     rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in estimate.parts]
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(estimate.seconds)]], right=(2,))
@@ -80,7 +98,59 @@ def plan(
         say(f"Budget: {estimate.budget} per class, spent as {estimate.rung} here; the run may choose another way.")
     if estimate.memory_bytes:
         say(f"Needs: about {human_bytes(estimate.memory_bytes)} of memory on {estimate.device}.")
+    if fitting is not None and not fitting.fits:
+        _tell_fit(fitting, "as rehearsed" if estimate.memory_bytes else "as counted")
     note(f"Measured in {human_time(estimate.rehearsed_seconds)}.")
+
+
+def _fitter(preset: Preset, runs_dir: Path | None) -> Fitter | None:
+    """Return what tells whether ``preset`` fits here; None for the demo, which fits everywhere."""
+    from engine.runs import runs_folder
+
+    if preset.dataset.path is None:
+        return None
+    from engine.distilling.fitting import Fitter
+
+    return Fitter(preset, runs_folder(runs_dir))
+
+
+def _tell_fit(fitting: Fitting, how: str) -> None:
+    """Tell what is short, and what would fit."""
+    pairs = [("memory", fitting.need.memory, fitting.room.memory), ("disk", fitting.need.disk, fitting.room.disk)]
+    short = [
+        f"{human_bytes(need)} of {what}, and {human_bytes(free)} are free" for what, need, free in pairs if need > free
+    ]
+    warn(f"It does not fit, {how}: it needs {'; '.join(short)}.")
+    reduced = fitting.reduced
+    if reduced is None:
+        note("Nothing that may be reduced makes it fit: it needs smaller clips, fewer classes, or a larger machine.")
+        return
+    if reduced.alone or reduced.same:
+        words = [*(["OMP_NUM_THREADS=1 before the command"] if reduced.alone else []), *_options(reduced.same)]
+        note(f"Would fit, by the same method: {', '.join(words)}")
+    if reduced.other:
+        begins = "And" if reduced.alone or reduced.same else "Would fit"
+        note(f"{begins}, with other results: {' '.join(_options(reduced.other))}")
+
+
+def _options(changes: tuple[str, ...]) -> list[str]:
+    return [f"--set {change}" for change in changes]
+
+
+def _reduce(fitting: Fitting) -> Preset:
+    """Return the preset that fits; networks are then trained one at a time where that is a part of it."""
+    from engine.errors import MemoryShortError
+
+    reduced = fitting.reduced
+    if reduced is None:
+        hint = "Make smaller clips (vdtui prepare --size, --frames), or run it on a larger machine."
+        raise MemoryShortError("Nothing that may be reduced makes this run fit here.", hint)
+    if reduced.alone:
+        import torch
+
+        torch.set_num_threads(1)
+    note("Planned so.")
+    return reduced.preset
 
 
 def _tell_bytes(preset: Preset) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import resource
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import engine.distilling.plan
 import engine.distilling.process
@@ -71,14 +75,20 @@ class Machine:
         met: set[int] = set()
         for step in range(preset.dynamic.steps + 1):
             if is_candidate(preset.dynamic, step):
-                seconds = preset.evaluation.selection_repeats * (1.5 + 0.5 * preset.evaluation.epochs)
+                seconds = self.rounds(preset.evaluation.selection_repeats) * (1.5 + 0.5 * preset.evaluation.epochs)
                 told.append((Evaluated("synthetic", step, "val", 0.1, 0.0, (0.1,), seconds), seconds))
             if step < preset.dynamic.steps:
                 fill = schedule.number(step) not in met
                 met.add(schedule.number(step))
                 told.append((self.step("dynamic", step), self.DYNAMIC + self.FILL * fill))
-        seconds = preset.evaluation.repeats * (10.0 + 2.0 * preset.evaluation.epochs)
+        networks = len(preset.kind.rows(preset)) * len(preset.evaluation.models) * preset.evaluation.repeats
+        each = 10.0 + 2.0 * preset.evaluation.epochs
+        seconds = math.ceil(networks / min(preset.evaluation.repeats, torch.get_num_threads())) * each
         return [*told, (StageStarted("evaluate", 0, 1), 0.0), (StageFinished("evaluate", seconds), seconds)]
+
+    def rounds(self, networks: int) -> int:
+        """How often as many networks as there are cores are trained, each by one."""
+        return math.ceil(networks / min(networks, torch.get_num_threads()))
 
     def step(self, stage: str, number: int) -> Step:
         return Step(stage, number + 1, 1, 1.0, 1.0, {})
@@ -99,6 +109,7 @@ def test_the_time_of_a_run_whose_costs_are_known(
             "dynamic.steps=230",
             "dynamic.eval_every=50",
             f"evaluation.epochs={epochs}",
+            "selection.epochs=1",
         ],
     )
     assert preset.dynamic.dm.target == "bank"
@@ -107,6 +118,19 @@ def test_the_time_of_a_run_whose_costs_are_known(
     found = plan(preset)
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in machine.course(preset)))
     assert found.device == "cpu" and found.memory_bytes > 10**7
+
+
+@pytest.mark.parametrize(("threads", "repeats", "held"), [(1, 3, 500), (2, 3, 900), (2, 1, 500), (8, 3, 1100)])
+def test_memory_is_of_the_processes_that_a_run_has(
+    monkeypatch: pytest.MonkeyPatch, threads: int, repeats: int, held: int
+) -> None:
+    """Networks that are trained in the process itself need no other; of three on two cores two are trained at once."""
+    usage = {resource.RUSAGE_SELF: 500, resource.RUSAGE_CHILDREN: 200}
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=usage[who]))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(engine.distilling.plan.sys, "platform", "darwin")
+    changes = [f"evaluation.repeats={repeats}", "evaluation.selection_repeats=1"]
+    assert engine.distilling.plan._memory(load_preset("default", changes), "cpu") == held
 
 
 def test_a_chosen_coreset_has_a_rival_and_a_random_one_has_none(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +190,10 @@ def test_seconds_are_passes_times_what_one_takes() -> None:
     assert bank["steps"] == 7 * 10 * 2 * 3.0 and bank["networks of the target bank"] % (10 * 16) == 0
     mtt = seconds(dynamic__objective="mtt", dynamic__mtt__syn_steps=4, experts__number=2, experts__epochs=10)
     assert mtt["steps"] == 7 * 4 * 20 * 10.0 and mtt["epochs on all training clips"] == 20 * 400 * 3.0
+    chosen = seconds(synthetic__kind="coreset", selection__method="herding", selection__epochs=3)
+    assert chosen["coreset"] == 3 * 400 * 3.0 + 400 * 1.0
+    beside = seconds(evaluation__baselines=["compressed-herding"], selection__epochs=3, storage__how="h264-35")
+    assert beside["epochs of the network by whose features real clips are chosen"] == 3 * 400 * 3.0
     frepo = seconds(dynamic__objective="frepo", dynamic__frepo__batch_real=32)
     assert frepo["steps"] == 7 * (32 * 1.0 + 2 * 20 * 3.0)
 
@@ -180,6 +208,7 @@ RUNS = {
     "ncfm": ["dynamic.objective=ncfm", "dynamic.ncfm.target=bank", "dynamic.ncfm.bank=2", "dynamic.steps=7"],
     "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
     "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
+    "herding": ["synthetic.kind=coreset", "selection.method=herding", "selection.epochs=4"],
     "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],
 }
 
@@ -197,6 +226,8 @@ def happened(heard: list[Event]) -> dict[tuple[str, str], int]:
                 counts["dynamic", "networks of the target bank"] = int(event.figures["bank_fills"])
         if isinstance(event, NetworkTrained):
             counts[stage, networks[stage]] = counts.get((stage, networks[stage]), 0) + 1
+        if isinstance(event, StageFinished) and event.stage == "select":
+            counts["select", "coreset"] = 1
         if isinstance(event, Progress) and event.stage == "experts":
             counts["experts", "epochs on all training clips"] = event.step
     return counts
