@@ -1,10 +1,11 @@
 """Accuracy over bytes per class, from the cells of storage.py: the chart of the README.
 
-    python docs/experiments/bytes_chart.py "UCF, 10 classes:10:runs-ucf64/storage.jsonl" \\
-        "JHMDB, 12 classes:12:runs-jhmdb64/storage.jsonl" --output docs/bytes.png
+    python docs/experiments/bytes_chart.py "UCF, 10 classes:10:28.8:runs-ucf64/storage.jsonl" \\
+        "JHMDB, 12 classes:12:19.2:runs-jhmdb64/storage.jsonl" --output docs/bytes.png
 
-A panel for each TITLE:CLASSES:FILE. A point is a form of a set: the mean over run seeds of the mean of each seed's
-networks, with the sample standard deviation over seeds as its bar.
+A panel for each TITLE:CLASSES:ALL:FILE, where ALL is the accuracy that all real clips reach, in per cent. A point is a
+form of a set: the mean over run seeds of the mean of each seed's networks, with the sample standard deviation over
+seeds as its bar.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ MARKS = {"clips": "s", "pixels": "o", "static-dynamic": "^"}
 def main() -> None:
     """Draw the panels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("panels", nargs="+", metavar="TITLE:CLASSES:FILE")
+    parser.add_argument("panels", nargs="+", metavar="TITLE:CLASSES:ALL:FILE")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     figure = Figure((4.2 * len(options.panels), 3.4), layout="constrained")
     panels = figure.subplots(1, len(options.panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(panels, options.panels, strict=True):
-        title, classes, file = panel.split(":", 2)
+        title, classes, whole, file = panel.split(":", 3)
         draw(axes, by_form([*read(Path(file))]), int(classes))
-        axes.axhline(100 / int(classes), color="grey", linestyle=":", linewidth=1)
+        axes.axhline(float(whole), color="black", linestyle="--", linewidth=1, label="all training clips")
+        axes.axhline(100 / int(classes), color="grey", linestyle=":", linewidth=1, label="chance")
         axes.set(xscale="log", xlabel="bytes per class, whole file", title=title)
     panels[0].set(ylabel="top-1 on test, %", ylim=(0, None))
     panels[0].legend(fontsize="small", loc="lower right")
