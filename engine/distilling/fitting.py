@@ -54,7 +54,7 @@ class Need:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """What was measured of networks, by name: bytes that a clip's pass keeps for its gradient, and weights."""
+    """Measurements of networks by their names: bytes that a clip's pass keeps for its gradient, and weights."""
 
     clips: Mapping[str, int]
     weights: Mapping[str, int]
@@ -68,9 +68,9 @@ class Reduced:
 
     preset: Preset
     same: tuple[str, ...] = ()
-    """What was changed without a change of the method, as words of a command."""
+    """Changes that leave the method as it is, as words of a command."""
     other: tuple[str, ...] = ()
-    """What was changed that changes results, as ``section.key=value``."""
+    """Changes that change results, as ``section.key=value``."""
     alone: bool = False
     """True if networks are trained one at a time, with ``OMP_NUM_THREADS=1``."""
 

@@ -53,6 +53,7 @@ from engine.synthetic import (
 )
 from engine.synthetic.container import unpack
 from engine.synthetic.low_rank import LowRank
+from engine.timings import Measurement, Timings
 from tests.engine.matching.test_experts import make as make_expert
 from tests.tiny import ROOT, make_pixels, make_spec, make_static_dynamic
 from tests.tiny_run import QUICK, make_clips
@@ -538,6 +539,9 @@ def test_other_documents_have_the_keys_of_the_page(run: RunDirectory, tmp_path: 
     Study(tmp_path, "grid", "demo", (), cells).save()
     study = json.loads((tmp_path / "study.json").read_text())
     assert [*study, *study["cells"][0]] == head + said["vdtui.study"]
+
+    timings = Timings("cpu", 2, "2.11", (Measurement("part", "floor", 2.0, 1.0, 2.0, (2.0,)),)).document()
+    assert {*timings, *timings["parts"][0]} == {*head, *said["vdtui.bench"]}
 
     document = as_document(compare(read_sources(run.path.parent, [run.name], print)))
     added = {names(row[0])[0] for row in table("A result", 1) if row[1] == "`compare`"}
