@@ -13,9 +13,9 @@ import torch
 
 from engine.config import Preset
 from engine.distilling.keeping import longest_origin, storage_of
+from engine.distilling.stages import start_set
 from engine.evaluation.parts import open_parts
-from engine.matching.kernel import start_labels
-from engine.synthetic import Start, StaticImages, set_class, to_bytes
+from engine.synthetic import Start, StaticImages, to_bytes
 
 MOST_VALUES = 1 << 25
 """The most values of a set that is encoded at once: beyond, it takes minutes."""
@@ -34,8 +34,6 @@ def first_size(preset: Preset, values: int) -> int | None:
         tempfile.TemporaryDirectory(prefix="vdtui-size-") as folder,
         open_parts(Path(folder), preset, torch.device("cpu"), lambda *_: None, lambda: None) as parts,
     ):
-        train, section = parts.train, preset.synthetic
-        static = StaticImages.start(Start(preset, train)).static if "static" in preset.stages else None
-        labels = start_labels(len(train.spec.classes), section.ipc) if section.labels == "learned" else None
-        synthetic = set_class(preset.kind.name).start(Start(preset, train, static, labels))
+        static = StaticImages.start(Start(preset, parts.train)).static if "static" in preset.stages else None
+        synthetic = start_set(preset, parts.train, static)
         return len(to_bytes(synthetic, longest_origin(preset), storage_of(preset)))

@@ -238,19 +238,11 @@ def _constant_unroll(reduced: Reduced) -> Iterator[Reduced]:
 
 
 def _smaller_batch(reduced: Reduced) -> Iterator[Reduced]:
-    batch = reduced.preset.evaluation.batch
-    while batch > LEAST_BATCH:
-        batch = max(LEAST_BATCH, batch // 2)
-        reduced = _changed(reduced, "evaluation.batch", batch, same=False)
-        yield reduced
+    return _halved(reduced, "evaluation.batch", reduced.preset.evaluation.batch, LEAST_BATCH)
 
 
 def _fewer_instances(reduced: Reduced) -> Iterator[Reduced]:
-    ipc = reduced.preset.synthetic.ipc
-    while ipc > 1:
-        ipc //= 2
-        reduced = _changed(reduced, "synthetic.ipc", ipc, same=False)
-        yield reduced
+    return _halved(reduced, "synthetic.ipc", reduced.preset.synthetic.ipc)
 
 
 def _half_floats(reduced: Reduced) -> Iterator[Reduced]:
@@ -259,8 +251,12 @@ def _half_floats(reduced: Reduced) -> Iterator[Reduced]:
 
 
 def _fewer_experts(reduced: Reduced) -> Iterator[Reduced]:
-    number = reduced.preset.experts.number
-    while number > 1:
-        number //= 2
-        reduced = _changed(reduced, "experts.number", number, same=False)
+    return _halved(reduced, "experts.number", reduced.preset.experts.number)
+
+
+def _halved(reduced: Reduced, key: str, number: int, least: int = 1) -> Iterator[Reduced]:
+    """Yield ``reduced`` with ``number``, the value of ``key``, halved again and again down to ``least``."""
+    while number > least:
+        number = max(least, number // 2)
+        reduced = _changed(reduced, key, number, same=False)
         yield reduced

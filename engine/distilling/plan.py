@@ -352,7 +352,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
     choose = evaluation.selection_repeats / fewer["selection_repeats"]
     at_once = _at_once(preset, evaluation.repeats)
     table = rows * len(evaluation.models)
-    final = math.ceil(table * evaluation.repeats / at_once) / math.ceil(table * fewer["repeats"] / at_once)
+    final = _longer(table * evaluation.repeats, table * fewer["repeats"], at_once)
     parts = [Part("prepare", 1, "data opened, or made", start + max(opening, first.stage("prepare")))]
     if rungs := first.rungs():
         known = [(one.epochs, one.selection()[0]) for one in rehearsals]
@@ -374,10 +374,9 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         if first.selection()[0]:
             number = candidates(preset.dynamic)
             known = [(one.epochs, one.selection()[0]) for one in rehearsals]
-            # Of three networks on two cores the last is trained alone, and takes as long as the two before it.
             at_once = _at_once(preset, evaluation.selection_repeats)
-            rounds = math.ceil(evaluation.selection_repeats / at_once) / math.ceil(fewer["selection_repeats"] / at_once)
-            seconds = rounds * number * _at(evaluation.epochs, known) + first.selection()[1]
+            longer = _longer(evaluation.selection_repeats, fewer["selection_repeats"], at_once)
+            seconds = longer * number * _at(evaluation.epochs, known) + first.selection()[1]
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
@@ -424,6 +423,14 @@ def _memory(preset: Preset, device: str) -> int:
     evaluation = preset.evaluation
     processes = max(_at_once(preset, networks) for networks in (evaluation.repeats, evaluation.selection_repeats))
     return unit * (own + processes * child if processes > 1 else own)
+
+
+def _longer(networks: int, tried: int, at_once: int) -> float:
+    """Return how many times as long ``networks`` take as those ``tried``, with so many trained ``at_once``.
+
+    Of three networks on two cores the last is trained alone, and takes as long as the two before it.
+    """
+    return math.ceil(networks / at_once) / math.ceil(tried / at_once)
 
 
 def _at_once(preset: Preset, networks: int) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from engine.config import Preset, earlier, outdated
+from engine.data.batches import RealClips
 from engine.distilling.budget import spend_budget
 from engine.distilling.choosing import NoChoice, choice_of_iteration
 from engine.distilling.final_table import final_table
@@ -230,7 +231,7 @@ def learn_dynamic(
 ) -> None:
     """Learn dynamic memory and hallucinator (or pixels) by the preset's objective: stage 2. Keep the best iteration."""
     section = work.preset.dynamic
-    synthetic = start_set(work, static)
+    synthetic = start_set(work.preset, work.train, static)
     if resume is not None:
         for name, tensor in synthetic.tensors().items():
             tensor.copy_(torch.from_numpy(resume.arrays[name]))
@@ -272,9 +273,9 @@ def stage_network(work: Work, number: int) -> Network:
     return video_model(work.preset.evaluation.models[0], len(spec.classes), spec.frames, spec.height, seed, work.device)
 
 
-def start_set(work: Work, static: torch.Tensor | None) -> SyntheticSet:
+def start_set(preset: Preset, train: RealClips, static: torch.Tensor | None) -> SyntheticSet:
     """The set before the first step of stage 2, with the static memory of stage 1 if there was one."""
-    section = work.preset.synthetic
-    labels = start_labels(len(work.spec.classes), section.ipc) if section.labels == "learned" else None
-    labels = None if labels is None else labels.to(work.device)
-    return set_class(work.preset.kind.name).start(Start(work.preset, work.train, static, labels))
+    section = preset.synthetic
+    labels = start_labels(len(train.spec.classes), section.ipc) if section.labels == "learned" else None
+    labels = None if labels is None else labels.to(train.device)
+    return set_class(preset.kind.name).start(Start(preset, train, static, labels))

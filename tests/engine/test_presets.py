@@ -352,7 +352,7 @@ def test_a_preset_builds_its_memories_and_takes_a_step(name: str, tmp_path: Path
         still = set_class(preset.kind.name).start(Start(preset, real, static))
         assert still.stored_values == stored_values(preset.synthetic, 2, 8, 64)
         return
-    synthetic = start_set(work, static)
+    synthetic = start_set(work.preset, work.train, static)
     assert synthetic.stored_values == stored_values(preset.synthetic, 2, 8, 64)
     assert synthetic.nbytes() == 4 * synthetic.stored_values
     trajectories = None
@@ -392,7 +392,7 @@ def test_every_memory_has_the_spectrum_of_what_it_stores(overrides: dict[str, An
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
-    synthetic = start_set(work, start_static(work) if "static" in preset.stages else None)
+    synthetic = start_set(work.preset, work.train, start_static(work) if "static" in preset.stages else None)
     objective = clips_objective(preset, Setting(real, lambda number: stage_network(work, number), 0))
     memories = {name: tensor for name, tensor in synthetic.parameters().items() if "hallucinator" not in name}
     for tensor in synthetic.parameters().values():
@@ -426,7 +426,7 @@ def test_memories_start_class_by_class(kind: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(real, "clips", counting)
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
-    synthetic = start_set(work, start_static(work) if kind == "static-dynamic" else None)
+    synthetic = start_set(work.preset, work.train, start_static(work) if kind == "static-dynamic" else None)
     assert read == ([[0], [1]] * 2 if kind == "static-dynamic" else [[0], [1]])
     if isinstance(synthetic, StaticDynamic):
         whole = torch.stack(list(Start(preset, real).clips(2 * synthetic.dynamics_per_instance)))
@@ -444,7 +444,7 @@ def test_the_students_step_size_has_a_momentum_of_its_own(tmp_path: Path) -> Non
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
-    synthetic = start_set(work, start_static(work))
+    synthetic = start_set(work.preset, work.train, start_static(work))
     ignore = lambda *_: None  # noqa: E731
     trajectories, _ = open_or_train(tmp_path, preset, real, None, "fingerprint", torch.float32, ignore, ignore)
     setting = Setting(real, lambda number: stage_network(work, number), 0, trajectories=trajectories)
@@ -488,7 +488,7 @@ def test_without_learned_labels_networks_fit_those_that_these_start_from(name: s
     real = make_real(SPEC, (3, 2))
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
-    synthetic = start_set(work, start_static(work) if "static" in preset.stages else None)
+    synthetic = start_set(work.preset, work.train, start_static(work) if "static" in preset.stages else None)
     assert synthetic.soft_labels is None
     how = dataclasses.replace(judge.recipe("convnet3d"), epochs=1)
     scale = 1 if preset.evaluation.protocol == "strict" else 2
@@ -542,7 +542,7 @@ def test_what_will_be_stored_is_told_beforehand(overrides: dict[str, Any], tmp_p
     judge = Judge(preset.evaluation, real, 0, torch.float32, tmp_path)
     work = made_work(preset, real, judge)
     static = start_static(work) if "static" in preset.stages else None
-    assert start_set(work, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)
+    assert start_set(work.preset, work.train, static).stored_values == stored_values(preset.synthetic, 2, 8, 64)
 
 
 @pytest.mark.parametrize("name", preset_names())

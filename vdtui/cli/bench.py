@@ -10,7 +10,7 @@ import typer
 from vdtui.cli.options import Json, note, print_json, print_table, say, warn
 
 if TYPE_CHECKING:
-    from engine.timings import Timings
+    from engine.timings import Measurement, Timings
 
 
 def bench(
@@ -71,12 +71,16 @@ def _tell(now: Timings) -> None:
             f"{1e3 * part.seconds:.1f} ms",
             f"{1e3 * part.floor_seconds:.1f} ms",
             f"{part.ratio:.2f}",
-            f"{min(part.ratios):.2f} to {max(part.ratios):.2f}",
+            _spread(part),
             part.floor,
         ]
         for part in now.parts
     ]
     print_table(["part", "time", "floor", "ratio", "spread", "the floor is"], rows, right=(1, 2, 3, 4))
+
+
+def _spread(part: Measurement) -> str:
+    return f"{min(part.ratios):.2f} to {max(part.ratios):.2f}"
 
 
 def _slower(before: Timings, now: Timings) -> bool:
@@ -88,9 +92,8 @@ def _slower(before: Timings, now: Timings) -> bool:
     found, untold = changes(before, now)
     for change in found:
         was, part = change.before, change.now
-        spread = f"{min(was.ratios):.2f} to {max(was.ratios):.2f}"
         verdict = "SLOWER" if change.slower else "as before"
-        note(f"{verdict}: {change.part}: ratio {part.ratio:.2f}, before {was.ratio:.2f} ({spread})")
+        note(f"{verdict}: {change.part}: ratio {part.ratio:.2f}, before {was.ratio:.2f} ({_spread(was)})")
     for part_untold in untold:
         note(f"not compared: {part_untold}")
     slower = sum(change.slower for change in found)
