@@ -364,7 +364,12 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         epochs = expert_epochs(preset)
         parts.append(Part("experts", epochs, "epochs on all training clips", epochs * first.stage("experts")))
     if "static" in stages:
-        parts.append(Part("static", preset.static.steps, "steps", first.static(preset.static)))
+        fills = named(preset.static.objective).banked_networks(preset, "static")
+        usual, once = first.steps("static") if fills else (0.0, 0.0)
+        seconds = preset.static.steps * usual if fills else first.static(preset.static)
+        parts.append(Part("static", preset.static.steps, "steps", seconds))
+        if fills:
+            parts.append(Part("static", fills, "networks of the target bank", fills * once))
     if "dynamic" in stages:
         usual, once = first.steps("dynamic")
         fills = named(preset.dynamic.objective).banked_networks(preset)
