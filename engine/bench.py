@@ -33,7 +33,7 @@ from engine.models.convnet3d import ConvNet3D, forward_flops
 from engine.synthetic import Pixels, StaticDynamic
 from engine.synthetic.levels import decoded
 from engine.synthetic.streams import Coding
-from engine.timings import Measurement, Timings
+from engine.timings import FEWEST, Measurement, Timings
 
 CLASSES, FRAMES, SIZE = 8, 8, 64
 EVALUATED, NETWORKS = 3, 3
@@ -46,6 +46,8 @@ BANK_RENEWED, BANK_CLIPS, LOOP_BATCH_REAL = 10, 16, 64
 """Steps between two renewals of the target bank of `default`, its clips of each class, and those of plain DM."""
 SECONDS = 50.0
 """The time of all measurements where nobody says another one; what they do besides comes on top."""
+SECONDS_TO_COMPARE = 400.0
+"""The same where timings are compared: on two cores enough for FEWEST of the slowest part."""
 STORED_AS = "h264-35"
 """The storage of `default`."""
 SYN_STEPS = 10
@@ -93,7 +95,7 @@ def bench(
     seconds: float = SECONDS,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Timings:
-    """Measure the parts, each in turn with its floor, at most ``repeats`` times (MTT a quarter as often).
+    """Measure the parts, each in turn with its floor, at most ``repeats`` times (MTT at most FEWEST times).
 
     Parts for which ``seconds`` leave no time are left out; the others are measured as often as there is time for all
     of them. ``tell`` gets a line on each as it begins, or is left out.
@@ -317,7 +319,7 @@ def _mtt_step(device: torch.device, precision: torch.dtype, repeats: int) -> Mea
 
     part = f"stage 2, one MTT step of {SYN_STEPS} student steps on {CLASSES} clips"
     floor = "bare forward, backward and double backward passes"
-    return _pairs(part, floor, step, passes, max(1, repeats // 4), device, 1.0)
+    return _pairs(part, floor, step, passes, min(repeats, FEWEST), device, 1.0)
 
 
 def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:

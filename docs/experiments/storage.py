@@ -7,8 +7,9 @@ A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`, or 
 the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors;
 the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the
 objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
-codec, drawn by the run's seed. All are judged on the test split by `--repeats` networks of the same seeds, so that
-everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
+codec, drawn by the run's seed; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by
+`--repeats` networks of the same seeds, so that everything of one seed is paired. A finished cell is a line of
+RUNS/storage.jsonl, and is not run again.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from engine.data.store import ClipStore
 from engine.files import write_bytes
 from engine.runs.new import new_run
 from engine.seeds import generator
-from engine.synthetic import Storage, load_set, to_bytes
+from engine.synthetic import Provenance, Storage, load_set, to_bytes
 from engine.synthetic.compressed import compressed_clips
+from engine.synthetic.still import StillVideo
 
 KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "hmdb51-ipc1-dm", "stills": "stills"}
 UNBOUNDED = 1 << 62
@@ -60,6 +62,10 @@ def main() -> None:
         preset = preset_of(options, "pixels", seed, [])
         key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []}
         asked.append((key, (preset, options.data, options.runs, how, int(number))))
+    for seed, how in itertools.product(options.seeds, options.means):
+        preset = preset_of(options, "stills", seed, [])
+        key = {"data": options.data.name, "kind": "mean", "cell": how, "seed": seed, "changes": []}
+        asked.append((key, (preset, options.data, options.runs, how, 0)))
     options.runs.mkdir(parents=True, exist_ok=True)
     records = answered(asked, measure, options.runs / "storage.jsonl", options.workers)
     table(by_form(records))
@@ -77,6 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
     parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N", help="random real clips, N per class")
+    parser.add_argument("--means", nargs="*", default=[], metavar="HOW", help="the mean frame of each class")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the cells `through`")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=60, help="epochs of a network that evaluates a set")
@@ -108,7 +115,8 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
 def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int, own: bool = True) -> Record:
     """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds."""
     if isinstance(after, int):
-        return {"forms": {f"{after} as {name}": clips(preset, data, runs, name, after)}}
+        found = clips(preset, data, runs, name, after) if after else mean_frames(preset, data, runs, name)
+        return {"forms": {f"{after} as {name}" if after else name: found}}
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
     to_the_table(run)
@@ -143,6 +151,21 @@ def clips(preset: Preset, data: Path, runs: Path, how: str, number: int) -> Reco
     return form(file, preset, data, runs)
 
 
+def mean_frames(preset: Preset, data: Path, runs: Path, how: str) -> Record:
+    """What the mean over all frames of all training clips of each class reaches, a still each; it draws nothing."""
+    with ClipStore.open(data) as store:
+        spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
+        train = RealClips(store.split("train"), spec, torch.device("cpu"))
+        stills = [
+            torch.stack([train.clips(index.view(1)).mean((0, 2)) for index in train.of_class(label)]).mean(0)
+            for label in range(len(spec.classes))
+        ]
+    still = StillVideo(spec, 1, torch.stack(stills).unsqueeze(1))
+    file = runs / f"mean-{how.replace(':', '_')}.vds"
+    write_bytes(file, to_bytes(still, Provenance(), Storage.parse(how)))
+    return form(file, preset, data, runs)
+
+
 def form(file: Path, preset: Preset, data: Path, runs: Path) -> Record:
     """Bytes and top-1 of the set in ``file``."""
     return {"bytes": file.stat().st_size, "top1": judged(file, preset, data, runs)["top1"]["values"]}
@@ -158,7 +181,7 @@ def by_form(records: list[Record]) -> Forms:
     forms: Forms = {}
     for one in records:
         key = one["key"]
-        learned_through = key["kind"] != "clips" and key["cell"] != "float32"
+        learned_through = key["kind"] not in ("clips", "mean") and key["cell"] != "float32"
         for how, found in one["forms"].items():
             title = f"through {how}" if learned_through else how
             if "ipc" in key:

@@ -17,7 +17,7 @@ from engine.config.fields import Count, Section
 from engine.config.objectives import Passes
 from engine.errors import DivergedError
 from engine.lazy import torch
-from engine.matching.bank import BankSettings, Schedule, StillBankSettings, TargetBank
+from engine.matching.bank import BankSettings, Schedule, TargetBank
 from engine.matching.base import Objective, Setting, class_means, class_sums, in_rounds, linear_parts, parts
 from engine.seeds import derive, generator
 
@@ -78,8 +78,9 @@ class ClassMeans(Objective):
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
         """Return the objective of stage 1."""
-        section = preset.static.table(cls.name, StillBankSettings)
-        bank = TargetBank.of(section, preset, setting, "static")
+        section = preset.static.settings
+        banked = isinstance(section, BankSettings)  # an objective of others may have no bank in stage 1
+        bank = TargetBank.of(section, preset, setting, "static") if banked else None
         return cls(setting, preset.static.batch_real, stills=True, bank=bank, **cls.options(section))
 
     @classmethod
@@ -111,8 +112,8 @@ class ClassMeans(Objective):
     def banked_networks(cls, preset: Preset, stage: str = "dynamic") -> int:
         """Return the number of networks that the bank's schedule meets, which depends on steps and seed only."""
         table = preset.static if stage == "static" else preset.dynamic
-        section = table.table(cls.name, BankSettings)
-        if section.target != "bank":
+        section = table.settings
+        if not isinstance(section, BankSettings) or section.target != "bank":
             return 0
         schedule = Schedule.of(section, preset, stage)
         return len({schedule.number(step) for step in range(table.steps)})

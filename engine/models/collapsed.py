@@ -25,11 +25,11 @@ class CollapsedConvNet3D(Network):
         layers: list[nn.Module] = []
         for layer in network.features:
             if isinstance(layer, nn.Conv3d):
-                flat = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size[1:], 2, 3)
-                assert layer.stride[1:] == flat.stride and layer.padding[1:] == flat.padding and layer.bias is not None
+                flat = nn.Conv2d(layer.in_channels, layer.out_channels, kernel_size=7, stride=2, padding=3)
+                assert layer.kernel_size[1:] == flat.kernel_size and layer.stride[1:] == flat.stride
+                assert flat.bias is not None and layer.bias is not None
                 with torch.no_grad():
                     flat.weight.copy_(layer.weight.sum(2))
-                    assert flat.bias is not None
                     flat.bias.copy_(layer.bias)
                 layers += [flat, nn.ReLU(inplace=True), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*layers)
@@ -37,7 +37,8 @@ class CollapsedConvNet3D(Network):
         self.logits = nn.Conv2d(network.logits.in_channels, network.logits.out_channels, 1)
         with torch.no_grad():
             self.logits.weight.copy_(network.logits.weight.squeeze(2))
-            self.logits.bias.copy_(network.logits.bias)  # type: ignore[union-attr, arg-type]
+            assert self.logits.bias is not None and network.logits.bias is not None
+            self.logits.bias.copy_(network.logits.bias)
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
         """Return the last map before the average pool, flattened: (N, 128 h w), 128 at 64 and 512 at 112 pixels."""

@@ -17,8 +17,13 @@ def bench(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     repeats: Annotated[int, typer.Option(min=1, help="At most so many timings of each part.")] = 5,
     seconds: Annotated[
-        float, typer.Option(min=1, help="Time for all of them; parts for which there is none are left out.")
-    ] = 50,
+        float | None,
+        typer.Option(
+            min=1,
+            help="Time for all of them; parts for which there is none are left out.",
+            show_default="50; 400 with --output or --against",
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Timings of before: tell what became slower by more than its spread."),
@@ -28,16 +33,17 @@ def bench(
 ) -> None:
     """Measure the network's passes, steps of stage 2 and an evaluation, each beside its floor or a plain loop.
 
-    Takes at most about a minute, and says what to expect of a run. On two cores some parts need more: --seconds 400.
+    Takes at most about a minute, and says what to expect of a run. Timings that are kept, or compared, take some more,
+    so that there are enough of each part.
 
     With --against it ends with code 1 if a part became slower: if each ratio to what stands beside it is above all of
     before. Times themselves are not compared. A part needs 3 timings in both.
 
     Example: vdtui bench
 
-    Example: vdtui bench --seconds 400 --output before.json
+    Example: vdtui bench --output before.json
 
-    Example: vdtui bench --seconds 400 --against before.json
+    Example: vdtui bench --against before.json
     """
     from engine.export.output import refuse_existing, unwritable
     from engine.files import write_json
@@ -47,10 +53,11 @@ def bench(
     if output is not None:
         refuse_existing(output, overwrite=False)
     note("Measuring; other work on this machine disturbs it.")
+    from engine.bench import SECONDS, SECONDS_TO_COMPARE, conclusions
     from engine.bench import bench as measure
-    from engine.bench import conclusions
 
-    now = measure(device, repeats, seconds, lambda text: note(f"  {text}"))
+    usual = SECONDS if output is None and before is None else SECONDS_TO_COMPARE
+    now = measure(device, repeats, seconds or usual, lambda text: note(f"  {text}"))
     if output is not None:
         with unwritable(output):
             write_json(output, now.document())

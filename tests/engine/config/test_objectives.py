@@ -66,6 +66,21 @@ def test_what_an_objective_cannot_do_is_refused_with_those_that_can(name: str) -
         assert f"dynamic.objective = {' or '.join(names_with(fact))}, which learns" in caught.value.problem
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("static.objective=dc", "static.objective = dm or ncfm, which compares embeddings"),
+        ('evaluation.models=["convnet_mean"]', "convnet3d or convnet3d_small; convnet_mean has none"),
+    ],
+)
+def test_only_what_can_be_summed_over_time_is_collapsed(change: str, said: str) -> None:
+    """A run would end in an assertion, after its data was opened."""
+    assert load_preset("stills", ['evaluation.models=["convnet3d_small"]']).static.network == "collapsed"
+    with pytest.raises(PresetError) as caught:
+        load_preset("stills", [change])
+    assert said in caught.value.problem
+
+
 def test_a_copy_with_other_settings_changes_nothing_else() -> None:
     """A plan rehearses a run with a few of its values changed, and those alone."""
     for stage, name in PAIRS:

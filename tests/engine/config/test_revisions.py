@@ -17,6 +17,7 @@ from engine.config.revisions import revisions
         (["dynamic.objective=mtt"], ["whitening"]),
         (["dynamic.objective=mtt", "dynamic.optimiser=sgd"], []),
         (["synthetic.kind=static-only"], []),
+        (["synthetic.kind=static-only", "static.optimiser=whitened-adam"], ["whitening"]),
         (["synthetic.kind=full"], []),
     ],
 )

@@ -23,6 +23,7 @@ PIXELS = 64 * 64
 WHAT = {
     "default": ["static-dynamic", "random", "static-only"],
     "ablation-static-only": ["static-only", "random"],
+    "stills": ["static-only", "random"],
     "ablation-dynamic-only": ["static-dynamic", "random"],
     "ablation-hallucinator-per-class": ["static-dynamic", "random", "static-only"],
 }
@@ -103,15 +104,20 @@ def test_the_report_of_a_static_only_run_says_that_nothing_was_chosen(runs: Path
     assert "the set is that of the last step" in page and "nothing was learned" not in page
 
 
-@pytest.mark.parametrize("moment", ["stage 1", "the final table"])
-def test_a_static_only_run_goes_on_where_it_stopped(runs: Path, clips: Path, tmp_path: Path, moment: str) -> None:
-    """A run that was cut off gives the set and the numbers of one that was not."""
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [("ablation-static-only", "stage 1"), ("ablation-static-only", "the final table"), ("stills", "stage 1")],
+)
+def test_a_static_only_run_goes_on_where_it_stopped(
+    runs: Path, clips: Path, tmp_path: Path, name: str, moment: str
+) -> None:
+    """A run that was cut off gives the set and the numbers of one that was not, with whitened steps and a bank, too."""
     when = at_step(2) if moment == "stage 1" else lambda event: isinstance(event, NetworkTrained)
-    run = cut_run(quick("ablation-static-only"), clips, tmp_path, when)
+    run = cut_run(quick(name), clips, tmp_path, when)
     stopped = load_checkpoint(run.checkpoints)
     assert stopped is not None and stopped.stage == ("static" if moment == "stage 1" else "evaluate")
     resume_distillation(run)
-    whole = RunDirectory(runs / "ablation-static-only")
+    whole = RunDirectory(runs / name)
     assert run.best.read_bytes() == whole.best.read_bytes()
     mine, theirs = run.folded().results, whole.folded().results
     assert [row["top1"] for row in mine] == [row["top1"] for row in theirs]
