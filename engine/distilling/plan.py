@@ -178,9 +178,9 @@ def plan(
         tuple(_parts(spent, rehearsals, start, opening, features)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
-        rehearsals[0].data_bytes,
+        first.data_bytes,
         _memory(preset, first.device, peak.bytes) + _bank_bytes(spent, sizes),
-        rehearsals[0].device,
+        first.device,
         time.monotonic() - began,
         str(storage_of(spent)) if kept else "",
         len(content),
@@ -337,22 +337,14 @@ class _Rehearsal:
             last = when if isinstance(event, MARKS) else last
         return found
 
-    def encodings(self) -> list[float]:
-        """Return the seconds in which the set was encoded, of each step of stage 2 that encoded it."""
-        return [
-            event.figures["encoding_seconds"]
-            for _, event in self._happened
-            if isinstance(event, Step) and "encoding_seconds" in event.figures
-        ]
+    def encodings(self, stage: str) -> list[float]:
+        """Return the seconds in which the set was encoded, 0 where it was not, of each step of ``stage``."""
+        steps = [one for _, one in self._happened if isinstance(one, Step) and one.stage == stage]
+        return [step.figures.get("encoding_seconds", 0.0) for step in steps]
 
-    def steps(self) -> list[float]:
-        """Return the seconds of each step of stage 2, without those in which the set was encoded."""
-        encoded = [
-            event.figures.get("encoding_seconds", 0.0)
-            for _, event in self._happened
-            if isinstance(event, Step) and event.stage == "dynamic"
-        ]
-        pairs = zip(self.spans("dynamic", Step), encoded, strict=True)
+    def steps(self, stage: str) -> list[float]:
+        """Return the seconds of each step of ``stage``, without those in which the set was encoded."""
+        pairs = zip(self.spans(stage, Step), self.encodings(stage), strict=True)
         return [max(0.0, seconds - encoding) for seconds, encoding in pairs]
 
     def saved(self, stage: str, section: StaticSection | DynamicSection) -> float:
@@ -368,16 +360,17 @@ class _Rehearsal:
         beside = self.stage("experts") - sum(epochs)
         return _all(epochs, expert_epochs(preset)) + preset.experts.number * beside
 
-    def static(self, section: StaticSection) -> float:
+    def static(self, preset: Preset) -> float:
         """Return the seconds of all steps of stage 1, after some of which its network may be trained."""
-        times = self.spans("static", Step)
+        section, times = preset.static, self.steps("static")
+        encoded = _encoded(self.encodings("static"), section.steps, preset)
         if section.steps <= STEPS:
-            return sum(times)  # that was all of it
+            return sum(times) + encoded  # that was all of it
         if not inner_trainings(section):
-            return _all(times, section.steps)
+            return _all(times, section.steps) + encoded
         first, plain, trained = times  # of a network of two steps: one that it is trained after, one that it is not
         more = max(0.0, trained - plain)
-        return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained)
+        return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained) + encoded
 
 
 def _spent(preset: Preset, rehearsed: Preset) -> Preset:
@@ -436,7 +429,7 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         epochs = expert_epochs(preset)
         parts.append(Part("experts", epochs, "epochs on all training clips", first.experts(preset)))
     if "static" in stages:
-        seconds = first.static(preset.static) + first.saved("static", preset.static)
+        seconds = first.static(preset) + first.saved("static", preset.static)
         parts.append(Part("static", preset.static.steps, "steps", seconds))
     if "dynamic" in stages:
         fills = named(preset.dynamic.objective).banked_networks(preset)
@@ -474,7 +467,7 @@ def _dynamic(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[
     The best set is counted as if every candidate took the place of the one before.
     """
     section, first = preset.dynamic, rehearsals[0]
-    runs = [one.steps() for one in rehearsals]
+    runs = [one.steps("dynamic") for one in rehearsals]
     if not runs[0]:
         return first.saved("dynamic", section), 0.0
     filled = (0, REFILLED) if fills else (0,)
@@ -484,11 +477,16 @@ def _dynamic(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[
     again = REFILLED if len(runs[0]) > REFILLED else 0
     fill = max(0.0, statistics.median(times[again] for times in runs) - plain) if fills else 0.0
     once = max(0.0, runs[0][0] - plain - fill)
-    encodings = [seconds for one in rehearsals for seconds in one.encodings()]
+    encodings = [seconds for one in rehearsals for seconds in one.encodings("dynamic")]
     kept = [seconds for one in rehearsals for seconds in one.spans("dynamic", BestChanged)]
     saved = first.saved("dynamic", section) + _all(kept, candidates(section))
-    encoded = _all(encodings, -(-section.steps // preset.storage.every))
+    encoded = _encoded(encodings, section.steps, preset)
     return section.steps * plain + once + encoded + saved, fills * fill
+
+
+def _encoded(seconds: list[float], steps: int, preset: Preset) -> float:
+    """Return the seconds of all encodings in ``steps``; of those tried, 0 are of steps without one."""
+    return _all([one for one in seconds if one], -(-steps // preset.storage.every))
 
 
 def _all(times: list[float], number: int) -> float:

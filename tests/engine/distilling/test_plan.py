@@ -104,7 +104,9 @@ class Machine:
             yield from self.boundary("static", step, preset.static)
             if step < preset.static.steps:
                 trained = preset.static.objective == "dc" and (step + 1) % preset.static.outer_loops > 0
-                yield self.step("static", step), self.STATIC + self.TRAIN * trained + self.BEGIN * (step == 0)
+                encoding, figures = self.encoding(step, preset)
+                seconds = self.STATIC + self.TRAIN * trained + self.BEGIN * (step == 0)
+                yield self.step("static", step, figures), seconds + encoding
 
     def dynamic(self, preset: Preset) -> Iterator[tuple[Event, float]]:
         """Steps of stage 2; each candidate is the best so far."""
@@ -119,9 +121,14 @@ class Machine:
             if step < preset.dynamic.steps:
                 fill = schedule is not None and schedule.number(step) not in met
                 met |= {schedule.number(step)} if schedule is not None else set()
-                encoding = self.ENCODE if step % preset.storage.every == 0 else 0.0
-                figures = {"encoding_seconds": encoding} if encoding else {}
+                encoding, figures = self.encoding(step, preset)
                 yield self.step("dynamic", step, figures), self.DYNAMIC + self.FILL * fill + encoding
+
+    def encoding(self, step: int, preset: Preset) -> tuple[float, dict[str, float]]:
+        """The seconds in which the set is encoded at ``step``, and what is told of them."""
+        if not preset.storage.learn_through or step % preset.storage.every:
+            return 0.0, {}
+        return self.ENCODE, {"encoding_seconds": self.ENCODE}
 
     def boundary(self, stage: Any, step: int, section: Any) -> Iterator[tuple[Event, float]]:
         """What is saved before ``step``, or after the last."""
