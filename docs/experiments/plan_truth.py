@@ -5,8 +5,9 @@
 The clips file has the layout `hmdb51` (any classes, any size). Each preset is planned and run in processes of their
 own, the plan first; with `--twice` it is planned again afterwards, and the mean of both is compared, so that a machine
 that becomes slower counts for neither. Seconds begin with the start of the process, as a plan's do. Memory is the most
-that the process and its children held together, as sampled five times a second; pages that several of them map, those
-of libraries, are divided among them (PSS). A finished preset is a line of the file `--output`, and is not run again.
+that the process and its children held together, as sampled ten times a second; pages of files, which are those of
+libraries, count once, and not for each process that maps them. A finished preset is a line of the file `--output`, and
+is not run again.
 
 On a machine with other work on it seconds by the clock say nothing. With `--clock processor` plan and run are of one
 thread, and all their seconds are of the processor: then the table tells whether the plan counts right, and not whether
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,28 +112,33 @@ def asked(options: argparse.Namespace, name: str, what: str, folder: str) -> tup
     held = 0
     while process.poll() is None:
         held = max(held, resident(process.pid))
-        time.sleep(0.2)
+        time.sleep(0.1)
     assert process.stdout is not None
     if process.returncode:
         sys.exit(f"{name}: the {what} ended with code {process.returncode}")
     return json.loads(process.stdout.read().splitlines()[-1]), held
 
 
-def resident(pid: int, parent: bytes = b"") -> int:
-    """Return the bytes of a process and of all below it that are in memory, with its share of what is shared.
+def resident(pid: int) -> int:
+    """Return the bytes of a process and of all below it that are in memory; pages of files count once."""
+    pages = list(pages_of_all(pid))
+    return os.sysconf("SC_PAGE_SIZE") * (sum(own for own, _ in pages) + max((files for _, files in pages), default=0))
+
+
+def pages_of_all(pid: int, parent: bytes = b"") -> Iterator[tuple[int, int]]:
+    """Yield the pages in memory of a process and of each below it: its own, and those of files.
 
     One with the command line of its ``parent`` has not begun its program yet, and holds the memory of that.
     """
-    total = 0
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         if command == parent:
-            return 0
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total = sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            return
+        held, files = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+        yield held - files, files
         for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(resident(int(below), command) for below in (task / "children").read_text().split())
-    return total
+            for below in (task / "children").read_text().split():
+                yield from pages_of_all(int(below), command)
 
 
 def child(options: argparse.Namespace) -> None:
