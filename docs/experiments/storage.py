@@ -3,12 +3,12 @@
     vdtui prepare ucf101 --source UCF10 --output ucf64.h5 --frames 8 --size 64
     python docs/experiments/storage.py --data ucf64.h5 --runs RUNS --seeds 0 1 2 --workers 2
 
-A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`) with 200 steps on the frames and pixels of
-the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors; the same set is then
-encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the objective, in each step,
-what HOW makes of the set. `clips HOW N` are as many random real clips per class through that codec, drawn by the run's
-seed. All are judged on the test split by `--repeats` networks of the same seeds, so that everything of one seed is
-paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
+A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`, or `stills`) with 200 steps of stage 2 on
+the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors;
+the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the
+objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
+codec, drawn by the run's seed. All are judged on the test split by `--repeats` networks of the same seeds, so that
+everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from engine.seeds import generator
 from engine.synthetic import Storage, load_set, to_bytes
 from engine.synthetic.compressed import compressed_clips
 
-KINDS = {"pixels": "pixels-dm", "static-dynamic": "dm"}
+KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "hmdb51-ipc1-dm", "stills": "stills"}
 UNBOUNDED = 1 << 62
 
 
@@ -102,7 +102,7 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
         *changes,
         f"run.seed={seed}",
     ]
-    return load_preset(f"hmdb51-ipc1-{KINDS[kind]}", overrides)
+    return load_preset(KINDS[kind], overrides)
 
 
 def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int, own: bool = True) -> Record:
@@ -119,11 +119,12 @@ def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] 
         write_bytes(file, to_bytes(learned.synthetic, learned.provenance, Storage.parse(how)))
         forms[how] = form(file, preset, data, runs)
     found = run.folded()
+    stage = preset.stages[-2]  # the last in which something is learned
     return {
         "forms": forms,
-        "seconds": found.stages["dynamic"].seconds,
+        "seconds": found.stages[stage].seconds,
         "all_seconds": round(time.monotonic() - began, 1),
-        "loss": [found.losses["dynamic"].values[k] for k in (0, -1)],
+        "loss": [found.losses[stage].values[k] for k in (0, -1)],
     }
 
 

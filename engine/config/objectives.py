@@ -73,8 +73,8 @@ class Facts:
         return 0
 
     @classmethod
-    def banked_networks(cls, preset: Preset) -> int:
-        """Return the number of networks whose targets stage 2 of ``preset`` keeps; 0 without a target bank."""
+    def banked_networks(cls, preset: Preset, stage: str = "dynamic") -> int:
+        """Return the number of networks whose targets ``stage`` of ``preset`` keeps; 0 without a target bank."""
         return 0
 
     @classmethod

@@ -19,12 +19,12 @@ WHITENING = 2
 
 
 def revisions(preset: Preset) -> dict[str, int]:
-    """Return the revisions, by name, of the parts that stage 2 of ``preset`` uses."""
-    if "dynamic" not in preset.stages:
-        return {}
-    section = preset.dynamic
-    embedding = {"embedding": EMBEDDING} if named(section.objective).compares_embeddings else {}
-    return embedding | ({"whitening": WHITENING} if section.optimiser == "whitened-adam" else {})
+    """Return the revisions, by name, of the parts that the stages of ``preset`` use."""
+    stages, objective = preset.stages, named(preset.dynamic.objective)
+    used = {"static": preset.static.optimiser, "dynamic": preset.dynamic.optimiser}
+    whitened = any(stage in stages and optimiser == "whitened-adam" for stage, optimiser in used.items())
+    embedding = {"embedding": EMBEDDING} if "dynamic" in stages and objective.compares_embeddings else {}
+    return embedding | ({"whitening": WHITENING} if whitened else {})
 
 
 def earlier(parts: list[str]) -> str:

@@ -50,6 +50,9 @@ MOST_EVALUATIONS = 10_000
 WITH_BUFFERS = ("r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t")
 """Networks whose state is more than their weights, which trajectories cannot follow."""
 
+COLLAPSIBLE = ("convnet3d", "convnet3d_small")
+"""Networks that can be summed over time, so that they see still videos at the cost of images."""
+
 
 class DatasetSection(Section):
     """The clips file, and properties that a run requires of it, also where ``--data`` names the file."""
@@ -161,6 +164,15 @@ class StaticSection(StageSection):
         "noise", description="start: noise, a frame of a real clip, or the median over time of a real clip"
     )
     steps: Steps = Field(1000, description="optimiser steps on the images")
+    network: Literal["convnet", "collapsed"] = Field(
+        "convnet",
+        description="convnet: the literature's image network; collapsed: the first of evaluation.models, its kernels "
+        "summed over time, which is how it sees still videos (convnet3d; dm and ncfm)",
+    )
+    optimiser: Literal["sgd", "whitened-adam"] = Field(
+        "sgd", description="optimiser of the images; whitened-adam: Adam in whitened coordinates, as in stage 2"
+    )
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate over the steps")
     lr: Rate = Field(0.1, description="learning rate of the images")
     momentum: Fraction = Field(0.5, description="momentum of the images' SGD")
     batch_real: Count = Field(256, description="real frames per class and step")
@@ -470,6 +482,13 @@ class Preset(Section):
         if section.embedding == "pooled" and self.evaluation.models[0] != "convnet3d":
             model = self.evaluation.models[0]
             raise ValueError(f"dynamic.embedding = pooled is convnet3d's; {model} has one embedding")
+        if self.static.network == "collapsed":
+            if not named(self.static.objective).compares_embeddings:
+                fitting = f"static.objective = {' or '.join(names_with('compares_embeddings'))}"
+                raise ValueError(f"static.network = collapsed needs {fitting}, which compares embeddings")
+            if self.evaluation.models[0] not in COLLAPSIBLE:
+                model = self.evaluation.models[0]
+                raise ValueError(f"static.network = collapsed needs {' or '.join(COLLAPSIBLE)}; {model} has none")
         last = self.expert_snapshots - 1
         if self.experts.epochs is not None and self.experts.epochs < last:
             drawn = f"the last of which dynamic.objective = {section.objective} draws weights"

@@ -1,4 +1,4 @@
-"""The optimisers of stage 2, and Adam in whitened coordinates: steps on memories that are smooth, as video is.
+"""The optimisers of both stages, and Adam in whitened coordinates: steps on memories that are smooth, as video is.
 
 The gradient of a matching objective on pixels is nearly white noise: a random network's first kernels are, and it is
 seen through them. Adam divides it by its size pixel by pixel, so each step adds white noise of the size of the rate,
@@ -26,7 +26,7 @@ from engine.config.kinds import Part
 from engine.distilling.opening import Work
 from engine.matching import Objective
 from engine.seeds import generator
-from engine.synthetic import SyntheticSet
+from engine.synthetic import StaticImages, SyntheticSet
 
 FLOOR = 1e-3
 """Least power of a frequency, as part of the mean power: nothing is out of reach."""
@@ -56,6 +56,16 @@ def dynamic_optimiser(work: Work, synthetic: SyntheticSet, objective: Objective)
         return torch.optim.Adam(groups)
     momenta = dict.fromkeys(learned, section.momentum) | objective.momenta()
     return torch.optim.SGD([group | {"momentum": momenta[name]} for name, group in zip(learned, groups, strict=True)])
+
+
+def static_optimiser(work: Work, images: StaticImages) -> torch.optim.Optimizer:
+    """Return the preset's optimiser over the images of stage 1."""
+    section = work.preset.static
+    group = {"params": [images.static], "lr": section.lr, "full_lr": section.lr}
+    if section.optimiser == "whitened-adam":
+        part = images.description.part("static")
+        return WhitenedAdam([group | {"whitening": whitening(work, images, part)}])
+    return torch.optim.SGD([group], momentum=section.momentum)
 
 
 def whitening(work: Work, synthetic: SyntheticSet, part: Part) -> Whitening | None:

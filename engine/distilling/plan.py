@@ -429,8 +429,11 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         epochs = expert_epochs(preset)
         parts.append(Part("experts", epochs, "epochs on all training clips", first.experts(preset)))
     if "static" in stages:
-        seconds = first.static(preset) + first.saved("static", preset.static)
+        fills = named(preset.static.objective).banked_networks(preset, "static")
+        seconds, filling = _static(preset, rehearsals, fills)
         parts.append(Part("static", preset.static.steps, "steps", seconds))
+        if fills:
+            parts.append(Part("static", fills, "networks of the target bank", filling))
     if "dynamic" in stages:
         fills = named(preset.dynamic.objective).banked_networks(preset)
         seconds, filling = _dynamic(preset, rehearsals, fills)
@@ -461,27 +464,41 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 
+def _static(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[float, float]:
+    """Return the seconds of all steps of stage 1 with what is saved after them, and those of all fills of a bank."""
+    section, first = preset.static, rehearsals[0]
+    saved = first.saved("static", section)
+    if not fills or section.steps <= STEPS:
+        return first.static(preset) + saved, 0.0
+    stepped, filling = _stepped([one.steps("static") for one in rehearsals], section.steps, fills)
+    return stepped + _encoded(first.encodings("static"), section.steps, preset) + saved, filling
+
+
 def _dynamic(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[float, float]:
     """Return the seconds of all steps of stage 2 with what is saved after them, and those of all fills of a bank.
 
     The best set is counted as if every candidate took the place of the one before.
     """
     section, first = preset.dynamic, rehearsals[0]
-    runs = [one.steps("dynamic") for one in rehearsals]
-    if not runs[0]:
-        return first.saved("dynamic", section), 0.0
-    filled = (0, REFILLED) if fills else (0,)
-    plain = statistics.median(
-        [seconds for times in runs for place, seconds in enumerate(times) if place not in filled] or runs[0]
-    )
-    again = REFILLED if len(runs[0]) > REFILLED else 0
-    fill = max(0.0, statistics.median(times[again] for times in runs) - plain) if fills else 0.0
-    once = max(0.0, runs[0][0] - plain - fill)
+    stepped, filling = _stepped([one.steps("dynamic") for one in rehearsals], section.steps, fills)
     encodings = [seconds for one in rehearsals for seconds in one.encodings("dynamic")]
     kept = [seconds for one in rehearsals for seconds in one.spans("dynamic", BestChanged)]
     saved = first.saved("dynamic", section) + _all(kept, candidates(section))
-    encoded = _encoded(encodings, section.steps, preset)
-    return section.steps * plain + once + encoded + saved, fills * fill
+    return stepped + _encoded(encodings, section.steps, preset) + saved, filling
+
+
+def _stepped(runs: list[list[float]], steps: int, fills: int) -> tuple[float, float]:
+    """Return the seconds of ``steps`` and those of ``fills`` of a bank; ``runs`` are the steps of each rehearsal."""
+    first = runs[0]
+    if not first:
+        return 0.0, 0.0
+    filled = (0, REFILLED) if fills else (0,)
+    plain = statistics.median(
+        [seconds for times in runs for place, seconds in enumerate(times) if place not in filled] or first
+    )
+    again = REFILLED if len(first) > REFILLED else 0
+    fill = max(0.0, statistics.median(times[again] for times in runs) - plain) if fills else 0.0
+    return steps * plain + max(0.0, first[0] - plain - fill), fills * fill
 
 
 def _encoded(seconds: list[float], steps: int, preset: Preset) -> float:

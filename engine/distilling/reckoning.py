@@ -19,7 +19,7 @@ from engine.config.counts import baseline_networks, budget_networks, candidates,
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
-from engine.models import autocast, choose_device, choose_precision, image_model, video_model
+from engine.models import autocast, choose_device, choose_precision, collapsed_model, image_model, video_model
 
 CLIPS = 4
 """The clips of a pass that is timed."""
@@ -90,7 +90,9 @@ def measure(preset: Preset, sizes: Sizes) -> Units:
     nothing = Unit(0.0, 0.0, 0.0)
     images = nothing
     if "static" in preset.stages and preset.static.steps:
-        network = image_model(sizes.classes, sizes.side, 0, device)
+        network: nn.Module = image_model(sizes.classes, sizes.side, 0, device)
+        if preset.static.network == "collapsed":
+            network = collapsed_model(preset.evaluation.models[0], sizes.classes, sizes.frames, sizes.side, 0, device)
         images = _unit(network, (3, sizes.side, sizes.side), device, precision, _differentiates_twice(preset, "static"))
     return Units({model: clips(model) for model in preset.evaluation.models}, images)
 
@@ -172,15 +174,16 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
         if passes is None:
             return None
         parts.append(Counted(stage, steps, "steps", steps * unit.of(passes)))
-    if "dynamic" in stages:
-        if fills := named(preset.dynamic.objective).banked_networks(preset):
-            clips = getattr(preset.dynamic.settings, "bank_clips", None) or sizes.largest
-            seconds = fills * min(sizes.train, sizes.classes * clips) * first.forward
-            parts.append(Counted("dynamic", fills, "networks of the target bank", seconds))
-        if sizes.val:
-            networks = candidates(preset.dynamic) * evaluation.selection_repeats
-            seconds = networks * trained(own, sizes.val)
-            parts.append(Counted("dynamic", networks, "networks to choose the step", seconds))
+        section = getattr(preset, stage)
+        if fills := named(section.objective).banked_networks(preset, stage):
+            clips = getattr(section.settings, "bank_clips", None) or sizes.largest
+            frames = getattr(section.settings, "bank_frames", 1)
+            seconds = fills * min(sizes.train, sizes.classes * clips) * frames * unit.forward
+            parts.append(Counted(stage, fills, "networks of the target bank", seconds))
+    if "dynamic" in stages and sizes.val:
+        networks = candidates(preset.dynamic) * evaluation.selection_repeats
+        seconds = networks * trained(own, sizes.val)
+        parts.append(Counted("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
         looked = 0.0 if preset.selection.method == "random" else sizes.train * first.forward
         seconds = feature_epochs(preset, "select") * sizes.train * first.trained + looked

@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from engine.distilling.final_table import final_table
 from engine.distilling.keeping import keep_set
 from engine.distilling.learning import Learning
 from engine.distilling.opening import Work, experts_folder, prepare
-from engine.distilling.optimisers import dynamic_optimiser
+from engine.distilling.optimisers import dynamic_optimiser, static_optimiser
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import NetworkPace, UnitPace
 from engine.errors import DataError, RunError
@@ -37,7 +38,7 @@ from engine.machine.process_group import joined, local_device
 from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
-from engine.models import Network, choose_device, choose_precision, image_model, video_model
+from engine.models import Network, choose_device, choose_precision, collapsed_model, image_model, video_model
 from engine.models.precision import deterministic
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import Session
@@ -140,7 +141,7 @@ def train_experts(
 
 
 def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | None) -> torch.Tensor:
-    """Learn the static memory (C, spc, 3, H, W) by gradient matching on single frames: stage 1.
+    """Learn the static memory (C, spc, 3, H, W) by matching single frames: stage 1.
 
     A run that is beyond this stage has the memory in its newest checkpoint.
     """
@@ -153,27 +154,34 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     static = images.static.requires_grad_()
     setting = Setting(
         work.train,
-        lambda number: image_model(
-            len(work.spec.classes), work.spec.height, derive(work.seed, "static-network", number), work.device
-        ),
+        partial(_still_network, work),
         stage_seed(work.seed, "static"),
         work.precision,
         group=work.group,
     )
     objective = stills_objective(work.preset, setting)
-    optimiser = torch.optim.SGD([{"params": [static], "lr": section.lr}], momentum=section.momentum)
     Learning(
         work=work,
         stage="static",
         synthetic=images,
         objective=objective,
-        optimiser=optimiser,
+        optimiser=static_optimiser(work, images),
         steps=section.steps,
         checkpoint_every=section.checkpoint_every,
         choice=NoChoice(work.session),
         resume=resume,
+        cosine=section.schedule == "cosine",
     ).run()
     return static.detach()
+
+
+def _still_network(work: Work, number: int) -> Network:
+    """Return the network of ``number`` of stage 1."""
+    spec, seed = work.spec, derive(work.seed, "static-network", number)
+    if work.preset.static.network == "collapsed":
+        model = work.preset.evaluation.models[0]
+        return collapsed_model(model, len(spec.classes), spec.frames, spec.height, seed, work.device)
+    return image_model(len(spec.classes), spec.height, seed, work.device)
 
 
 def keep_still(work: Work, static: torch.Tensor) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
-from engine.config.fields import Networks, Section, Steps
+from engine.config.fields import Few, Networks, Section, Steps
 from engine.lazy import torch
 from engine.matching.base import Setting, class_sums
 from engine.seeds import generator, stage_seed
@@ -46,7 +46,7 @@ KEPT_NETWORKS = 16
 
 
 class BankSettings(Section):
-    """The keys of a target bank, for the settings of an objective in stage 2 to inherit."""
+    """The keys of a target bank, for the settings of an objective to inherit."""
 
     target: Literal["batch", "bank"] = Field(
         "batch", description="real side: batch: real clips drawn per step; bank: class means of all, kept per network"
@@ -56,6 +56,14 @@ class BankSettings(Section):
         10, description="steps until the bank's oldest network is replaced by a new one; 0: never (bank)"
     )
     bank_clips: Steps = Field(0, description="real clips per class that a network's means are of; 0: all (bank)")
+
+
+class StillBankSettings(BankSettings):
+    """The keys of a target bank in stage 1, where networks see single frames."""
+
+    bank_frames: Few = Field(
+        4, description="frames of each real clip, evenly spaced, that a network's means are of (bank)"
+    )
 
 
 def embeddings_themselves(embedded: torch.Tensor, number: int) -> torch.Tensor:
@@ -76,9 +84,9 @@ class Schedule:
     renew_every: int = 0
 
     @classmethod
-    def of(cls, section: BankSettings, preset: Preset) -> Self:
-        """Return the schedule of stage 2 of ``preset``, by which its plan counts too."""
-        return cls(stage_seed(preset.run.seed, "dynamic"), section.bank, section.renew_every)
+    def of(cls, section: BankSettings, preset: Preset, stage: str = "dynamic") -> Self:
+        """Return the schedule of ``stage`` of ``preset``, by which its plan counts too."""
+        return cls(stage_seed(preset.run.seed, stage), section.bank, section.renew_every)
 
     def first(self, step: int) -> int:
         """Return the oldest member's number at ``step``, which is also the number of members dropped before."""
@@ -96,14 +104,20 @@ class TargetBank:
 
     They are means of embeddings, or of a statistic of embeddings. Each of several processes keeps those of its own
     classes. ``clips`` bounds the clips per class from which a member is computed, drawn anew for every member; 0: all
-    of them. ``at_once`` bounds the clips per pass.
+    of them. ``at_once`` bounds the clips per pass. With ``frames`` above 0 its networks see images, and the means are
+    over as many frames of each clip, in the middle of equal parts of it; ``at_once`` then bounds the frames.
     """
 
-    def __init__(self, setting: Setting, schedule: Schedule, clips: int = 0, at_once: int = 64) -> None:
+    def __init__(
+        self, setting: Setting, schedule: Schedule, clips: int = 0, at_once: int = 64, frames: int = 0
+    ) -> None:
         self.schedule = schedule
         self._setting = setting
         self._clips = clips
         self._at_once = at_once
+        length = setting.real.spec.frames
+        self._frames = (torch.arange(2 * min(frames, length))[1::2] * length) // (2 * max(1, min(frames, length)))
+        """The numbers of the frames that are taken of a clip; none where clips are embedded whole."""
         self.own = setting.group.share(range(len(setting.real.spec.classes)))
         """The classes whose targets this process keeps."""
         self._means: dict[int, torch.Tensor] = {}
@@ -112,11 +126,12 @@ class TargetBank:
         self._fills = [0]
 
     @classmethod
-    def of(cls, section: BankSettings, preset: Preset, setting: Setting) -> Self | None:
-        """Return the bank of stage 2 of ``preset``, or None if ``section`` asks for none."""
+    def of(cls, section: BankSettings, preset: Preset, setting: Setting, stage: str) -> Self | None:
+        """Return the bank of ``stage`` of ``preset``, or None if ``section`` asks for none."""
         if section.target != "bank":
             return None
-        return cls(setting, Schedule.of(section, preset), section.bank_clips)
+        frames = section.bank_frames if isinstance(section, StillBankSettings) else 0
+        return cls(setting, Schedule.of(section, preset, stage), section.bank_clips, frames=frames)
 
     def network(self, step: int) -> Network:
         """Return the network of ``step``, without gradient and in evaluation mode, so that its embeddings are fixed."""
@@ -160,9 +175,10 @@ class TargetBank:
         return self._fills[steps]
 
     def clips_per_fill(self) -> int:
-        """Return the number of real clips, of all classes together, from which a member's targets are computed."""
+        """Return the number of clips, or frames, of all classes from which a member's targets are computed."""
         available = [self._setting.real.available(c) for c in range(len(self._setting.real.spec.classes))]
-        return sum(min(self._clips, number) if self._clips else number for number in available)
+        clips = sum(min(self._clips, number) if self._clips else number for number in available)
+        return clips * max(1, len(self._frames))
 
     def _compute(self, network: Network, number: int, statistic: Statistic) -> torch.Tensor:
         sums: torch.Tensor | float = 0.0
@@ -175,11 +191,17 @@ class TargetBank:
         return torch.as_tensor(sums / counts)
 
     def _batches(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield real clips for the member, class by class, with the places of their classes in ``own``."""
+        """Yield real clips or frames for the member, class by class, with the places of their classes in ``own``."""
         chosen = [self._choose(c, number) for c in self.own]
         places = torch.arange(len(chosen)).repeat_interleave(torch.tensor([len(own) for own in chosen]))
-        for indices, members in zip(torch.cat(chosen).split(self._at_once), places.split(self._at_once), strict=True):
-            yield self._setting.real.clips(indices), members
+        together = max(1, self._at_once // max(1, len(self._frames)))
+        for indices, members in zip(torch.cat(chosen).split(together), places.split(together), strict=True):
+            if not len(self._frames):
+                yield self._setting.real.clips(indices), members
+                continue
+            of_clips = indices.repeat_interleave(len(self._frames))
+            images = self._setting.real.images(of_clips, self._frames.repeat(len(indices)))
+            yield images, members.repeat_interleave(len(self._frames))
 
     def _choose(self, label: int, number: int) -> torch.Tensor:
         """Return the indices of the clips of a class from which the member is computed, in the order of storage."""

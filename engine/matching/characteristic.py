@@ -13,6 +13,7 @@ from pydantic import Field
 
 from engine.config.fields import Count, Section, Share
 from engine.lazy import nn, torch
+from engine.matching.bank import StillBankSettings
 from engine.matching.class_means import ClassMeans, ClassMeansSettings
 from engine.seeds import generator
 
@@ -36,6 +37,10 @@ class NcfmSettings(CharacteristicSettings, ClassMeansSettings):
     """NCFM, characteristic functions (Wang et al. 2025), in stage 2."""
 
 
+class NcfmStillSettings(CharacteristicSettings, StillBankSettings):
+    """NCFM, characteristic functions (Wang et al. 2025), in stage 1."""
+
+
 class CharacteristicFunctions(ClassMeans):
     """300 sum_c mean_w sqrt( alpha (|r| - |s|)^2 + (1 - alpha) 2 |r||s| (1 - cos(arg r - arg s)) ).
 
@@ -47,7 +52,7 @@ class CharacteristicFunctions(ClassMeans):
 
     name: ClassVar[str] = "ncfm"
     title: ClassVar[str] = "characteristic functions (Wang et al. 2025)"
-    still_settings: ClassVar[type[Section]] = CharacteristicSettings
+    still_settings: ClassVar[type[Section]] = NcfmStillSettings
     clip_settings: ClassVar[type[Section]] = NcfmSettings
 
     def __init__(

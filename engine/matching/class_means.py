@@ -17,7 +17,7 @@ from engine.config.fields import Count, Section
 from engine.config.objectives import Passes
 from engine.errors import DivergedError
 from engine.lazy import torch
-from engine.matching.bank import BankSettings, Schedule, TargetBank
+from engine.matching.bank import BankSettings, Schedule, StillBankSettings, TargetBank
 from engine.matching.base import Objective, Setting, class_means, class_sums, in_rounds, linear_parts, parts
 from engine.seeds import derive, generator
 
@@ -50,8 +50,9 @@ class ClassMeans(Objective):
     n does not divide C, the steps of a round take at most n classes, and their numbers differ by at most one. None: all
     classes at every step.
 
-    With a ``bank``, psi is one of its networks and B_c are all training clips of the class, embedded once per network
-    instead of at every step (``engine.matching.bank``); ``batch_real`` then has no effect.
+    With a ``bank``, psi is one of its networks and B_c are all training clips of the class (with ``stills``, some
+    frames of each), embedded once per network instead of at every step (``engine.matching.bank``); ``batch_real`` then
+    has no effect.
     """
 
     compares_embeddings: ClassVar[bool] = True
@@ -65,7 +66,6 @@ class ClassMeans(Objective):
         bank: TargetBank | None = None,
         classes_per_step: int | None = None,
     ) -> None:
-        assert not (stills and bank), "a bank is of clips"
         self._setting = setting
         self._batch_real = batch_real
         self._stills = stills
@@ -78,13 +78,15 @@ class ClassMeans(Objective):
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
         """Return the objective of stage 1."""
-        return cls(setting, preset.static.batch_real, stills=True, **cls.options(preset.static.settings))
+        section = preset.static.table(cls.name, StillBankSettings)
+        bank = TargetBank.of(section, preset, setting, "static")
+        return cls(setting, preset.static.batch_real, stills=True, bank=bank, **cls.options(section))
 
     @classmethod
     def for_clips(cls, preset: Preset, setting: Setting) -> Self:
         """Return the objective of stage 2."""
         section = preset.dynamic.table(cls.name, ClassMeansSettings)
-        bank = TargetBank.of(section, preset, setting)
+        bank = TargetBank.of(section, preset, setting, "dynamic")
         number, own = section.classes_per_step, cls.options(section)
         return cls(setting, preset.dynamic.batch_real, bank=bank, classes_per_step=number, **own)
 
@@ -93,7 +95,8 @@ class ClassMeans(Objective):
         """Return the real clips of the classes without gradients, unless banked, and their instances with them."""
         if stage == "static":
             own = preset.synthetic.ipc * max(1, preset.synthetic.statics_per_instance)
-            return Passes(classes * preset.static.batch_real, classes * own)
+            real = 0 if cls.banked_networks(preset, "static") else classes * preset.static.batch_real
+            return Passes(real, classes * own)
         settings = preset.dynamic.table(cls.name, ClassMeansSettings)
         share = min(classes, settings.classes_per_step or classes)
         real = 0 if cls.banked_networks(preset) else share * preset.dynamic.batch_real
@@ -105,13 +108,14 @@ class ClassMeans(Objective):
         return {}
 
     @classmethod
-    def banked_networks(cls, preset: Preset) -> int:
+    def banked_networks(cls, preset: Preset, stage: str = "dynamic") -> int:
         """Return the number of networks that the bank's schedule meets, which depends on steps and seed only."""
-        section = preset.dynamic.table(cls.name, ClassMeansSettings)
+        table = preset.static if stage == "static" else preset.dynamic
+        section = table.table(cls.name, BankSettings)
         if section.target != "bank":
             return 0
-        schedule = Schedule.of(section, preset)
-        return len({schedule.number(step) for step in range(preset.dynamic.steps)})
+        schedule = Schedule.of(section, preset, stage)
+        return len({schedule.number(step) for step in range(table.steps)})
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:

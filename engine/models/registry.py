@@ -19,6 +19,7 @@ from engine.config.plugins import NETWORKS, is_address, load, offered
 from engine.config.schema import WITH_BUFFERS
 from engine.errors import UsageError, VdtuiError
 from engine.models.base import Network, VideoNetwork
+from engine.models.collapsed import CollapsedConvNet3D
 from engine.models.convnet import ConvNet
 from engine.models.convnet3d import ConvNet3D, ConvNet3DSmall
 from engine.models.framewise import ConvNetGRU, ConvNetLSTM, ConvNetMean, ConvNetMLP, ConvNetRNN
@@ -60,6 +61,18 @@ def image_model(classes: int, size: int, seed: int, device: torch.device) -> Con
     with seeded(seed, device):
         network = ConvNet(classes, size)
     return _channels_last(network.to(device))
+
+
+def collapsed_model(
+    name: str, classes: int, frames: int, size: int, seed: int, device: torch.device
+) -> CollapsedConvNet3D:
+    """Return a new image network on ``device``, channels last: ``video_model(name, ...)`` as still videos see it.
+
+    Presets name only networks that can be collapsed (``engine.config.schema.COLLAPSIBLE``).
+    """
+    network = video_model(name, classes, frames, size, seed, device)
+    assert isinstance(network, ConvNet3D)
+    return _channels_last(CollapsedConvNet3D(network, size).to(device))
 
 
 def check_model(name: str, frames: int, size: int) -> None:

@@ -190,6 +190,15 @@ def seconds_of(machine: Machine, preset: Preset) -> float:
     return sum(seconds for _, seconds in machine.course(preset)) + machine.REPORT
 
 
+@pytest.mark.parametrize(("steps", "fills"), [(40, 0), (40, 12), (3, 2), (1, 1)])
+def test_the_second_fill_of_a_bank_tells_what_one_takes(steps: int, fills: int) -> None:
+    """The first step has more that happens once, and in a run of 12 fills that would count 12 times."""
+    plain, fill, once = 3.0, 7.0, 50.0
+    of_step = [once + plain + fill * (fills > 0), plain, plain + fill * (fills > 0), plain][:steps]
+    told = engine.distilling.plan._stepped([of_step], steps, fills)
+    assert sum(told) == pytest.approx(once + steps * plain + fills * fill)
+
+
 def test_the_time_of_experts_whose_costs_are_known(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the first epoch of all takes longer, and what an expert takes beside its epochs, is not in each epoch."""
     changes = ["dynamic.objective=mtt", "experts.number=5", "experts.epochs=8", "static.steps=0", "dynamic.steps=30"]

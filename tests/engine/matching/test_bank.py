@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from engine.config import Preset
 from engine.data.batches import RealClips
@@ -85,6 +86,37 @@ def test_targets_are_the_means_over_all_clips(at_once: int) -> None:
         assert found.dtype == torch.float32 and found.shape == (2, len(expected[0]))
         assert found.numpy() == pytest.approx(np.stack(expected), abs=1e-6)
         assert torch.equal(bank.means(TinyNetwork(number).eval(), [1], step), found[1:]), "not the classes asked for"
+
+
+class OfImages(Network):
+    """Embeds an image as w x, w by number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.weight = torch.randn(4, 3 * 3 * 3, generator=torch.Generator().manual_seed(number))
+
+    def embed(self, batch: torch.Tensor) -> torch.Tensor:
+        assert batch.shape[1:] == (3, 3, 3)
+        return nn.functional.linear(batch.flatten(1), self.weight)
+
+
+@pytest.mark.parametrize("at_once", [64, 3, 1])
+@pytest.mark.parametrize(("frames", "numbers"), [(1, [1]), (2, [0, 2]), (3, [0, 1, 2]), (9, [0, 1, 2])])
+def test_targets_of_stills_are_means_over_frames_of_all_clips(frames: int, numbers: list[int], at_once: int) -> None:
+    """Against a float64 loop over every clip and each of its frames that are taken; no clip has more than it has."""
+    real = make_real(THREE, (3, 2, 4))
+    bank = TargetBank(Setting(real, OfImages, 0), Schedule(0, 5), at_once=at_once, frames=frames)
+    assert bank.clips_per_fill() == 9 * len(numbers)
+    for step in range(4):
+        network = OfImages(bank.schedule.number(step))
+        weight = network.weight.double().numpy()
+        expected = []
+        for label in range(3):
+            own = real.clips(real.of_class(label)).double().numpy()
+            images = [clip[:, number].reshape(-1) for clip in own for number in numbers]
+            expected.append(np.mean([weight @ image for image in images], axis=0))
+        found = bank.means(network.eval(), [0, 1, 2], step).numpy()
+        assert found == pytest.approx(np.stack(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize("at_once", [64, 4, 1])
