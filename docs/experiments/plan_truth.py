@@ -4,12 +4,14 @@
 
 The clips file has the layout `hmdb51` (any classes, any size). Each preset is planned and run in processes of their
 own, the plan first; with `--twice` it is planned again afterwards, and the mean of both is compared, so that a machine
-that becomes slower counts for neither. Memory is the most that the process and its children held together, as sampled
-ten times a second. A finished preset is a line of the file `--output`, and is not run again.
+that becomes slower counts for neither. Seconds begin with the start of the process, as a plan's do. Memory is the most
+that the process and its children held together, as sampled ten times a second; pages of files, which are those of
+libraries, count once, and not for each process that maps them. A finished preset is a line of the file `--output`, and
+is not run again.
 
 On a machine with other work on it seconds by the clock say nothing. With `--clock processor` plan and run are of one
 thread, and all their seconds are of the processor: then the table tells whether the plan counts right, and not whether
-cores are shared as it thinks.
+cores are shared as it thinks. The start of a process is then in neither time.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("plan_truth.jsonl"), help="finished presets, JSON lines")
     parser.add_argument("--child", choices=["plan", "run"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -100,7 +104,10 @@ def asked(options: argparse.Namespace, name: str, what: str, folder: str) -> tup
     command = [sys.executable, __file__, "--data", str(options.data), "--clock", options.clock, "--only", name]
     environment = dict(os.environ) | ({"OMP_NUM_THREADS": "1"} if options.clock == "processor" else {})
     process = subprocess.Popen(
-        [*command, "--child", what, "--folder", folder], stdout=subprocess.PIPE, env=environment, text=True
+        [*command, "--child", what, "--folder", folder, "--began", str(time.monotonic())],
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
     )
     held = 0
     while process.poll() is None:
@@ -113,13 +120,25 @@ def asked(options: argparse.Namespace, name: str, what: str, folder: str) -> tup
 
 
 def resident(pid: int) -> int:
-    """Return the bytes of a process and of all below it that are in memory."""
-    total = 0
-    with contextlib.suppress(OSError):
-        total = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Return the bytes of a process and of all below it that are in memory; pages of files count once."""
+    pages = list(pages_of_all(pid))
+    return os.sysconf("SC_PAGE_SIZE") * (sum(own for own, _ in pages) + max((files for _, files in pages), default=0))
+
+
+def pages_of_all(pid: int, parent: bytes = b"") -> Iterator[tuple[int, int]]:
+    """Yield the pages in memory of a process and of each below it: its own, and those of files.
+
+    One with the command line of its ``parent`` has not begun its program yet, and holds the memory of that.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if command == parent:
+            return
+        held, files = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+        yield held - files, files
         for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(resident(int(below)) for below in (task / "children").read_text().split())
-    return total
+            for below in (task / "children").read_text().split():
+                yield from pages_of_all(int(below), command)
 
 
 def child(options: argparse.Namespace) -> None:
@@ -128,7 +147,6 @@ def child(options: argparse.Namespace) -> None:
         time.monotonic = time.perf_counter = time.process_time
     from engine import load_preset
     from engine.data.store import ClipStore
-    from engine.distilling.plan import plan
     from engine.distilling.process import carry_out
     from engine.events import Event, StageFinished
     from engine.runs.new import new_run, with_data
@@ -139,6 +157,8 @@ def child(options: argparse.Namespace) -> None:
         sizes = [f"dataset.frames={store.frames}", f"dataset.size={store.height}"]
     resolved = with_data(load_preset(preset, [*SMALL, *changes, *sizes]), options.data)
     if options.child == "plan":
+        from engine.distilling.plan import plan
+
         print(json.dumps(dataclasses.asdict(plan(resolved))))  # noqa: T201
         return
     stages: dict[str, float] = {}
@@ -147,9 +167,11 @@ def child(options: argparse.Namespace) -> None:
         if isinstance(event, StageFinished):
             stages[event.stage] = event.seconds
 
+    began = options.began
     if options.clock == "processor":
         import engine.distilling.stages  # noqa: F401 - the time of that is another process's in a plan
-    began = time.monotonic()
+
+        began = time.monotonic()
     carry_out(new_run(resolved, None, options.folder, None, "run", ["plan_truth"]), listen)
     print(json.dumps({"seconds": time.monotonic() - began, "stages": stages}))  # noqa: T201
 

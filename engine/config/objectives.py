@@ -93,7 +93,10 @@ class Facts:
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
-        """Return ``settings`` for a rehearsal of three steps, in which all that takes time in a run must happen."""
+        """Return ``settings`` for a rehearsal of a few steps, in which all that takes time in a run must happen.
+
+        A bank is to be filled at the first and the third, and at no other.
+        """
         return settings
 
 

@@ -30,6 +30,11 @@ from engine.synthetic import SyntheticSet
 PREVIEWS_PER_STAGE = 12
 
 
+def preview_every(steps: int) -> int:
+    """Return the steps between two previews of a stage of ``steps``, which a plan counts with too."""
+    return max(1, -(-steps // PREVIEWS_PER_STAGE))
+
+
 class StageCheckpoints:
     """The checkpoints of one stage: it knows what the newest one says, and writes no second one that says the same.
 
@@ -177,8 +182,7 @@ class Learning:
         )
 
     def _preview(self, step: int) -> None:
-        every = max(1, -(-self.steps // PREVIEWS_PER_STAGE))
-        if self.work.group.leads and (step % every == 0 or step == self.steps):
+        if self.work.group.leads and (step % preview_every(self.steps) == 0 or step == self.steps):
             file = save_preview(self.work.session.run.previews, self.stage, step, self.synthetic)
             self.work.session.emit(PreviewSaved(self.stage, step, file))
 

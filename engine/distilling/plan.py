@@ -3,7 +3,11 @@
 What a step costs depends on the machine, the number format, the decoder's page cache and the bank of targets. So the
 very preset is run twice in a temporary folder, with a few steps and as few networks of few epochs as the cores train at
 once, and each part is multiplied by how often it will happen. Two rehearsals that differ in nothing but the epochs tell
-what an epoch costs, and what a network costs beside its epochs.
+what an epoch costs, and what a network costs beside its epochs. Steps are timed apart from what happens after some of
+them only: previews, checkpoints, files of the best set, encodings, and fills of a bank.
+
+Where a budget of bytes is to be spent, networks choose how, and all later costs follow from it. Networks of few epochs
+would choose something else, so there is one rehearsal with all epochs, if the time allows it.
 
 Where even that would take longer than ``LIMIT``, passes of a few clips are timed and multiplied by their number
 (``reckoning``), so that every plan is there within two minutes.
@@ -31,18 +35,32 @@ from engine.config.choosing import split_of_choice
 from engine.config.counts import candidates, expert_epochs, feature_epochs, inner_trainings
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
-from engine.config.schema import StageSection, StaticSection
+from engine.config.schema import DynamicSection, StageSection, StaticSection
 from engine.config.size import plain_bytes, stored_values
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
+from engine.distilling.learning import preview_every
 from engine.distilling.reckoning import FEATURES, Counted, Sizes, measure, reckon, total
 from engine.evaluation.parts import open_parts, train_and_val
 from engine.evaluation.trainers import shares
-from engine.events import Evaluated, Event, NetworkTrained, RungTried, StageFinished, StageStarted, Step
+from engine.events import (
+    BestChanged,
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    NetworkTrained,
+    PreviewSaved,
+    RungTried,
+    StageFinished,
+    StageStarted,
+    Step,
+)
 from engine.export.wording import duration
 from engine.machine.imports import own_environment
 from engine.machine.torchrun import started_by_torchrun
-from engine.models import choose_device
+from engine.machine.usage import MemoryPeak
+from engine.matching.bank import KEPT_NETWORKS
+from engine.models import choose_device, video_model
 from engine.runs.new import new_run
 from engine.seeds import generator
 from engine.synthetic import load_set, to_bytes
@@ -50,11 +68,19 @@ from engine.synthetic import load_set, to_bytes
 STEPS = 3
 """Steps of stage 1 that are rehearsed: the first has what happens once."""
 DYNAMIC_STEPS = 4
-"""Steps of stage 2 that are rehearsed: the median of all but the first is what one costs."""
+"""Steps of stage 2 that are rehearsed. A bank is filled in the first and the third; the median of the rest is usual."""
+REFILLED = 2
+"""The step, counted from 0, at which a rehearsal fills a bank again: the first one has more that happens once."""
 LIMIT = 45.0
 """The seconds that the passes of the rehearsals may take, as they are reckoned; what they do besides comes on top."""
 EPOCHS = (1, 3)
 """Epochs of the networks in the two rehearsals."""
+EXPERT_EPOCHS = 2
+"""Epochs of the expert that is rehearsed: the first has what happens once."""
+STARTS = 2
+"""Processes that are started to see how long that takes: what is not in memory yet makes the first one slow."""
+MARKS = (StageStarted, Step, Evaluated, CheckpointSaved, PreviewSaved, BestChanged)
+"""Events at whose time something has ended that is timed by itself."""
 
 S = TypeVar("S", bound=StageSection)
 
@@ -78,7 +104,7 @@ class Plan:
     stored_bytes: int
     data_bytes: int
     memory_bytes: int
-    """The most that the rehearsal held: on CUDA of the card, else of this process and the networks' beside it."""
+    """The most that is held at once: on CUDA of the card, else of a run's process and the networks' beside it."""
     device: str
     rehearsed_seconds: float
     storage: str
@@ -116,26 +142,33 @@ def plan(
     ``preset`` must have its data (``engine.runs.new.with_data``). Takes a few steps of each stage, and few networks of
     few epochs for every row of the final table; or, where that would take longer than LIMIT, a few passes of clips.
     ``tell`` gets a line on what comes and how long it will take. Raises VdtuiError for what would stop the run as well.
-    A teacher (``strict-teacher``) is not multiplied: it is trained for one epoch. A budget's rung is chosen by networks
-    of one epoch here; the run may choose another, at other costs.
+    A teacher (``strict-teacher``) is not multiplied: it is trained for one epoch. Where networks of all epochs would
+    take too long, a budget's rung is chosen by some of one epoch; the run may choose another, at other costs.
     """
     began = time.monotonic()
     epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
         sizes, data_bytes = sizes_of(preset, Path(folder))
-        opening = time.monotonic() - began
+        opening = time.monotonic() - began if preset.dataset.path is None else 0.0  # the demo's clips are made once
         start = _start_seconds()
         units = measure(preset, sizes)
         features = sizes.train * units.clips[preset.evaluation.models[0]].trained
         whole = reckon(preset, sizes, units)
         if whole is not None:
-            shorter = [reckon(_shortened(preset, number), sizes, units) or [] for number in epochs]
-            seconds = sum(map(total, shorter))
+
+            def passes(*numbers: int) -> float:
+                return sum(total(reckon(_shortened(preset, number), sizes, units) or []) for number in numbers)
+
+            if preset.storage.open_budget and passes(preset.evaluation.epochs) <= LIMIT:
+                epochs = (preset.evaluation.epochs,)
+            seconds = passes(*epochs)
             if seconds > LIMIT:
                 tell(f"A rehearsal would take {duration(seconds)}; passes are counted instead.")
                 return _reckoned(preset, whole, sizes, data_bytes, start + opening, began)
-            tell(f"Rehearsing the run twice, with a few steps and epochs: about {duration(10 + 1.5 * seconds)} ...")
-        first = _Rehearsal(preset, epochs[0], Path(folder), check)
+            how = "twice, with a few steps and epochs" if len(epochs) > 1 else "with a few steps"
+            tell(f"Rehearsing the run {how}: about {duration(10 + 1.5 * seconds)} ...")
+        with MemoryPeak() as peak:
+            first = _Rehearsal(preset, epochs[0], Path(folder), check)
         spent = _spent(preset, first.preset)
         rehearsals = [first, *(_Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
         best = first.best
@@ -145,9 +178,9 @@ def plan(
         tuple(_parts(spent, rehearsals, start, opening, features)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
-        rehearsals[0].data_bytes,
-        _memory(preset, rehearsals[0].device),
-        rehearsals[0].device,
+        first.data_bytes,
+        _memory(preset, first.device, peak.bytes) + _bank_bytes(spent, sizes),
+        first.device,
         time.monotonic() - began,
         str(storage_of(spent)) if kept else "",
         len(content),
@@ -173,10 +206,14 @@ def sizes_of(preset: Preset, folder: Path) -> tuple[Sizes, int]:
 
 
 def _start_seconds() -> float:
-    """Return the seconds in which a worker's process starts, torch and all."""
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-P", "-c", "import engine.distilling.stages"], check=True, env=own_environment())
-    return time.monotonic() - began
+    """Return the seconds in which a worker's process starts, torch and all: of several the fewest."""
+    command = [sys.executable, "-P", "-c", "import engine.distilling.stages"]
+    times = []
+    for _ in range(STARTS):
+        began = time.monotonic()
+        subprocess.run(command, check=True, env=own_environment())
+        times.append(time.monotonic() - began)
+    return min(times)
 
 
 def _reckoned(preset: Preset, whole: list[Counted], sizes: Sizes, data_bytes: int, start: float, began: float) -> Plan:
@@ -246,10 +283,9 @@ class _Rehearsal:
             check(event)
 
         run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
+        self._began = time.monotonic()
         carry_out(run, listen)
-        ended = [when for when, event in self._happened if isinstance(event, StageFinished)]
-        self.report = time.monotonic() - max(ended, default=time.monotonic())
-        """The seconds after the last stage, in which the report is written."""
+        self._ended = time.monotonic()
         self.best = run.best
         self.preset = read_preset(run.preset_file)
         """The preset that the rehearsal ended with: its budget, if there is one, is spent."""
@@ -278,36 +314,63 @@ class _Rehearsal:
         chose = [when for when, one in self._happened if _chooses_baseline(one)]
         return len(chose), max(chose, default=began) - began
 
-    def step_seconds(self, stage: str) -> list[float]:
-        """Return the seconds of each step."""
-        times: list[float] = []
-        last = 0.0
+    def outside(self) -> tuple[float, float]:
+        """Return the seconds before the first stage, and those between stages and after the last.
+
+        Libraries are loaded in them, sets are written, and the report.
+        """
+        gaps, last = [], self._began
         for when, event in self._happened:
-            if isinstance(event, Step) and event.stage == stage:
-                times.append(when - last)
-            if isinstance(event, (StageStarted, Step, Evaluated)):
+            if isinstance(event, StageStarted):
+                gaps.append(when - last)
+            if isinstance(event, (StageStarted, StageFinished)):
                 last = when
-        return times
+        return gaps[0] if gaps else 0.0, sum(gaps[1:]) + self._ended - last
 
-    def steps(self, stage: str) -> tuple[float, float]:
-        """Return the seconds of a usual step, and those that the first one takes beyond that."""
-        times = self.step_seconds(stage)
-        if not times:
-            return 0.0, 0.0
-        usual = statistics.median(times[1:] or times)
-        return usual, max(0.0, times[0] - usual)
+    def spans(self, stage: str, kind: type[Event]) -> list[float]:
+        """Return the seconds of what each event of ``kind`` in ``stage`` tells the end of, since the mark before it."""
+        found, last, now = [], self._began, ""
+        for when, event in self._happened:
+            now = event.stage if isinstance(event, StageStarted) else now
+            if now == stage and isinstance(event, kind):
+                found.append(when - last)
+            last = when if isinstance(event, MARKS) else last
+        return found
 
-    def static(self, section: StaticSection) -> float:
+    def encodings(self, stage: str) -> list[float]:
+        """Return the seconds in which the set was encoded, 0 where it was not, of each step of ``stage``."""
+        steps = [one for _, one in self._happened if isinstance(one, Step) and one.stage == stage]
+        return [step.figures.get("encoding_seconds", 0.0) for step in steps]
+
+    def steps(self, stage: str) -> list[float]:
+        """Return the seconds of each step of ``stage``, without those in which the set was encoded."""
+        pairs = zip(self.spans(stage, Step), self.encodings(stage), strict=True)
+        return [max(0.0, seconds - encoding) for seconds, encoding in pairs]
+
+    def saved(self, stage: str, section: StaticSection | DynamicSection) -> float:
+        """Return the seconds of all checkpoints and previews of ``stage``, whose steps ``section`` has."""
+        checkpoints = _boundaries(section.steps, section.checkpoint_every)
+        previews = _boundaries(section.steps, preview_every(section.steps))
+        seconds = _all(self.spans(stage, CheckpointSaved), checkpoints)
+        return seconds + _all(self.spans(stage, PreviewSaved), previews)
+
+    def experts(self, preset: Preset) -> float:
+        """Return the seconds of all experts: their epochs, and what each of them takes beside."""
+        epochs = self.spans("experts", Step)
+        beside = self.stage("experts") - sum(epochs)
+        return _all(epochs, expert_epochs(preset)) + preset.experts.number * beside
+
+    def static(self, preset: Preset) -> float:
         """Return the seconds of all steps of stage 1, after some of which its network may be trained."""
-        times = self.step_seconds("static")
+        section, times = preset.static, self.steps("static")
+        encoded = _encoded(self.encodings("static"), section.steps, preset)
         if section.steps <= STEPS:
-            return sum(times)  # that was all of it
+            return sum(times) + encoded  # that was all of it
         if not inner_trainings(section):
-            usual, once = self.steps("static")
-            return section.steps * usual + once
+            return _all(times, section.steps) + encoded
         first, plain, trained = times  # of a network of two steps: one that it is trained after, one that it is not
         more = max(0.0, trained - plain)
-        return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained)
+        return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained) + encoded
 
 
 def _spent(preset: Preset, rehearsed: Preset) -> Preset:
@@ -321,12 +384,13 @@ def _shortened(preset: Preset, epochs: int) -> Preset:
     def section(name: str, **changes: Any) -> Any:
         return getattr(preset, name).model_copy(update=changes)
 
+    epochs_of_expert = expert_epochs(preset) // preset.experts.number if "experts" in preset.stages else 1
     dynamic = _rehearsed(preset.dynamic)
     static = preset.static if preset.static.steps <= STEPS else _rehearsed(preset.static)
     shorter = {
         "static": static.model_copy(update={"steps": min(STEPS, static.steps)}),
         "dynamic": dynamic.model_copy(update={"steps": min(DYNAMIC_STEPS, dynamic.steps), "eval_every": DYNAMIC_STEPS}),
-        "experts": section("experts", number=1, epochs=1),
+        "experts": section("experts", number=1, epochs=min(EXPERT_EPOCHS, epochs_of_expert)),
         "selection": section("selection", epochs=1),
         "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1, **_fewer(preset)),
     }
@@ -353,7 +417,8 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
     at_once = _at_once(preset, evaluation.repeats)
     table = rows * len(evaluation.models)
     final = _longer(table * evaluation.repeats, table * fewer["repeats"], at_once)
-    parts = [Part("prepare", 1, "data opened, or made", start + max(opening, first.stage("prepare")))]
+    before, between = first.outside()
+    parts = [Part("prepare", 1, "data opened, or made", start + before + max(opening, first.stage("prepare")))]
     if rungs := first.rungs():
         known = [(one.epochs, one.selection()[0]) for one in rehearsals]
         longer = _at(evaluation.epochs, known) - _at(first.epochs, known)  # of an evaluation of the rung that was taken
@@ -362,20 +427,19 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         parts.append(Part("budget", networks, "networks to choose how the budget is spent", seconds))
     if "experts" in stages:
         epochs = expert_epochs(preset)
-        parts.append(Part("experts", epochs, "epochs on all training clips", epochs * first.stage("experts")))
+        parts.append(Part("experts", epochs, "epochs on all training clips", first.experts(preset)))
     if "static" in stages:
         fills = named(preset.static.objective).banked_networks(preset, "static")
-        usual, once = first.steps("static") if fills else (0.0, 0.0)
-        seconds = preset.static.steps * usual if fills else first.static(preset.static)
+        seconds, filling = _static(preset, rehearsals, fills)
         parts.append(Part("static", preset.static.steps, "steps", seconds))
         if fills:
-            parts.append(Part("static", fills, "networks of the target bank", fills * once))
+            parts.append(Part("static", fills, "networks of the target bank", filling))
     if "dynamic" in stages:
-        usual, once = first.steps("dynamic")
         fills = named(preset.dynamic.objective).banked_networks(preset)
-        parts.append(Part("dynamic", preset.dynamic.steps, "steps", preset.dynamic.steps * usual + once * (not fills)))
+        seconds, filling = _dynamic(preset, rehearsals, fills)
+        parts.append(Part("dynamic", preset.dynamic.steps, "steps", seconds))
         if fills:
-            parts.append(Part("dynamic", fills, "networks of the target bank", fills * once))
+            parts.append(Part("dynamic", fills, "networks of the target bank", filling))
         if first.selection()[0]:
             number = candidates(preset.dynamic)
             known = [(one.epochs, one.selection()[0]) for one in rehearsals]
@@ -396,8 +460,63 @@ def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: 
         parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
     known = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
     networks = table * evaluation.repeats
-    seconds = final * _at(evaluation.epochs, known) + first.report
+    seconds = final * _at(evaluation.epochs, known) + between
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
+
+
+def _static(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[float, float]:
+    """Return the seconds of all steps of stage 1 with what is saved after them, and those of all fills of a bank."""
+    section, first = preset.static, rehearsals[0]
+    saved = first.saved("static", section)
+    if not fills or section.steps <= STEPS:
+        return first.static(preset) + saved, 0.0
+    stepped, filling = _stepped([one.steps("static") for one in rehearsals], section.steps, fills)
+    return stepped + _encoded(first.encodings("static"), section.steps, preset) + saved, filling
+
+
+def _dynamic(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[float, float]:
+    """Return the seconds of all steps of stage 2 with what is saved after them, and those of all fills of a bank.
+
+    The best set is counted as if every candidate took the place of the one before.
+    """
+    section, first = preset.dynamic, rehearsals[0]
+    stepped, filling = _stepped([one.steps("dynamic") for one in rehearsals], section.steps, fills)
+    encodings = [seconds for one in rehearsals for seconds in one.encodings("dynamic")]
+    kept = [seconds for one in rehearsals for seconds in one.spans("dynamic", BestChanged)]
+    saved = first.saved("dynamic", section) + _all(kept, candidates(section))
+    return stepped + _encoded(encodings, section.steps, preset) + saved, filling
+
+
+def _stepped(runs: list[list[float]], steps: int, fills: int) -> tuple[float, float]:
+    """Return the seconds of ``steps`` and those of ``fills`` of a bank; ``runs`` are the steps of each rehearsal."""
+    first = runs[0]
+    if not first:
+        return 0.0, 0.0
+    filled = (0, REFILLED) if fills else (0,)
+    plain = statistics.median(
+        [seconds for times in runs for place, seconds in enumerate(times) if place not in filled] or first
+    )
+    again = REFILLED if len(first) > REFILLED else 0
+    fill = max(0.0, statistics.median(times[again] for times in runs) - plain) if fills else 0.0
+    return steps * plain + max(0.0, first[0] - plain - fill), fills * fill
+
+
+def _encoded(seconds: list[float], steps: int, preset: Preset) -> float:
+    """Return the seconds of all encodings in ``steps``; of those tried, 0 are of steps without one."""
+    return _all([one for one in seconds if one], -(-steps // preset.storage.every))
+
+
+def _all(times: list[float], number: int) -> float:
+    """Return the seconds of ``number`` of what took ``times``, of which the first has what happens once."""
+    if not times or not number:
+        return 0.0
+    usual = statistics.median(times[1:] or times)
+    return number * usual + max(0.0, times[0] - usual)
+
+
+def _boundaries(steps: int, every: int) -> int:
+    """Return how many boundaries of steps are the first, the last, or one that ``every`` divides."""
+    return -(-steps // every) + 1
 
 
 def _begins_table(event: Event) -> bool:
@@ -419,15 +538,32 @@ def _at(epochs: int, known: list[tuple[int, float]]) -> float:
     return seconds + (epochs - few) * an_epoch
 
 
-def _memory(preset: Preset, device: str) -> int:
-    """Return the most bytes that were held; of the processes that train networks, as many as a run has."""
+def _memory(preset: Preset, device: str, seen: int) -> int:
+    """Return the most bytes that were held: on the CPU ``seen``, of this process and all below it at once.
+
+    Where the system does not tell that (0): the most of this process, and that of the largest which trains networks,
+    times as many as a run has.
+    """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_reserved(torch.device(device))
+    if seen:
+        return seen
     unit = 1 if sys.platform == "darwin" else 1024
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     evaluation = preset.evaluation
     processes = max(_at_once(preset, networks) for networks in (evaluation.repeats, evaluation.selection_repeats))
     return unit * (own + processes * child if processes > 1 else own)
+
+
+def _bank_bytes(preset: Preset, sizes: Sizes) -> int:
+    """Return the bytes of the networks that a run's bank keeps, without the one of a rehearsal's."""
+    fills = named(preset.dynamic.objective).banked_networks(preset) if "dynamic" in preset.stages else 0
+    kept = min(KEPT_NETWORKS, fills, getattr(preset.dynamic.settings, "bank", fills))
+    if kept < 2:
+        return 0
+    model = preset.evaluation.models[0]
+    network = video_model(model, sizes.classes, sizes.frames, sizes.side, 0, torch.device("cpu"))
+    return (kept - 1) * sum(4 * parameter.numel() for parameter in network.parameters())
 
 
 def _longer(networks: int, tried: int, at_once: int) -> float:

@@ -5,10 +5,15 @@ Without them the user cannot see from afar that a card is nearly full, or that i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import torch
 
@@ -55,6 +60,62 @@ class Gauge:
         busy, wall = time.process_time() - self._busy, now - self._wall
         self._busy, self._wall = self._busy + busy, now
         return round(min(1.0, busy / wall / usable_cores()), 4)
+
+
+class MemoryPeak:
+    """A context manager that watches how many bytes this process and all below it hold at once; ``bytes`` is the most.
+
+    What each has for itself is added. The pages of libraries, which all of them map, count once, as many as the process
+    with the most has. 0 where the system has no /proc.
+    """
+
+    SECONDS = 0.1
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="memory peak", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            pages = list(_pages_of_all(os.getpid()))
+            if pages:
+                own, shared = sum(own for own, _ in pages), max(shared for _, shared in pages)
+                self.bytes = max(self.bytes, (own + shared) * os.sysconf("SC_PAGE_SIZE"))
+            if self._over.wait(self.SECONDS):
+                return
+
+
+def _pages_of_all(pid: int, parent: bytes = b"") -> Iterator[tuple[int, int]]:
+    """Yield the resident pages of a process and of each below it: its own, and those of files that others may map.
+
+    ``parent`` is the command line of the process above. One that has the same has not begun its program yet, and holds
+    the memory of that process.
+    """
+    place = Path(f"/proc/{pid}")
+    try:
+        command = (place / "cmdline").read_bytes()
+        resident, shared = map(int, (place / "statm").read_text(encoding="ascii").split()[1:3])
+        tasks = list((place / "task").iterdir())
+    except (OSError, ValueError):
+        return  # it has ended, or there is no /proc
+    if command == parent:
+        return
+    yield resident - shared, shared
+    for task in tasks:
+        with contextlib.suppress(OSError):
+            for child in (task / "children").read_text(encoding="ascii").split():
+                yield from _pages_of_all(int(child), command)
 
 
 class _Card:

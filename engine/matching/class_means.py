@@ -120,9 +120,9 @@ class ClassMeans(Objective):
 
     @classmethod
     def rehearsed(cls, settings: Section) -> Section:
-        """Return ``settings`` with any bank reduced to one network, so that the first step fills it for the others."""
+        """Return ``settings`` with any bank reduced to one network, another one every second step."""
         banked = isinstance(settings, BankSettings)
-        return settings.model_copy(update={"bank": 1, "renew_every": 0}) if banked else settings
+        return settings.model_copy(update={"bank": 1, "renew_every": 2}) if banked else settings
 
     def statistic(self, embedded: torch.Tensor, number: int) -> torch.Tensor:
         """Return t of embeddings (N, D) by the network of ``number``: (N, E), row by row; here the embeddings."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,15 +16,19 @@ import torch
 import engine.distilling.plan
 import engine.distilling.process
 from engine.config import Preset, load_preset
-from engine.config.counts import candidates, inner_trainings, is_candidate
+from engine.config.counts import candidates, expert_epochs, inner_trainings, is_candidate
 from engine.data.store import ClipStore
+from engine.distilling.learning import preview_every
 from engine.distilling.plan import plan
 from engine.distilling.reckoning import Sizes, Unit, Units, reckon
 from engine.events import (
+    BestChanged,
+    CheckpointSaved,
     Evaluated,
     Event,
     NetworkTrained,
     Note,
+    PreviewSaved,
     Progress,
     RunStarted,
     StageFinished,
@@ -52,6 +57,9 @@ class Machine:
     """A machine whose clock says exactly what things cost, and that does nothing."""
 
     STATIC, TRAIN, DYNAMIC, FILL, BEGIN = 2.0, 11.0, 3.0, 7.0, 5.0
+    CHECKPOINT, PREVIEW, BEST, ENCODE = 0.5, 0.75, 1.5, 0.25
+    EPOCH, EXPERT = 6.0, 1.25
+    LOAD, BETWEEN, REPORT = 1.75, 0.375, 2.5
     now = 100.0
 
     def work(self, run: RunDirectory, listen: Any) -> None:
@@ -61,44 +69,92 @@ class Machine:
         for event, seconds in self.course(read_preset(run.preset_file)):
             self.now += seconds
             listen(event)
+        self.now += self.REPORT
 
     def course(self, preset: Preset) -> list[tuple[Event, float]]:
         """Every event, and the seconds before it."""
         told: list[tuple[Event, float]] = [(RunStarted("x", 0, "cpu", preset.stages, False), 0.0)]
-        told += [(StageStarted("prepare", 0, 1), 0.0), (StageFinished("prepare", 4.0), 4.0)]
-        told += [(StageStarted("static", 0, preset.static.steps), 0.0)]
-        for step in range(preset.static.steps):
-            trained = preset.static.objective == "dc" and (step + 1) % preset.static.outer_loops > 0
-            told.append((self.step("static", step), self.STATIC + self.TRAIN * trained + self.BEGIN * (step == 0)))
-        told += [(StageFinished("static", 0.0), 0.0), (StageStarted("dynamic", 0, 1), 0.0)]
-        schedule = Schedule.of(preset.dynamic.dm, preset)
-        met: set[int] = set()
-        for step in range(preset.dynamic.steps + 1):
-            if is_candidate(preset.dynamic, step):
-                seconds = self.rounds(preset.evaluation.selection_repeats) * (1.5 + 0.5 * preset.evaluation.epochs)
-                told.append((Evaluated("synthetic", step, "val", 0.1, 0.0, (0.1,), seconds), seconds))
-            if step < preset.dynamic.steps:
-                fill = schedule.number(step) not in met
-                met.add(schedule.number(step))
-                told.append((self.step("dynamic", step), self.DYNAMIC + self.FILL * fill))
+        told += self.stage("prepare", self.LOAD, [(Progress("prepare", 1, 1, 1.0, "", None), 4.0)])
+        if "experts" in preset.stages:
+            told += self.stage("experts", self.BETWEEN, list(self.experts(preset)))
+        told += self.stage("static", self.BETWEEN, list(self.static(preset)))
+        told += self.stage("dynamic", self.BETWEEN, list(self.dynamic(preset)))
         networks = len(preset.kind.rows(preset)) * len(preset.evaluation.models) * preset.evaluation.repeats
         each = 10.0 + 2.0 * preset.evaluation.epochs
         seconds = math.ceil(networks / min(preset.evaluation.repeats, torch.get_num_threads())) * each
-        return [*told, (StageStarted("evaluate", 0, 1), 0.0), (StageFinished("evaluate", seconds), seconds)]
+        return told + self.stage("evaluate", self.BETWEEN, [(Note("info", "done"), seconds)])
+
+    def stage(self, name: Any, before: float, told: list[tuple[Event, float]]) -> list[tuple[Event, float]]:
+        """All events of a stage, and the seconds before it starts."""
+        finished = StageFinished(name, sum(seconds for _, seconds in told))
+        return [(StageStarted(name, 0, 1), before), *told, (finished, 0.0)]
+
+    def experts(self, preset: Preset) -> Iterator[tuple[Event, float]]:
+        """Epochs, of which the very first takes longer; an expert ends with its file."""
+        each = expert_epochs(preset) // preset.experts.number
+        for epoch in range(expert_epochs(preset)):
+            yield self.step("experts", epoch), self.EPOCH + self.BEGIN * (epoch == 0)
+            if (epoch + 1) % each == 0:
+                yield Progress("experts", epoch, 1, 1.0, "", None), 0.0
+        yield Note("info", "experts are written"), preset.experts.number * self.EXPERT
+
+    def static(self, preset: Preset) -> Iterator[tuple[Event, float]]:
+        """Steps of stage 1."""
+        for step in range(preset.static.steps + 1):
+            yield from self.boundary("static", step, preset.static)
+            if step < preset.static.steps:
+                trained = preset.static.objective == "dc" and (step + 1) % preset.static.outer_loops > 0
+                encoding, figures = self.encoding(step, preset)
+                seconds = self.STATIC + self.TRAIN * trained + self.BEGIN * (step == 0)
+                yield self.step("static", step, figures), seconds + encoding
+
+    def dynamic(self, preset: Preset) -> Iterator[tuple[Event, float]]:
+        """Steps of stage 2; each candidate is the best so far."""
+        schedule = Schedule.of(preset.dynamic.dm, preset) if preset.dynamic.objective == "dm" else None
+        met: set[int] = set()
+        for step in range(preset.dynamic.steps + 1):
+            yield from self.boundary("dynamic", step, preset.dynamic)
+            if is_candidate(preset.dynamic, step):
+                seconds = self.rounds(preset.evaluation.selection_repeats) * (1.5 + 0.5 * preset.evaluation.epochs)
+                yield Evaluated("synthetic", step, "val", 0.1, 0.0, (0.1,), seconds), seconds
+                yield BestChanged(step, 0.1), self.BEST
+            if step < preset.dynamic.steps:
+                fill = schedule is not None and schedule.number(step) not in met
+                met |= {schedule.number(step)} if schedule is not None else set()
+                encoding, figures = self.encoding(step, preset)
+                yield self.step("dynamic", step, figures), self.DYNAMIC + self.FILL * fill + encoding
+
+    def encoding(self, step: int, preset: Preset) -> tuple[float, dict[str, float]]:
+        """The seconds in which the set is encoded at ``step``, and what is told of them."""
+        if not preset.storage.learn_through or step % preset.storage.every:
+            return 0.0, {}
+        return self.ENCODE, {"encoding_seconds": self.ENCODE}
+
+    def boundary(self, stage: Any, step: int, section: Any) -> Iterator[tuple[Event, float]]:
+        """What is saved before ``step``, or after the last."""
+        last = step == section.steps
+        if last or step % section.checkpoint_every == 0:
+            yield CheckpointSaved(stage, step), self.CHECKPOINT
+        if last or step % preview_every(section.steps) == 0:
+            yield PreviewSaved(stage, step, "x"), self.PREVIEW
 
     def rounds(self, networks: int) -> int:
         """How often as many networks as there are cores are trained, each by one."""
         return math.ceil(networks / min(networks, torch.get_num_threads()))
 
-    def step(self, stage: str, number: int) -> Step:
-        return Step(stage, number + 1, 1, 1.0, 1.0, {})
+    def step(self, stage: Any, number: int, figures: dict[str, float] | None = None) -> Step:
+        return Step(stage, number + 1, 1, 1.0, 1.0, figures or {})
 
 
 @pytest.mark.parametrize(("epochs", "static", "outer"), [(1, 40, 1), (2, 40, 3), (400, 41, 10), (2, 2, 10), (2, 3, 2)])
 def test_the_time_of_a_run_whose_costs_are_known(
     clips: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, static: int, outer: int
 ) -> None:
-    """From three steps and two lengths of training, to the second; gradient matching trains its network between."""
+    """From few steps and two lengths of training, to the second; gradient matching trains its network between.
+
+    What happens after some steps only is no part of a step: of a set that takes long to draw or to encode, a plan that
+    thinks so says twice of what comes.
+    """
     machine = Machine()
     preset = load_preset(
         "default",
@@ -108,16 +164,47 @@ def test_the_time_of_a_run_whose_costs_are_known(
             f"static.outer_loops={outer}",
             "dynamic.steps=230",
             "dynamic.eval_every=50",
+            "dynamic.checkpoint_every=7",
+            "storage.how=h264-35",
+            "storage.learn_through=true",
+            f"storage.every={1 + epochs % 3}",
             f"evaluation.epochs={epochs}",
             "selection.epochs=1",
         ],
     )
     assert preset.dynamic.dm.target == "bank"
+    assert planned(machine, preset, monkeypatch) == pytest.approx(seconds_of(machine, preset))
+
+
+def planned(machine: Machine, preset: Preset, monkeypatch: pytest.MonkeyPatch) -> float:
+    """The seconds that a plan on ``machine`` says."""
     monkeypatch.setattr(engine.distilling.process, "carry_out", machine.work)
     monkeypatch.setattr(engine.distilling.plan.time, "monotonic", lambda: machine.now)
     found = plan(preset)
-    assert found.seconds == pytest.approx(sum(seconds for _, seconds in machine.course(preset)))
     assert found.device == "cpu" and found.memory_bytes > 10**7
+    return found.seconds
+
+
+def seconds_of(machine: Machine, preset: Preset) -> float:
+    """The seconds that the run takes on ``machine``."""
+    return sum(seconds for _, seconds in machine.course(preset)) + machine.REPORT
+
+
+@pytest.mark.parametrize(("steps", "fills"), [(40, 0), (40, 12), (3, 2), (1, 1)])
+def test_the_second_fill_of_a_bank_tells_what_one_takes(steps: int, fills: int) -> None:
+    """The first step has more that happens once, and in a run of 12 fills that would count 12 times."""
+    plain, fill, once = 3.0, 7.0, 50.0
+    of_step = [once + plain + fill * (fills > 0), plain, plain + fill * (fills > 0), plain][:steps]
+    told = engine.distilling.plan._stepped([of_step], steps, fills)
+    assert sum(told) == pytest.approx(once + steps * plain + fills * fill)
+
+
+def test_the_time_of_experts_whose_costs_are_known(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first epoch of all takes longer, and what an expert takes beside its epochs, is not in each epoch."""
+    changes = ["dynamic.objective=mtt", "experts.number=5", "experts.epochs=8", "static.steps=0", "dynamic.steps=30"]
+    changes += ["dynamic.mtt.max_start_epoch=2", "dynamic.mtt.expert_epochs=1", "selection.epochs=1"]
+    preset, machine = load_preset("default", [f"dataset.path={clips}", *changes]), Machine()
+    assert planned(machine, preset, monkeypatch) == pytest.approx(seconds_of(machine, preset))
 
 
 @pytest.mark.parametrize(("threads", "repeats", "held"), [(1, 3, 500), (2, 3, 900), (2, 1, 500), (8, 3, 1100)])
@@ -130,7 +217,33 @@ def test_memory_is_of_the_processes_that_a_run_has(
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(engine.distilling.plan.sys, "platform", "darwin")
     changes = [f"evaluation.repeats={repeats}", "evaluation.selection_repeats=1"]
-    assert engine.distilling.plan._memory(load_preset("default", changes), "cpu") == held
+    assert engine.distilling.plan._memory(load_preset("default", changes), "cpu", 0) == held
+    assert engine.distilling.plan._memory(load_preset("default", changes), "cpu", 77) == 77, "if it was seen at once"
+
+
+def test_a_bank_of_many_networks_is_held_beside_what_was_seen() -> None:
+    """A rehearsal has but one of them."""
+    sizes = Sizes(classes=2, frames=8, side=64, train=4, val=2, test=2, largest=2)
+
+    def more(*changes: str) -> int:
+        return engine.distilling.plan._bank_bytes(load_preset("default", changes), sizes)
+
+    assert more("dynamic.dm.bank=1", "dynamic.dm.renew_every=0") == 0 == more("dynamic.dm.target=batch")
+    three, twenty = (more(f"dynamic.dm.bank={number}", "dynamic.steps=400") for number in (3, 20))
+    assert three > 10**6 and twenty * 2 == three * 15, "sixteen are kept"
+
+
+def test_a_process_is_started_twice_to_see_how_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one may have to read torch from the disk, as no run after it has to."""
+    monkeypatch.undo()
+    machine, took = Machine(), iter([9.0, 2.0])
+
+    def start(*_: Any, **__: Any) -> None:
+        machine.now += next(took)
+
+    monkeypatch.setattr(engine.distilling.plan.time, "monotonic", lambda: machine.now)
+    monkeypatch.setattr(engine.distilling.plan.subprocess, "run", start)
+    assert engine.distilling.plan._start_seconds() == 2.0
 
 
 def test_a_chosen_coreset_has_a_rival_and_a_random_one_has_none(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from engine.machine import usage as module
-from engine.machine.usage import Gauge
+from engine.machine.usage import Gauge, MemoryPeak
 
 CPU = torch.device("cpu")
 
@@ -58,3 +60,26 @@ def test_a_card_tells_its_memory_and_load(monkeypatch: pytest.MonkeyPatch) -> No
     told = gauge.figures()
     assert told["device_memory"] >= kept.numel() * 4
     assert 0.0 <= told["device_load"] <= 1.0
+
+
+def test_the_peak_is_of_this_process_and_those_below_it_at_once() -> None:
+    """Added most of each, at whatever time, would ask for memory that a run never takes; so would libraries twice."""
+    hold = "import sys, time; kept = bytearray(100 << 20); print(flush=True); sys.stdin.read()"
+    with MemoryPeak() as alone:
+        time.sleep(0.2)
+    with MemoryPeak() as peak:
+        for _ in range(2):  # one after the other
+            command = [sys.executable, "-c", hold]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                time.sleep(0.3)
+    assert 100 << 20 < peak.bytes - alone.bytes < 150 << 20
+
+
+def test_where_nothing_tells_what_is_held_the_peak_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan has another way then."""
+    monkeypatch.setattr(module, "Path", lambda _: Path("/nowhere"))
+    with MemoryPeak() as peak:
+        time.sleep(0.15)
+    assert peak.bytes == 0
