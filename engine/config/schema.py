@@ -484,9 +484,9 @@ class Preset(Section):
             raise ValueError(f"dynamic.embedding = pooled is convnet3d's; {model} has one embedding")
         if self.static.network == "collapsed":
             if not named(self.static.objective).compares_embeddings:
-                fitting = [name for name, each in working_in("static").items() if each.compares_embeddings]
-                needed = f"static.objective = {' or '.join(fitting)}, which compares embeddings"
-                raise ValueError(f"static.network = collapsed needs {needed}")
+                able = [name for name, each in working_in("static").items() if each.compares_embeddings]
+                fitting = f"static.objective = {' or '.join(able)}"
+                raise ValueError(f"static.network = collapsed needs {fitting}, which compares embeddings")
             if self.evaluation.models[0] not in COLLAPSIBLE:
                 model = self.evaluation.models[0]
                 raise ValueError(f"static.network = collapsed needs {' or '.join(COLLAPSIBLE)}; {model} has none")

@@ -79,8 +79,8 @@ class ClassMeans(Objective):
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
         """Return the objective of stage 1."""
         section = preset.static.settings
-        banked = isinstance(section, BankSettings)  # an objective of others may have no bank in stage 1
-        bank = TargetBank.of(section, preset, setting, "static") if banked else None
+        # An objective of others may have no bank in stage 1.
+        bank = TargetBank.of(section, preset, setting, "static") if isinstance(section, BankSettings) else None
         return cls(setting, preset.static.batch_real, stills=True, bank=bank, **cls.options(section))
 
     @classmethod
