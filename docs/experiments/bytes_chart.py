@@ -19,8 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from storage import Forms, by_form, means
 
-NAMES = {"clips": "random real clips", "pixels": "learned clips", "static-dynamic": "learned, static-dynamic"}
-MARKS = {"clips": "s", "pixels": "o", "static-dynamic": "^"}
+NAMES = {
+    "clips": "random real clips",
+    "mean": "mean frame",
+    "stills": "learned stills",
+    "pixels": "learned clips",
+    "static-dynamic": "learned, static-dynamic",
+}
+MARKS = {"clips": "s", "mean": "x", "stills": "D", "pixels": "o", "static-dynamic": "^"}
 
 
 def main() -> None:

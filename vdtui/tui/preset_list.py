@@ -52,7 +52,7 @@ def all_presets() -> dict[str, Preset]:
 
 
 def listed(presets: Mapping[str, Preset]) -> list[ListedPreset]:
-    """Put those of a data set beside each other, ``default`` and ``demo`` first, ablations last."""
+    """Put those of a data set beside each other, those for any data and ``demo`` first, ablations last."""
     return sorted((_listed(name, preset) for name, preset in presets.items()), key=_place)
 
 
