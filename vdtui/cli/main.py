@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `vdtui --help` starts at o
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -36,6 +37,7 @@ from vdtui.cli.runs import runs
 from vdtui.cli.select import select
 from vdtui.cli.show import show
 from vdtui.cli.study import app as study
+from vdtui.launch import WORKER_ENVIRONMENT
 
 app = typer.Typer(
     name="vdtui",
@@ -108,6 +110,8 @@ def main() -> None:
         _refuse(
             "vdtui does not run on Windows itself.", "Install and run it in WSL 2, which is a Linux: wsl --install", 2
         )
+    # Before torch is loaded, so that a plan, or an evaluation, has the threads of a run, and takes no core from it.
+    os.environ.setdefault("OMP_WAIT_POLICY", WORKER_ENVIRONMENT["OMP_WAIT_POLICY"])
     open_outputs()
     try:
         with memory_errors():
