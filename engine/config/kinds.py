@@ -347,4 +347,4 @@ def stored_frames(section: SyntheticSection, clip: Pictures) -> int:
 def stills_to_start(preset: Preset) -> int:
     """Return the number of real clips of each class from which the static memory starts: one for each image."""
     section = preset.synthetic
-    return 0 if preset.static.init == "noise" else section.ipc * section.statics_per_instance
+    return 0 if preset.static.init in ("noise", "mean") else section.ipc * section.statics_per_instance

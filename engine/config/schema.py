@@ -160,8 +160,10 @@ class StaticSection(StageSection):
 
     stage: ClassVar[str] = "static"
     objective: str = "dc"
-    init: Literal["noise", "frame", "median"] = Field(
-        "noise", description="start: noise, a frame of a real clip, or the median over time of a real clip"
+    init: Literal["noise", "frame", "median", "mean"] = Field(
+        "noise",
+        description="start: noise, a frame of a real clip, the median over time of a real clip, or the mean of all "
+        "frames of the class",
     )
     steps: Steps = Field(1000, description="optimiser steps on the images")
     network: Literal["convnet", "collapsed"] = Field(

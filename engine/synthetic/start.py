@@ -14,6 +14,9 @@ from engine.data.spec import ClipSpec
 from engine.seeds import generator
 from engine.synthetic.temporal import Temporal
 
+MEAN_CLIPS = 32
+"""Most clips whose mean is taken at once."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -60,6 +63,15 @@ class Start:
     def noise(self, name: str, shape: Shape) -> torch.Tensor:
         """Normally distributed numbers; another ``name`` gives others."""
         return torch.randn(shape, generator=generator(self.seed, name)).to(self.device)
+
+    def mean_frames(self) -> torch.Tensor:
+        """The mean over all frames of all training clips of each class, (C, 3, H, W); nothing is drawn."""
+        means = []
+        for label in range(len(self.spec.classes)):
+            own = self.real.of_class(label)
+            sums = [self.real.clips(indices).double().mean(2).sum(0) for indices in own.split(MEAN_CLIPS)]
+            means.append((torch.stack(sums).sum(0) / len(own)).float())
+        return torch.stack(means)
 
     def clips(self, per_class: int) -> Iterator[torch.Tensor]:
         """Real clips, class by class (all may not fit): (per_class, 3, T, H, W) of each, normalised.

@@ -40,10 +40,12 @@ class StaticImages(SyntheticSet):
 
     @classmethod
     def start(cls, start: Start) -> Self:
-        """Noise, or of as many real clips the first frame, or the median over time."""
+        """Noise; of as many real clips the first frame, or the median over time; or the mean frame of the class."""
         shape, init = start.shapes(cls.kind)["static"], start.preset.static.init
         if init == "noise":
             return cls(start.spec, start.noise("static-noise", shape))
+        if init == "mean":
+            return cls(start.spec, start.mean_frames().unsqueeze(1).repeat(1, shape[1], 1, 1, 1))
         images = [still_of(own, 2) if init == "median" else own[:, :, 0] for own in start.clips(shape[1])]
         return cls(start.spec, torch.stack(images).contiguous())
 

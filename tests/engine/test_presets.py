@@ -56,7 +56,12 @@ def test_all_presets_of_the_published_table_are_there() -> None:
     names = {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in METHODS}
     names |= {f"{name}-published" for name in names} | {f"{data}-ipc{ipc}" for data, ipc in CELLS}
     names |= {f"{data}-ipc{ipc}{method}" for data, ipc in CELLS for method in UNPUBLISHED}
-    assert set(preset_names()) == names | {f"ablation-{name}" for name in ABLATIONS} | {"default", "demo", "stills"}
+    assert set(preset_names()) == names | {f"ablation-{name}" for name in ABLATIONS} | {
+        "default",
+        "demo",
+        "mean-frame",
+        "stills",
+    }
 
 
 # --- what the names promise ------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from engine.api import resume_distillation, run_distillation
 from engine.config import Preset, load_preset
+from engine.data.store import ClipStore
 from engine.errors import UsageError
 from engine.evaluation.evaluate import Questions, evaluate, find_source
 from engine.events import NetworkTrained
@@ -121,6 +123,24 @@ def test_a_static_only_run_goes_on_where_it_stopped(
     assert run.best.read_bytes() == whole.best.read_bytes()
     mine, theirs = run.folded().results, whole.folded().results
     assert [row["top1"] for row in mine] == [row["top1"] for row in theirs]
+
+
+def test_the_mean_frame_is_that_of_all_training_clips(clips: Path, tmp_path: Path) -> None:
+    """Against a loop in float64 over every frame of every class. Whoever names it as a baseline counts on it."""
+    preset = load_preset("mean-frame", [*QUICK, "static.steps=0", "synthetic.ipc=2", "dataset.val_fraction=0"])
+    with ClipStore.open(clips) as store:
+        view = store.split("train")
+        pixels, labels = view.clips(np.arange(len(view))).astype(np.float64), np.asarray(view.labels)
+    run = run_distillation(preset, clips, runs_dir=tmp_path)
+    assert run.state() == "completed"
+    learned = load_set(run.best).synthetic
+    found = learned.tensors()["static"].double().numpy()
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in (learned.spec.mean, learned.spec.std))
+    for label in range(2):
+        frames = [frame.transpose(2, 0, 1) / 255 for clip in pixels[labels == label] for frame in clip]
+        expected = (sum(frames) / len(frames) - mean) / std
+        for image in found[label]:
+            assert image == pytest.approx(expected, abs=1e-5)
 
 
 def test_without_still_images_there_is_no_still_video(runs: Path) -> None:

@@ -88,7 +88,7 @@ async def test_a_preset_is_found_by_typing(folder: Path, wait: Any, answers: Any
         assert isinstance(screen, PresetScreen)
         await wait(lambda: screen.presets and screen.query_one(OptionList).option_count > 50, "the presets")
         assert "─ hmdb51" in text(app) and screen.chosen == "default"
-        await pilot.press("down", "down")
+        await pilot.press("down", "down", "down")
         assert screen.chosen == "demo" and "8 static + 100 dynamic" in text(app) and "721,223 values" in text(app)
         await pilot.press(*"hmdb51 ipc5 mtt")
         chooser = screen.query_one(OptionList)
