@@ -11,19 +11,11 @@ from collections.abc import Callable
 
 from engine.errors import RunError, VdtuiError
 from engine.files import storage_errors
+from engine.machine.environment import WORKER_ENVIRONMENT
 from engine.machine.imports import HOME, own_environment
 from engine.machine.torchrun import without_torchrun
 from engine.runs import RunDirectory
 from engine.runs.status import queued_again
-
-WORKER_ENVIRONMENT = {
-    # Threads that wait by spinning take the cores from whatever runs beside: another run, or the dashboard.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # glibc gives large blocks back at once, and the next step pays for fresh pages; a worker keeps them instead.
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-}
-"""Set for workers unless the user has set them otherwise. None of them changes a result."""
 
 
 def launch(run: RunDirectory, processes: int = 1) -> subprocess.Popen[bytes]:

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("panels", nargs="+", metavar="TITLE:CLASSES:ALL:FILE")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    figure = Figure((4.2 * len(options.panels), 3.4), layout="constrained")
+    figure = Figure((4.2 * len(options.panels), 3.8), layout="constrained")
     panels = figure.subplots(1, len(options.panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(panels, options.panels, strict=True):
         title, classes, whole, file = panel.split(":", 3)
@@ -44,7 +44,8 @@ def main() -> None:
         axes.axhline(100 / int(classes), color="grey", linestyle=":", linewidth=1, label="chance")
         axes.set(xscale="log", xlabel="bytes per class, whole file", title=title)
     panels[0].set(ylabel="top-1 on test, %", ylim=(0, None))
-    panels[0].legend(fontsize="small", loc="lower right")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize="small", loc="outside lower center", ncols=4)
     figure.savefig(options.output, dpi=120, metadata={"Software": None})
 
 

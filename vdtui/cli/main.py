@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from engine.errors import VdtuiError
+from engine.machine.environment import WORKER_ENVIRONMENT
 from engine.machine.out_of_memory import memory_errors
 from engine.version import VERSION
 from vdtui.cli.bench import bench
@@ -37,7 +38,6 @@ from vdtui.cli.runs import runs
 from vdtui.cli.select import select
 from vdtui.cli.show import show
 from vdtui.cli.study import app as study
-from vdtui.launch import WORKER_ENVIRONMENT
 
 app = typer.Typer(
     name="vdtui",
