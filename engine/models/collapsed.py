@@ -10,7 +10,7 @@ from engine.models.convnet3d import ConvNet3D, last_side
 
 
 class CollapsedConvNet3D(Network):
-    """ConvNet3D's map of a video that does not move, at a time that lies three frames or more from either end.
+    """ConvNet3D's map of a video that does not move, at a time that lies four frames or more from either end.
 
     Where all frames are one image x, the slices w_t of a kernel over time are applied to the same x, and sum_t w_t * x
     = (sum_t w_t) * x: one 2-D convolution of one frame, in place of three for each of its frames. Maxima over time are
