@@ -17,7 +17,6 @@ cores are shared as it thinks. The start of a process is then in neither time.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -25,9 +24,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from engine.machine.usage import MemoryPeak
 
 SMALL = (
     'evaluation.models=["convnet3d_small"]',
@@ -109,36 +109,11 @@ def asked(options: argparse.Namespace, name: str, what: str, folder: str) -> tup
         env=environment,
         text=True,
     )
-    held = 0
-    while process.poll() is None:
-        held = max(held, resident(process.pid))
-        time.sleep(0.1)
-    assert process.stdout is not None
+    with MemoryPeak(process.pid) as peak:
+        said, _ = process.communicate()
     if process.returncode:
         sys.exit(f"{name}: the {what} ended with code {process.returncode}")
-    return json.loads(process.stdout.read().splitlines()[-1]), held
-
-
-def resident(pid: int) -> int:
-    """Return the bytes of a process and of all below it that are in memory; pages of files count once."""
-    pages = list(pages_of_all(pid))
-    return os.sysconf("SC_PAGE_SIZE") * (sum(own for own, _ in pages) + max((files for _, files in pages), default=0))
-
-
-def pages_of_all(pid: int, parent: bytes = b"") -> Iterator[tuple[int, int]]:
-    """Yield the pages in memory of a process and of each below it: its own, and those of files.
-
-    One with the command line of its ``parent`` has not begun its program yet, and holds the memory of that.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if command == parent:
-            return
-        held, files = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
-        yield held - files, files
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for below in (task / "children").read_text().split():
-                yield from pages_of_all(int(below), command)
+    return json.loads(said.splitlines()[-1]), peak.bytes
 
 
 def child(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ from engine.data.store import ClipStore
 from engine.files import write_bytes
 from engine.runs.new import new_run
 from engine.seeds import generator
-from engine.synthetic import Provenance, Storage, load_set, to_bytes
+from engine.synthetic import Provenance, Start, Storage, load_set, to_bytes
 from engine.synthetic.compressed import compressed_clips
 from engine.synthetic.still import StillVideo
 
@@ -156,11 +156,7 @@ def mean_frames(preset: Preset, data: Path, runs: Path, how: str) -> Record:
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
-        stills = [
-            torch.stack([train.clips(index.view(1)).mean((0, 2)) for index in train.of_class(label)]).mean(0)
-            for label in range(len(spec.classes))
-        ]
-    still = StillVideo(spec, 1, torch.stack(stills).unsqueeze(1))
+        still = StillVideo(spec, 1, Start(preset, train).mean_frames().unsqueeze(1))
     file = runs / f"mean-{how.replace(':', '_')}.vds"
     write_bytes(file, to_bytes(still, Provenance(), Storage.parse(how)))
     return form(file, preset, data, runs)

@@ -19,7 +19,7 @@ from engine.config.counts import baseline_networks, budget_networks, candidates,
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
-from engine.models import autocast, choose_device, choose_precision, collapsed_model, image_model, video_model
+from engine.models import autocast, choose_device, choose_precision, still_model, video_model
 
 CLIPS = 4
 """The clips of a pass that is timed."""
@@ -90,9 +90,8 @@ def measure(preset: Preset, sizes: Sizes) -> Units:
     nothing = Unit(0.0, 0.0, 0.0)
     images = nothing
     if "static" in preset.stages and preset.static.steps:
-        network: nn.Module = image_model(sizes.classes, sizes.side, 0, device)
-        if preset.static.network == "collapsed":
-            network = collapsed_model(preset.evaluation.models[0], sizes.classes, sizes.frames, sizes.side, 0, device)
+        model = preset.evaluation.models[0]
+        network = still_model(preset.static.network, model, sizes.classes, sizes.frames, sizes.side, 0, device)
         images = _unit(network, (3, sizes.side, sizes.side), device, precision, _differentiates_twice(preset, "static"))
     return Units({model: clips(model) for model in preset.evaluation.models}, images)
 

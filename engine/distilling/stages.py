@@ -38,7 +38,7 @@ from engine.machine.process_group import joined, local_device
 from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
-from engine.models import Network, choose_device, choose_precision, collapsed_model, image_model, video_model
+from engine.models import Network, choose_device, choose_precision, still_model, video_model
 from engine.models.precision import deterministic
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import Session
@@ -178,10 +178,8 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
 def _still_network(work: Work, number: int) -> Network:
     """Return the network of ``number`` of stage 1."""
     spec, seed = work.spec, derive(work.seed, "static-network", number)
-    if work.preset.static.network == "collapsed":
-        model = work.preset.evaluation.models[0]
-        return collapsed_model(model, len(spec.classes), spec.frames, spec.height, seed, work.device)
-    return image_model(len(spec.classes), spec.height, seed, work.device)
+    network, model = work.preset.static.network, work.preset.evaluation.models[0]
+    return still_model(network, model, len(spec.classes), spec.frames, spec.height, seed, work.device)
 
 
 def keep_still(work: Work, static: torch.Tensor) -> None:

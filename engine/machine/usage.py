@@ -63,7 +63,9 @@ class Gauge:
 
 
 class MemoryPeak:
-    """A context manager that watches how many bytes this process and all below it hold at once; ``bytes`` is the most.
+    """A context manager that watches how many bytes a process and all below it hold at once; ``bytes`` is the most.
+
+    It is the process ``pid``, by default this one.
 
     What each has for itself is added. The pages of libraries, which all of them map, count once, as many as the process
     with the most has. 0 where the system has no /proc.
@@ -71,8 +73,9 @@ class MemoryPeak:
 
     SECONDS = 0.1
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int | None = None) -> None:
         self.bytes = 0
+        self._pid = os.getpid() if pid is None else pid
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory peak", daemon=True)
 
@@ -88,7 +91,7 @@ class MemoryPeak:
 
     def _watch(self) -> None:
         while True:
-            pages = list(_pages_of_all(os.getpid()))
+            pages = list(_pages_of_all(self._pid))
             if pages:
                 own, shared = sum(own for own, _ in pages), max(shared for _, shared in pages)
                 self.bytes = max(self.bytes, (own + shared) * os.sysconf("SC_PAGE_SIZE"))

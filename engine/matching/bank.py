@@ -116,7 +116,8 @@ class TargetBank:
         self._clips = clips
         self._at_once = at_once
         length = setting.real.spec.frames
-        self._frames = (torch.arange(2 * min(frames, length))[1::2] * length) // (2 * max(1, min(frames, length)))
+        number = min(frames, length)
+        self._frames = (2 * torch.arange(number) + 1) * length // max(1, 2 * number)
         """The numbers of the frames that are taken of a clip; none where clips are embedded whole."""
         self.own = setting.group.share(range(len(setting.real.spec.classes)))
         """The classes whose targets this process keeps."""

@@ -5,7 +5,7 @@ from engine.models.convnet import ConvNet
 from engine.models.convnet3d import ConvNet3D
 from engine.models.hallucinator import Hallucinator
 from engine.models.precision import autocast, choose_device, choose_precision, seeded
-from engine.models.registry import VIDEO_MODELS, check_model, collapsed_model, image_model, video_model
+from engine.models.registry import VIDEO_MODELS, check_model, collapsed_model, image_model, still_model, video_model
 
 __all__ = [
     "VIDEO_MODELS",
@@ -20,5 +20,6 @@ __all__ = [
     "collapsed_model",
     "image_model",
     "seeded",
+    "still_model",
     "video_model",
 ]

@@ -63,6 +63,18 @@ def image_model(classes: int, size: int, seed: int, device: torch.device) -> Con
     return _channels_last(network.to(device))
 
 
+def still_model(
+    network: str, name: str, classes: int, frames: int, size: int, seed: int, device: torch.device
+) -> Network:
+    """Return a new network of stage 1: the image network, or the video network ``name`` if it is to be collapsed.
+
+    ``network`` is ``static.network`` of a preset; the other arguments are those of ``video_model``.
+    """
+    if network == "collapsed":
+        return collapsed_model(name, classes, frames, size, seed, device)
+    return image_model(classes, size, seed, device)
+
+
 def collapsed_model(
     name: str, classes: int, frames: int, size: int, seed: int, device: torch.device
 ) -> CollapsedConvNet3D:
