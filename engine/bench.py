@@ -22,7 +22,7 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
-from engine.evaluation import Recipe, Request, Trainers, TrialCache
+from engine.evaluation import Recipe, Request, Trainers, TrialCache, train_network
 from engine.matching import Setting
 from engine.matching.bank import Schedule, TargetBank
 from engine.matching.distribution import DistributionMatching
@@ -30,7 +30,7 @@ from engine.matching.experts import FlatParameters
 from engine.matching.unroll import UNROLLS, Student
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import ConvNet3D, forward_flops
-from engine.synthetic import Pixels, StaticDynamic
+from engine.synthetic import Pixels, StaticDynamic, StillVideo
 from engine.synthetic.levels import decoded
 from engine.synthetic.streams import Coding
 from engine.timings import FEWEST, Measurement, Timings
@@ -110,6 +110,7 @@ def bench(
     parts = [
         _Timed("a step of stage 2", _dm_step, 7.5),
         _Timed("an evaluation beside a plain loop", _evaluation, 20, start),
+        _Timed("training on stills beside clips", _stills, 1.5 * EVALUATED),
         _Timed("the target bank beside a plain loop", _dm_bank, 20),
         _Timed("a step of stage 2 that learns through storage", _dm_through, 5),
         _Timed("a step of stage 2 beside a plain loop", _dm_loop, 25),
@@ -362,11 +363,31 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
         return _pairs(part, floor, ours, loop, repeats, device, float(NETWORKS))
 
 
+def _stills(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:
+    """Measure the training of a network on stills, beside the same on as many clips that move."""
+    spec = _spec(CLASSES)
+    static = torch.randn(CLASSES, 1, 3, SIZE, SIZE, device=device)
+    moving = Pixels(spec, torch.randn(CLASSES, 1, FRAMES, 3, SIZE, SIZE, device=device))
+    recipe = Recipe("convnet3d", EVALUATED, 0.003, 0.9, 5e-4, 256, precision)
+    still = StillVideo(spec, 1, static)
+    part = f"training a network, {EVALUATED} epochs of {CLASSES} stills shown as clips"
+    floor = "not a floor: as many clips that move"
+    return _pairs(
+        part,
+        floor,
+        lambda: train_network(still, recipe, 0),
+        lambda: train_network(moving, recipe, 0),
+        repeats,
+        device,
+        1.0,
+    )
+
+
 def _pairs(
     part: str,
     floor: str,
-    run: Callable[[], None],
-    reference: Callable[[], None],
+    run: Callable[[], object],
+    reference: Callable[[], object],
     repeats: int,
     device: torch.device,
     scale: float,
@@ -385,7 +406,7 @@ def _pairs(
     )
 
 
-def _seconds(call: Callable[[], None], device: torch.device) -> float:
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     began = time.perf_counter()

@@ -94,6 +94,11 @@ class Kind(ABC):
         return any(part.rate for part in self.parts)
 
     @property
+    def still(self) -> bool:
+        """True if no clip of it moves: it stores nothing but images."""
+        return bool(self.parts) and all(part.still for part in self.parts)
+
+    @property
     def in_stage_2(self) -> bool:
         """True if stage 2 learns at least one of its tensors."""
         return any(part.stage == "dynamic" for part in self.parts)

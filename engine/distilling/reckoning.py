@@ -7,6 +7,7 @@ clips, encoding and optimising, is small beside the passes of networks so large,
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,10 +17,12 @@ from torch import nn
 
 from engine.config import Preset
 from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs, feature_epochs
-from engine.config.kinds import COMPRESSED
+from engine.config.kinds import COMPRESSED, KINDS
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
 from engine.models import autocast, choose_device, choose_precision, still_model, video_model
+from engine.models.convnet3d import ConvNet3D
+from engine.models.registry import sees_stills
 
 CLIPS = 4
 """The clips of a pass that is timed."""
@@ -52,6 +55,8 @@ class Unit:
     forward: float
     trained: float
     twice: float
+    still: float | None = None
+    """The seconds of training on a clip that does not move; None: as on any other."""
 
     def of(self, passes: Passes) -> float:
         """Return the seconds of ``passes``."""
@@ -85,7 +90,14 @@ def measure(preset: Preset, sizes: Sizes) -> Units:
     def clips(model: str) -> Unit:
         network = video_model(model, sizes.classes, sizes.frames, sizes.side, 0, device)
         twice = model == preset.evaluation.models[0] and _differentiates_twice(preset, "dynamic")
-        return _unit(network, shape, device, precision, twice)
+        unit = _unit(network, shape, device, precision, twice)
+        if not (_has_stills(preset) and sees_stills(model)):
+            return unit
+        assert isinstance(network, ConvNet3D)
+        see = functools.partial(network.stills, frames=sizes.frames)
+        return dataclasses.replace(
+            unit, still=_unit(network, (3, sizes.side, sizes.side), device, precision, see=see).trained
+        )
 
     nothing = Unit(0.0, 0.0, 0.0)
     images = nothing
@@ -94,6 +106,15 @@ def measure(preset: Preset, sizes: Sizes) -> Units:
         network = still_model(preset.static.network, model, sizes.classes, sizes.frames, sizes.side, 0, device)
         images = _unit(network, (3, sizes.side, sizes.side), device, precision, _differentiates_twice(preset, "static"))
     return Units({model: clips(model) for model in preset.evaluation.models}, images)
+
+
+def _has_stills(preset: Preset) -> bool:
+    """Return whether networks are trained on clips that do not move: those of the set, or of one that it contains."""
+    return any(_is_still(row) for row in preset.kind.rows(preset))
+
+
+def _is_still(row: str) -> bool:
+    return row in KINDS and KINDS[row].still
 
 
 def _differentiates_twice(preset: Preset, stage: str) -> bool:
@@ -107,14 +128,20 @@ def _passes(preset: Preset, stage: str, classes: int) -> Passes | None:
 
 
 def _unit(
-    network: nn.Module, shape: tuple[int, ...], device: torch.device, precision: torch.dtype, twice: bool
+    network: nn.Module,
+    shape: tuple[int, ...],
+    device: torch.device,
+    precision: torch.dtype,
+    twice: bool = False,
+    see: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Unit:
+    """Return the times of a clip, or image, of ``shape``; ``see`` gives logits in another way than ``network`` does."""
     clips = torch.randn(CLIPS, *shape, device=device)
     labels = torch.zeros(CLIPS, dtype=torch.int64, device=device)
 
     def loss(batch: torch.Tensor) -> torch.Tensor:
         with autocast(device, precision):
-            logits = network(batch)
+            logits = (see or network)(batch)
         return nn.functional.cross_entropy(logits.float(), labels)
 
     def forward() -> None:
@@ -155,8 +182,9 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
     ipc = preset.synthetic.ipc
     parts: list[Counted] = []
 
-    def trained(instances: int, tested: int, unit: Unit = first) -> float:
-        return evaluation.epochs * instances * unit.trained + tested * unit.forward
+    def trained(instances: int, tested: int, unit: Unit = first, still: bool = preset.kind.still) -> float:
+        one = unit.still if still and unit.still is not None else unit.trained
+        return evaluation.epochs * instances * one + tested * unit.forward
 
     own = sizes.classes * ipc
     if networks := budget_networks(preset):
@@ -192,12 +220,12 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
     largest, several = _beside(preset, sizes)
     if several and (networks := baseline_networks(preset)) and sizes.val:
         what = "networks to choose the storage of baselines, at most"
-        parts.append(Counted("evaluate", networks, what, networks * trained(largest, sizes.val)))
+        parts.append(Counted("evaluate", networks, what, networks * trained(largest, sizes.val, still=False)))
     rows = instances_of_rows(preset, sizes)
     networks = len(rows) * len(evaluation.models) * evaluation.repeats
     seconds = sum(
-        evaluation.repeats * trained(instances, sizes.test, units.clips[model])
-        for instances in rows
+        evaluation.repeats * trained(instances, sizes.test, units.clips[model], _is_still(row))
+        for row, instances in zip(preset.kind.rows(preset), rows, strict=True)
         for model in evaluation.models
     )
     return [*parts, Counted("evaluate", networks, "networks for the final table", seconds)]

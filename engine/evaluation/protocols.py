@@ -236,7 +236,10 @@ def network_seed(seed: int, purpose: Purpose, number: int) -> int:
 
 
 def as_seen(clips: torch.Tensor, spec: ClipSpec, protocol: Protocol) -> torch.Tensor:
-    """Return a batch (N, 3, T, H, W), given in the data's normalisation, as the protocol shows it to networks."""
+    """Return a batch (N, 3, T, H, W), given in the data's normalisation, as the protocol shows it to networks.
+
+    T is the frames of ``spec``, or 1 of clips that do not move: then each value counts as if it came that many times.
+    """
     if not protocol.imagenet:
         return clips
     shape = (3, 1, 1, 1)
@@ -244,4 +247,7 @@ def as_seen(clips: torch.Tensor, spec: ClipSpec, protocol: Protocol) -> torch.Te
     theirs = (torch.tensor(values, device=clips.device).view(shape) for values in (IMAGENET_MEAN, IMAGENET_STD))
     (mean, std), (their_mean, their_std) = ours, theirs
     shown = clips * (std / their_std) + (mean - their_mean) / their_std
-    return (shown - shown.mean()) / shown.std() if protocol.whole_batches else shown
+    if not protocol.whole_batches:
+        return shown
+    times_shown = spec.frames / clips.shape[2]
+    return (shown - shown.mean()) / shown.std(correction=1 / times_shown)  # sum_T / (T n - 1) = sum / (n - 1 / T)

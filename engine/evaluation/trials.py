@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.evaluation.protocols import Recipe
-from engine.evaluation.training import Outcome, TrainingData, evaluate_network, fit
+from engine.evaluation.training import Outcome, TrainingData, as_stills, evaluate_network, fit
 from engine.files import read_json, write_json
 from engine.seeds import derive
 
@@ -108,9 +108,12 @@ def train_trial(
 def trial_key(data: TrainingData, real: RealClips, recipe: Recipe, threads: int | None = None) -> str:
     """Return a fingerprint of all that a trial's outcome depends on beside its seed.
 
-    On a CPU sums are cut into one part per thread, so the number of threads (None: this process's) is part of it.
+    On a CPU sums are cut into one part per thread, so the number of threads (None: this process's) is part of it. So is
+    whether clips were shown as stills, as before version 0.2.0 they were not: the network is the same but for rounding.
     """
     key = f"{digest(data)}-{digest(real)}-{recipe.digest()}"
+    if as_stills(data, recipe) is not None:
+        key += "-stills"
     return f"{key}-{threads or torch.get_num_threads()}" if real.device.type == "cpu" else key
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from engine.data.check import MIN_FRAMES, MIN_SIZE
 from engine.models.base import VideoNetwork, too_small
 from engine.models.pooling import MaxPool, MeanPool
+from engine.models.stills import StillMap
 
 
 class ConvNet3D(VideoNetwork):
@@ -56,7 +57,24 @@ class ConvNet3D(VideoNetwork):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return class logits (N, classes): the mean over space, then the maximum over time, of those at each place."""
-        logits = self.logits(self.dropout(self.pool(self.features(clips))))
+        return self._classified(self.features(clips))
+
+    def stills(self, images: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return class logits (N, classes) of images (N, 3, H, W), each shown as a clip of ``frames`` equal frames.
+
+        They, their gradients and what dropout draws are those of ``forward`` of the clips but for rounding, in a
+        fraction of the time (``engine.models.stills``).
+        """
+        seen = StillMap.of_images(images, frames)
+        for layer in self.features:
+            if isinstance(layer, nn.Conv3d):
+                seen = seen.convolved(layer)
+            else:
+                seen = seen.pooled(layer.kernel) if isinstance(layer, MaxPool) else seen.rectified()
+        return self._classified(seen.expanded())
+
+    def _classified(self, features: torch.Tensor) -> torch.Tensor:
+        logits = self.logits(self.dropout(self.pool(features)))
         return logits.mean(dim=(3, 4)).amax(dim=2)
 
 

@@ -87,6 +87,14 @@ def collapsed_model(
     return _channels_last(CollapsedConvNet3D(network, size).to(device))
 
 
+def sees_stills(name: str) -> bool:
+    """Return whether the network ``name`` is a ConvNet3D of ours, which need not see all frames of a clip of one image.
+
+    A subclass of somebody else's may do anything in ``forward``, so it sees all frames.
+    """
+    return VIDEO_MODELS.get(name) in (ConvNet3D, ConvNet3DSmall)
+
+
 def check_model(name: str, frames: int, size: int) -> None:
     """Raise DataError if the network ``name`` cannot take clips of ``frames`` frames of ``size`` x ``size`` pixels.
 

@@ -131,6 +131,13 @@ class SyntheticSet(ABC):
         For parts that have axes along which they are smooth.
         """
 
+    def of_one_frame(self) -> Self | None:
+        """Return this set with clips of one frame, if its clips do not move; None if one does, or may.
+
+        Draws, labels and targets are the same. Where it depends on values, they are compared: ask once, not at a step.
+        """
+        return None
+
     def shown_parts(self, label: int, most: int | None = None) -> Shown:
         """Show what class ``label`` stores beside its clips, at most ``most`` of each sort: nothing for most sets."""
         spec = self.spec

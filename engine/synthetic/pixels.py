@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import json
 import math
@@ -64,6 +66,15 @@ class Pixels(SyntheticSet):
         """The frames that are stored of each clip: (N, stored, 3, H, W)."""
         stored = clips.transpose(1, 2)
         return stored if self.temporal is None else self.temporal.compress(stored, 1)
+
+    def of_one_frame(self) -> Self | None:
+        """Return the set of the first stored frames, if all others are equal to it, as they are of decoded stills."""
+        first = self.pixels.detach()[:, :, :1]
+        if not torch.equal(self.pixels, first.expand_as(self.pixels)):
+            return None
+        twin = copy.copy(self)
+        twin.spec, twin.pixels, twin.temporal = dataclasses.replace(self.spec, frames=1), first, None
+        return twin
 
     @property
     def variants(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
@@ -112,6 +114,12 @@ class StillVideo(SyntheticSet):
     def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
         """The median over time of each clip: (N, 3, H, W)."""
         return still_of(clips, 2)
+
+    def of_one_frame(self) -> Self:
+        """Return the set of the images as clips of one frame."""
+        twin = copy.copy(self)
+        twin.spec = dataclasses.replace(self.spec, frames=1)
+        return twin
 
     def shown_parts(self, label: int, most: int | None = None) -> Shown:
         """The images."""

@@ -28,7 +28,7 @@ def test_every_part_is_measured_beside_something(tmp_path: Path, monkeypatch: py
     assert json.loads(kept.read_text()) == document and read_timings(kept).document() == document | {"parts": ANY}
     measured = document["parts"]
     parts = [one["part"] for one in measured]
-    assert len(set(parts)) == len(parts) == 8 and any("MTT" in part for part in parts)
+    assert len(set(parts)) == len(parts) == 9 and any("MTT" in part for part in parts)
     for one in measured:
         assert one["seconds"] > 0 and one["floor_seconds"] > 0 and one["floor"]
         assert [one["ratio"]] == one["ratios"] == pytest.approx([one["seconds"] / one["floor_seconds"]])

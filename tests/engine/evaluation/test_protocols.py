@@ -95,6 +95,14 @@ def test_a_batch_is_shifted_and_scaled_as_a_whole() -> None:
     assert as_seen(clips, SPEC, PROTOCOLS["strict"]) is clips
 
 
+def test_a_frame_of_a_still_is_scaled_as_its_whole_clip() -> None:
+    """A value that is shown for two frames counts twice, to the sample's deviation too."""
+    clips = torch.randn(1, 3, 1, 3, 3, generator=torch.Generator().manual_seed(1))
+    whole = as_published(clips.expand(-1, -1, 2, -1, -1).numpy())
+    assert np.allclose(as_seen(clips, SPEC, VDSD).numpy(), whole[:, :, :1], atol=1e-5)
+    assert not np.allclose(as_published(clips.numpy()), whole[:, :, :1], atol=1e-3)
+
+
 @pytest.mark.parametrize("epochs", [6, 7])
 def test_training_as_published_forgets_its_momentum_half_way(epochs: int) -> None:
     """Against SGD written out in float64 on standardised batches, with a velocity that starts anew."""

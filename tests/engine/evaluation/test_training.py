@@ -14,12 +14,14 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.errors import StopRequested
-from engine.evaluation import Recipe, evaluate_network, outcome, train_network
-from engine.evaluation.training import one_pass
-from engine.models import Network
+from engine.evaluation import PROTOCOLS, Recipe, evaluate_network, outcome, train_network, training
+from engine.evaluation.protocols import FrameOrder
+from engine.evaluation.training import as_stills, one_pass
+from engine.models import Network, video_model
+from engine.models.convnet3d import ConvNet3DSmall
 from engine.models.registry import VIDEO_MODELS
-from engine.seeds import generator
-from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet, Temporal
+from engine.seeds import derive, generator
+from engine.synthetic import Coreset, Pixels, StaticImages, StillVideo, SyntheticSet, Temporal, decode_set, encode_set
 from tests.tiny import FakeView, make_pixels, make_real, make_spec, make_static_dynamic, normalised
 
 SPEC = make_spec("abc", frames=2, height=3)
@@ -317,3 +319,68 @@ def test_clips_of_a_video_are_put_together() -> None:
     found = evaluate_network(Linear(3, 2, 3), real, torch.float32)
     assert sum(itertools.chain(*found.confusion)) == 3
     assert found.top1 == pytest.approx(1 / 3) and found.per_class == [1.0, 0.0, 0.0]
+
+
+# --- clips that do not move ------------------------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+STILLS = make_spec("abc", frames=8, height=64)
+
+
+def make_stills(kind: str) -> SyntheticSet:
+    """Sets of two instances of each class whose clips do not move, for networks of the package."""
+    rng = torch.Generator().manual_seed(0)
+    if kind == "still":
+        return StillVideo(STILLS, 2, torch.randn(3, 4, 3, 64, 64, generator=rng))
+    if kind == "one frame":
+        return Pixels(STILLS, torch.randn(3, 2, 1, 3, 64, 64, generator=rng), temporal=Temporal(8, 1))
+    coded = Coreset(STILLS, torch.randn(3, 2, 8, 3, 64, 64, generator=rng))
+    return decode_set(encode_set(coded, "jpeg-90:repeat1").blob)
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "frames"),
+    [
+        ("still", "strict", "as-is"),
+        ("one frame", "strict", "shuffled"),
+        ("coded", "strict", "frozen"),
+        ("still", "strict-strong", "as-is"),
+        ("coded", "strict-teacher", "reversed"),
+        ("one frame", "vdsd", "as-is"),
+    ],
+)
+def test_a_network_of_stills_is_that_of_their_clips(
+    kind: str, protocol: str, frames: FrameOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained on one frame of each clip, and on all of them: a saving of time that changed a number would be none."""
+    monkeypatch.setattr(ConvNet3DSmall, "widths", (4, 6, 6))
+    changes = {"protocol": PROTOCOLS[protocol], "frames": frames, "teacher": "t"}
+    how = recipe(model="convnet3d_small", epochs=4, lr=1e-3, batch=4, **changes)
+    teacher = video_model("convnet3d_small", 3, 8, 64, 9, CPU).eval() if how.protocol.teacher else None
+    start = weights(video_model("convnet3d_small", 3, 8, 64, derive(1, "init"), CPU))
+    synthetic, seen = make_stills(kind), []
+    convolve = nn.Conv3d.forward
+
+    def watched(layer: nn.Conv3d, clips: torch.Tensor) -> torch.Tensor:
+        seen.append(clips.shape[2])
+        return convolve(layer, clips)
+
+    monkeypatch.setattr(nn.Conv3d, "forward", watched)
+    quick = weights(train_network(synthetic, how, 1, teacher=teacher))
+    assert set(seen) == {1}, "only the classifier, behind the pool over time, is 3-D"
+    monkeypatch.setattr(training, "as_stills", lambda data, recipe: None)
+    slow = weights(train_network(synthetic, how, 1, teacher=teacher))
+    assert 8 in seen
+    assert np.linalg.norm(quick - slow) < 1e-3 * np.linalg.norm(slow - start)
+
+
+def test_clips_that_move_and_other_networks_see_all_frames() -> None:
+    """One pixel of the last frame is enough; and nobody else's network is asked what it makes of images."""
+    still, small = make_stills("still"), recipe(model="convnet3d_small")
+    assert as_stills(still, small) is not None and as_stills(still, recipe()) is None
+    assert as_stills(make_real(STILLS, (1, 1, 1), still=True), small) is None
+    pixels = torch.zeros(3, 2, 8, 3, 64, 64)
+    assert as_stills(Pixels(STILLS, pixels), small) is not None
+    pixels[2, 1, 7, 2, 63, 63] = 1e-6
+    assert as_stills(Pixels(STILLS, pixels), small) is None
+    assert as_stills(make_static_dynamic(STILLS, temporal=Temporal(8, 1)), small) is None

@@ -291,6 +291,16 @@ def test_a_network_of_other_threads_is_another_one(run: RunDirectory, trained: l
     assert trained == [5, 5] and cache.load(trial_key(synthetic, real, RECIPE), 5) is None
 
 
+def test_a_network_of_stills_is_not_one_of_whole_clips() -> None:
+    """They differ by rounding, so one that an older version has kept is trained again, not mixed in; others stay."""
+    spec = make_spec("abc", frames=8, height=64)
+    still, real = Pixels(spec, torch.zeros(3, 1, 8, 3, 64, 64)), make_real(spec, (1, 1, 1))
+    how = dataclasses.replace(RECIPE, model="convnet3d")
+    moving = Pixels(spec, torch.arange(8.0).view(1, 1, 8, 1, 1, 1).expand(3, 1, 8, 3, 64, 64))
+    assert "-stills" in trial_key(still, real, how)
+    assert not any("-stills" in trial_key(*one) for one in ((still, real, RECIPE), (moving, real, how)))
+
+
 def test_the_digest_sees_every_value_name_and_kind() -> None:
     """Two sets with one digest would share their numbers."""
     pixels = torch.arange(3 * 2 * 2 * 3 * 3 * 3, dtype=torch.float32).view(3, 2, 2, 3, 3, 3)
