@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import statistics
 import sys
 import time
@@ -164,6 +165,7 @@ def judged(file: Path, preset: Preset, data: Path, runs: Path) -> dict[str, Any]
     table = preset.evaluation
     names = ("epochs", "batch", "repeats", "protocol", "labels")
     changes = [f"evaluation.{name}={getattr(table, name)}" for name in names]
+    changes.append(f"evaluation.models={json.dumps(table.models)}")
     source = find_source(str(file), runs, data, [*changes, f"run.seed={preset.run.seed}"])
     return next(iter(evaluate(source, runs)))
 

@@ -9,12 +9,14 @@ the same set is then encoded in each of the ways of `--after`, decoded, and judg
 objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
 codec, drawn by the run's seed; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by
 `--repeats` networks of the same seeds, so that everything of one seed is paired. A finished cell is a line of
-RUNS/storage.jsonl, and is not run again.
+RUNS/storage.jsonl, and is not run again. With `--training-steps` every network is trained for as many steps, whatever
+the number of clips in its set.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import statistics
 import sys
@@ -28,6 +30,7 @@ from objectives import free, judged
 
 from engine import load_preset
 from engine.config import Preset
+from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
@@ -45,27 +48,28 @@ UNBOUNDED = 1 << 62
 def main() -> None:
     """Run the cells that are not there yet, and print the table."""
     options = arguments()
+    judge = Judged(options.protocol, options.model, options.training_steps)
     asked: list[tuple[Record, tuple[Any, ...]]] = []
     for seed, kind in itertools.product(options.seeds, options.kinds):
         for how in ("float32", *options.through):
             changes = [] if how == "float32" else [f"storage.how={how}", "storage.learn_through=true", *options.set]
             preset = preset_of(options, kind, seed, changes)
-            key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes}
+            key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes} | judge.key()
             name = f"{kind}-{how}-{seed}".replace(":", "_")
             if options.ipc > 1:
                 key["ipc"], name = options.ipc, f"{options.ipc}-{name}"
             after = options.after if how == "float32" else []
             own = not (options.skip_float32 and after)
-            asked.append((key, (preset, options.data, options.runs, name, after, own)))
+            asked.append((key, (preset, options.data, options.runs, name, judge, after, own)))
     for seed, text in itertools.product(options.seeds, options.clips):
         how, number = text.split("=")
         preset = preset_of(options, "pixels", seed, [])
-        key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []}
-        asked.append((key, (preset, options.data, options.runs, how, int(number))))
+        key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []} | judge.key()
+        asked.append((key, (preset, options.data, options.runs, how, judge, int(number))))
     for seed, how in itertools.product(options.seeds, options.means):
         preset = preset_of(options, "stills", seed, [])
-        key = {"data": options.data.name, "kind": "mean", "cell": how, "seed": seed, "changes": []}
-        asked.append((key, (preset, options.data, options.runs, how, 0)))
+        key = {"data": options.data.name, "kind": "mean", "cell": how, "seed": seed, "changes": []} | judge.key()
+        asked.append((key, (preset, options.data, options.runs, how, judge, 0)))
     options.runs.mkdir(parents=True, exist_ok=True)
     records = answered(asked, measure, options.runs / "storage.jsonl", options.workers)
     table(by_form(records))
@@ -89,8 +93,34 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=60, help="epochs of a network that evaluates a set")
     parser.add_argument("--batch", type=int, default=4, help="clips in its training step")
     parser.add_argument("--repeats", type=int, default=3, help="networks that evaluate a set")
+    parser.add_argument("--protocol", default="strict")
+    parser.add_argument("--model", default="convnet3d", help="the network that judges sets")
+    parser.add_argument("--training-steps", type=int, default=0, help="of every network, in place of --epochs")
     parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
     return parser.parse_args()
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """How sets are judged: the protocol, the network, and its training steps (0: the preset's epochs)."""
+
+    protocol: str
+    model: str
+    steps: int
+
+    def key(self) -> Record:
+        """What tells it from the judge that cells without these keys had."""
+        usual = Judged("strict", "convnet3d", 0)
+        values, theirs = dataclasses.asdict(self), dataclasses.asdict(usual)
+        return {name: value for name, value in values.items() if value != theirs[name]}
+
+    def of(self, preset: Preset, instances: int) -> Preset:
+        """`preset` with this judge for a set of so many instances."""
+        changes: dict[str, Any] = {"evaluation.protocol": self.protocol, "evaluation.models": [self.model]}
+        if self.steps:
+            batches = -(-instances // preset.evaluation.batch)
+            changes["evaluation.epochs"] = max(1, round(self.steps / batches))
+        return override(preset, changes, "storage.py")
 
 
 def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[str]) -> Preset:
@@ -112,20 +142,22 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
     return load_preset(KINDS[kind], overrides)
 
 
-def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] | int, own: bool = True) -> Record:
+def measure(
+    preset: Preset, data: Path, runs: Path, name: str, judge: Judged, after: list[str] | int, own: bool = True
+) -> Record:
     """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds."""
     if isinstance(after, int):
-        found = clips(preset, data, runs, name, after) if after else mean_frames(preset, data, runs, name)
+        found = clips(preset, data, runs, name, judge, after) if after else mean_frames(preset, data, runs, name, judge)
         return {"forms": {f"{after} as {name}" if after else name: found}}
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
     to_the_table(run)
-    forms = {preset.storage.how: form(run.last, preset, data, runs)} if own else {}
+    forms = {preset.storage.how: form(run.last, preset, data, runs, judge)} if own else {}
     learned = load_set(run.last)
     for how in after:
         file = run.path / f"{how.replace(':', '_')}.vds"
         write_bytes(file, to_bytes(learned.synthetic, learned.provenance, Storage.parse(how)))
-        forms[how] = form(file, preset, data, runs)
+        forms[how] = form(file, preset, data, runs, judge)
     found = run.folded()
     stage = preset.stages[-2]  # the last in which something is learned
     return {
@@ -136,7 +168,7 @@ def measure(preset: Preset, data: Path, runs: Path, name: str, after: list[str] 
     }
 
 
-def clips(preset: Preset, data: Path, runs: Path, how: str, number: int) -> Record:
+def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, number: int) -> Record:
     """What random real clips reach, ``number`` of each class through the codec ``how``."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
@@ -148,10 +180,10 @@ def clips(preset: Preset, data: Path, runs: Path, how: str, number: int) -> Reco
         found = compressed_clips(train, UNBOUNDED, order, how)
     file = runs / f"clips-{how.replace(':', '_')}-{number}-{preset.run.seed}.vds"
     write_bytes(file, found.stored.blob)
-    return form(file, preset, data, runs)
+    return form(file, preset, data, runs, judge)
 
 
-def mean_frames(preset: Preset, data: Path, runs: Path, how: str) -> Record:
+def mean_frames(preset: Preset, data: Path, runs: Path, how: str, judge: Judged) -> Record:
     """What the mean over all frames of all training clips of each class reaches, a still each; it draws nothing."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
@@ -159,12 +191,14 @@ def mean_frames(preset: Preset, data: Path, runs: Path, how: str) -> Record:
         still = StillVideo(spec, 1, Start(preset, train).mean_frames().unsqueeze(1))
     file = runs / f"mean-{how.replace(':', '_')}.vds"
     write_bytes(file, to_bytes(still, Provenance(), Storage.parse(how)))
-    return form(file, preset, data, runs)
+    return form(file, preset, data, runs, judge)
 
 
-def form(file: Path, preset: Preset, data: Path, runs: Path) -> Record:
-    """Bytes and top-1 of the set in ``file``."""
-    return {"bytes": file.stat().st_size, "top1": judged(file, preset, data, runs)["top1"]["values"]}
+def form(file: Path, preset: Preset, data: Path, runs: Path, judge: Judged) -> Record:
+    """Bytes and top-1 of the set in ``file``, and the training loss of each network."""
+    synthetic = load_set(file).synthetic
+    found = judged(file, judge.of(preset, synthetic.ipc * len(synthetic.spec.classes)), data, runs)
+    return {"bytes": file.stat().st_size, "top1": found["top1"]["values"], "train_loss": found["train_loss"]}
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
