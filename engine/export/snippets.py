@@ -18,7 +18,7 @@ LOOKED_AT = ("mp4", "gif", "png")
 """Formats that are for eyes: they have lost something that training needs."""
 
 
-WIDTHS = {"convnet3d": (64, 128, 128), "convnet3d_small": (16, 32, 32)}
+WIDTHS = {"convnet3d": (64, 128, 128), "convnet3d_small": (16, 32, 32), "convnet3d_collapsed": (64, 128, 128)}
 """Channels behind each block, of the networks that cards have code for."""
 
 
