@@ -492,7 +492,8 @@ class Preset(Section):
                 raise ValueError(f"static.network = collapsed needs {fitting}, which compares embeddings")
             if self.evaluation.models[0] not in COLLAPSIBLE:
                 model = self.evaluation.models[0]
-                raise ValueError(f"static.network = collapsed needs {' or '.join(COLLAPSIBLE)}; {model} has none")
+                first = f"{' or '.join(COLLAPSIBLE)} as the first of evaluation.models, not {model}"
+                raise ValueError(f"static.network = collapsed needs {first}")
         last = self.expert_snapshots - 1
         if self.experts.epochs is not None and self.experts.epochs < last:
             drawn = f"the last of which dynamic.objective = {section.objective} draws weights"
