@@ -20,6 +20,11 @@ def human_bytes(number: float) -> str:
     return f"{number:,.2f} GB"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return `1 video`, `2 videos`; ``many`` is the plural where it is not ``one`` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def one_line(text: str | Path) -> str:
     """``text`` for a message: no line breaks, no escape sequences that a terminal would obey."""
     return "".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ QUICK = (
     "dynamic.lr_dynamic=10.0",
     "dynamic.lr_hallucinator=1e-5",
     "dataset.val_fraction=0.3",
-    "evaluation.epochs=3",
+    "evaluation.epochs=1",
     "evaluation.repeats=2",
     "evaluation.selection_repeats=1",
     "storage.how=float32",
@@ -59,6 +59,14 @@ def make_clips(folder: Path, per_class: int = 5) -> Path:
     listing = list_videos("folders", folder / "videos")
     prepare(listing, folder / "clips.h5", Sampling(8, 64))
     return folder / "clips.h5"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_plots() -> Iterator[None]:
+    """Draw no plots in reports. A conftest.py that imports this says so for its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.export.plots.svg", lambda figure, title: "<svg/>")
+        yield
 
 
 def cut_run(

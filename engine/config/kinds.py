@@ -255,6 +255,11 @@ class StillVideoKind(Kind):
         """Return the shape of the static memory."""
         return {"static": (classes, section.ipc * section.statics_per_instance, 3, clip.height, clip.width)}
 
+    def rows(self, preset: Preset) -> tuple[str, ...]:
+        """Return the names of the rows of the final table; a set of which nothing is learned has a name of its own."""
+        own = MEAN_FRAME if preset.static.steps == 0 and preset.static.init == "mean" else self.name
+        return (own, *self.real_clips(preset))
+
     def start_clips(self, preset: Preset) -> int:
         """Return one clip for each image, or 0 where images start from noise."""
         return stills_to_start(preset)
@@ -338,6 +343,8 @@ BASELINES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind
 """The kinds of sets that sets of other kinds contain."""
 COMPRESSED = ("compressed-random", "compressed-herding")
 """Baselines of real clips that are compressed into as many bytes as a set."""
+MEAN_FRAME = "mean-frame"
+"""The row of still images that are the mean frame of each class: nothing is learned."""
 if TYPE_CHECKING:
     KindName = str
 else:

@@ -50,7 +50,7 @@ MOST_EVALUATIONS = 10_000
 WITH_BUFFERS = ("r3d_18", "mc3_18", "r2plus1d_18", "swin3d_t")
 """Networks whose state is more than their weights, which trajectories cannot follow."""
 
-COLLAPSIBLE = ("convnet3d", "convnet3d_small")
+COLLAPSIBLE = ("convnet3d", "convnet3d_small", "convnet3d_collapsed")
 """Networks that can be summed over time, so that they see still videos at the cost of images."""
 
 
@@ -341,6 +341,7 @@ class EvaluationSection(Section):
                 Literal[
                     "convnet3d",
                     "convnet3d_small",
+                    "convnet3d_collapsed",
                     "convnet_mean",
                     "convnet_mlp",
                     "convnet_rnn",
@@ -491,7 +492,8 @@ class Preset(Section):
                 raise ValueError(f"static.network = collapsed needs {fitting}, which compares embeddings")
             if self.evaluation.models[0] not in COLLAPSIBLE:
                 model = self.evaluation.models[0]
-                raise ValueError(f"static.network = collapsed needs {' or '.join(COLLAPSIBLE)}; {model} has none")
+                first = f"{' or '.join(COLLAPSIBLE)} as the first of evaluation.models, not {model}"
+                raise ValueError(f"static.network = collapsed needs {first}")
         last = self.expert_snapshots - 1
         if self.experts.epochs is not None and self.experts.epochs < last:
             drawn = f"the last of which dynamic.objective = {section.objective} draws weights"

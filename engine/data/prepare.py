@@ -30,7 +30,6 @@ from engine.data.copies import Copies, find_copies
 from engine.data.decode import REMARKS, SkippedVideo
 from engine.data.digest import Digest, Task, digest
 from engine.data.layouts.base import SPLITS, Listing, VideoEntry, natural_key
-from engine.data.layouts.expected import counted
 from engine.data.partial import RULES, PartialClips, Records, exclusive, remove
 from engine.data.pool import Workers
 from engine.data.sampling import Sampling
@@ -39,7 +38,7 @@ from engine.data.store import FORMAT, VERSION
 from engine.data.verify import content_checksum
 from engine.errors import DataError, StorageError, UsageError
 from engine.files import storage_errors
-from engine.text import human_bytes, one_line
+from engine.text import counted, human_bytes, one_line
 from engine.version import VERSION as TOOL_VERSION
 
 COMPRESSIONS = (None, "gzip", "lzf")

@@ -24,6 +24,7 @@ from engine.evaluation.baselines import (
 )
 from engine.events import NetworkTrained, Note
 from engine.models import Network
+from engine.text import counted
 
 HERDED = "compressed-herding"
 
@@ -46,9 +47,14 @@ def compressed_baseline(work: Work, what: str, budget: int, total: int) -> Subje
     if len(found) == 1:
         why = "no other way keeps more of as many clips" if by_val else "fixed, since there is no validation split"
         subject = shelf.subject(found[0])
-        _tell(work, f"{what}: stored as {subject.storage} ({why}), {subject.ipc} clips per class")
+        _tell(work, f"{what}: stored as {subject.storage} ({why}), {_per_class(subject)}")
         return subject
     return _chosen(work, shelf, found, total)
+
+
+def _per_class(subject: Subject) -> str:
+    assert subject.ipc is not None
+    return f"{counted(subject.ipc, 'clip')} per class"
 
 
 def _shelf(work: Work, what: str, budget: int, total: int) -> Shelf:
@@ -74,7 +80,7 @@ def _shelf(work: Work, what: str, budget: int, total: int) -> Shelf:
 def _features(work: Work, total: int) -> Network:
     """The network whose features herding looks at, as that of a coreset."""
     section = work.preset.selection
-    text = f"{HERDED}: training the network whose features clips are chosen by, {section.epochs} epochs"
+    text = f"{HERDED}: training the network whose features clips are chosen by, {counted(section.epochs, 'epoch')}"
     pace = NetworkPace(work.session, "evaluate", text, step=0, total=total, networks=1, trained=0, seconds=0.0)
     return work.judge.feature_network(section, pace.watch)
 
@@ -95,7 +101,7 @@ def _chosen(work: Work, shelf: Shelf, found: list[Held], total: int) -> Subject:
     accuracies = judged_rungs(shelf, found, work.judge, work.val, folder, pace.watch, finished)
     best = max(range(len(found)), key=lambda place: (accuracies[place], -place))
     subject = shelf.subject(found[best])
-    text = f"{what}: stored as {subject.storage}, {subject.ipc} clips per class, which is the best on validation"
+    text = f"{what}: stored as {subject.storage}, {_per_class(subject)}, which is the best on validation"
     _tell(work, f"{text} ({100 * accuracies[best]:.1f} %) of {len(found)} ways")
     tried = tuple(
         {"storage": one.rung.storage, "ipc": one.per_class, "bytes": one.nbytes, "accuracy": accuracy}

@@ -37,6 +37,7 @@ from engine.synthetic.compressed import fill
 from engine.synthetic.container import unpack
 from engine.synthetic.levels import to_levels
 from engine.synthetic.streams import Coded, Coding
+from engine.text import counted
 
 FORMAT, VERSION = "vdtui.budget", 1
 
@@ -152,9 +153,8 @@ def _choose(work: Work) -> None:
     most = most_bytes(preset, len(work.spec.classes)) or 0
     session.emit(BudgetSpent(most, best.rung.title, best.rung.storage, best.per_class, best.nbytes, accuracy))
     if best.per_class == clips.available:
-        session.emit(
-            Note("info", f"{best.per_class} clips are all that the smallest class has, so no class gives more")
-        )
+        what = counted(best.per_class, "clip is", "clips are")
+        session.emit(Note("info", f"{what} all that the smallest class has, so no class gives more"))
     values = best.rung.values(best.per_class, work.spec.frames, preset.storage.every)
     chosen = override(preset, values, str(session.run.preset_file))
     session.emit(Note("info", costs_ahead(chosen, len(work.spec.classes), chooses=work.choosing is not None)))
@@ -166,7 +166,8 @@ def _judged(work: Work, clips: StartClips, rungs: Sequence[Held[Rung]]) -> dict[
     """Return the networks of each rung, by its title, and tell them."""
     assert work.val is not None
     session = work.session
-    titles = [f"choosing how to spend the budget: {one.rung.title}, {one.per_class} clips per class" for one in rungs]
+    each = [f"{one.rung.title}, {counted(one.per_class, 'clip')} per class" for one in rungs]
+    titles = [f"choosing how to spend the budget: {rung}" for rung in each]
     pace = TablePace(session, "budget", titles, work.preset.evaluation.selection_repeats)
 
     def finished(one: Held[Rung], trial: Trial) -> None:

@@ -30,6 +30,7 @@ from engine.machine.process_group import ALONE, Group
 from engine.models import choose_precision
 from engine.models.measured import Chosen
 from engine.runs.session import Serve, Session
+from engine.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,18 +150,20 @@ def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     evaluation = preset.evaluation
     models = "" if len(evaluation.models) == 1 else f"{len(evaluation.models)} models x "
     if "dynamic" not in preset.stages:
-        return f"ahead: {models}{evaluation.repeats} networks for every row of the final table{_baselines(preset)}"
-    experts = f"{preset.experts.number} experts, " if "experts" in preset.stages else ""
+        final = counted(evaluation.repeats, "network")
+        return f"ahead: {models}{final} for every row of the final table{_baselines(preset)}"
+    experts = f"{counted(preset.experts.number, 'expert')}, " if "experts" in preset.stages else ""
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
-    steps = preset.dynamic.steps
+    steps = counted(preset.dynamic.steps, "dynamic step")
     evaluations = candidates(preset.dynamic) if chooses else 0
     rows, clips = len(preset.kind.rows(preset)), evaluation.epochs * classes * preset.synthetic.ipc
     budget = preset.storage.open_budget
-    trained = "as many clips as the budget holds" if budget else f"{clips:,} clips"
-    choice = f"up to {budget_networks(preset)} networks to choose how {preset.storage.budget} per class are spent, "
-    first = choice if chooses and budget_networks(preset) else ""
+    trained = "as many clips as the budget holds" if budget else counted(clips, "clip")
+    tried = budget_networks(preset)
+    choice = f"up to {counted(tried, 'network')} to choose how {preset.storage.budget} per class are spent, "
+    first = choice if chooses and tried else ""
     return (
-        f"ahead: {first}{static}{steps} dynamic steps, {evaluations} x {evaluation.selection_repeats} networks to "
+        f"ahead: {first}{static}{steps}, {evaluations} x {evaluation.selection_repeats} networks to "
         f"choose the iteration, {models}{rows} x {evaluation.repeats} for the final table; each is trained on "
         + trained
         + _baselines(preset)
@@ -173,7 +176,8 @@ def _baselines(preset: Preset) -> str:
     if not most:
         return ""
     times = preset.evaluation.baseline_clips
-    return f"; compressed baselines on up to {times} times as many, and up to {most} networks choose their storage"
+    choose = counted(most, "network chooses", "networks choose")
+    return f"; compressed baselines on up to {times} times as many, and up to {choose} their storage"
 
 
 def scarce_clips(preset: Preset, train: RealClips) -> list[str]:

@@ -1,10 +1,8 @@
 """The plan of a run before it is started: its time and memory, measured by rehearsing it here with its own data.
 
 What a step costs depends on the machine, the number format, the decoder's page cache and the bank of targets. So the
-very preset is run twice in a temporary folder, with a few steps and as few networks of few epochs as the cores train at
-once, and each part is multiplied by how often it will happen. Two rehearsals that differ in nothing but the epochs tell
-what an epoch costs, and what a network costs beside its epochs. Steps are timed apart from what happens after some of
-them only: previews, checkpoints, files of the best set, encodings, and fills of a bank.
+very preset is run twice in a temporary folder, with a few steps and epochs (``rehearsal``), and each part is multiplied
+by how often it will happen (``plan_parts``).
 
 Where a budget of bytes is to be spent, networks choose how, and all later costs follow from it. Networks of few epochs
 would choose something else, so there is one rehearsal with all epochs, if the time allows it.
@@ -16,83 +14,43 @@ Where even that would take longer than ``LIMIT``, passes of a few clips are time
 from __future__ import annotations
 
 import dataclasses
-import math
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from engine.config import Preset, read_preset
+from engine.config import Preset
 from engine.config.choosing import split_of_choice
-from engine.config.counts import candidates, expert_epochs, feature_epochs, inner_trainings
-from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
-from engine.config.schema import DynamicSection, StageSection, StaticSection
 from engine.config.size import plain_bytes, stored_values
 from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
-from engine.distilling.learning import preview_every
-from engine.distilling.reckoning import FEATURES, Counted, Sizes, measure, reckon, total
+from engine.distilling.plan_parts import Part, networks_at_once, parts_of
+from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
+from engine.distilling.rehearsal import STEPS, Rehearsal, shortened
 from engine.evaluation.parts import open_parts, train_and_val
-from engine.evaluation.trainers import shares
-from engine.events import (
-    BestChanged,
-    CheckpointSaved,
-    Evaluated,
-    Event,
-    NetworkTrained,
-    PreviewSaved,
-    RungTried,
-    StageFinished,
-    StageStarted,
-    Step,
-)
+from engine.events import Event
 from engine.export.wording import duration
 from engine.machine.imports import own_environment
-from engine.machine.torchrun import started_by_torchrun
 from engine.machine.usage import MemoryPeak
 from engine.matching.bank import KEPT_NETWORKS
-from engine.models import choose_device, video_model
-from engine.runs.new import new_run
+from engine.models import choose_device, still_model, video_model
+from engine.models.base import Network
 from engine.seeds import generator
 from engine.synthetic import load_set, to_bytes
 
-STEPS = 3
-"""Steps of stage 1 that are rehearsed: the first has what happens once."""
-DYNAMIC_STEPS = 4
-"""Steps of stage 2 that are rehearsed. A bank is filled in the first and the third; the median of the rest is usual."""
-REFILLED = 2
-"""The step, counted from 0, at which a rehearsal fills a bank again: the first one has more that happens once."""
 LIMIT = 45.0
 """The seconds that the passes of the rehearsals may take, as they are reckoned; what they do besides comes on top."""
 EPOCHS = (1, 3)
 """Epochs of the networks in the two rehearsals."""
-EXPERT_EPOCHS = 2
-"""Epochs of the expert that is rehearsed: the first has what happens once."""
 STARTS = 2
 """Processes that are started to see how long that takes: what is not in memory yet makes the first one slow."""
-MARKS = (StageStarted, Step, Evaluated, CheckpointSaved, PreviewSaved, BestChanged)
-"""Events at whose time something has ended that is timed by itself."""
-
-S = TypeVar("S", bound=StageSection)
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One part of a run: ``number`` units of ``what``, and the seconds that they are expected to take."""
-
-    stage: str
-    number: int
-    what: str
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +115,7 @@ def plan(
         if whole is not None:
 
             def passes(*numbers: int) -> float:
-                return sum(total(reckon(_shortened(preset, number), sizes, units) or []) for number in numbers)
+                return sum(total(reckon(shortened(preset, number), sizes, units) or []) for number in numbers)
 
             if preset.storage.open_budget and passes(preset.evaluation.epochs) <= LIMIT:
                 epochs = (preset.evaluation.epochs,)
@@ -168,14 +126,14 @@ def plan(
             how = "twice, with a few steps and epochs" if len(epochs) > 1 else "with a few steps"
             tell(f"Rehearsing the run {how}: about {duration(10 + 1.5 * seconds)} ...")
         with MemoryPeak() as peak:
-            first = _Rehearsal(preset, epochs[0], Path(folder), check)
+            first = Rehearsal(preset, epochs[0], Path(folder), check)
         spent = _spent(preset, first.preset)
-        rehearsals = [first, *(_Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
+        rehearsals = [first, *(Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
         best = first.best
         kept = load_set(best).synthetic if best.is_file() else None
         content, measured = _file(spent, best, Path(folder)) if kept else (b"", "")
     return Plan(
-        tuple(_parts(spent, rehearsals, start, opening, features)),
+        tuple(parts_of(spent, rehearsals, start, opening, features)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         first.data_bytes,
@@ -267,275 +225,9 @@ def _starts_from_noise(preset: Preset) -> bool:
     return any(stage in preset.stages and getattr(preset, stage).init == "noise" for stage in ("static", "dynamic"))
 
 
-class _Rehearsal:
-    """One short run of ``preset`` with networks of ``epochs``, and the times of its events."""
-
-    def __init__(self, preset: Preset, epochs: int, folder: Path, check: Callable[[Event], None]) -> None:
-        from engine.distilling.process import carry_out
-
-        self.epochs = epochs
-        self.device = ""
-        self._happened: list[tuple[float, Event]] = []
-
-        def listen(event: Event) -> None:
-            self._happened.append((time.monotonic(), event))
-            self.device = getattr(event, "device", self.device)
-            check(event)
-
-        run = new_run(_shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
-        self._began = time.monotonic()
-        carry_out(run, listen)
-        self._ended = time.monotonic()
-        self.best = run.best
-        self.preset = read_preset(run.preset_file)
-        """The preset that the rehearsal ended with: its budget, if there is one, is spent."""
-        self.data_bytes: int = run.meta().get("data_bytes", 0)
-
-    def stage(self, stage: str) -> float:
-        """Return the seconds of a stage."""
-        return sum(one.seconds for _, one in self._happened if isinstance(one, StageFinished) and one.stage == stage)
-
-    def rungs(self) -> list[int]:
-        """Return the clips per class of each rung on which networks were trained to choose one."""
-        return [one.ipc for _, one in self._happened if isinstance(one, RungTried)]
-
-    def selection(self) -> tuple[float, float]:
-        """Return the seconds of one evaluation on the split that chooses the step, and those of the first beyond that.
-
-        Both are 0 if none does.
-        """
-        found = [one.seconds for _, one in self._happened if isinstance(one, Evaluated) and one.what == "synthetic"]
-        usual = min(found, default=0.0)
-        return usual, max(0.0, found[0] - usual) if found else 0.0
-
-    def baselines(self) -> tuple[int, float]:
-        """Return how many networks chose the storage of baselines, and the seconds until all had."""
-        began = min((when for when, one in self._happened if _begins_table(one)), default=0.0)
-        chose = [when for when, one in self._happened if _chooses_baseline(one)]
-        return len(chose), max(chose, default=began) - began
-
-    def outside(self) -> tuple[float, float]:
-        """Return the seconds before the first stage, and those between stages and after the last.
-
-        Libraries are loaded in them, sets are written, and the report.
-        """
-        gaps, last = [], self._began
-        for when, event in self._happened:
-            if isinstance(event, StageStarted):
-                gaps.append(when - last)
-            if isinstance(event, (StageStarted, StageFinished)):
-                last = when
-        return gaps[0] if gaps else 0.0, sum(gaps[1:]) + self._ended - last
-
-    def spans(self, stage: str, kind: type[Event]) -> list[float]:
-        """Return the seconds of what each event of ``kind`` in ``stage`` tells the end of, since the mark before it."""
-        found, last, now = [], self._began, ""
-        for when, event in self._happened:
-            now = event.stage if isinstance(event, StageStarted) else now
-            if now == stage and isinstance(event, kind):
-                found.append(when - last)
-            last = when if isinstance(event, MARKS) else last
-        return found
-
-    def encodings(self, stage: str) -> list[float]:
-        """Return the seconds in which the set was encoded, 0 where it was not, of each step of ``stage``."""
-        steps = [one for _, one in self._happened if isinstance(one, Step) and one.stage == stage]
-        return [step.figures.get("encoding_seconds", 0.0) for step in steps]
-
-    def steps(self, stage: str) -> list[float]:
-        """Return the seconds of each step of ``stage``, without those in which the set was encoded."""
-        pairs = zip(self.spans(stage, Step), self.encodings(stage), strict=True)
-        return [max(0.0, seconds - encoding) for seconds, encoding in pairs]
-
-    def saved(self, stage: str, section: StaticSection | DynamicSection) -> float:
-        """Return the seconds of all checkpoints and previews of ``stage``, whose steps ``section`` has."""
-        checkpoints = _boundaries(section.steps, section.checkpoint_every)
-        previews = _boundaries(section.steps, preview_every(section.steps))
-        seconds = _all(self.spans(stage, CheckpointSaved), checkpoints)
-        return seconds + _all(self.spans(stage, PreviewSaved), previews)
-
-    def experts(self, preset: Preset) -> float:
-        """Return the seconds of all experts: their epochs, and what each of them takes beside."""
-        epochs = self.spans("experts", Step)
-        beside = self.stage("experts") - sum(epochs)
-        return _all(epochs, expert_epochs(preset)) + preset.experts.number * beside
-
-    def static(self, preset: Preset) -> float:
-        """Return the seconds of all steps of stage 1, after some of which its network may be trained."""
-        section, times = preset.static, self.steps("static")
-        encoded = _encoded(self.encodings("static"), section.steps, preset)
-        if section.steps <= STEPS:
-            return sum(times) + encoded  # that was all of it
-        if not inner_trainings(section):
-            return _all(times, section.steps) + encoded
-        first, plain, trained = times  # of a network of two steps: one that it is trained after, one that it is not
-        more = max(0.0, trained - plain)
-        return section.steps * plain + inner_trainings(section) * more + max(0.0, first - trained) + encoded
-
-
 def _spent(preset: Preset, rehearsed: Preset) -> Preset:
     """Return ``preset`` with its budget spent as that of ``rehearsed`` is."""
     return preset.model_copy(update={name: getattr(rehearsed, name) for name in ("synthetic", "storage")})
-
-
-def _shortened(preset: Preset, epochs: int) -> Preset:
-    """Return ``preset`` with a few steps, and with one of everything that fills slowly."""
-
-    def section(name: str, **changes: Any) -> Any:
-        return getattr(preset, name).model_copy(update=changes)
-
-    epochs_of_expert = expert_epochs(preset) // preset.experts.number if "experts" in preset.stages else 1
-    dynamic = _rehearsed(preset.dynamic)
-    static = preset.static if preset.static.steps <= STEPS else _rehearsed(preset.static)
-    shorter = {
-        "static": static.model_copy(update={"steps": min(STEPS, static.steps)}),
-        "dynamic": dynamic.model_copy(update={"steps": min(DYNAMIC_STEPS, dynamic.steps), "eval_every": DYNAMIC_STEPS}),
-        "experts": section("experts", number=1, epochs=min(EXPERT_EPOCHS, epochs_of_expert)),
-        "selection": section("selection", epochs=1),
-        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1, **_fewer(preset)),
-    }
-    return preset.model_copy(update=shorter)
-
-
-def _fewer(preset: Preset) -> dict[str, int]:
-    """Return the networks of a row, and of an evaluation, that are rehearsed: as many as are trained at once."""
-    section, cores = preset.evaluation, max(1, torch.get_num_threads())
-    return {name: min(getattr(section, name), cores) for name in ("repeats", "selection_repeats")}
-
-
-def _rehearsed(section: S) -> S:
-    """``section`` with its objective's settings as they are to be rehearsed."""
-    return section.with_settings(named(section.objective).rehearsed(section.settings))
-
-
-def _parts(preset: Preset, rehearsals: list[_Rehearsal], start: float, opening: float, features: float) -> list[Part]:
-    """Return all parts; ``features`` are the seconds of an epoch on all training clips, of which one is tried."""
-    first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
-    fewer = _fewer(preset)
-    rows = len(preset.kind.rows(preset))
-    choose = evaluation.selection_repeats / fewer["selection_repeats"]
-    at_once = _at_once(preset, evaluation.repeats)
-    table = rows * len(evaluation.models)
-    final = _longer(table * evaluation.repeats, table * fewer["repeats"], at_once)
-    before, between = first.outside()
-    parts = [Part("prepare", 1, "data opened, or made", start + before + max(opening, first.stage("prepare")))]
-    if rungs := first.rungs():
-        known = [(one.epochs, one.selection()[0]) for one in rehearsals]
-        longer = _at(evaluation.epochs, known) - _at(first.epochs, known)  # of an evaluation of the rung that was taken
-        seconds = choose * (first.stage("budget") + longer * sum(rungs) / preset.synthetic.ipc)
-        networks = len(rungs) * evaluation.selection_repeats
-        parts.append(Part("budget", networks, "networks to choose how the budget is spent", seconds))
-    if "experts" in stages:
-        epochs = expert_epochs(preset)
-        parts.append(Part("experts", epochs, "epochs on all training clips", first.experts(preset)))
-    if "static" in stages:
-        fills = named(preset.static.objective).banked_networks(preset, "static")
-        seconds, filling = _static(preset, rehearsals, fills)
-        parts.append(Part("static", preset.static.steps, "steps", seconds))
-        if fills:
-            parts.append(Part("static", fills, "networks of the target bank", filling))
-    if "dynamic" in stages:
-        fills = named(preset.dynamic.objective).banked_networks(preset)
-        seconds, filling = _dynamic(preset, rehearsals, fills)
-        parts.append(Part("dynamic", preset.dynamic.steps, "steps", seconds))
-        if fills:
-            parts.append(Part("dynamic", fills, "networks of the target bank", filling))
-        if first.selection()[0]:
-            number = candidates(preset.dynamic)
-            known = [(one.epochs, one.selection()[0]) for one in rehearsals]
-            at_once = _at_once(preset, evaluation.selection_repeats)
-            longer = _longer(evaluation.selection_repeats, fewer["selection_repeats"], at_once)
-            seconds = longer * number * _at(evaluation.epochs, known) + first.selection()[1]
-            networks = number * evaluation.selection_repeats
-            parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
-    if "select" in stages:
-        more = max(0, feature_epochs(preset, "select") - 1) * features
-        parts.append(Part("select", 1, "coreset", first.stage("select") + more))
-    if epochs := feature_epochs(preset, "evaluate"):
-        parts.append(Part("evaluate", epochs, FEATURES, (epochs - 1) * features))
-    choosing = first.baselines()[0]
-    if choosing:
-        seconds = choose * _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
-        number = round(choose * choosing)
-        parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
-    known = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
-    networks = table * evaluation.repeats
-    seconds = final * _at(evaluation.epochs, known) + between
-    return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
-
-
-def _static(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[float, float]:
-    """Return the seconds of all steps of stage 1 with what is saved after them, and those of all fills of a bank."""
-    section, first = preset.static, rehearsals[0]
-    saved = first.saved("static", section)
-    if not fills or section.steps <= STEPS:
-        return first.static(preset) + saved, 0.0
-    stepped, filling = _stepped([one.steps("static") for one in rehearsals], section.steps, fills)
-    return stepped + _encoded(first.encodings("static"), section.steps, preset) + saved, filling
-
-
-def _dynamic(preset: Preset, rehearsals: list[_Rehearsal], fills: int) -> tuple[float, float]:
-    """Return the seconds of all steps of stage 2 with what is saved after them, and those of all fills of a bank.
-
-    The best set is counted as if every candidate took the place of the one before.
-    """
-    section, first = preset.dynamic, rehearsals[0]
-    stepped, filling = _stepped([one.steps("dynamic") for one in rehearsals], section.steps, fills)
-    encodings = [seconds for one in rehearsals for seconds in one.encodings("dynamic")]
-    kept = [seconds for one in rehearsals for seconds in one.spans("dynamic", BestChanged)]
-    saved = first.saved("dynamic", section) + _all(kept, candidates(section))
-    return stepped + _encoded(encodings, section.steps, preset) + saved, filling
-
-
-def _stepped(runs: list[list[float]], steps: int, fills: int) -> tuple[float, float]:
-    """Return the seconds of ``steps`` and those of ``fills`` of a bank; ``runs`` are the steps of each rehearsal."""
-    first = runs[0]
-    if not first:
-        return 0.0, 0.0
-    filled = (0, REFILLED) if fills else (0,)
-    plain = statistics.median(
-        [seconds for times in runs for place, seconds in enumerate(times) if place not in filled] or first
-    )
-    again = REFILLED if len(first) > REFILLED else 0
-    fill = max(0.0, statistics.median(times[again] for times in runs) - plain) if fills else 0.0
-    return steps * plain + max(0.0, first[0] - plain - fill), fills * fill
-
-
-def _encoded(seconds: list[float], steps: int, preset: Preset) -> float:
-    """Return the seconds of all encodings in ``steps``; of those tried, 0 are of steps without one."""
-    return _all([one for one in seconds if one], -(-steps // preset.storage.every))
-
-
-def _all(times: list[float], number: int) -> float:
-    """Return the seconds of ``number`` of what took ``times``, of which the first has what happens once."""
-    if not times or not number:
-        return 0.0
-    usual = statistics.median(times[1:] or times)
-    return number * usual + max(0.0, times[0] - usual)
-
-
-def _boundaries(steps: int, every: int) -> int:
-    """Return how many boundaries of steps are the first, the last, or one that ``every`` divides."""
-    return -(-steps // every) + 1
-
-
-def _begins_table(event: Event) -> bool:
-    return isinstance(event, StageStarted) and event.stage == "evaluate"
-
-
-def _chooses_baseline(event: Event) -> bool:
-    return isinstance(event, NetworkTrained) and event.split == "val" and event.what.partition(" ")[0] in COMPRESSED
-
-
-def _at(epochs: int, known: list[tuple[int, float]]) -> float:
-    """Return the seconds of ``epochs`` on the line through ``known``: pairs of epochs and seconds.
-
-    An epoch costs no less than nothing.
-    """
-    few, seconds = known[0]
-    more, longer = known[-1]
-    an_epoch = max(0.0, (longer - seconds) / (more - few)) if more > few else 0.0
-    return seconds + (epochs - few) * an_epoch
 
 
 def _memory(preset: Preset, device: str, seen: int) -> int:
@@ -551,30 +243,42 @@ def _memory(preset: Preset, device: str, seen: int) -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     evaluation = preset.evaluation
-    processes = max(_at_once(preset, networks) for networks in (evaluation.repeats, evaluation.selection_repeats))
+    processes = max(networks_at_once(preset, number) for number in (evaluation.repeats, evaluation.selection_repeats))
     return unit * (own + processes * child if processes > 1 else own)
 
 
 def _bank_bytes(preset: Preset, sizes: Sizes) -> int:
-    """Return the bytes of the networks that a run's bank keeps, without the one of a rehearsal's."""
-    fills = named(preset.dynamic.objective).banked_networks(preset) if "dynamic" in preset.stages else 0
-    kept = min(KEPT_NETWORKS, fills, getattr(preset.dynamic.settings, "bank", fills))
-    if kept < 2:
-        return 0
-    model = preset.evaluation.models[0]
-    network = video_model(model, sizes.classes, sizes.frames, sizes.side, 0, torch.device("cpu"))
-    return (kept - 1) * sum(4 * parameter.numel() for parameter in network.parameters())
+    """Return the bytes that a run's target bank keeps beyond those of a rehearsal's, which has one network.
 
-
-def _longer(networks: int, tried: int, at_once: int) -> float:
-    """Return how many times as long ``networks`` take as those ``tried``, with so many trained ``at_once``.
-
-    Of three networks on two cores the last is trained alone, and takes as long as the two before it.
+    They are of networks, and of the means of all classes, counted as if they were of embeddings themselves. Of two
+    stages with a bank the larger counts: that of stage 1 is gone when stage 2 begins.
     """
-    return math.ceil(networks / at_once) / math.ceil(tried / at_once)
+    model, cpu = preset.evaluation.models[0], torch.device("cpu")
+    classes, frames, side = sizes.classes, sizes.frames, sizes.side
+    found = [0]
+    # So few steps of stage 1 are rehearsed with the run's own bank.
+    if (members := _members(preset, "static")) > 1 and preset.static.steps > STEPS:
+        stills = still_model(preset.static.network, model, classes, frames, side, 0, cpu)
+        found.append(_bank(members, stills, stills.embed, torch.zeros(classes, 3, side, side)))
+    if (members := _members(preset, "dynamic")) > 1:
+        clips = video_model(model, classes, frames, side, 0, cpu)
+        embed = clips.pooled if preset.dynamic.embedding == "pooled" else clips.embed
+        found.append(_bank(members, clips, embed, torch.zeros(classes, 3, frames, side, side)))
+    return max(found)
 
 
-def _at_once(preset: Preset, networks: int) -> int:
-    """Return how many of ``networks`` of a row are trained at once."""
-    on_cpu = choose_device(preset.run.device).type == "cpu"
-    return shares(torch.get_num_threads(), networks)[1] if on_cpu and not started_by_torchrun() else 1
+def _members(preset: Preset, stage: str) -> int:
+    """Return the most networks whose targets ``stage`` has at once; 0 without a bank."""
+    if stage not in preset.stages:
+        return 0
+    section = getattr(preset, stage)
+    fills = named(section.objective).banked_networks(preset, stage)
+    return min(fills, getattr(section.settings, "bank", fills))
+
+
+def _bank(members: int, network: Network, embed: Callable[[torch.Tensor], torch.Tensor], means: torch.Tensor) -> int:
+    """Return the bytes of all ``members`` but one; ``means`` have the shape of what is embedded, one of each class."""
+    with torch.no_grad():
+        values = len(means) * embed(means[:1]).numel()
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return 4 * ((min(KEPT_NETWORKS, members) - 1) * weights + (members - 1) * values)

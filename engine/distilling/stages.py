@@ -46,6 +46,7 @@ from engine.runs.session import Session
 from engine.seeds import derive, stage_seed
 from engine.selection import select_coreset
 from engine.synthetic import Provenance, Start, StaticImages, SyntheticSet, set_class
+from engine.text import counted
 
 
 def distill(session: Session, preset: Preset) -> None:
@@ -119,7 +120,8 @@ def expert_trajectories(work: Work) -> Trajectories:
         session.emit(Note("warning", warning))
     accuracies = [record.test_accuracy for record in trajectories.records if record.test_accuracy is not None]
     if accuracies:
-        text = f"{len(accuracies)} experts: top-1 {100 * statistics.fmean(accuracies):.1f} % on held-out clips"
+        who, mean = counted(len(accuracies), "expert"), 100 * statistics.fmean(accuracies)
+        text = f"{who}: top-1 {mean:.1f} % on held-out clips"
         session.emit(Note("info", f"{text} ({100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} %)"))
     session.emit(StageFinished("experts", round(time.monotonic() - began, 3)))
     return trajectories
@@ -197,7 +199,7 @@ def keep_still(work: Work, static: torch.Tensor) -> None:
             work.seed,
             preset.static.steps,
             preset.evaluation.protocol,
-            objective=preset.static.objective,
+            objective=preset.static.objective if preset.static.steps else None,
         )
         keep_set(work, "best", still, origin)
         keep_set(work, "last", still, origin)
@@ -214,7 +216,7 @@ def choose_coreset(work: Work) -> None:
     session.emit(StageStarted("select", 0, 1))
     network = None
     if section.method != "random":
-        what = f"training the network whose features clips are chosen by, {section.epochs} epochs"
+        what = f"training the network whose features clips are chosen by, {counted(section.epochs, 'epoch')}"
         pace = NetworkPace(session, "select", what, step=0, total=1, networks=1, trained=0, seconds=0.0)
         network = work.judge.feature_network(section, pace.watch)
     chosen = select_coreset(

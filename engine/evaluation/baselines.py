@@ -43,7 +43,7 @@ SHARES = (1.0, 0.5, 0.25)
 """Sides on the ladder, of the clips' own; LEAST_SIDE pixels or more."""
 LEAST_SIDE = 16
 AV1 = 10
-"""The quality of AV1 on the ladder, at the clips' own side, where it takes fewer bytes than H.264."""
+"""The quality of AV1 on the ladder: of stills, and of whole clips at their own side, where it takes fewer bytes."""
 FRAMES = (4, 2, 1)
 """Frames of a clip on the ladder beside all of them, each shown for its share of the time; one is a still."""
 FIXED = "h264-28"
@@ -82,8 +82,8 @@ def ladder(spec: ClipSpec) -> list[Rung]:
             for quality in QUALITIES:
                 size, stored = None if side == own else side, None if frames == spec.frames else frames
                 rungs.append(Rung(str(Coding("h264", quality, size, stored)), frames, side, quality))
-                if (side, quality) == (own, AV1_AS) and frames in (spec.frames, 1):
-                    rungs.append(Rung(str(Coding("av1", AV1, None, stored)), frames, own, AV1_AS, "av1"))
+                if quality == AV1_AS and (frames == 1 or (side == own and frames == spec.frames)):
+                    rungs.append(Rung(str(Coding("av1", AV1, size, stored)), frames, side, AV1_AS, "av1"))
     return rungs
 
 

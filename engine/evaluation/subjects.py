@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from engine.config.kinds import KINDS
+from engine.config.kinds import KINDS, MEAN_FRAME
 from engine.data.batches import RealClips
 from engine.evaluation.training import TrainingData
 from engine.selection import coreset, select_coreset
@@ -51,7 +51,7 @@ class Subject:
 def set_of_run(chosen: LoadedSet, name: str) -> Subject:
     """Return the set of a run, learned or chosen, at the precision of its file, as the row ``name``."""
     subject, origin = _of_file(name, chosen), chosen.provenance
-    if not chosen.synthetic.description.learned:
+    if not chosen.synthetic.description.learned or name == MEAN_FRAME:
         return subject
     return dataclasses.replace(
         subject,

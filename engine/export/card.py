@@ -17,8 +17,8 @@ from engine.export.names import shown
 from engine.export.output import write_file
 from engine.runs import RunDirectory
 from engine.runs.results import measures, results_of
-from engine.synthetic import LoadedSet, load_set
-from engine.text import one_line
+from engine.synthetic import LoadedSet, Provenance, load_set
+from engine.text import counted, one_line
 from engine.version import VERSION
 
 SUFFIX = ".md"
@@ -77,6 +77,12 @@ class About:
         return snippets.Training.of_results(self.planned, self.result)
 
 
+def _made(origin: Provenance) -> str:
+    if origin.step == 0 and origin.objective is None:
+        return "made of training clips without learning"
+    return f"learned by {origin.objective or 'an objective that is not noted'}"
+
+
 def text(about: About, kind: str, how: str, name: str, notes: tuple[str, ...] = ()) -> str:
     """Return the card, in Markdown, of the export ``name`` of ``kind``, whose values are stored as ``how``.
 
@@ -86,15 +92,15 @@ def text(about: About, kind: str, how: str, name: str, notes: tuple[str, ...] = 
     spec, origin = synthetic.spec, loaded.provenance
     number = len(spec.classes) * synthetic.clips_per_class
     real = not synthetic.description.learned
-    made = "real clips, chosen" if real else f"learned by {origin.objective or 'an objective that is not noted'}"
+    made = "real clips, chosen" if real else _made(origin)
     shape = f"{spec.frames} frames of {spec.height} x {spec.width} pixels"
     lines = [
         f"# {_plain(about.name or origin.preset or name)}",
         "",
         f"A small training set for video classification, {made}: {len(spec.classes)} classes,"
-        f" {_counted(synthetic.clips_per_class, 'clip')} of each ({number} in all), {shape}.",
+        f" {counted(synthetic.clips_per_class, 'clip')} of each ({number} in all), {shape}.",
         f"Networks that are trained on it from scratch are tested on real videos. Kind: {synthetic.kind},"
-        f" {_counted(synthetic.ipc, 'instance')} per class.",
+        f" {counted(synthetic.ipc, 'instance')} per class.",
         "",
         "## What it was made by",
         "",
@@ -211,9 +217,9 @@ def _accuracy(about: About, kind: str, how: str, name: str) -> list[str]:
         said = "; ".join(f"{key} {value}" for key, value in known) or "unknown"
         networks = len(wording.values_of(result))
         top5 = f", top-5 {wording.accuracy(result, 'top5')}" if "top5" in measures(dict(result)) else ""
-        spread = "standard deviation over networks" if networks > 1 else "a single network"
+        spread = "standard deviation over networks" if networks > 1 else "without a spread"
         lines += [
-            f"- Top-1 on the test split: {wording.accuracy(result)} ({networks} networks, {spread}){top5}",
+            f"- Top-1 on the test split: {wording.accuracy(result)} ({counted(networks, 'network')}, {spread}){top5}",
             f"- Protocol {result.get('protocol')}, version {result.get('protocol_version')}, network"
             f" {result.get('model')}; the step was chosen on: {result.get('selected_on')}",
             f"- Training: {_plain(said)}",
@@ -291,10 +297,6 @@ def _terms(about: About) -> str:
     if not known:
         return f"The source of the clips is not known here. {_ASK}"
     return f"{known}. {_ASK}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.synthetic import ClipSpec, StaticDynamic, SyntheticSet
+from engine.text import counted
 
 LOOKED_AT = ("mp4", "gif", "png")
 """Formats that are for eyes: they have lost something that training needs."""
 
 
-WIDTHS = {"convnet3d": (64, 128, 128), "convnet3d_small": (16, 32, 32)}
+WIDTHS = {"convnet3d": (64, 128, 128), "convnet3d_small": (16, 32, 32), "convnet3d_collapsed": (64, 128, 128)}
 """Channels behind each block, of the networks that cards have code for."""
 
 
@@ -63,7 +64,8 @@ class Training:
         decay = f"weight decay {self.weight_decay:g}"
         momentum = "" if self.momentum is None else f"momentum {self.momentum:g}, "
         optimiser = {"sgd": "SGD", "adamw": "AdamW"}[self.optimiser]
-        return f"{self.epochs} epochs in batches of {self.batch}, {optimiser} at {self.lr:g}, {momentum}{decay}"
+        epochs = counted(self.epochs, "epoch")
+        return f"{epochs} in batches of {self.batch}, {optimiser} at {self.lr:g}, {momentum}{decay}"
 
     @property
     def left_out(self) -> list[str]:

@@ -87,6 +87,29 @@ class ConvNet3DSmall(ConvNet3D):
     widths = (16, 32, 32)
 
 
+class ConvNet3DCollapsed(ConvNet3D):
+    """ConvNet3D that learns stills as it sees them at the times far from a clip's ends: a tenth of the time.
+
+    There the slices of a kernel over time are applied to equal images, so that one 2-D convolution by their sum does
+    for all, and each slice has the gradient of the sum. What is left out in training are the zeros before the first
+    frame and behind the last. Clips, those of the test among them, go through the network in full. Its accuracies are
+    near those of ConvNet3D (docs/experiments/ladder.md), and stand in tables of their own.
+    """
+
+    def stills(self, images: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return class logits (N, classes) of images (N, 3, H, W), as at the inner times of a long clip of each."""
+        seen = images.contiguous(memory_format=torch.channels_last)
+        for layer in self.features:
+            if isinstance(layer, nn.Conv3d):
+                padding = tuple(int(side) for side in layer.padding[1:])
+                seen = nn.functional.conv2d(seen, layer.weight.sum(2), layer.bias, layer.stride[1:], padding)
+            elif isinstance(layer, MaxPool):
+                seen = nn.functional.max_pool2d(seen, layer.kernel[1:])
+            else:
+                seen = seen.relu()
+        return self._classified(seen.unsqueeze(2).repeat(1, 1, frames // 4, 1, 1))
+
+
 def _block(channels_in: int, channels_out: int, pool: tuple[int, int, int]) -> list[nn.Module]:
     conv = nn.Conv3d(channels_in, channels_out, kernel_size=(3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3))
     return [conv, nn.ReLU(inplace=True), MaxPool(pool)]

@@ -21,7 +21,7 @@ from engine.errors import UsageError, VdtuiError
 from engine.models.base import Network, VideoNetwork
 from engine.models.collapsed import CollapsedConvNet3D
 from engine.models.convnet import ConvNet
-from engine.models.convnet3d import ConvNet3D, ConvNet3DSmall
+from engine.models.convnet3d import ConvNet3D, ConvNet3DCollapsed, ConvNet3DSmall
 from engine.models.framewise import ConvNetGRU, ConvNetLSTM, ConvNetMean, ConvNetMLP, ConvNetRNN
 from engine.models.precision import seeded
 from engine.models.torchvision_video import MC3D18, R3D18, R2Plus1D18, Swin3DTiny
@@ -30,6 +30,7 @@ from engine.text import one_line
 VIDEO_MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "convnet3d": ConvNet3D,
     "convnet3d_small": ConvNet3DSmall,
+    "convnet3d_collapsed": ConvNet3DCollapsed,
     "convnet_mean": ConvNetMean,
     "convnet_mlp": ConvNetMLP,
     "convnet_rnn": ConvNetRNN,
@@ -92,7 +93,7 @@ def sees_stills(name: str) -> bool:
 
     A subclass of somebody else's may do anything in ``forward``, so it sees all frames.
     """
-    return VIDEO_MODELS.get(name) in (ConvNet3D, ConvNet3DSmall)
+    return VIDEO_MODELS.get(name) in (ConvNet3D, ConvNet3DSmall, ConvNet3DCollapsed)
 
 
 def check_model(name: str, frames: int, size: int) -> None:

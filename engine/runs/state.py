@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from engine.events import STAGES, Occasion
 from engine.runs.spread import spread, with_spreads
+from engine.text import counted
 
 LOG_LINES = 2000
 UNITS = {
@@ -263,7 +264,7 @@ class RunState:
     def _on_rung_tried(self, record: dict[str, Any], time: float) -> None:
         deviation = None if record["std"] is None else float(record["std"])
         either_side = "" if deviation is None else f" +- {100 * deviation:.1f}"
-        held = f"{record['rung']}: {int(record['ipc'])} clips per class in {int(record['bytes']):,} bytes"
+        held = f"{record['rung']}: {counted(int(record['ipc']), 'clip')} per class in {int(record['bytes']):,} bytes"
         self._say(time, f"{held}, {100 * float(record['mean']):.1f}{either_side} % on val")
 
     def _on_budget_spent(self, record: dict[str, Any], time: float) -> None:
@@ -277,7 +278,7 @@ class RunState:
             "accuracy": None if accuracy is None else float(accuracy),
         }
         why = "fixed: nothing tells a better one" if accuracy is None else f"{100 * float(accuracy):.1f} % on val"
-        spent = f"{self.spent['ipc']} clips per class as {self.spent['rung']}, {self.spent['bytes']:,} bytes"
+        spent = f"{counted(self.spent['ipc'], 'clip')} per class as {self.spent['rung']}, {self.spent['bytes']:,} bytes"
         self._say(time, f"budget of {self.spent['budget']:,} bytes: {spent} ({why})")
 
     def _on_best_changed(self, record: dict[str, Any], time: float) -> None:

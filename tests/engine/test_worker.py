@@ -22,6 +22,7 @@ from engine.runs import EventTail, RunDirectory
 from engine.runs.checkpoints import load_checkpoint, save_checkpoint
 from engine.runs.new import new_run
 from engine.synthetic import load_set
+from tests.forked import Forked
 from tests.tiny_run import QUICK, make_clips
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """The run that was never interrupted."""
     run = quick_run(clips, tmp_path_factory.mktemp("runs"), "reference")
-    assert start(run).wait(timeout=120) == 0, run.engine_log.read_text()
+    assert start_anew(run).wait(timeout=120) == 0, run.engine_log.read_text()
     assert run.state() == "completed"
     return run
 
@@ -45,13 +46,22 @@ def quick_run(clips: Path, folder: Path, name: str) -> RunDirectory:
     return new_run(load_preset("default", QUICK), clips, folder, name, name, ["test"])
 
 
-def start(run: RunDirectory) -> subprocess.Popen[bytes]:
+def start(run: RunDirectory) -> Forked:
     with open(run.engine_log, "ab") as log:
-        command = [sys.executable, "-m", "engine.worker", str(run.path)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        return Forked(command(run), cwd=ROOT, stdout=log)
 
 
-def wait_for(run: RunDirectory, wanted: Callable[[dict[str, object]], bool], worker: subprocess.Popen[bytes]) -> None:
+def start_anew(run: RunDirectory) -> subprocess.Popen[bytes]:
+    """The same as users start it: imports are a part of what is interrupted."""
+    with open(run.engine_log, "ab") as log:
+        return subprocess.Popen(command(run), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+
+def command(run: RunDirectory) -> list[str]:
+    return [sys.executable, "-m", "engine.worker", str(run.path)]
+
+
+def wait_for(run: RunDirectory, wanted: Callable[[dict[str, object]], bool], worker: Forked) -> None:
     """Wait until the worker logs a record that is wanted, not counting those of earlier workers."""
     for record in events_since(run, worker):
         if wanted(record):
@@ -59,7 +69,7 @@ def wait_for(run: RunDirectory, wanted: Callable[[dict[str, object]], bool], wor
     pytest.fail(f"the worker ended before: {run.engine_log.read_text()[-2000:]}")
 
 
-def events_since(run: RunDirectory, worker: subprocess.Popen[bytes]) -> Iterator[dict[str, object]]:
+def events_since(run: RunDirectory, worker: Forked) -> Iterator[dict[str, object]]:
     tail = EventTail(run.events_file)
     begun = time.time() - 0.5
     while worker.poll() is None:
@@ -111,8 +121,8 @@ def test_killed_while_it_writes_its_report_it_can_go_on_and_has_one(reference, t
     run = RunDirectory(tmp_path / "reported")
     shutil.copytree(reference.path, run.path)
     run.report.unlink()
-    command = [sys.executable, "-c", KILLED_IN_THE_REPORT, str(run.path)]
-    assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    killed = [sys.executable, "-c", KILLED_IN_THE_REPORT, str(run.path)]
+    assert subprocess.run(killed, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
     assert run.state() == "crashed" and not run.report.exists()
     assert start(run).wait(timeout=120) == 0, run.engine_log.read_text()
     assert run.state() == "completed" and run.report.exists()
@@ -121,9 +131,9 @@ def test_killed_while_it_writes_its_report_it_can_go_on_and_has_one(reference, t
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(clips, reference, tmp_path):
     """Moments that nobody thought of: in an import, in a write, between two events."""
     run, rng = quick_run(clips, tmp_path, "random"), random.Random(time.time())
-    for _ in range(3):
-        worker = start(run)
-        time.sleep(rng.uniform(2.0, 9.0))
+    for begin, longest in ((start_anew, 5.0), (start, 4.0), (start, 4.0)):
+        worker = begin(run)
+        time.sleep(rng.uniform(0.0, longest))
         worker.kill()
         worker.wait()
     assert run.state() == "completed" or start(run).wait(timeout=120) == 0, run.engine_log.read_text()
@@ -152,9 +162,11 @@ def test_same_seed_same_bytes_and_another_seed_others(clips, reference, tmp_path
     run = quick_run(clips, tmp_path, "again")
     assert start(run).wait(timeout=120) == 0
     same_sets(run, reference)
-    other = new_run(load_preset("default", [*QUICK, "run.seed=1"]), clips, tmp_path, "seed", "seed", ["test"])
+    few = [*QUICK, "run.seed=1", "evaluation.repeats=1", "dynamic.eval_every=4"]
+    other = new_run(load_preset("default", few), clips, tmp_path, "seed", "seed", ["test"])
     assert start(other).wait(timeout=120) == 0
-    assert other.last.read_bytes() != reference.last.read_bytes()
+    one, another = (load_set(found.last).synthetic.tensors() for found in (reference, other))
+    assert all(not tensor.equal(another[name]) for name, tensor in one.items())
 
 
 def test_a_finished_run_has_everything_that_was_promised(reference):
@@ -177,12 +189,11 @@ def test_a_finished_run_has_everything_that_was_promised(reference):
 
 def test_a_second_worker_is_refused(clips, tmp_path):
     """Two workers on one run would write over each other."""
-    run = quick_run(clips, tmp_path, "busy")
+    longer = [*QUICK, "dynamic.steps=1000", "dynamic.eval_every=1000"]
+    run = new_run(load_preset("default", longer), clips, tmp_path, "busy", "busy", ["test"])
     worker = start(run)
     wait_for(run, lambda r: r["event"] == "stage_finished", worker)
-    second = subprocess.run(
-        [sys.executable, "-m", "engine.worker", str(run.path)], cwd=ROOT, capture_output=True, text=True, timeout=200
-    )
+    second = subprocess.run(command(run), cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert second.returncode == 2 and "already being worked on" in second.stderr
     assert len(second.stderr.strip().splitlines()) == 2
     assert run.state() == "running"

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.forked import workers_are_forked
 from tests.tiny_run import make_clips, quick_options
 from tests.vdtui.test_cli import refused, typed, vdtui
 
 QUICK = [*quick_options(), "--set", "selection.features=seeded"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked_workers() -> Iterator[None]:
+    with workers_are_forked():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +38,11 @@ def done(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_coreset_is_a_run_like_any_other(home: Path) -> None:
     """It can be shown, compared and exported; its rows say what they are."""
-    document = json.loads(done(vdtui(home, "show", "core", "--json")))
+    document = json.loads(done(typed(home, "show", "core", "--json")))
     assert [row["what"] for row in document["results"]] == ["k-center", "random"]
     assert document["state"] == "completed"
     done(
-        vdtui(home, "export", "core", "--format", "safetensors", "--precision", "uint8", "--output", "core.safetensors")
+        typed(home, "export", "core", "--format", "safetensors", "--precision", "uint8", "--output", "core.safetensors")
     )
 
 
@@ -47,9 +55,9 @@ def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
     assert row["protocol"] == "vdsd" and row["std_kind"] == "population" and len(row["top1"]["seeds"]) == 2
     assert row["deviations"] and row["model"] == "convnet3d"
     assert json.loads((home / "out.json").read_text()) == document
-    shown = json.loads(done(vdtui(home, "show", "core", "--json")))["results"]
+    shown = json.loads(done(typed(home, "show", "core", "--json")))["results"]
     assert any(other["protocol"] == "vdsd" for other in shown)
-    plain = done(vdtui(home, *words[:-2]))
+    plain = done(typed(home, *words[:-2]))
     assert "protocol vdsd 2" in plain and "population" in plain and "epochs 1, published 500" in plain
     assert "one test clip per video" in row["deviations"][-1]
 
@@ -57,10 +65,10 @@ def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
 def test_networks_that_diverge_are_said_to(home: Path) -> None:
     """Their accuracy must not pass for that of the set: on the terminal, in JSON and in the report."""
     words = ["evaluate", "core", "--epochs", "3", "--repeats", "2", "--set", "evaluation.lr=1e9"]
-    (row,) = json.loads(done(vdtui(home, *words, "--json")))["results"]
+    (row,) = json.loads(done(typed(home, *words, "--json")))["results"]
     assert row["train_loss"] == [None, None] and row["caution"].startswith("2 of 2 networks did not learn")
-    assert "2 of 2 networks did not learn" in " ".join(done(vdtui(home, *words)).split())
-    done(vdtui(home, "report", "core", "--format", "md", "--output", "core.md"))
+    assert "2 of 2 networks did not learn" in " ".join(done(typed(home, *words)).split())
+    done(typed(home, "report", "core", "--format", "md", "--output", "core.md"))
     assert "2 of 2 networks did not learn" in (home / "core.md").read_text()
 
 
@@ -80,9 +88,9 @@ def test_a_study_goes_on_where_it_stopped_and_ends_in_a_table_and_a_plot(home: P
     """A grid of runs is hours: a second start must not do a first one's work again."""
     words = ["study", "temporal", "--data", "clips.h5", "--set", "synthetic.kind=pixels", *quick_options()]
     words += ["--set", "evaluation.repeats=1", "--set", "dynamic.steps=2", "--n-syn", "1,8", "--frames", "shuffled"]
-    first = json.loads(done(vdtui(home, *words[:-4], "--n-syn", "1", "--frames", "none", "--json")))
+    first = json.loads(done(typed(home, *words[:-4], "--n-syn", "1", "--frames", "none", "--json")))
     assert [row["values"]["synthetic.n_syn"] for row in first["rows"]] == [1]
-    result = vdtui(home, *words, "--json")
+    result = typed(home, *words, "--json")
     document = json.loads(done(result))
     assert "2 runs, 1 of them done" in result.stderr
     assert [row["state"] for row in document["rows"]] == ["completed", "completed"]
@@ -108,10 +116,10 @@ def test_the_study_of_bytes_counts_files(home: Path) -> None:
         "learned",
         "--plain",
     ]
-    done(vdtui(home, *words))
+    done(typed(home, *words))
     words = ["study", "bytes", "learned", "--clips", "1", "--real", "h264-35,uint8", "--storage", "uint8"]
     words += ["--epochs", "1", "--repeats", "1", "--json"]
-    document = json.loads(done(vdtui(home, *words)))
+    document = json.loads(done(typed(home, *words)))
     assert [(row["what"], row["storage"]) for row in document["rows"]] == [
         ("static-dynamic", "uint8"),
         ("random", "h264-35"),

@@ -12,6 +12,7 @@ import typer
 from engine.data.exports import is_composed
 from engine.errors import UsageError
 from engine.files import looks_like_set
+from engine.text import counted
 from vdtui.cli.options import human_bytes, note, print_json, say
 
 if TYPE_CHECKING:
@@ -257,15 +258,15 @@ def _text(description: dict[str, Any]) -> str:
         counts = " ".join(f"{split['per_class'][label]:>6}" for split in splits.values())
         lines.append(f"  {label:>4} {counts}  {one_line(name)}")
     lines += [f"  ... and {len(classes) - SHOWN_CLASSES} more; all with --json"] if len(classes) > SHOWN_CLASSES else []
-    lines += [f"short        {description['short_videos']} videos, last frame repeated"] * bool(
+    lines += [f"short        {counted(description['short_videos'], 'video')}, last frame repeated"] * bool(
         description["short_videos"]
     )
-    lines += [f"dense        {description['dense_videos']} short videos, frames closer"] * bool(
+    lines += [f"dense        {counted(description['dense_videos'], 'short video')}, frames closer"] * bool(
         description["dense_videos"]
     )
-    lines += [f"missing      {description['missing']} videos not on the disk"] * bool(description["missing"])
+    lines += [f"missing      {counted(description['missing'], 'video')} not on the disk"] * bool(description["missing"])
     skipped = description["skipped"]
-    lines.append(f"skipped      {len(skipped)} videos")
+    lines.append(f"skipped      {counted(len(skipped), 'video')}")
     lines += [f"  {one_line(row['path'])}: {one_line(row['reason'])}" for row in skipped[:SHOWN_SKIPPED]]
     lines += ["  ... all with --json"] if len(skipped) > SHOWN_SKIPPED else []
     lines += [f"note         {one_line(text)}" for text in description["notes"]]
@@ -275,7 +276,7 @@ def _text(description: dict[str, Any]) -> str:
 def _counts(split: dict[str, Any]) -> str:
     ordered = sorted(split["per_class"])
     balance = f"classes of {ordered[0]} to {ordered[-1]}, median {ordered[len(ordered) // 2]}"
-    return f"{split['clips']:,} clips of {split['videos']:,} videos; {balance}"
+    return f"{counted(split['clips'], 'clip')} of {counted(split['videos'], 'video')}; {balance}"
 
 
 def _sampling(description: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.text import counted
 from vdtui.cli.launching import HERE, Place, carry_out, launching, words_again
 from vdtui.cli.options import (
     Changes,
@@ -87,7 +88,7 @@ def experts(
         for record in records
     ]
     print_table(["expert", "training clips", "held out", ""], rows, right=(0, 1, 2))
-    note(f"{document['folder']}: {human_bytes(document['bytes'])}, {document['epochs']} epochs each")
+    note(f"{document['folder']}: {human_bytes(document['bytes'])}, {counted(document['epochs'], 'epoch')} each")
 
 
 def _trained(preset: Preset, folder: Path) -> dict[str, Any]:

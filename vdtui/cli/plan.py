@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.text import counted
 from vdtui.cli.options import (
     Budget,
     Changes,
@@ -84,7 +85,7 @@ def plan(
         fits = None if fitting is None else fitting.document()
         print_json({"preset": resolved.title, **dataclasses.asdict(estimate), **totals, "fit": fits})
         return
-    rows = [[part.stage, f"{part.number:,} {part.what}", human_time(part.seconds)] for part in estimate.parts]
+    rows = [[part.stage, _work(part.number, part.what), human_time(part.seconds)] for part in estimate.parts]
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(estimate.seconds)]], right=(2,))
     stored, real = estimate.stored_bytes, estimate.data_bytes
     share = f", {100 * stored / real:.1f} % of the training clips" if real else ""
@@ -101,6 +102,12 @@ def plan(
     if fitting is not None and not fitting.fits:
         _tell_fit(fitting, "as rehearsed" if estimate.memory_bytes else "as counted")
     note(f"Measured in {human_time(estimate.rehearsed_seconds)}.")
+
+
+def _work(number: int, what: str) -> str:
+    """Return ``what`` of a plan's part, which begins with a plural, with its number."""
+    first, space, rest = what.partition(" ")
+    return counted(number, first.removesuffix("s"), first) + space + rest
 
 
 def _fitter(preset: Preset, runs_dir: Path | None) -> Fitter | None:

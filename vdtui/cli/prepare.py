@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.machine.cores import usable_cores
+from engine.text import counted
 from vdtui.cli.options import human_bytes, note
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ def _say_what_comes(listing: Listing, output: Path, sampling: Sampling) -> None:
     if None in numbers:
         size = f"sliding windows of {shape}"
     else:
-        size = f"{clips:,} clips of {shape}: {human_bytes(clips * 3 * sampling.frames * sampling.size**2)}"
-    counts = f"{len(listing.videos):,} videos of {len(listing.classes)} classes"
+        size = f"{counted(clips, 'clip')} of {shape}: {human_bytes(clips * 3 * sampling.frames * sampling.size**2)}"
+    counts = f"{counted(len(listing.videos), 'video')} of {len(listing.classes)} classes"
     note(f"{one_line(listing.dataset)}: {counts}; {size}, to be written to {one_line(output)}")
 
 
@@ -268,7 +269,7 @@ def _print_shard(summary: ShardSummary, as_json: bool) -> None:
         typer.echo(json.dumps({**asdict(summary), "folder": str(summary.folder)}, indent=1))
         return
     skipped = f", {len(summary.skipped)} of them skipped" if summary.skipped else ""
-    note(f"Shard {summary.shard}: {summary.videos} videos{skipped}, in {summary.seconds:.1f} s.")
+    note(f"Shard {summary.shard}: {counted(summary.videos, 'video')}{skipped}, in {summary.seconds:.1f} s.")
     for name, reason in summary.skipped[:SHOWN_SKIPPED]:
         note(f"  {one_line(name)}: {reason}")
     note("When all shards are done, run the same command without --shard to join them.")
@@ -278,22 +279,23 @@ def _print_summary(summary: PrepareSummary) -> None:
     from engine.text import one_line
 
     counts = ", ".join(
-        f"{split} {summary.videos[split]} videos ({clips} clips)" for split, clips in summary.clips.items()
+        f"{split} {counted(summary.videos[split], 'video')} ({counted(clips, 'clip')})"
+        for split, clips in summary.clips.items()
     )
     lines = [
         f"{one_line(summary.path)}: {len(summary.classes)} classes, {counts}",
         f"{summary.nbytes / 1e6:.1f} MB in {summary.seconds:.1f} s",
     ]
-    for number, text in (
-        (summary.resumed_videos, "videos were done already by an interrupted prepare."),
-        (summary.dense_videos, "videos are short: their frames are taken closer together, length // frames apart."),
-        (summary.short_videos, "videos have fewer frames than a clip; their last frame is repeated."),
-        (summary.missing, "videos of the data set are not on the disk."),
+    for number, one, several, text in (
+        (summary.resumed_videos, "was", "were", "done already by an interrupted prepare."),
+        (summary.dense_videos, "is", "are", "short: frames are taken closer together, length // frames apart."),
+        (summary.short_videos, "has", "have", "fewer frames than a clip; the last frame is repeated."),
+        (summary.missing, "is", "are", "of the data set, but not on the disk."),
     ):
         if number:
-            lines.append(f"{number} {text}")
+            lines.append(f"{counted(number, f'video {one}', f'videos {several}')} {text}")
     if summary.skipped:
-        lines.append(f"{len(summary.skipped)} videos skipped:")
+        lines.append(f"{counted(len(summary.skipped), 'video')} skipped:")
         lines += [f"  {one_line(name)}: {reason}" for name, reason in summary.skipped[:SHOWN_SKIPPED]]
         lines += ["  ..."] if len(summary.skipped) > SHOWN_SKIPPED else []
     for line in (*lines, *(one_line(text) for text in summary.notes)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.text import counted
 from vdtui.cli.options import Json, RunName, RunsDir, human_time, note, percent, plus_minus, print_json, print_table
 from vdtui.cli.results import print_results
 
@@ -60,4 +61,5 @@ def show(run: RunName, runs_dir: RunsDir = None, json: Json = False) -> None:
 def _spent(spent: dict[str, Any]) -> str:
     """Say how the budget of a run is spent."""
     chosen = "fixed" if spent["accuracy"] is None else f"{percent(spent['accuracy'])} on validation"
-    return f"{spent['budget']:,} bytes, spent on {spent['ipc']} clips per class as {spent['rung']} ({chosen})"
+    clips = counted(spent["ipc"], "clip")
+    return f"{spent['budget']:,} bytes, spent on {clips} per class as {spent['rung']} ({chosen})"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.text import counted
 from vdtui.cli.launching import HERE, Place, carry_out, launching
 from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table, warn
 
@@ -160,7 +161,7 @@ def bytes_(
     ]
     first = points[0]
     protocol, trained_for = f"{first['protocol']} {first['protocol_version']}", first["recipe"]["epochs"]
-    title = f"protocol {protocol}, {first['model']}, {trained_for} epochs"
+    title = f"protocol {protocol}, {first['model']}, {counted(trained_for, 'epoch')}"
     print_table(columns, cells, title, right=(2, 4, 5))
     note(f"Table and plot: {home / 'results.json'}, {home / 'results.png'}")
 
@@ -306,7 +307,7 @@ def _run(study: Study, place: Place, jobs: int) -> None:
     left = [cell for cell in study.cells if not _done(study.run_of(cell))]
     total, began = len(study.cells), time.monotonic()
     done = first = total - len(left)
-    note(f"{total} runs, {done} of them done. Watch them: vdtui monitor --runs-dir {study.folder}")
+    note(f"{counted(total, 'run')}, {done} of them done. Watch them: vdtui monitor --runs-dir {study.folder}")
     launcher = place.launcher(jobs=jobs)
     try:
         for ended in launcher.run_all([Work(cell.name, functools.partial(_make, study, cell)) for cell in left]):

@@ -15,7 +15,7 @@ from textwrap import indent
 from engine.data.layouts.base import natural_key
 from engine.data.layouts.scan import OUTSIDE, Place, Scan, Source, split_suffix
 from engine.errors import DataError
-from engine.text import one_line
+from engine.text import counted, one_line
 
 ARCHIVES = frozenset({".rar", ".zip", ".tar", ".tgz", ".gz", ".7z"})
 
@@ -66,11 +66,6 @@ def unpacking(archives: Sequence[str]) -> str:
 def some(names: Sequence[str], shown: int = 5) -> str:
     """The first few of ``names`` for a message."""
     return ", ".join(one_line(name) for name in names[:shown]) + (", ..." if len(names) > shown else "")
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """`1 video`, `2 videos`."""
-    return f"{number} {one if number == 1 else many}"
 
 
 def link_notes(outside: Sequence[Place]) -> tuple[str, ...]:

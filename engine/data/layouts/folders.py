@@ -14,12 +14,12 @@ from pathlib import Path
 from engine.data.layouts.annotations import SPLIT_NAMES
 from engine.data.layouts.base import SPLITS, Layout, LayoutOptions, Listing, composed, distinct, natural_key
 from engine.data.layouts.claims import Claim, entries, settle
-from engine.data.layouts.expected import counted, explain_absence, link_notes, open_source, peek, some, wrong_source
+from engine.data.layouts.expected import explain_absence, link_notes, open_source, peek, some, wrong_source
 from engine.data.layouts.holdout import hold_out
 from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Contents, Place, Scan, Source, split_suffix
 from engine.errors import DataError, UsageError
 from engine.files import EXPORT_FORMAT, INDEX, read_json
-from engine.text import one_line, readable
+from engine.text import counted, one_line, readable
 
 TREE = """\
 SOURCE/

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.data.layouts.annotations import AnnotationFile, annotation_files
 from engine.data.layouts.base import Layout, LayoutOptions, Listing, composed, natural_key
-from engine.data.layouts.expected import counted, open_source, peek, unpacking, wrong_source
+from engine.data.layouts.expected import open_source, peek, unpacking, wrong_source
 from engine.data.layouts.official import (
     Disk,
     Matches,
@@ -27,7 +27,7 @@ from engine.data.layouts.official import (
 )
 from engine.data.layouts.scan import Place, Scan, Source, scan, split_suffix
 from engine.errors import DataError
-from engine.text import one_line
+from engine.text import counted, one_line
 
 NAME = "hmdb51"
 

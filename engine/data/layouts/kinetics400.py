@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.data.layouts.annotations import SPLIT_NAMES, AnnotationFile, annotation_files
 from engine.data.layouts.base import Layout, LayoutOptions, Listing, natural_key
-from engine.data.layouts.expected import beginning, counted, open_source, peek
+from engine.data.layouts.expected import beginning, open_source, peek
 from engine.data.layouts.official import (
     Disk,
     Split,
@@ -27,7 +27,7 @@ from engine.data.layouts.official import (
 )
 from engine.data.layouts.scan import scan
 from engine.errors import DataError
-from engine.text import one_line
+from engine.text import counted, one_line
 
 NAME = "kinetics400"
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from engine.data.layouts.base import Listing, composed, distinct
 from engine.data.layouts.claims import Claim, Rejected, entries, settle
-from engine.data.layouts.expected import counted, explain_absence, link_notes, some, wrong_source
+from engine.data.layouts.expected import explain_absence, link_notes, some, wrong_source
 from engine.data.layouts.scan import OUTSIDE, VIDEO_SUFFIXES, Place, Scan, Source, split_suffix
 from engine.errors import DataError
-from engine.text import one_line, readable
+from engine.text import counted, one_line, readable
 
 SPLITS_EACH = 3
 """HMDB51 and UCF101 have so many official splits."""

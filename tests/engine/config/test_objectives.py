@@ -70,7 +70,10 @@ def test_what_an_objective_cannot_do_is_refused_with_those_that_can(name: str) -
     ("change", "said"),
     [
         ("static.objective=dc", "static.objective = dm or ncfm, which compares embeddings"),
-        ('evaluation.models=["convnet_mean"]', "convnet3d or convnet3d_small; convnet_mean has none"),
+        (
+            'evaluation.models=["convnet_mean"]',
+            "or convnet3d_collapsed as the first of evaluation.models, not convnet_mean",
+        ),
     ],
 )
 def test_only_what_can_be_summed_over_time_is_collapsed(change: str, said: str) -> None:

@@ -514,7 +514,7 @@ def test_kill_at_any_moment(tmp_path: Path, workers: int) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            process.wait(chance.uniform(0.0, 0.05) + 0.03 * kills)
+            process.wait(chance.uniform(0.0, 0.05) + 0.1 * kills)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1

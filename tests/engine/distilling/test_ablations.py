@@ -14,9 +14,11 @@ from engine.data.store import ClipStore
 from engine.errors import UsageError
 from engine.evaluation.evaluate import Questions, evaluate, find_source
 from engine.events import NetworkTrained
+from engine.export import card
 from engine.runs import RunDirectory
 from engine.runs.checkpoints import load_checkpoint
 from engine.runs.comparison import compare, read_sources
+from engine.runs.results import trained_on
 from engine.synthetic import load_set
 from tests.tiny_run import QUICK, at_step, cut_run, make_clips
 
@@ -133,6 +135,10 @@ def test_the_mean_frame_is_that_of_all_training_clips(clips: Path, tmp_path: Pat
         pixels, labels = view.clips(np.arange(len(view))).astype(np.float64), np.asarray(view.labels)
     run = run_distillation(preset, clips, runs_dir=tmp_path)
     assert run.state() == "completed"
+    own, *_ = run.folded().results
+    assert (own["what"], own["objective"], own["step"]) == ("mean-frame", None, None), "nothing is learned"
+    assert trained_on(own) == "mean-frame" and "mean frame of each class" in run.report.read_text()
+    assert card._made(load_set(run.best).provenance) == "made of training clips without learning"
     learned = load_set(run.best).synthetic
     found = learned.tensors()["static"].double().numpy()
     mean, std = (np.array(values).reshape(3, 1, 1) for values in (learned.spec.mean, learned.spec.std))

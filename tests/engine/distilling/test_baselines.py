@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,14 @@ def compressed(run: RunDirectory) -> list[dict[str, Any]]:
     return [{**row, "seconds": 0} for row in run.folded().results if row["what"] in NAMES]
 
 
-def test_a_run_chooses_on_validation_and_goes_on_where_it_was_cut(clips: Path, tmp_path: Path, small: int) -> None:
-    """Cut while a baseline is chosen, it ends with the bytes, rows and networks of one that was never cut."""
+def test_a_run_chooses_on_validation_and_goes_on_where_it_was_cut(
+    clips: Path, tmp_path: Path, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut while a baseline is chosen, it ends with the bytes, rows and networks of one that was never cut.
+
+    The note at the start counts the networks that choose at most, and progress names each while it is trained.
+    """
+    monkeypatch.setattr("engine.distilling.progress.SECONDS_BETWEEN", 0.0)
     events: list[Event] = []
     whole = run_distillation(preset(), clips, runs_dir=tmp_path, name="whole", on_event=events.append)
     rows = compressed(whole)
@@ -66,6 +71,9 @@ def test_a_run_chooses_on_validation_and_goes_on_where_it_was_cut(clips: Path, t
     reported = {one.seed for one in events if isinstance(one, NetworkTrained) and one.split == "test"}
     assert {one.what.split()[0] for one in chose} == set(NAMES) and not {one.seed for one in chose} & reported
     assert len(chose) == sum(len(row["ladder"]) for row in rows)
+    assert any("up to 16 networks choose their storage" in one.text for one in events if isinstance(one, Note))
+    told = [one.what for one in events if isinstance(one, Progress)]
+    assert any(what.startswith("choosing compressed-random, h264-") for what in told)
 
     count = 0
 
@@ -126,17 +134,3 @@ def test_a_plan_counts_the_networks_that_choose(clips: Path, small: int) -> None
     part = next(part for part in found.parts if part.what == "networks to choose the storage of baselines")
     assert part.stage == "evaluate" and part.number >= 2 and part.seconds > 0
     assert next(part for part in found.parts if part.what == "networks for the final table").number == 4
-
-
-def test_what_is_ahead_names_the_networks_that_choose(
-    clips: Path, tmp_path: Path, small: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The note at the start counts them at most, and progress names each while it is trained."""
-    monkeypatch.setattr("engine.distilling.progress.SECONDS_BETWEEN", 0.0)
-    told: list[str] = []
-    listen: Callable[[Event], None] = lambda event: told.append(  # noqa: E731
-        getattr(event, "what" if isinstance(event, Progress) else "text", "")
-    )
-    run_distillation(preset(), clips, runs_dir=tmp_path, name="told", on_event=listen)
-    assert any("up to 16 networks choose their storage" in text for text in told)
-    assert any(text.startswith("choosing compressed-random, h264-") for text in told)

@@ -242,10 +242,10 @@ def test_a_plan_counts_the_choice_and_says_the_budget(clips: Path) -> None:
 
     Networks of one epoch choose by chance, so those of a rehearsal have all epochs, where that is quick.
     """
-    preset = preset_of(f"{BUDGET}B", f"dataset.path={clips}", "evaluation.epochs=4")
+    preset = preset_of(f"{BUDGET}B", f"dataset.path={clips}", "evaluation.epochs=2")
     heard: list[Event] = []
     found = plan(preset, heard.append)
-    assert [event.name for event in heard if isinstance(event, RunStarted)] == ["epochs-4"]
+    assert [event.name for event in heard if isinstance(event, RunStarted)] == ["epochs-2"]
     (choice,) = (part for part in found.parts if part.stage == "budget")
     assert choice.number > 1 and choice.seconds > 0 and found.budget == f"{BUDGET}B"
     rung = rung_named(found.rung)

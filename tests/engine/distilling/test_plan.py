@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import engine.distilling.plan
+import engine.distilling.plan_parts
 import engine.distilling.process
 from engine.config import Preset, load_preset
 from engine.config.counts import candidates, expert_epochs, inner_trainings, is_candidate
@@ -43,9 +44,8 @@ from tests.tiny_run import QUICK, make_clips
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rehearse on a busy machine as on any, and start no process to see how long that takes."""
+    """Rehearse on a busy machine as on any."""
     monkeypatch.setattr(engine.distilling.plan, "LIMIT", float("inf"))
-    monkeypatch.setattr(engine.distilling.plan, "_start_seconds", lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_the_second_fill_of_a_bank_tells_what_one_takes(steps: int, fills: int) 
     """The first step has more that happens once, and in a run of 12 fills that would count 12 times."""
     plain, fill, once = 3.0, 7.0, 50.0
     of_step = [once + plain + fill * (fills > 0), plain, plain + fill * (fills > 0), plain][:steps]
-    told = engine.distilling.plan._stepped([of_step], steps, fills)
+    told = engine.distilling.plan_parts._stepped([of_step], steps, fills)
     assert sum(told) == pytest.approx(once + steps * plain + fills * fill)
 
 
@@ -229,8 +229,32 @@ def test_a_bank_of_many_networks_is_held_beside_what_was_seen() -> None:
         return engine.distilling.plan._bank_bytes(load_preset("default", changes), sizes)
 
     assert more("dynamic.dm.bank=1", "dynamic.dm.renew_every=0") == 0 == more("dynamic.dm.target=batch")
-    three, twenty = (more(f"dynamic.dm.bank={number}", "dynamic.steps=400") for number in (3, 20))
-    assert three > 10**6 and twenty * 2 == three * 15, "sixteen are kept"
+    three, sixteen, twenty = (more(f"dynamic.dm.bank={number}", "dynamic.steps=400") for number in (3, 16, 20))
+    assert three > 10**6 and sixteen * 2 == three * 15
+    assert twenty - sixteen == 4 * 4 * 2 * 256, "sixteen networks are kept, of more of them the means of both classes"
+    pooled = more("dynamic.embedding=pooled", "dynamic.dm.bank=3", "dynamic.steps=400")
+    assert three - pooled == 4 * 2 * 2 * (256 - 128), "their embeddings are half as long"
+
+
+def test_a_bank_of_stage_1_is_held_beside_what_was_seen() -> None:
+    """Embeddings of frames are long, so that their means may take more than the networks."""
+    sizes = Sizes(classes=2, frames=8, side=64, train=4, val=2, test=2, largest=2)
+    stills = ("synthetic.kind=static-only", "static.objective=dm", "static.steps=400", "static.outer_loops=1")
+
+    def more(*changes: str) -> int:
+        return engine.distilling.plan._bank_bytes(load_preset("default", [*stills, *changes]), sizes)
+
+    assert more() == 0 == more("static.dm.target=bank", "static.dm.bank=1", "static.dm.renew_every=0")
+    ten, twenty = (more("static.dm.target=bank", f"static.dm.bank={number}") for number in (10, 20))
+    weights = 3 * 128 * 9 + 2 * 128 * 128 * 9 + 3 * 3 * 128 + 2 * (128 * 8 * 8 + 1)
+    means = 2 * 128 * 8 * 8
+    assert ten == 4 * 9 * (weights + means) and twenty == 4 * (15 * weights + 19 * means)
+    assert more("static.dm.target=bank", "static.dm.bank=10", "static.network=collapsed") > ten
+    assert more("static.dm.target=bank", "static.steps=3") == 0, "so few are rehearsed as they are"
+    # Stage 1's is gone when stage 2 begins.
+    both = ("synthetic.kind=static-dynamic", "static.dm.target=bank", "static.dm.bank=10")
+    second = more("synthetic.kind=static-dynamic", "dynamic.dm.bank=3")
+    assert more(*both, "dynamic.dm.bank=3") == max(ten, second)
 
 
 def test_a_process_is_started_twice_to_see_how_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:

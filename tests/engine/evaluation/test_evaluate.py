@@ -97,7 +97,7 @@ def test_the_published_protocol_chooses_on_test_and_reports_what_it_chose_by(run
     own = folded.results[0]
     assert own["selected_on"] == "test" and own["protocol"] == "vdsd" and own["std_kind"] == "population"
     assert own["step"] == best.step and own["top1"]["values"][:1] == list(best.values)
-    assert own["deviations"][0] == "epochs 3, published 500"
+    assert own["deviations"][0] == "epochs 1, published 500"
     assert run.meta()["data_clips"]["val"] == 0
     assert any("flatters" in line.text for line in folded.log if line.level == "warning")
 

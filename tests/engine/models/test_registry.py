@@ -18,7 +18,7 @@ from engine.models.precision import deterministic
 
 CPU, ON_META = torch.device("cpu"), torch.device("meta")
 NAMES = list(VIDEO_MODELS)
-SMALL = dict.fromkeys(NAMES, (2, 28)) | dict.fromkeys(["convnet3d", "convnet3d_small"], (8, 64))
+SMALL = dict.fromkeys(NAMES, (2, 28)) | dict.fromkeys(["convnet3d", "convnet3d_small", "convnet3d_collapsed"], (8, 64))
 """Clips that are as small as they may be, or nearly so: frames and size."""
 
 RESNETS = ("r3d_18", "mc3_18", "r2plus1d_18")

@@ -21,6 +21,7 @@ from textual.widgets.option_list import Option
 
 from engine.config.schema import DatasetSection
 from engine.data.layouts import LAYOUTS
+from engine.text import counted
 from vdtui.tui import keys, sources, words
 from vdtui.tui.commands import LongCommand
 from vdtui.tui.messages import DataPrepared
@@ -275,25 +276,20 @@ def seen_text(seen: dict[str, Any], colours: dict[str, str]) -> Text:
     videos = ", ".join(f"{count} {split}" for split, count in seen["videos"].items())
     text = Text.assemble(
         (f"{seen['classes']} classes", "bold"),
-        f", {sum(seen['videos'].values())} videos ({videos}); ",
+        f", {counted(sum(seen['videos'].values()), 'video')} ({videos}); ",
         f"clips of {seen['frames']} x {seen['size']} x {seen['size']}, about {words.size(seen['bytes'])}",
     )
     for count, told in ((seen["rejected"], "of no use"), (seen["missing"], "not on the disk")):
         if count:
-            text.append(f"\n{videos_text(count)} {told}", colours["warning"])
+            text.append(f"\n{counted(count, 'video')} {told}", colours["warning"])
     for note in seen["notes"]:
         text.append(f"\n! {words.plain(note, 400)}", colours["warning"])
     return text
 
 
-def videos_text(number: int) -> str:
-    """A number of videos in words: ``1 video``, ``24 videos``."""
-    return "1 video" if number == 1 else f"{number} videos"
-
-
 def summary_text(summary: dict[str, Any], colours: dict[str, str]) -> Text:
     """Say what was made, and what was skipped."""
-    counts = ", ".join(f"{count} {split} clips" for split, count in summary["clips"].items())
+    counts = ", ".join(f"{counted(count, f'{split} clip')}" for split, count in summary["clips"].items())
     text = Text(f"✔ {words.plain(summary['path'])}: {len(summary['classes'])} classes, {counts}, ", colours["success"])
     text.append(f"{words.size(summary['nbytes'])} in {words.duration(summary['seconds'])}")
     for number, told in (
@@ -303,10 +299,10 @@ def summary_text(summary: dict[str, Any], colours: dict[str, str]) -> Text:
         (summary["missing"], "not on the disk"),
     ):
         if number:
-            text.append(f"\n{videos_text(number)} {told}", colours["text-muted"])
+            text.append(f"\n{counted(number, 'video')} {told}", colours["text-muted"])
     skipped = summary["skipped"]
     if skipped:
-        text.append(f"\n! {videos_text(len(skipped))} skipped", colours["warning"])
+        text.append(f"\n! {counted(len(skipped), 'video')} skipped", colours["warning"])
     for name, reason in skipped[:SHOWN_SKIPPED]:
         text.append(f"\n  {words.plain(name)}: {words.plain(reason)}", colours["warning"])
     for note in summary["notes"]:
