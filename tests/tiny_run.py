@@ -63,9 +63,11 @@ def make_clips(folder: Path, per_class: int = 5) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_plots() -> Iterator[None]:
-    """Draw no plots in reports. A conftest.py that imports this says so for its folder."""
+    """Draw no plots and no moving pictures in reports. A conftest.py that imports this says so for its folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.export.plots.svg", lambda figure, title: "<svg/>")
+        patch.setattr("engine.export.report._plots", lambda *_: [])
+        patch.setattr("engine.export.report._confusion", lambda *_: None)
+        patch.setattr("engine.export.encode.gif", lambda *_, **__: b"")
         yield
 
 
@@ -74,14 +76,19 @@ def cut_run(
 ) -> RunDirectory:
     """A run of ``preset`` that lost its power at the first event of which ``when`` is true."""
     run = new_run(preset, clips, runs, name, name, ["test"])
+    lose_power(run, when)
+    return run
+
+
+def lose_power(run: RunDirectory, when: Callable[[Event], bool]) -> None:
+    """Let ``run`` begin or go on, until the first event of which ``when`` is true."""
 
     def die(event: Event) -> None:
         if when(event):
             raise RuntimeError("pulled the plug")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="pulled the plug"):
         resume_distillation(run, on_event=die)
-    return run
 
 
 def at_step(step: int, *stages: str) -> Callable[[Event], bool]:

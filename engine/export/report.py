@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from engine.runs.differences import Difference
 from engine.runs.results import conditions, key_but_rate, key_of, results_of
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from engine.export.gallery import ClassPictures
     from engine.synthetic import LoadedSet
 
@@ -71,16 +74,21 @@ def html(run: RunDirectory, ending: RunCompleted | None = None) -> str:
 
 def page(template: str, view: Mapping[str, Any]) -> str:
     """Return ``template`` filled in with ``view``, all of which is escaped but what is marked as markup."""
+    return _templates().get_template(template).render(**view)
+
+
+@cache
+def _templates() -> Environment:
+    """The environment that keeps what it has compiled, which takes longer than to fill it in."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("engine.export", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**view)
 
 
 def _read(run: RunDirectory, ending: RunCompleted | None = None) -> tuple[dict[str, Any], LoadedSet | None]:

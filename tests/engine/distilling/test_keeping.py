@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from engine.api import resume_distillation, run_distillation
 from engine.config import load_preset
 from engine.distilling.plan import plan
 from engine.evaluation.trials import digest
+from engine.runs import RunDirectory
+from engine.runs.new import new_run
 from engine.synthetic import encode_set, load_set
-from tests.tiny_run import QUICK, at_step, cut_run, make_clips
+from tests.tiny_run import QUICK, at_step, lose_power, make_clips
 
 SHORT = (
     *("static.steps=2", "static.checkpoint_every=1", "dynamic.steps=3", "dynamic.checkpoint_every=1"),
@@ -62,19 +65,32 @@ def test_a_coded_run_is_judged_by_its_file_and_goes_on_where_it_was_cut(case: st
         (trial,) = whole.evaluations.glob(f"synthetic-val-{step:06d}-*.json")
         assert json.loads(trial.read_text())["set"].startswith(digest(loaded.synthetic))
 
-    for stage in set(preset.stages) & {"static", "dynamic"}:
-        run = cut_run(preset, clips, tmp_path, at_step(2, stage), f"cut-{stage}")
+    if case == "static-dynamic":
+        what_a_set_contains_is_stored_as_the_set_is(whole)
+    if case == "pixels":
+        the_state_to_go_on_from_is_exact(whole)
+
+    stages = [stage for stage in ("static", "dynamic") if stage in preset.stages]
+    if stages:
+        run = new_run(preset, clips, tmp_path, "cut", "cut", ["test"])
+        for stage in stages:
+            lose_power(run, at_step(2, stage))
         resume_distillation(run)
         assert run.best.read_bytes() == whole.best.read_bytes() and run.last.read_bytes() == whole.last.read_bytes()
 
 
-def test_what_a_set_contains_is_stored_as_the_set_is(clips: Path, tmp_path: Path) -> None:
+def what_a_set_contains_is_stored_as_the_set_is(run: RunDirectory) -> None:
     """The still video beside a coded set would be counted in float32, a hundred times its bytes."""
-    preset = load_preset("default", [*QUICK, *SHORT, *CASES["static-dynamic"]])
-    run = run_distillation(preset, clips, runs_dir=tmp_path, name="whole")
     row = next(row for row in run.folded().results if row["what"] == "static-only")
     still = load_set(run.best).synthetic.baselines()["static-only"]
     assert row["storage"] == "jpeg-60" and row["bytes"] == encode_set(still, "jpeg-60").nbytes
+
+
+def the_state_to_go_on_from_is_exact(run: RunDirectory) -> None:
+    """A run that went on from what a codec left of it would be another run."""
+    newest = load_file(sorted(run.checkpoints.iterdir())[-1])["pixels"]
+    decoded = load_set(run.last).synthetic.tensors()["pixels"]
+    assert newest.dtype == torch.float32 and not torch.equal(newest, decoded)
 
 
 @pytest.mark.parametrize("init", ["noise", "residual"])
@@ -85,14 +101,3 @@ def test_a_plan_tells_the_bytes_of_the_file(init: str, clips: Path) -> None:
     assert found.storage == "h264-35@half" and found.classes == 2 and found.bytes_per_class == found.file_bytes / 2
     assert found.measured_on == ("real clips" if init == "noise" else "the set after a few steps")
     assert 300 < found.file_bytes < 3000
-
-
-def test_the_state_to_go_on_from_is_exact(clips: Path, tmp_path: Path) -> None:
-    """A run that went on from what a codec left of it would be another run."""
-    from safetensors.torch import load_file
-
-    preset = load_preset("default", [*QUICK, *SHORT, *CASES["pixels"]])
-    run = run_distillation(preset, clips, runs_dir=tmp_path, name="whole")
-    newest = load_file(sorted(run.checkpoints.iterdir())[-1])["pixels"]
-    decoded = load_set(run.last).synthetic.tensors()["pixels"]
-    assert newest.dtype == torch.float32 and not torch.equal(newest, decoded)

@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(runs: Path, cli
 
 def test_equal_bytes_is_counted_in_files(runs: Path, clips: Path) -> None:
     """The honest baseline: what is trained on was decoded from a file that is no larger than the set."""
-    changes = ["evaluation.repeats=2", "evaluation.epochs=1"]
+    changes = ["evaluation.repeats=1", "evaluation.epochs=1"]
     source = find_source("published", runs, None, changes)
     asked = Questions(
         ("compressed-random", "compressed-herding"), storage=("uint8", "h264-28"), baseline_storage="h264-35"
@@ -202,15 +202,15 @@ def test_bytes_that_hold_no_clip_are_refused_before_a_network_is_trained(
 def test_more_clips_than_there_are(clips: Path, tmp_path: Path) -> None:
     """A set that weighs more than all of the data, without a word: every clip is one, however often it is shown."""
     changes = {"selection__method": "herding", "selection__features": "seeded", "evaluation__epochs": 1}
-    run = run_of(clips, tmp_path, "many", synthetic__kind="coreset", synthetic__ipc=20, **changes)
+    run = run_of(clips, tmp_path, "many", synthetic__kind="coreset", synthetic__ipc=5, **changes)
     train = run.meta()["data_clips"]["train"]
     every = train * 8 * 64 * 64 * 3
     own, random = run.folded().results
     for row in (own, random):
-        assert (row["ipc"], row["distinct_clips"], row["bytes"], row["stored_values"]) == (20, train, every, every)
+        assert (row["ipc"], row["distinct_clips"], row["bytes"], row["stored_values"]) == (5, train, every, every)
     assert run.best.stat().st_size < every + 4096
     (warned,) = [line.text for line in run.folded().log if "are wanted" in line.text]
-    assert "20 real clips" in warned and "still <b> has 2" in warned and "moving has 2" in warned
+    assert "5 real clips" in warned and "still <b> has 2" in warned and "moving has 2" in warned
     told: list[str] = []
     asked = Questions(("random", "full", "compressed-random"), storage=("uint8",))
     source = find_source("many", tmp_path, None, ["evaluation.repeats=1"])
