@@ -88,7 +88,7 @@ class ConvNet3DSmall(ConvNet3D):
 
 
 class ConvNet3DCollapsed(ConvNet3D):
-    """ConvNet3D that learns stills as it sees them at the times far from a clip's ends: a tenth of the time.
+    """ConvNet3D that learns stills as it sees them at the times far from a clip's ends, for a fifth of the time.
 
     There the slices of a kernel over time are applied to equal images, so that one 2-D convolution by their sum does
     for all, and each slice has the gradient of the sum. What is left out in training are the zeros before the first
