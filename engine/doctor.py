@@ -150,7 +150,8 @@ def _device(name: str) -> Finding:
         return Finding("device", BROKEN, f"{device} computes rubbish", "Use --device cpu, and check the driver.")
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        found = f"{torch.cuda.get_device_name(device)}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {precision}"
+        free_memory = f"{free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+        found = f"{torch.cuda.get_device_name(device)}, {free_memory}, has {precision}"
         return Finding("device", OK, found)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     found = f"{device}, {usable_cores()} cores, {torch.get_num_threads()} threads, {memory:.0f} GB memory, {precision}"

@@ -238,6 +238,15 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_json_once(path: Path, document: Any) -> None:
+    """Make ``path``, with ``document`` as JSON, atomically; if it is there already, it stays as it is."""
+    with storage_errors(path), draft(path.parent) as folder:
+        whole = folder / path.name
+        write_json(whole, document)
+        with contextlib.suppress(FileExistsError):
+            os.link(whole, path)  # unlike a rename, it never takes the place of another
+
+
 def is_number(value: Any) -> bool:
     """Return whether ``value`` of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -404,7 +404,7 @@ class RunSection(Section):
         "auto", description="auto, cpu, cuda, cuda:1, mps"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of network passes; auto: bfloat16 where the device is fast at it"
+        "auto", description="of network passes; auto: bfloat16 where the device is fast at it (a GPU is timed)"
     )
     trackers: Annotated[
         tuple[Literal["tensorboard", "wandb", "mlflow", "prometheus"], ...], Field(max_length=4, strict=False)

@@ -25,9 +25,10 @@ from engine.config.size import stored_values
 from engine.data.batches import free_bytes
 from engine.distilling.plan import sizes_of
 from engine.distilling.reckoning import Sizes, instances_of_rows
+from engine.evaluation.judge import precision_of
 from engine.evaluation.trainers import shares
 from engine.matching.trajectory import MttSettings, TrajectoryMatching
-from engine.models import autocast, choose_device, choose_precision, video_model
+from engine.models import autocast, choose_device, video_model
 
 AT_ONCE = 64
 """Clips that objectives send through a network at once, at most."""
@@ -128,7 +129,7 @@ def room(preset: Preset, folder: Path) -> Need:
 def measure_kept(preset: Preset, sizes: Sizes) -> Kept:
     """Send a clip through each network of ``preset``, and count what autograd keeps of it."""
     device = choose_device(preset.run.device)
-    precision = choose_precision(preset.run.precision, device)
+    precision = precision_of(preset, sizes.classes, sizes.frames, sizes.side, device, None).precision
     clips: dict[str, int] = {}
     weights: dict[str, int] = {}
     for model in preset.evaluation.models:

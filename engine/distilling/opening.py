@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.distilling.progress import UnitPace
 from engine.errors import StopRequested
-from engine.evaluation.judge import Judge, networks_folder
+from engine.evaluation.judge import Judge, networks_folder, precision_of
 from engine.evaluation.parts import open_parts
 from engine.evaluation.subjects import counted_classes, scarce_coreset
 from engine.events import Note, Split, StageFinished, StageStarted
 from engine.files import write_json
 from engine.machine.process_group import ALONE, Group
 from engine.models import choose_precision
+from engine.models.measured import Chosen
 from engine.runs.session import Serve, Session
 from engine.text import counted
 
@@ -84,7 +86,8 @@ def prepare(session: Session, preset: Preset, device: torch.device, group: Group
     runs = session.run.path.parent
     session.emit(StageStarted("prepare", 0, 1))
     parts = open_parts(runs, preset, device, UnitPace(session, "prepare").update, session.check)
-    precision = choose_precision(preset.run.precision, device)
+    chosen = _chosen(session, preset, parts.spec, device, group)
+    precision = chosen.precision
     work = Work(
         session=session,
         preset=preset,
@@ -99,11 +102,28 @@ def prepare(session: Session, preset: Preset, device: torch.device, group: Group
         group=group,
     )
     if group.leads:
-        _record_meta(work, parts.store)
+        _record_meta(work, parts.store, chosen)
     for note in _notes_before(work):
         session.emit(note)
     session.emit(StageFinished("prepare", round(time.monotonic() - began, 3)))
     return work
+
+
+def _chosen(session: Session, preset: Preset, spec: ClipSpec, device: torch.device, group: Group) -> Chosen:
+    """Return the number format of network passes: a run that goes on keeps the one that it began with."""
+    chosen = Chosen(torch.float32)  # the leader decides
+    if group.leads:
+        began = Chosen.of_record(session.run.meta())
+        if preset.run.precision == "auto" and began is not None:
+            chosen = began
+            if chosen.precision == torch.bfloat16 and choose_precision("auto", device) == torch.float32:
+                text = "this run began in bfloat16 and goes on in it, which this device is slow at"
+                session.emit(Note("warning", text))
+        else:
+            runs = session.run.path.parent
+            chosen = precision_of(preset, len(spec.classes), spec.frames, spec.height, device, runs)
+    same = group.agree(chosen.precision == torch.bfloat16, device)
+    return dataclasses.replace(chosen, precision=torch.bfloat16 if same else torch.float32)
 
 
 def _notes_before(work: Work) -> Iterator[Note]:
@@ -178,7 +198,7 @@ def experts_folder(runs: Path) -> Path:
     return runs / ".data" / "experts"
 
 
-def _record_meta(work: Work, store: ClipStore) -> None:
+def _record_meta(work: Work, store: ClipStore, chosen: Chosen) -> None:
     """Add device, threads and data to meta.json, which are known only now."""
     run = work.session.run
     meta = run.meta()
@@ -190,7 +210,7 @@ def _record_meta(work: Work, store: ClipStore) -> None:
     meta |= {
         "device": described,
         "threads": threads,
-        "precision": _name(work.precision),
+        **chosen.record(),
         "data_fingerprint": work.fingerprint,
         "dataset": store.dataset,
         "layout": store.layout,

@@ -20,7 +20,8 @@ from engine.config.counts import baseline_networks, budget_networks, candidates,
 from engine.config.kinds import COMPRESSED, KINDS
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
-from engine.models import autocast, choose_device, choose_precision, still_model, video_model
+from engine.evaluation.judge import precision_of
+from engine.models import autocast, choose_device, still_model, video_model
 from engine.models.convnet3d import ConvNet3D
 from engine.models.registry import sees_stills
 
@@ -84,7 +85,7 @@ class Units:
 def measure(preset: Preset, sizes: Sizes) -> Units:
     """Time the networks of ``preset`` on clips of these sizes, here and now."""
     device = choose_device(preset.run.device)
-    precision = choose_precision(preset.run.precision, device)
+    precision = precision_of(preset, sizes.classes, sizes.frames, sizes.side, device, None).precision
     shape = (3, sizes.frames, sizes.side, sizes.side)
 
     def clips(model: str) -> Unit:

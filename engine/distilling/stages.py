@@ -31,6 +31,7 @@ from engine.distilling.optimisers import dynamic_optimiser, static_optimiser
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import NetworkPace, UnitPace
 from engine.errors import DataError, RunError
+from engine.evaluation.judge import precision_of
 from engine.evaluation.parts import open_parts
 from engine.events import Note, PreviewSaved, RunStarted, StageFinished, StageStarted
 from engine.export.report import write_html
@@ -38,7 +39,7 @@ from engine.machine.process_group import joined, local_device
 from engine.matching import Setting, clips_objective, stills_objective
 from engine.matching.experts import Trajectories, open_or_train
 from engine.matching.kernel import start_labels
-from engine.models import Network, choose_device, choose_precision, still_model, video_model
+from engine.models import Network, choose_device, still_model, video_model
 from engine.models.precision import deterministic
 from engine.runs.checkpoints import Checkpoint
 from engine.runs.session import Session
@@ -131,8 +132,9 @@ def train_experts(
 ) -> tuple[Trajectories, list[str]]:
     """Train the experts that a run of ``preset`` in the folder ``runs`` will need; return them, and warnings."""
     device = choose_device(preset.run.device)
-    precision = choose_precision(preset.run.precision, device)
     with deterministic(), open_parts(runs, preset, device, progress, check) as parts:
+        spec = parts.spec
+        precision = precision_of(preset, len(spec.classes), spec.frames, spec.height, device, runs).precision
         fingerprint = parts.store.fingerprint
         return open_or_train(
             experts_folder(runs), preset, parts.train, parts.val, fingerprint, precision, progress, check

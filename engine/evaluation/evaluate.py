@@ -24,7 +24,7 @@ from engine.data.store import ClipStore
 from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.baselines import Rung, Shelf, from_fixed, herded_order, ladder, random_order
-from engine.evaluation.judge import Judge, networks_folder
+from engine.evaluation.judge import Judge, networks_folder, precision_of
 from engine.evaluation.parts import open_parts
 from engine.evaluation.protocols import FrameOrder
 from engine.evaluation.rows import Row, judged
@@ -39,7 +39,7 @@ from engine.evaluation.subjects import (
 )
 from engine.evaluation.trainers import Watch, networks_text
 from engine.files import SET_SUFFIXES, draft, looks_like_set, never_made_anew, write_json
-from engine.models import choose_device, choose_precision
+from engine.models import choose_device
 from engine.models.precision import deterministic
 from engine.runs import RunDirectory, find_run
 from engine.synthetic import LoadedSet, load_set
@@ -141,7 +141,6 @@ def evaluate(
     """
     preset = source.preset
     device = choose_device(preset.run.device)
-    precision = choose_precision(preset.run.precision, device)
     with (
         deterministic(),
         open_parts(runs, preset, device, lambda *_: None, lambda: None) as parts,
@@ -149,6 +148,8 @@ def evaluate(
         contextlib.ExitStack() as opened,
     ):
         train, test = parts.train, parts.test
+        spec = parts.spec
+        precision = precision_of(preset, len(spec.classes), spec.frames, spec.height, device, runs).precision
         judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
         subjects = list(_subjects(source, judge, questions, progress, opened))
         drawn = sorted({row.ipc for row in subjects if row.what == "random" and row.ipc is not None})

@@ -30,6 +30,7 @@ from engine.evaluation import (
 )
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
+from engine.models.measured import Chosen, Steps, precision_for
 from engine.seeds import derive
 
 TEACHER_BATCH = 16
@@ -132,6 +133,19 @@ def _teaching(section: EvaluationSection, recipe: Recipe) -> tuple[Recipe, int]:
     """Return recipe and epochs of the teacher of pupils of ``recipe``; it sees crops and flips, since its pupils do."""
     strong = PROTOCOLS["strict-strong"]
     return dataclasses.replace(recipe, protocol=strong, lr=strong.lr, batch=TEACHER_BATCH), section.teacher_epochs
+
+
+def precision_of(
+    preset: Preset, classes: int, frames: int, size: int, device: torch.device, runs: Path | None
+) -> Chosen:
+    """Return the number format of ``preset`` for clips of ``frames`` frames of ``size`` pixels (``precision_for``).
+
+    It goes by steps of one clip of each class, the least that a set has, so that sets of any IPC have the same. What is
+    measured is kept for all runs in ``runs``; None: it is not kept.
+    """
+    steps = Steps(preset.evaluation.models[0], classes, frames, size, min(classes, preset.evaluation.batch))
+    folder = None if runs is None else runs / ".data" / "precision"
+    return precision_for(preset.run.precision, device, steps, folder)
 
 
 def networks_folder(runs: Path) -> Path:

@@ -29,6 +29,8 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the number format of network passes; ``auto`` is bfloat16 where the hardware has it, else float32.
 
+    A GPU that has it is not always faster by it, which ``engine.models.measured`` finds out.
+
     A CPU without bf16 instructions emulates them, which makes ConvNet3D some 80 times slower than float32.
     """
     if name != "auto":
