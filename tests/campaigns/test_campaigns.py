@@ -5,16 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from tests.tiny import ROOT
 
-ATTEMPTS = {"kills": 4, "inputs": 5, "events": 5}
+NAMES = ("kills", "inputs", "events")
+ATTEMPTS = 3
 
 
-@pytest.mark.parametrize("name", ATTEMPTS)
-def test_a_campaign_finds_nothing(name: str) -> None:
+def test_campaigns_find_nothing() -> None:
     """Other attempts each time: what one of them finds can be repeated by its seed, and by hand for an hour."""
-    command = [sys.executable, "-m", "tests.campaigns", "--only", name, "--count", str(ATTEMPTS[name])]
+    command = [sys.executable, "-m", "tests.campaigns", "--count", str(ATTEMPTS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230)
-    assert done.returncode == 0 and f"{name}: " in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(f"\n{name}: " in done.stdout for name in NAMES), done.stdout

@@ -177,6 +177,7 @@ def instant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(launch, "launch", finished)
     monkeypatch.setattr(process, "carry_out", finished)
+    monkeypatch.setattr("engine.distilling.plan._start_seconds", lambda: 0.0)  # see test_plan.py
 
 
 def typed(folder: Path, words: list[str]) -> tuple[int, str]:

@@ -502,7 +502,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("workers", [0, 2])
 def test_kill_at_any_moment(tmp_path: Path, workers: int) -> None:
     """The machine goes down, the cluster kills the job: the file in the end must be the same."""
-    source = write_dataset(tmp_path / "s", each=30, length=20)
+    source = write_dataset(tmp_path / "s", each=12, length=20)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(source), str(tmp_path / "c.h5"), str(workers)]
