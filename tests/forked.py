@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from io import BufferedWriter
@@ -60,6 +61,8 @@ class Forked:
         log = os.devnull if stdout is None else os.path.abspath(stdout.name)
         arguments = (command[-1], log, dict(os.environ if env is None else env), str(cwd))
         self._process = _context().Process(target=_work, args=arguments)
+        self.began = time.time()
+        """When it was started, in seconds since 1970, as events have it."""
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid

@@ -61,6 +61,10 @@ def command(run: RunDirectory) -> list[str]:
     return [sys.executable, "-m", "engine.worker", str(run.path)]
 
 
+ROUNDED = 0.001
+"""Seconds by which an event's time may be early: it has three decimals."""
+
+
 def wait_for(run: RunDirectory, wanted: Callable[[dict[str, object]], bool], worker: Forked) -> None:
     """Wait until the worker logs a record that is wanted, not counting those of earlier workers."""
     for record in events_since(run, worker):
@@ -71,9 +75,8 @@ def wait_for(run: RunDirectory, wanted: Callable[[dict[str, object]], bool], wor
 
 def events_since(run: RunDirectory, worker: Forked) -> Iterator[dict[str, object]]:
     tail = EventTail(run.events_file)
-    begun = time.time() - 0.5
     while worker.poll() is None:
-        yield from (record for record in tail.read() if record["time"] >= begun)
+        yield from (record for record in tail.read() if record["time"] >= worker.began - ROUNDED)
         time.sleep(0.01)
 
 
