@@ -88,12 +88,12 @@ class ConvNet3DSmall(ConvNet3D):
 
 
 class ConvNet3DCollapsed(ConvNet3D):
-    """ConvNet3D that learns stills as it sees them at the times far from a clip's ends, for a fifth of the time.
+    """ConvNet3D that learns stills as it sees them at the times far from a clip's ends, at the cost of images.
 
     There the slices of a kernel over time are applied to equal images, so that one 2-D convolution by their sum does
     for all, and each slice has the gradient of the sum. What is left out in training are the zeros before the first
-    frame and behind the last. Clips, those of the test among them, go through the network in full. Its accuracies are
-    near those of ConvNet3D (docs/experiments/ladder.md), and stand in tables of their own.
+    frame and behind the last. Clips, those of the test among them, go through the network in full. How near its
+    accuracies are to those of ConvNet3D was not measured; they stand in tables of their own.
     """
 
     def stills(self, images: torch.Tensor, frames: int) -> torch.Tensor:
