@@ -345,6 +345,13 @@ COMPRESSED = ("compressed-random", "compressed-herding")
 """Baselines of real clips that are compressed into as many bytes as a set."""
 MEAN_FRAME = "mean-frame"
 """The row of still images that are the mean frame of each class: nothing is learned."""
+
+
+def is_own(what: object, kind: object) -> bool:
+    """Return whether the row ``what`` of a table is that of the run's own set, which is of ``kind``."""
+    return what in (kind, MEAN_FRAME)
+
+
 if TYPE_CHECKING:
     KindName = str
 else:

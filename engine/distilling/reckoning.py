@@ -17,7 +17,7 @@ from torch import nn
 
 from engine.config import Preset
 from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs, feature_epochs
-from engine.config.kinds import COMPRESSED, KINDS
+from engine.config.kinds import COMPRESSED, KINDS, Kind, is_own
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
 from engine.evaluation.judge import precision_of
@@ -111,11 +111,12 @@ def measure(preset: Preset, sizes: Sizes) -> Units:
 
 def _has_stills(preset: Preset) -> bool:
     """Return whether networks are trained on clips that do not move: those of the set, or of one that it contains."""
-    return any(_is_still(row) for row in preset.kind.rows(preset))
+    return any(_is_still(preset.kind, row) for row in preset.kind.rows(preset))
 
 
-def _is_still(row: str) -> bool:
-    return row in KINDS and KINDS[row].still
+def _is_still(own: Kind, row: str) -> bool:
+    kind = own if is_own(row, own.name) else KINDS.get(row)
+    return kind is not None and kind.still
 
 
 def _differentiates_twice(preset: Preset, stage: str) -> bool:
@@ -225,7 +226,7 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
     rows = instances_of_rows(preset, sizes)
     networks = len(rows) * len(evaluation.models) * evaluation.repeats
     seconds = sum(
-        evaluation.repeats * trained(instances, sizes.test, units.clips[model], _is_still(row))
+        evaluation.repeats * trained(instances, sizes.test, units.clips[model], _is_still(preset.kind, row))
         for row, instances in zip(preset.kind.rows(preset), rows, strict=True)
         for model in evaluation.models
     )

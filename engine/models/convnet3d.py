@@ -22,6 +22,8 @@ class ConvNet3D(VideoNetwork):
 
     widths: ClassVar[tuple[int, int, int]] = (64, 128, 128)
     """Channels behind each block."""
+    endless_stills: ClassVar[bool] = False
+    """True if ``stills`` shows an image as at the middle of a long clip, without the zeros at the ends."""
 
     def __init__(self, classes: int, frames: int, size: int) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class ConvNet3D(VideoNetwork):
         They, their gradients and what dropout draws are those of ``forward`` of the clips but for rounding, in a
         fraction of the time (``engine.models.stills``).
         """
-        seen = StillMap.of_images(images, frames)
+        seen = StillMap.of_images(images, frames, endless=self.endless_stills)
         for layer in self.features:
             if isinstance(layer, nn.Conv3d):
                 seen = seen.convolved(layer)
@@ -96,18 +98,7 @@ class ConvNet3DCollapsed(ConvNet3D):
     accuracies are to those of ConvNet3D was not measured; they stand in tables of their own.
     """
 
-    def stills(self, images: torch.Tensor, frames: int) -> torch.Tensor:
-        """Return class logits (N, classes) of images (N, 3, H, W), as at the inner times of a long clip of each."""
-        seen = images.contiguous(memory_format=torch.channels_last)
-        for layer in self.features:
-            if isinstance(layer, nn.Conv3d):
-                padding = tuple(int(side) for side in layer.padding[1:])
-                seen = nn.functional.conv2d(seen, layer.weight.sum(2), layer.bias, layer.stride[1:], padding)
-            elif isinstance(layer, MaxPool):
-                seen = nn.functional.max_pool2d(seen, layer.kernel[1:])
-            else:
-                seen = seen.relu()
-        return self._classified(seen.unsqueeze(2).repeat(1, 1, frames // 4, 1, 1))
+    endless_stills = True
 
 
 def _block(channels_in: int, channels_out: int, pool: tuple[int, int, int]) -> list[nn.Module]:

@@ -24,10 +24,9 @@ from torch import nn
 
 from engine.errors import StorageError
 from engine.files import is_number, read_json, write_json_once
-from engine.models.precision import autocast, choose_precision, seeded
+from engine.models.precision import FORMATS, autocast, choose_precision, seeded
 from engine.models.registry import video_model
 
-FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 WARM_UP, ROUNDS = 3, 8
 """Steps in each format, in turn, that are not timed, and those that are."""
 

@@ -12,6 +12,9 @@ import torch
 
 from engine.errors import UsageError
 
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""The number formats of network passes, by their names in presets."""
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device that ``run.device`` of a preset names; raises UsageError if this machine lacks it."""
@@ -34,7 +37,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     A CPU without bf16 instructions emulates them, which makes ConvNet3D some 80 times slower than float32.
     """
     if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+        return FORMATS[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32

@@ -24,11 +24,13 @@ class StillMap:
 
     slices: tuple[torch.Tensor, ...]
     times: tuple[int, ...]
+    endless: bool = False
+    """True if the clip goes on before its first time and behind its last one, in place of zeros."""
 
     @classmethod
-    def of_images(cls, images: torch.Tensor, frames: int) -> Self:
+    def of_images(cls, images: torch.Tensor, frames: int, *, endless: bool = False) -> Self:
         """Return the clips that show images (N, 3, H, W) for ``frames`` frames."""
-        return cls((images.contiguous(memory_format=torch.channels_last),), (0,) * frames)
+        return cls((images.contiguous(memory_format=torch.channels_last),), (0,) * frames, endless)
 
     def expanded(self) -> torch.Tensor:
         """Return the whole map (N, C, T, H, W), channels last."""
@@ -44,15 +46,16 @@ class StillMap:
         length, padding = layer.kernel_size[0], int(layer.padding[0])
         assert layer.stride[0] == layer.groups == 1 and length == 2 * padding + 1, layer
         kernels = layer.weight.unbind(2)
-        padded = (None,) * padding + self.times + (None,) * padding
+        first, last = (self.times[0], self.times[-1]) if self.endless else (None, None)
+        padded = (first,) * padding + self.times + (last,) * padding
         windows, times = _distinct([padded[time : time + length] for time in range(len(self.times))])
         if len(self.slices) == 1:
-            return StillMap(self._of_one_slice(layer, kernels, windows), times)
+            return StillMap(self._of_one_slice(layer, kernels, windows), times, self.endless)
         seen = [[window[k] for window in windows] for k in range(length)]
         biases = [layer.bias if k == padding else None for k in range(length)]  # the middle is a part of all
         parts = [self._seen_by(layer, *one) for one in zip(kernels, biases, seen, strict=True)]
         terms = [[parts[k][one] for k, one in enumerate(window) if one is not None] for window in windows]
-        return StillMap(tuple(functools.reduce(torch.add, own) for own in terms), times)
+        return StillMap(tuple(functools.reduce(torch.add, own) for own in terms), times, self.endless)
 
     def _of_one_slice(
         self, layer: nn.Conv3d, kernels: Sequence[torch.Tensor], windows: Sequence[Sequence[int | None]]
@@ -79,11 +82,11 @@ class StillMap:
         blocks, times = _distinct([frozenset(self.times[start : start + length]) for start in starts])
         # Over time first: then the larger part of the work is for fewer slices.
         tops = [functools.reduce(torch.maximum, [self.slices[one] for one in sorted(block)]) for block in blocks]
-        return StillMap(tuple(nn.functional.max_pool2d(top, kernel[1:]) for top in tops), times)
+        return StillMap(tuple(nn.functional.max_pool2d(top, kernel[1:]) for top in tops), times, self.endless)
 
     def rectified(self) -> StillMap:
         """Return its positive part."""
-        return StillMap(tuple(one.relu() for one in self.slices), self.times)
+        return StillMap(tuple(one.relu() for one in self.slices), self.times, self.endless)
 
 
 def _convolve(images: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None, layer: nn.Conv3d) -> torch.Tensor:

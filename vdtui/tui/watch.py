@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.config.kinds import MEAN_FRAME
+from engine.config.kinds import is_own
 from engine.errors import PresetError, RunError
 from engine.runs import ALIVE, RunDirectory, RunState, Status, list_runs
 from engine.runs.results import is_result
@@ -564,7 +564,7 @@ def stored_bytes(run: RunDirectory, state: RunState, kind: object) -> int | None
     """Bytes of the synthetic set: as its result says, else the size of its file, else None."""
     for result in state.results:
         count = result.get("bytes")
-        if result.get("what") in (kind, MEAN_FRAME) and isinstance(count, int):
+        if is_own(result.get("what"), kind) and isinstance(count, int):
             return count
     return file_bytes(run)
 

@@ -321,9 +321,10 @@ def test_seconds_are_passes_times_what_one_takes() -> None:
         return {part.what: part.seconds for part in parts}
 
     stills = Units({"convnet3d": Unit(1.0, 3.0, 10.0, still=0.5)}, units.images)
-    of_stills = reckon(load_preset("stills", table | {"synthetic.kind": "static-only"}), sizes, stills)
-    assert of_stills is not None
-    assert of_stills[-1].seconds == 2 * (5 * 20 * 0.5 + 200) + 2 * (5 * 20 * 3.0 + 200)  # the set, and real clips
+    for preset in ("stills", "mean-frame"):
+        of_stills = reckon(load_preset(preset, table | {"synthetic.kind": "static-only"}), sizes, stills)
+        assert of_stills is not None
+        assert of_stills[-1].seconds == 2 * (5 * 20 * 0.5 + 200) + 2 * (5 * 20 * 3.0 + 200)  # the set, and real clips
     judged = 5 * 20 * 3.0
     assert seconds() == {
         "steps": 7 * (10 * 16 * 1.0 + 10 * 2 * 3.0),

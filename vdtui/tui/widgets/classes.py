@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config.kinds import MEAN_FRAME
+from engine.config.kinds import is_own
 from vdtui.tui import words
 from vdtui.tui.watch import RunSnapshot, is_number
 from vdtui.tui.widgets.lines import Lines
@@ -63,7 +63,7 @@ def _line(name: str, accuracy: float, width: int, columns: int, colours: dict[st
 def per_class(run: RunSnapshot) -> tuple[str, list[tuple[str, float]]]:
     """Name a result, and list its classes with their accuracies, best first."""
     with_classes = [result for result in run.results if _accuracies(result)]
-    own = [result for result in with_classes if result.get("what") in (run.kind, MEAN_FRAME)] or with_classes[-1:]
+    own = [result for result in with_classes if is_own(result.get("what"), run.kind)] or with_classes[-1:]
     if not own:
         return "", []
     values = _accuracies(own[0])

@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.events import Resize
 from textual.widgets import RichLog
 
-from engine.config.kinds import COMPRESSED, MEAN_FRAME
+from engine.config.kinds import COMPRESSED, is_own
 from engine.runs.state import LogLine
 from vdtui.tui import words
 from vdtui.tui.cautions import CHOSEN_ON_TEST, cautions, shorts
@@ -203,7 +203,7 @@ def result_lines(run: RunSnapshot, width: int, colours: dict[str, str]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append("  ".join(_aligned(head, widths)), colours["text-muted"])
     for result, row in zip(run.results, rows, strict=True):
-        own = result.get("what") in (run.kind, MEAN_FRAME)
+        own = is_own(result.get("what"), run.kind)
         text.append("\n" + "  ".join(_aligned(row, widths)), f"bold {colours['success']}" if own else "")
         for line in textwrap.wrap(shorts(cautions(result, run.results if own else ())), max(10, width - 2)):
             text.append(f"\n  {line}", colours["warning"])
