@@ -207,8 +207,9 @@ Forms = dict[tuple[str, str], dict[int, Record]]
 
 
 def by_form(records: list[Record]) -> Forms:
-    """The forms of sets by kind and title, each by seed."""
+    """The forms of sets by kind and title, each by seed; where networks had various numbers of steps, titles say it."""
     forms: Forms = {}
+    several = len({one["key"].get("steps") for one in records}) > 1
     for one in records:
         key = one["key"]
         learned_through = key["kind"] not in ("clips", "mean") and key["cell"] != "float32"
@@ -216,6 +217,8 @@ def by_form(records: list[Record]) -> Forms:
             title = f"through {how}" if learned_through else how
             if "ipc" in key:
                 title = f"{key['ipc']} as {title}"
+            if several and "steps" in key:
+                title += f", {key['steps']:,} steps"
             forms.setdefault((key["kind"], title), {})[key["seed"]] = found
     return forms
 

@@ -87,7 +87,7 @@ WORDS = {
     "STAGE": "(?:static|dynamic|evaluate)",
     "STEP": r"\d{1,6}",
     "WHAT": r"[a-z-]+(?:-h264-28-\d+)?",
-    "MODEL": "convnet3d",
+    "MODEL": "convnet3d_small",
     "SPLIT": "(?:val|test)",
     "SEED": r"\d+",
     "DIGEST": "[0-9a-f]{16}",
@@ -497,7 +497,7 @@ def test_experts_are_as_the_page_says(run: RunDirectory, tmp_path: Path) -> None
     told = names(section("Experts").partition("`made_from` has ")[2].partition(";")[0])
     assert [*index["made_from"]] == told
     digest = hashlib.sha256(json.dumps(index["made_from"], sort_keys=True).encode()).hexdigest()[:16]
-    assert folder.name == f"convnet3d-{digest}"
+    assert folder.name == f"convnet3d_small-{digest}"
     about = json.loads((folder / "000.json").read_text())
     said = {names(row[0])[0]: names(row[1]) for row in table("Experts")}
     assert [*about] == [name for name in said["NNN.json"] if name in about] and about["finite"]
@@ -510,7 +510,7 @@ def test_experts_are_as_the_page_says(run: RunDirectory, tmp_path: Path) -> None
     with np.load(unfinished.folder / "000.training.npz") as state:
         assert [*state] == [name for name in said["NNN.training.npz"] if name in state]
     size = sum(int(np.prod(shape)) for _, shape in index["parameters"])
-    network = experts.video_model("convnet3d", 2, 8, 64, 0, torch.device("cpu"))
+    network = experts.video_model("convnet3d_small", 2, 8, 64, 0, torch.device("cpu"))
     known = experts.Trajectories.open(folder, index["made_from"], network, 1, torch.device("cpu"))
     for epoch in (0, 1):
         weights = function("expert_weights")(folder / "000.npy", epoch)

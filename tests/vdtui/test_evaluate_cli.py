@@ -53,7 +53,7 @@ def test_evaluate_prints_one_document_and_adds_to_the_run(home: Path) -> None:
     document = json.loads(done(result))
     (row,) = document["results"]
     assert row["protocol"] == "vdsd" and row["std_kind"] == "population" and len(row["top1"]["seeds"]) == 2
-    assert row["deviations"] and row["model"] == "convnet3d"
+    assert row["deviations"] and row["model"] == "convnet3d_small"
     assert json.loads((home / "out.json").read_text()) == document
     shown = json.loads(done(typed(home, "show", "core", "--json")))["results"]
     assert any(other["protocol"] == "vdsd" for other in shown)

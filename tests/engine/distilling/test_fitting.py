@@ -87,7 +87,9 @@ def test_the_command_tells_what_would_fit_and_plans_it(tmp_path: Path, monkeypat
         return engine.distilling.plan.Plan((part,), 1, 4, 8, 0, "cpu", 1.0, "", 0, 0, "", reckoned=True)
 
     monkeypatch.setattr(engine.distilling.plan, "plan", rehearse)
-    monkeypatch.setattr(module, "measure_kept", lambda *_: Kept({"convnet3d": 100 * MB}, {"convnet3d": 1}, cores=2))
+    monkeypatch.setattr(
+        module, "measure_kept", lambda *_: Kept({"convnet3d_small": 100 * MB}, {"convnet3d_small": 1}, cores=2)
+    )
     monkeypatch.setattr(module, "room", lambda *_: Need(int(1.3 * GB), 100 * GB))
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     changes = [*QUICK, "synthetic.ipc=8", "synthetic.kind=pixels"]

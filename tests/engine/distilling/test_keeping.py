@@ -58,7 +58,7 @@ def test_a_coded_run_is_judged_by_its_file_and_goes_on_where_it_was_cut(case: st
     if coded:
         assert own["storage"] == str(loaded.storage) == preset.storage.how
         assert own["bytes"] == loaded.nbytes == whole.best.stat().st_size
-    judged = json.loads(next(whole.evaluations.glob(f"{own['what']}-convnet3d-test-*.json")).read_text())["set"]
+    judged = json.loads(next(whole.evaluations.glob(f"{own['what']}-convnet3d_small-test-*.json")).read_text())["set"]
     assert judged.startswith(digest(loaded.synthetic))
     if "dynamic" in preset.stages:
         step = loaded.provenance.step

@@ -43,13 +43,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of all networks that were really trained."""
     monkeypatch.setitem(VIDEO_MODELS, "tiny", TinyClassifier)
     seeds: list[int] = []
-    original = module.fit
+    original = module.fitting
 
-    def train(synthetic: Any, recipe: Recipe, seed: int, watch: Any, teacher: Any) -> Any:
+    def train(synthetic: Any, recipe: Recipe, seed: int, *others: Any) -> Any:
         seeds.append(seed)
-        return original(synthetic, recipe, seed, watch, teacher)
+        return original(synthetic, recipe, seed, *others)
 
-    monkeypatch.setattr(module, "fit", train)
+    monkeypatch.setattr(module, "fitting", train)
     return seeds
 
 
