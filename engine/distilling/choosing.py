@@ -218,7 +218,7 @@ class BestIteration(IterationChoice):
         began = time.monotonic()
         work, split = self._work, self.selected_on
         number = work.preset.evaluation.selection_repeats
-        recipe = work.judge.recipe(work.preset.evaluation.models[0], self._step_size())
+        recipe = work.judge.recipe(work.preset.evaluation.models[0], "selection", self._step_size())
         cache = TrialCache(work.session.run.evaluations, f"{occasion}-{split}-{step:06d}")
         judged = as_kept(work, self._synthetic)
         requests = (

@@ -190,7 +190,7 @@ def _kept(source: Source, runs: Path, warn: Callable[[str], None]) -> Iterator[P
 
 
 def _row(judge: Judge, subject: Subject, model: str, frames: FrameOrder, kept: Path) -> Row:
-    recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
+    recipe = dataclasses.replace(judge.recipe(model, "final", subject.step_size), frames=frames)
     stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
     name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
     return Row(subject, recipe, TrialCache(kept, name))

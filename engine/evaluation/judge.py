@@ -28,6 +28,7 @@ from engine.evaluation import (
     network_seed,
     protocol_named,
 )
+from engine.evaluation.stopping import STOPS
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
 from engine.models.measured import Chosen, Steps, precision_for
@@ -70,12 +71,17 @@ class Judge:
         numbers: dict[Purpose, int] = {"selection": self.section.selection_repeats, "final": self.section.repeats}
         return max(numbers.values()) if self.protocol.selected_on == "test" else numbers[purpose]
 
-    def recipe(self, model: str, step_size: float | None = None) -> Recipe:
-        """Return the recipe of networks of ``model``, at the learned ``step_size`` where the preset wants that."""
+    def recipe(self, model: str, purpose: Purpose, step_size: float | None = None) -> Recipe:
+        """Return the recipe of networks of ``model``, at the learned ``step_size`` where the preset wants that.
+
+        Those that choose may stop early (``selection``), those that report never do.
+        """
         recipe = recipe_of(self.section, model, self.precision, step_size)
-        if not self.protocol.teacher:
+        if self.protocol.teacher:
+            recipe = dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
+        if purpose == "final":
             return recipe
-        return dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
+        return dataclasses.replace(recipe, stop=STOPS.get(self.section.selection_stop))
 
     def request(
         self, data: Callable[[], TrainingData], real: RealClips, recipe: Recipe, seed: int, cache: TrialCache
