@@ -17,7 +17,7 @@ from engine.data.batches import RealClips
 from engine.distilling.keeping import as_kept, keep_set
 from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
-from engine.evaluation import Trainers, TrialCache, caution, mean_std
+from engine.evaluation import Trainers, TrialCache, caution, mean_std, stopped
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, Occasion, Split
 from engine.matching import Objective
 from engine.runs.checkpoints import Checkpoint
@@ -233,6 +233,8 @@ class BestIteration(IterationChoice):
             work.session.emit(NetworkTrained(occasion, step, split, trial.seed, trial.outcome.top1, trial.seconds))
         if warning := caution(trials, recipe):
             work.session.emit(Note("warning", f"step {step}: {warning}"))
+        if early := stopped(trials, recipe.epochs):
+            work.session.emit(Note("info", f"step {step}: {early}"))
         values = tuple(trial.outcome.top1 for trial in trials)
         mean, std = mean_std(values, work.judge.protocol)
         seconds = round(time.monotonic() - began, 3)

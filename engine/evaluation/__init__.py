@@ -10,7 +10,7 @@ from engine.evaluation.protocols import (
     network_seed,
     protocol_named,
 )
-from engine.evaluation.results import Subject, caution, mean_std, result
+from engine.evaluation.results import Subject, caution, mean_std, result, stopped
 from engine.evaluation.trainers import QueueState, Request, Trainers
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
 from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
@@ -39,5 +39,6 @@ __all__ = [
     "protocol_named",
     "result",
     "run_trial",
+    "stopped",
     "train_network",
 ]
