@@ -74,7 +74,7 @@ def main() -> None:
     asked: list[tuple[Record, tuple[Any, ...]]] = []
     sets = PILOT if options.pilot else SETS
     shares = sorted(options.shares, reverse=True)
-    for protocol, data, name in itertools.product(options.protocols, options.data, sets):
+    for protocol, name, data in itertools.product(options.protocols, sets, options.data):
         key = {"data": data.name, "set": name, "protocol": protocol, "shares": shares, "networks": options.networks}
         asked.append((key, (name, data, options.runs, protocol, shares, options.networks)))
     options.runs.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from engine.evaluation import (
     network_seed,
     protocol_named,
 )
-from engine.evaluation.stopping import STOPS
+from engine.evaluation.stopping import STOPS, StoppingRule
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
 from engine.models.measured import Chosen, Steps, precision_for
@@ -81,7 +81,7 @@ class Judge:
             recipe = dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
         if purpose == "final":
             return recipe
-        return dataclasses.replace(recipe, stop=STOPS.get(self.section.selection_stop))
+        return dataclasses.replace(recipe, stop=stop_of(self.section))
 
     def request(
         self, data: Callable[[], TrainingData], real: RealClips, recipe: Recipe, seed: int, cache: TrialCache
@@ -124,6 +124,11 @@ def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, st
         section.labels,
         learned_lr=learned is not None,
     )
+
+
+def stop_of(section: EvaluationSection) -> StoppingRule | None:
+    """Return the rule by which networks that choose stop early; None: they make all epochs."""
+    return STOPS.get(section.selection_stop)
 
 
 def planned(preset: Preset, step_size: float | None) -> dict[str, Any]:
