@@ -72,7 +72,7 @@ def main() -> None:
     """Measure the cells that are not there yet, and print the tables."""
     options = arguments()
     asked: list[tuple[Record, tuple[Any, ...]]] = []
-    sets = PILOT if options.pilot else SETS
+    sets = PILOT if options.pilot else SETS[: options.sets]
     shares = sorted(options.shares, reverse=True)
     for protocol, name, data in itertools.product(options.protocols, sets, options.data):
         key = {"data": data.name, "set": name, "protocol": protocol, "shares": shares, "networks": options.networks}
@@ -92,6 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--protocols", nargs="+", choices=BATCH, default=["strict"])
     parser.add_argument("--shares", type=float, nargs="+", default=[STOPS["learned"].share], help="of a guess's loss")
     parser.add_argument("--pilot", action="store_true", help="the sets by which the share was settled")
+    parser.add_argument("--sets", type=int, default=len(SETS), help="the first so many of them")
     parser.add_argument("--networks", type=int, default=3, help="networks of each set")
     parser.add_argument("--workers", type=int, default=1, help="cells at once, in a process each")
     return parser.parse_args()

@@ -17,6 +17,7 @@ from engine.config import load_preset
 from engine.errors import PresetError
 from engine.evaluation import PROTOCOLS, Recipe, TrialCache, run_trial, trials
 from engine.evaluation.augmentation import crop_and_flip
+from engine.evaluation.evaluate import find_source
 from engine.evaluation.judge import Judge
 from engine.evaluation.rows import Row
 from engine.evaluation.stopping import STOPS, StoppingRule
@@ -212,6 +213,9 @@ def test_a_run_stops_what_chooses_and_nothing_that_it_reports(tmp_path: Path, mo
     assert len(results) == 3 and not any("stop" in row["recipe"] for row in results)
     said = [event.text for event in events if isinstance(event, Note) and "stopped after 1 of 3" in event.text]
     assert {text.split(":")[0] for text in said} == {"step 0", "step 1", "compressed-random"}
+
+    published = find_source(run.name, tmp_path / "runs", None, ["evaluation.protocol=vdsd"])
+    assert published.preset.evaluation.protocol == "vdsd"
 
     whole = new_run(preset, clips, tmp_path / "runs", "whole", "whole", ["test"])
     resume_distillation(whole)
