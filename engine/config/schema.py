@@ -412,6 +412,11 @@ class RunSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of network passes; auto: bfloat16 where the device is fast at it (a GPU is timed)"
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="on a GPU, record the training steps of networks that judge as CUDA graphs, and train all networks "
+        "of a row at once",
+    )
     trackers: Annotated[
         tuple[Literal["tensorboard", "wandb", "mlflow", "prometheus"], ...], Field(max_length=4, strict=False)
     ] = Field((), description="tools that get the curves too, each an extra: tensorboard, wandb, mlflow, prometheus")

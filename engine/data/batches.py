@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from engine.data.spec import ClipSpec
+from engine.machine.copies import to_device
 
 if TYPE_CHECKING:
     from engine.data.store import SplitView
@@ -87,14 +88,14 @@ class RealClips:
     def clips(self, indices: torch.Tensor) -> torch.Tensor:
         """Normalised clips (N, 3, T, H, W), channels last, on the device."""
         if self.resident is not None:
-            return self.spec.normalise(self.resident.index_select(0, indices.to(self.device)))
+            return self.spec.normalise(self.resident.index_select(0, to_device(indices, self.device)))
         return self.spec.normalise(self._to_device(self.view.clips(indices.numpy())))
 
     def images(self, indices: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Frame ``numbers[i]`` of clip ``indices[i]``: normalised (N, 3, H, W), channels last, on the device."""
         if self.resident is not None:
             frames = self.resident.flatten(0, 1)
-            chosen = (indices * self.spec.frames + numbers).to(self.device)
+            chosen = to_device(indices * self.spec.frames + numbers, self.device)
             return self.spec.normalise_images(frames.index_select(0, chosen))
         return self.spec.normalise_images(self._to_device(self.view.frames_at(indices.numpy(), numbers.numpy())))
 
@@ -102,7 +103,7 @@ class RealClips:
         """Up to ``number`` random clips of each class, and their labels (on the device), ordered as ``labels``."""
         picks = [self.pick(label, number, rng) for label in labels]
         indices = torch.cat(picks)
-        return self.clips(indices), self.labels[indices].to(self.device)
+        return self.clips(indices), to_device(self.labels[indices], self.device)
 
     def draw_frames(self, label: int, number: int, rng: torch.Generator) -> torch.Tensor:
         """One random frame of each of up to ``number`` random clips of a class: images (N, 3, H, W)."""
@@ -116,7 +117,7 @@ class RealClips:
             yield self.clips(indices), indices
 
     def _to_device(self, pixels: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(pixels).to(self.device)
+        return to_device(torch.from_numpy(pixels), self.device)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -6,6 +6,8 @@ import dataclasses
 
 import torch
 
+from engine.machine.copies import constant
+
 
 @dataclasses.dataclass(frozen=True)
 class ClipSpec:
@@ -39,6 +41,6 @@ class ClipSpec:
 
 def _normalise(pixels: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     shape = (3,) + (1,) * (pixels.dim() - 2)
-    scale = torch.tensor([1 / (255 * value) for value in std], device=pixels.device).view(shape)
-    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=pixels.device).view(shape)
+    scale = constant(tuple(1 / (255 * value) for value in std), pixels.device).view(shape)
+    shift = constant(tuple(m / s for m, s in zip(mean, std, strict=True)), pixels.device).view(shape)
     return pixels.to(torch.float32).mul_(scale).sub_(shift)

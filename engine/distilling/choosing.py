@@ -190,7 +190,7 @@ class BestIteration(IterationChoice):
         self.selected_on: Split = split
         self._real = real
         self._seconds: list[float] = []
-        self._trainers = Trainers(work.device)
+        self._trainers = Trainers(work.device, work.judge.record)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -21,7 +21,7 @@ from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.distilling.progress import UnitPace
 from engine.errors import StopRequested
-from engine.evaluation.judge import Judge, networks_folder, precision_of
+from engine.evaluation.judge import Judge, precision_of
 from engine.evaluation.parts import open_parts
 from engine.evaluation.subjects import counted_classes, scarce_coreset
 from engine.events import Note, Split, StageFinished, StageStarted
@@ -98,7 +98,7 @@ def prepare(session: Session, preset: Preset, device: torch.device, group: Group
         test=parts.test,
         device=device,
         precision=precision,
-        judge=Judge(preset.evaluation, parts.train, preset.run.seed, precision, networks_folder(runs)),
+        judge=Judge.of(preset, parts.train, precision, runs),
         group=group,
     )
     if group.leads:

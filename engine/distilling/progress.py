@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from engine.evaluation.trainers import QueueState, networks_text
+from engine.evaluation.requests import QueueState, networks_text
 from engine.events import Progress, Stage, Step
 from engine.runs.session import Session
 

@@ -10,8 +10,9 @@ from engine.evaluation.protocols import (
     network_seed,
     protocol_named,
 )
+from engine.evaluation.requests import QueueState, Request
 from engine.evaluation.results import Subject, caution, mean_std, result, stopped
-from engine.evaluation.trainers import QueueState, Request, Trainers
+from engine.evaluation.trainers import Trainers
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
 from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
 

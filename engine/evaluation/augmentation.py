@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from engine.evaluation.protocols import FrameOrder
+from engine.machine.copies import to_device
 
 SCALE = (0.4, 1.0)
 """Part of the area that a crop keeps."""
@@ -53,5 +54,5 @@ def reorder(clips: torch.Tensor, frames: FrameOrder, rng: torch.Generator) -> to
         order = torch.randint(length, (number, 1), generator=rng).expand(-1, length)
     else:
         order = torch.rand(number, length, generator=rng).argsort(1)
-    index = order.to(clips.device).view(number, 1, length, 1, 1).expand_as(clips)
+    index = to_device(order, clips.device).view(number, 1, length, 1, 1).expand_as(clips)
     return clips.gather(2, index).contiguous(memory_format=torch.channels_last_3d)

@@ -23,9 +23,9 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.errors import DataError
 from engine.evaluation.judge import Judge
+from engine.evaluation.requests import Watch
 from engine.evaluation.rungs import Held, in_a_name, judged, worth_judging
 from engine.evaluation.subjects import Subject
-from engine.evaluation.trainers import Watch
 from engine.evaluation.trials import Trial
 from engine.files import read_json, write_bytes, write_json
 from engine.models import Network

@@ -24,9 +24,10 @@ from engine.data.store import ClipStore
 from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
 from engine.evaluation.baselines import Rung, Shelf, from_fixed, herded_order, ladder, random_order
-from engine.evaluation.judge import Judge, networks_folder, precision_of
+from engine.evaluation.judge import Judge, precision_of
 from engine.evaluation.parts import open_parts
 from engine.evaluation.protocols import FrameOrder
+from engine.evaluation.requests import Watch, networks_text
 from engine.evaluation.rows import Row, judged
 from engine.evaluation.rungs import Held
 from engine.evaluation.subjects import (
@@ -37,7 +38,6 @@ from engine.evaluation.subjects import (
     scarce_coreset,
     set_of_run,
 )
-from engine.evaluation.trainers import Watch, networks_text
 from engine.files import SET_SUFFIXES, draft, looks_like_set, never_made_anew, write_json
 from engine.models import choose_device
 from engine.models.precision import deterministic
@@ -151,7 +151,7 @@ def evaluate(
         train, test = parts.train, parts.test
         spec = parts.spec
         precision = precision_of(preset, len(spec.classes), spec.frames, spec.height, device, runs).precision
-        judge = Judge(preset.evaluation, train, preset.run.seed, precision, networks_folder(runs))
+        judge = Judge.of(preset, train, precision, runs)
         subjects = list(_subjects(source, judge, questions, progress, opened))
         drawn = sorted({row.ipc for row in subjects if row.what == "random" and row.ipc is not None})
         for text in filter(None, (scarce_coreset(train, number) for number in drawn)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -32,6 +32,7 @@ from engine.evaluation.stopping import STOPS, StoppingRule
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
 from engine.models.measured import Chosen, Steps, precision_for
+from engine.models.repeated import CudaGraph, Recorder
 from engine.seeds import derive
 
 TEACHER_BATCH = 16
@@ -48,6 +49,15 @@ class Judge:
     precision: torch.dtype
     folder: Path
     """The folder of trained teachers."""
+    record: Recorder | None = None
+    """What records training steps, so that networks are trained in turn (``trainers``); None: nothing does."""
+
+    @classmethod
+    def of(cls, preset: Preset, train: RealClips, precision: torch.dtype, runs: Path) -> Self:
+        """Return the judge of ``preset``, which keeps teachers in a folder of ``runs`` that all runs there share."""
+        records = preset.run.cuda_graphs and train.device.type == "cuda"
+        folder = runs / ".data" / "networks"
+        return cls(preset.evaluation, train, preset.run.seed, precision, folder, CudaGraph if records else None)
 
     @property
     def protocol(self) -> Protocol:
@@ -157,8 +167,3 @@ def precision_of(
     steps = Steps(preset.evaluation.models[0], classes, frames, size, min(classes, preset.evaluation.batch))
     folder = None if runs is None else runs / ".data" / "precision"
     return precision_for(preset.run.precision, device, steps, folder)
-
-
-def networks_folder(runs: Path) -> Path:
-    """Return the folder in which the runs of ``runs`` share networks that were trained on all of their data."""
-    return runs / ".data" / "networks"

@@ -34,6 +34,7 @@ from engine.config.choosing import split_of_choice
 from engine.data.spec import ClipSpec
 from engine.evaluation.stopping import StoppingRule
 from engine.events import Split
+from engine.machine.copies import constant
 from engine.seeds import derive
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -248,8 +249,8 @@ def as_seen(clips: torch.Tensor, spec: ClipSpec, protocol: Protocol) -> torch.Te
     if not protocol.imagenet:
         return clips
     shape = (3, 1, 1, 1)
-    ours = (torch.tensor(values, device=clips.device).view(shape) for values in (spec.mean, spec.std))
-    theirs = (torch.tensor(values, device=clips.device).view(shape) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    ours = (constant(values, clips.device).view(shape) for values in (spec.mean, spec.std))
+    theirs = (constant(values, clips.device).view(shape) for values in (IMAGENET_MEAN, IMAGENET_STD))
     (mean, std), (their_mean, their_std) = ours, theirs
     shown = clips * (std / their_std) + (mean - their_mean) / their_std
     if not protocol.whole_batches:

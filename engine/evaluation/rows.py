@@ -15,9 +15,10 @@ from typing import Any
 from engine.data.batches import RealClips
 from engine.evaluation.judge import Judge
 from engine.evaluation.protocols import Recipe
+from engine.evaluation.requests import Request, Watch
 from engine.evaluation.results import result
 from engine.evaluation.subjects import Subject
-from engine.evaluation.trainers import Request, Trainers, Watch
+from engine.evaluation.trainers import Trainers
 from engine.evaluation.trials import Trial, TrialCache
 
 
@@ -51,7 +52,7 @@ def judged(
     ``test`` are the clips of the data ``fingerprint`` that networks are tested on. ``watch`` is called several times a
     second and may raise; ``finished`` is called with each network, in the order of the rows.
     """
-    with Trainers(test.device) as trainers:
+    with Trainers(test.device, judge.record) as trainers:
         requests = (request for row in rows for request in row.requests(judge, test))
         trials = trainers.trials(requests, judge.at_once("final"), watch)
         for row in rows:

@@ -16,7 +16,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from engine.config.budget import MOST_RUNGS
 from engine.data.batches import RealClips
 from engine.evaluation.judge import Judge
-from engine.evaluation.trainers import Request, Trainers, Watch
+from engine.evaluation.requests import Request, Watch
+from engine.evaluation.trainers import Trainers
 from engine.evaluation.trials import Trial, TrialCache
 from engine.synthetic import SyntheticSet
 
@@ -101,7 +102,7 @@ def judged(
             for k, seed in enumerate(judge.seeds("selection", number)):
                 yield judge.request(partial(filled.decoded, one, k), val, recipe, seed, cache)
 
-    with Trainers(val.device) as trainers:
+    with Trainers(val.device, judge.record) as trainers:
         trials = trainers.trials(requests(), judge.at_once("selection"), watch)
         for one in rungs:
             own = []

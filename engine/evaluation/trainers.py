@@ -6,7 +6,7 @@ a network follow from the cores and from how many networks a table asks for, nev
 at the moment, are known already, or are left after an interruption; so the same question has the same answer.
 
 On other devices, with one network, with one core, and under torchrun, networks are trained in this process, one after
-the other.
+the other; on a GPU on request in turn (``engine.evaluation.turns``).
 
 The processes are started by their own small program and not by `multiprocessing`, which would run the user's script
 or notebook again in each. They do not see Ctrl+C or SIGTERM, which their parent answers for them; they end with it,
@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -40,11 +40,14 @@ from torch import nn
 from engine.data.batches import RealClips
 from engine.errors import RunError, VdtuiError
 from engine.evaluation.protocols import Recipe
+from engine.evaluation.requests import Queue, QueueState, Request, Wanted, Watch
 from engine.evaluation.training import TrainingData
-from engine.evaluation.trials import Trial, TrialCache, run_trial, train_trial, trial_key
+from engine.evaluation.trials import Trial, run_trial, train_trial
+from engine.evaluation.turns import in_turn
 from engine.machine.imports import own_path
 from engine.machine.out_of_memory import memory_errors
 from engine.machine.torchrun import started_by_torchrun
+from engine.models.repeated import Recorder
 
 POLL_SECONDS = 0.2
 START_SECONDS = 600.0
@@ -61,36 +64,6 @@ ONE_AT_A_TIME = (
 )
 
 
-@dataclass(frozen=True)
-class Request:
-    """One network that is wanted. Clips and teacher are made when its turn comes, unless its trial is known."""
-
-    data: Callable[[], TrainingData]
-    real: RealClips
-    recipe: Recipe
-    seed: int
-    cache: TrialCache
-    teacher: Callable[[Callable[[float], None]], nn.Module] | None = None
-    """Returns the teacher; its argument is called with the part of the teacher that is trained."""
-
-
-@dataclass(frozen=True)
-class QueueState:
-    """The progress of the networks that were asked for."""
-
-    finished: int
-    known: int
-    """Finished ones that were in the cache."""
-    now: tuple[tuple[int, float], ...]
-    """(place in the queue, part that is done) of those that are being trained, in the order of the queue."""
-
-    @property
-    def networks(self) -> float:
-        """The number of networks that are done, parts of them counted."""
-        return self.finished + sum(part for _, part in self.now)
-
-
-Watch = Callable[[QueueState], None]
 Data = TypeVar("Data", bound=TrainingData)
 
 
@@ -104,10 +77,14 @@ def shares(cores: int, networks: int) -> tuple[int, int]:
 
 
 class Trainers:
-    """A context manager that holds the processes; they start when they are needed, and serve until it is left."""
+    """A context manager that holds the processes; they start when they are needed, and serve until it is left.
 
-    def __init__(self, device: torch.device) -> None:
-        self._alone = device.type != "cpu" or started_by_torchrun()
+    With ``record`` there are none: networks are trained in this process, a step of each in turn, and steps are recorded
+    by it.
+    """
+
+    def __init__(self, device: torch.device, record: Recorder | None = None) -> None:
+        self._device, self._record = device, record
         self._processes: list[_Process] = []
 
     def __enter__(self) -> Self:
@@ -128,19 +105,21 @@ class Trainers:
         ``watch`` is called several times a second and may raise: networks that are under way are then lost. Raises
         RunError if a process cannot be started or dies, and whatever training raises.
         """
+        if self._record is not None:
+            return in_turn(Queue(requests, watch), networks, self._device, self._record)
         threads, processes = shares(torch.get_num_threads(), networks)
-        if self._alone or processes == 1:
+        if self._device.type != "cpu" or started_by_torchrun() or processes == 1:
             return _one_by_one(requests, watch)
-        return self._at_once(_Queue(requests, threads, watch), processes)
+        return self._at_once(Queue(requests, watch, threads), processes, threads)
 
-    def _at_once(self, queue: _Queue, processes: int) -> Iterator[Trial]:
+    def _at_once(self, queue: Queue, processes: int, threads: int) -> Iterator[Trial]:
         busy: dict[_Process, int] = {}
         try:
             while True:
-                while len(busy) < processes and (job := queue.next_job()) is not None:
+                while len(busy) < processes and (wanted := queue.next()) is not None:
                     process = self._idle(busy)
-                    busy[process] = job[0]
-                    process.give(job[1])
+                    busy[process] = wanted.place
+                    process.give(_message(wanted, threads))
                 yield from queue.answers()
                 if not busy:
                     return
@@ -199,65 +178,10 @@ class _Here:
 # --- the parent's side -----------------------------------------------------------------------------------------------
 
 
-class _Queue:
-    """The requests in order: those to come, those under way, and finished ones that an earlier one holds up."""
-
-    def __init__(self, requests: Iterable[Request], threads: int, watch: Watch) -> None:
-        self._requests = enumerate(requests)
-        self._threads, self._watch = threads, watch
-        self._keys: dict[int, tuple[str, TrialCache]] = {}
-        self._done: dict[int, Trial] = {}
-        self._finished = self._known = self._answered = 0
-        self._under_way: dict[int, float] = {}
-
-    def next_job(self) -> tuple[int, bytes] | None:
-        """Return place and message of the next network that must be trained, or None if there is none."""
-        for place, request in self._requests:
-            data = request.data()
-            key = trial_key(data, request.real, request.recipe, self._threads)
-            known = request.cache.load(key, request.seed)
-            if known is None:
-                self._keys[place] = key, request.cache
-                self._under_way[place] = 0.0
-                return place, self._message(place, request, data)
-            self._done[place] = known
-            self._finished += 1
-            self._known += 1
-            self.report()
-        return None
-
-    def _message(self, place: int, request: Request, data: TrainingData) -> bytes:
-        teacher = None
-        if request.teacher is not None:
-            teacher = request.teacher(lambda part: self._teach(place, part))
-        job = _Job(_light(data), _light(request.real), request.recipe, request.seed, teacher, self._threads)
-        return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
-
-    def _teach(self, place: int, part: float) -> None:
-        self.progress(place, part)
-        self.report()
-
-    def progress(self, place: int, part: float) -> None:
-        """Note that ``part`` of the network at ``place`` is done."""
-        self._under_way[place] = part
-
-    def finish(self, place: int, trial: Trial) -> None:
-        """Keep the trial of the network at ``place`` at once."""
-        key, cache = self._keys.pop(place)
-        cache.save(key, trial)
-        del self._under_way[place]
-        self._done[place] = trial
-        self._finished += 1
-
-    def answers(self) -> Iterator[Trial]:
-        """Yield the trials whose turn it is in the order of the requests."""
-        while self._answered in self._done:
-            self._answered += 1
-            yield self._done.pop(self._answered - 1)
-
-    def report(self) -> None:
-        """Call ``watch`` with the present state."""
-        self._watch(QueueState(self._finished, self._known, tuple(sorted(self._under_way.items()))))
+def _message(wanted: Wanted, threads: int) -> bytes:
+    request = wanted.request
+    job = _Job(_light(wanted.data), _light(request.real), request.recipe, request.seed, wanted.teacher, threads)
+    return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
 
 
 def _light(data: Data) -> Data:
@@ -430,17 +354,3 @@ def _answer(connection: Connection, message: bytes) -> tuple[str, Any]:
         return "failed", error
     except Exception:
         return "failed", traceback.format_exc()
-
-
-def networks_text(queue: QueueState, titles: Sequence[str], repeats: int) -> str:
-    """Return the networks that are trained now as ``random: networks 1, 2 of 3``.
-
-    ``titles`` are those of the rows, each of ``repeats`` networks.
-    """
-    rows: dict[int, list[int]] = {}
-    for place, _ in queue.now:
-        rows.setdefault(place // repeats, []).append(place % repeats + 1)
-    return "; ".join(
-        f"{titles[row]}: network{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} of {repeats}"
-        for row, numbers in rows.items()
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -13,10 +14,12 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.evaluation.augmentation import crop_and_flip, reorder
 from engine.evaluation.protocols import STRICT, Protocol, Recipe, as_seen
+from engine.machine.copies import to_device
 from engine.models.base import Network
 from engine.models.convnet3d import ConvNet3D
-from engine.models.precision import autocast, seeded
+from engine.models.precision import Chance, autocast
 from engine.models.registry import sees_stills, video_model
+from engine.models.repeated import Made, Recorder, Repeated
 from engine.seeds import derive, generator
 from engine.synthetic.base import Draw, SyntheticSet
 
@@ -36,6 +39,22 @@ class Outcome:
     top5: float
     per_class: list[float | None]
     confusion: list[list[int]]
+
+
+T = TypeVar("T")
+Work = Generator[float, None, T]
+"""Work in parts, which ends with a result: before each part it yields how much of it is done, from 0 to 1."""
+
+
+def carried_out(work: Work[T], watch: Callable[[float], None] = lambda fraction: None) -> T:
+    """Return the result of ``work``; ``watch`` is called before each part, and may raise."""
+    while True:
+        try:
+            done = next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        watch(done)
 
 
 def train_network(
@@ -77,46 +96,79 @@ def fit(
     ``teacher`` gives the labels where the protocol has one. Clips that do not move are drawn, cropped and shown as one
     frame where the network allows it (``as_stills``).
     """
+    return carried_out(fitting(data, recipe, seed, teacher), watch)
+
+
+def fitting(
+    data: TrainingData, recipe: Recipe, seed: int, teacher: nn.Module | None = None, record: Recorder | None = None
+) -> Work[Fit]:
+    """Do what ``fit`` does, a training step at a time; others may be trained between two of them.
+
+    Passes and gradients are recorded and repeated by ``record``, if there is one (``engine.models.repeated``).
+    """
     spec, device, protocol = data.spec, data.device, recipe.protocol
     assert (teacher is not None) == protocol.teacher
     stills = as_stills(data, recipe)
     data = data if stills is None else stills
     network = video_model(recipe.model, len(spec.classes), spec.frames, spec.height, derive(seed, "init"), device)
     optimiser = _optimiser(network, recipe)
+    gradients = _Gradients(network, recipe, spec.frames)
+    compute = gradients if record is None else Repeated(gradients, record)
     losses: list[torch.Tensor] = []
     learned = Moments()
     batches = math.ceil(instances(data) / recipe.batch)
+    chance = Chance(derive(seed, "dropout"), device)
     network.train()
-    with seeded(derive(seed, "dropout"), device):
-        for epoch in range(recipe.epochs):
-            losses.clear()
-            learned = Moments()
-            if protocol.restart and epoch == recipe.half:
-                optimiser = _optimiser(network, recipe)
-            optimiser.param_groups[0]["lr"] = recipe.rate(epoch)
-            for number, drawn in enumerate(one_pass(data, generator(seed, "epoch", epoch), recipe.batch)):
-                watch((epoch + number / batches) / recipe.epochs)
-                clips = reorder(drawn.clips, recipe.frames, generator(seed, "frames", epoch, number))
-                if protocol.augment:
-                    clips = crop_and_flip(clips, generator(seed, "augment", epoch, number))
-                clips = as_seen(clips, spec, protocol)
-                with autocast(device, recipe.precision):
-                    logits = _logits_of(network, clips, spec.frames)
-                targets = _targets(drawn, clips, recipe, teacher, spec)
-                optimiser.zero_grad()
-                loss = _loss(logits.float(), targets, recipe)
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.detach())
-                if recipe.labels == "own":
-                    learned.add(targets)
-            if recipe.stop is not None and recipe.stop.ends(_mean(losses), _guess(learned, recipe, len(spec.classes))):
-                break
+    for epoch in range(recipe.epochs):
+        losses.clear()
+        learned = Moments()
+        if protocol.restart and epoch == recipe.half:
+            optimiser = _optimiser(network, recipe)
+        optimiser.param_groups[0]["lr"] = recipe.rate(epoch)
+        for number, drawn in enumerate(one_pass(data, generator(seed, "epoch", epoch), recipe.batch)):
+            yield (epoch + number / batches) / recipe.epochs
+            clips = reorder(drawn.clips, recipe.frames, generator(seed, "frames", epoch, number))
+            if protocol.augment:
+                clips = crop_and_flip(clips, generator(seed, "augment", epoch, number))
+            clips = as_seen(clips, spec, protocol)
+            targets = _targets(drawn, clips, recipe, teacher, spec)
+            with chance.taken():
+                losses.append(gradients.take(compute(clips, targets)))
+            optimiser.step()
+            if recipe.labels == "own":
+                learned.add(targets)
+        if recipe.stop is not None and recipe.stop.ends(_mean(losses), _guess(learned, recipe, len(spec.classes))):
+            break
     return Fit(network.eval(), _mean(losses), _guess(learned, recipe, len(spec.classes)), epoch + 1)
 
 
 def _mean(losses: list[torch.Tensor]) -> float:
     return torch.stack(losses).mean().item()
+
+
+class _Gradients:
+    """The loss of a batch, and its gradient by each parameter of ``network``, None of one that has none."""
+
+    def __init__(self, network: Network, recipe: Recipe, frames: int) -> None:
+        self._network, self._recipe, self._frames = network, recipe, frames
+        self._weights = list(network.parameters())
+
+    def __call__(self, clips: torch.Tensor, targets: torch.Tensor) -> Made:
+        """Return both for ``clips`` with ``targets``."""
+        self._network.zero_grad()
+        with autocast(clips.device, self._recipe.precision):
+            logits = _logits_of(self._network, clips, self._frames)
+        loss = _loss(logits.float(), targets, self._recipe)
+        loss.backward()
+        return loss.detach(), *(weight.grad for weight in self._weights)
+
+    def take(self, made: Made) -> torch.Tensor:
+        """Let the parameters have the gradients of ``made``; return a copy of its loss."""
+        loss, *gradients = made
+        for weight, gradient in zip(self._weights, gradients, strict=True):
+            weight.grad = gradient
+        assert loss is not None
+        return loss.clone()
 
 
 def as_stills(data: TrainingData, recipe: Recipe) -> SyntheticSet | None:
@@ -156,11 +208,11 @@ def one_pass(data: TrainingData, rng: torch.Generator, batch: int) -> Iterator[D
     """
     if isinstance(data, RealClips):
         for chosen in torch.randperm(len(data), generator=rng).split(batch):
-            labels = data.labels[chosen].to(data.device)
+            labels = to_device(data.labels[chosen], data.device)
             yield Draw(data.clips(chosen), labels, labels)
         return
     labels, choice = data.choose(rng)
-    for chosen in torch.randperm(len(labels), generator=rng).to(data.device).split(batch):
+    for chosen in to_device(torch.randperm(len(labels), generator=rng), data.device).split(batch):
         with torch.no_grad():
             drawn = data.made_of(labels[chosen], choice[chosen])
         yield drawn
@@ -224,7 +276,6 @@ def centred(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return (nn.functional.one_hot(labels, classes).float() - 1 / classes) / math.sqrt(classes / 10)
 
 
-@torch.inference_mode()
 def evaluate_network(
     network: nn.Module,
     real: RealClips,
@@ -240,26 +291,34 @@ def evaluate_network(
     Either every clip once, logits averaged over the clips of a video, accuracies per video; or the protocol's passes of
     random clips and flips, drawn from ``seed``, each in the protocol's batches, accuracies per clip.
     """
+    return carried_out(testing(network, real, precision, size, protocol=protocol, seed=seed), watch)
+
+
+@torch.inference_mode()
+def testing(
+    network: nn.Module, real: RealClips, precision: torch.dtype, size: int = 32, *, protocol: Protocol, seed: int
+) -> Work[Outcome]:
+    """Do what ``evaluate_network`` does, a batch at a time; nothing is read from the device before the last one."""
     video = torch.tensor(real.view.video)
     if protocol.passes:
         logits, labels = [], []
         for clips, of_batch in random_passes(real, protocol.passes, protocol.test_batch, seed):
-            watch(1.0)
+            yield 1.0
             shown = as_seen(clips, real.spec, protocol)
             logits += [_logits(network, part, precision) for part in shown.split(size)]
             labels.append(of_batch)
         every = torch.cat(labels)
-        return outcome(torch.cat(logits), every, torch.arange(len(every)), len(real.spec.classes))
+        return outcome(torch.cat(logits).cpu(), every, torch.arange(len(every)), len(real.spec.classes))
     logits = []
     for clips, _ in real.batches(size):
-        watch(1.0)
+        yield 1.0
         logits.append(_logits(network, clips, precision))
-    return outcome(torch.cat(logits), real.labels, video, len(real.spec.classes))
+    return outcome(torch.cat(logits).cpu(), real.labels, video, len(real.spec.classes))
 
 
 def _logits(network: nn.Module, clips: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
     with autocast(clips.device, precision):
-        return network(clips).float().cpu()
+        return network(clips).float()
 
 
 def random_passes(real: RealClips, passes: int, batch: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -276,7 +335,7 @@ def random_passes(real: RealClips, passes: int, batch: int, seed: int) -> Iterat
         chosen = order[first + offset]
         for part, flipped in zip(chosen.split(batch), flip.split(batch), strict=True):
             clips = real.clips(part)
-            where = flipped.to(clips.device).view(-1, 1, 1, 1, 1)
+            where = to_device(flipped, clips.device).view(-1, 1, 1, 1, 1)
             yield torch.where(where, clips.flip(-1), clips), real.labels[part]
 
 

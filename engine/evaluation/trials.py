@@ -18,8 +18,9 @@ from torch import nn
 
 from engine.data.batches import RealClips
 from engine.evaluation.protocols import Recipe
-from engine.evaluation.training import Outcome, TrainingData, as_stills, evaluate_network, fit
+from engine.evaluation.training import Outcome, TrainingData, Work, as_stills, carried_out, fitting, testing
 from engine.files import read_json, write_json
+from engine.models.repeated import Recorder
 from engine.seeds import derive
 
 
@@ -93,16 +94,22 @@ def train_trial(
     teacher: nn.Module | None = None,
 ) -> Trial:
     """Train one network on ``data`` and test it on ``real``, even if its trial is known already."""
+    return carried_out(trying(data, real, recipe, seed, teacher), watch)
+
+
+def trying(
+    data: TrainingData,
+    real: RealClips,
+    recipe: Recipe,
+    seed: int,
+    teacher: nn.Module | None = None,
+    record: Recorder | None = None,
+) -> Work[Trial]:
+    """Do what ``train_trial`` does, a training step or a batch of the test at a time, by ``record`` if there is one."""
     began = time.monotonic()
-    trained = fit(data, recipe, seed, watch, teacher)
-    result = evaluate_network(
-        trained.network,
-        real,
-        recipe.precision,
-        watch,
-        protocol=recipe.protocol,
-        seed=derive(seed, "test"),
-    )
+    trained = yield from fitting(data, recipe, seed, teacher, record)
+    test_seed = derive(seed, "test")
+    result = yield from testing(trained.network, real, recipe.precision, protocol=recipe.protocol, seed=test_seed)
     loss = trained.loss if math.isfinite(trained.loss) else None
     return Trial(seed, result, round(time.monotonic() - began, 3), loss, trained.guess, trained.epochs)
 

@@ -164,9 +164,11 @@ class TargetBank:
         statistic: Statistic = embeddings_themselves,
     ) -> torch.Tensor:
         """Return the targets (classes, E) of ``step`` of ``classes``, which are this process's; else as ``meet``."""
+        from engine.machine.copies import to_device
+
         self.meet(network, step, statistic)
-        rows = [self.own.index(c) for c in classes]
-        return self._means[self.schedule.number(step)][rows]
+        means = self._means[self.schedule.number(step)]
+        return means[to_device(torch.tensor([self.own.index(c) for c in classes]), means.device)]
 
     def fills(self, steps: int) -> int:
         """Return the number of members that the first ``steps`` steps meet, each of which is filled once."""
@@ -182,12 +184,14 @@ class TargetBank:
         return clips * max(1, len(self._frames))
 
     def _compute(self, network: Network, number: int, statistic: Statistic) -> torch.Tensor:
+        from engine.machine.copies import to_device
+
         sums: torch.Tensor | float = 0.0
         counts: torch.Tensor | float = 0.0
         for batch, members in self._batches(number):
             with torch.no_grad():
                 found = statistic(self._setting.embed(network, batch), number)
-            part_sums, part_counts = class_sums(found, members.to(found.device), len(self.own))
+            part_sums, part_counts = class_sums(found, to_device(members, found.device), len(self.own))
             sums, counts = sums + part_sums, counts + part_counts
         return torch.as_tensor(sums / counts)
 

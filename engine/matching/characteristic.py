@@ -71,10 +71,12 @@ class CharacteristicFunctions(ClassMeans):
 
     def statistic(self, embedded: torch.Tensor, number: int) -> torch.Tensor:
         """Return real and imaginary parts of exp(i w.f), (N, 2 x frequencies); their means are r or s."""
+        from engine.machine.copies import to_device
+
         if self._drawn is None or self._drawn[0] != number:
             rng = generator(self._setting.seed, "ncfm-frequencies", number)
             w = torch.randn(embedded.shape[1], self._frequencies, generator=rng)
-            self._drawn = number, w.to(embedded.device)
+            self._drawn = number, to_device(w, embedded.device)
         angles = nn.functional.normalize(embedded) @ self._drawn[1]
         return torch.cat([angles.cos(), angles.sin()], 1)
 

@@ -241,6 +241,8 @@ class ClassMeans(Objective):
         yield from linear_parts(value.detach(), terms)
 
     def _real_means(self, network: Network, wanted: Sequence[int], step: int) -> torch.Tensor:
+        from engine.machine.copies import to_device
+
         means: list[torch.Tensor] = []
         for classes in parts(wanted, max(1, self._at_once // self._batch_real)):
             sums: torch.Tensor | float = 0.0
@@ -248,7 +250,7 @@ class ClassMeans(Objective):
             for batch, members in self._real_batches(classes, step):
                 with torch.no_grad():
                     found = self._statistics(network, batch, step)
-                part_sums, part_counts = class_sums(found, members.to(found.device), len(classes))
+                part_sums, part_counts = class_sums(found, to_device(members, found.device), len(classes))
                 sums, counts = sums + part_sums, counts + part_counts
             means.append(torch.as_tensor(sums / counts))
         return torch.cat(means)

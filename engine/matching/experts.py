@@ -39,6 +39,7 @@ from engine.config.schema import ExpertsSection
 from engine.data.batches import RealClips
 from engine.errors import DataError, DivergedError
 from engine.files import read_json, replacing, storage_errors, sweep, try_lock, unlinked, write_json
+from engine.machine.copies import to_device
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
 from engine.models.registry import video_model
@@ -461,7 +462,7 @@ class Training:
                 for indices in chosen.split(self.at_once):
                     self.check()
                     logits = self._logits(network, self.real.clips(indices))
-                    labels = self.real.labels[indices].to(logits.device)
+                    labels = to_device(self.real.labels[indices], logits.device)
                     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
                     (loss / len(chosen)).backward()
                     total += loss.detach()

@@ -193,9 +193,12 @@ class KernelRegression(Objective):
         Passes are of whole classes where these fit, and there are at least ``shares`` of them if possible. ``chosen``
         are the indices of the draw's instances to take, ascending; None: all.
         """
+        from engine.machine.copies import to_device
+
         labels, choice = synthetic.choose(generator(self._setting.seed, name, step))
         if chosen is not None:
-            labels, choice = labels[chosen.to(labels.device)], choice[chosen.to(choice.device)]
+            chosen = to_device(chosen, labels.device)
+            labels, choice = labels[chosen], choice[chosen]
         size = min(self._at_once, -(-len(labels) // shares))
         if synthetic.ipc <= self._at_once:
             size = synthetic.ipc * min(self._at_once // synthetic.ipc, -(-self._classes // shares))
@@ -203,9 +206,11 @@ class KernelRegression(Objective):
 
     def _labels(self, drawn: Draw) -> torch.Tensor:
         """Return y_s (N, C) of a draw."""
+        from engine.machine.copies import to_device
+
         if drawn.targets.is_floating_point():
             return drawn.targets
-        return start_labels(self._classes, 1).squeeze(1).to(drawn.labels.device)[drawn.labels]
+        return to_device(start_labels(self._classes, 1).squeeze(1), drawn.labels.device)[drawn.labels]
 
     def _embed_synthetic(
         self, network: Network, synthetic: SyntheticSet, passes: list[tuple[torch.Tensor, torch.Tensor]]
@@ -224,6 +229,8 @@ class KernelRegression(Objective):
 
     def _embed_real(self, network: Network, step: int, width: int, stills: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Return Phi_t (B, width) and y_t (B, C) of the step's real batch; processes divide Phi_t among them."""
+        from engine.machine.copies import to_device
+
         real, seed = self._setting.real, self._setting.seed
         indices = real_batch(len(real), self._batch_real, step, seed)
         frames = torch.randint(real.spec.frames, indices.shape, generator=generator(seed, "frepo-frames", step))
@@ -232,12 +239,12 @@ class KernelRegression(Objective):
             chosen = list(rows)
             if stills:
                 pixels = real.view.frames_at(indices[chosen].numpy(), frames[chosen].numpy())
-                batch = real.spec.normalise_images(torch.from_numpy(pixels).to(real.device))
+                batch = real.spec.normalise_images(to_device(torch.from_numpy(pixels), real.device))
             else:
                 batch = real.clips(indices[chosen])
-            phi[chosen] = self._setting.embed(network, batch)
+            phi[to_device(torch.tensor(chosen), phi.device)] = self._setting.embed(network, batch)
         self._setting.group.sum_([phi])
-        return phi, centred_one_hot(real.labels[indices].to(real.device), self._classes)
+        return phi, centred_one_hot(to_device(real.labels[indices], real.device), self._classes)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------

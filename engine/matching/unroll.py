@@ -16,6 +16,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from engine.machine.copies import to_device
 from engine.matching.experts import FlatParameters
 from engine.models.base import Network
 from engine.models.precision import autocast, seeded
@@ -69,7 +70,7 @@ class Student:
         for place, rows in enumerate(chosen.split(self.at_once)):
             labels, choice = rows // ipc, rows % ipc * variants + variant[rows]
             dropout = derive(self.seed, "dropout", i, place)
-            yield Pass(labels.to(device), choice.to(device), len(rows) / len(chosen), dropout)
+            yield Pass(to_device(labels, device), to_device(choice, device), len(rows) / len(chosen), dropout)
 
     def cross_entropy(self, drawn: Pass, theta: torch.Tensor) -> torch.Tensor:
         """Return the contribution of ``drawn`` to its step's mean cross-entropy at weights ``theta``."""

@@ -70,6 +70,38 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+class Chance:
+    """A course of torch's global generators of its own: what is drawn inside goes on where the last time inside ended.
+
+    Needed where several things that draw take turns, as networks with dropout that are trained a step of each in turn.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._device = device if device.type == "cuda" else None
+        with seeded(seed, device):
+            self._state = self._read()
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Draw from it inside; outside, the generators stay as they are."""
+        before = self._read()
+        self._write(self._state)
+        try:
+            yield
+        finally:
+            self._state = self._read()
+            self._write(before)
+
+    def _read(self) -> list[torch.Tensor]:
+        cuda = [] if self._device is None else [torch.cuda.get_rng_state(self._device)]
+        return [torch.get_rng_state(), *cuda]
+
+    def _write(self, state: list[torch.Tensor]) -> None:
+        torch.set_rng_state(state[0])
+        if self._device is not None:
+            torch.cuda.set_rng_state(state[1], self._device)
+
+
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Let torch prefer deterministic kernels inside, so that the same seed gives the same bytes.

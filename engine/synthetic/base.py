@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from engine.config.kinds import KINDS, Kind
 from engine.data.spec import ClipSpec
+from engine.machine.copies import to_device
 from engine.synthetic.numbers import decode, encode, stored_bytes
 from engine.synthetic.temporal import Temporal
 
@@ -232,8 +233,8 @@ class SyntheticSet(ABC):
         variant = torch.randint(self.variants, (number, self.ipc), generator=rng)
         choice = torch.arange(self.ipc) * self.variants + variant
         wanted = torch.arange(number) if classes is None else torch.as_tensor(list(classes))
-        labels = wanted.repeat_interleave(self.ipc).to(self.device)
-        return labels, choice[wanted].flatten().to(self.device)
+        labels = wanted.repeat_interleave(self.ipc)
+        return to_device(labels, self.device), to_device(choice[wanted].flatten(), self.device)
 
     def made_of(self, labels: torch.Tensor, choice: torch.Tensor) -> Draw:
         """The draw of ``labels`` and ``choice`` (N): some, or all, of what ``choose`` gave."""

@@ -16,6 +16,7 @@ from typing import Self
 import torch
 
 from engine.errors import PresetError
+from engine.machine.copies import to_device
 
 INTERPOLATIONS = ("duplicate", "linear")
 
@@ -94,7 +95,7 @@ class Temporal:
         assert x.shape[dim] == self.stored, (x.shape, dim, self)
         if not self.compresses:
             return x
-        before, after, share = (source.to(x.device) for source in self._sources())
+        before, after, share = (to_device(source, x.device) for source in self._sources())
         shown = x.index_select(dim, before)
         if self.interpolation == "duplicate":
             return shown

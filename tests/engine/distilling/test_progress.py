@@ -9,7 +9,7 @@ import pytest
 from engine.distilling import progress as module
 from engine.distilling.progress import TablePace, UnitPace
 from engine.errors import StopRequested
-from engine.evaluation.trainers import QueueState, networks_text
+from engine.evaluation.requests import QueueState, networks_text
 from engine.events import Event, Progress, Step
 
 

@@ -151,7 +151,7 @@ def test_a_stopped_network_is_never_taken_for_a_whole_one(tmp_path: Path, monkey
     real, cache = make_real(SPEC, (2, 2, 2)), TrialCache(tmp_path, "t")
     stopped = run_trial(pixels(), real, early, 5, cache)
     assert stopped.epochs is not None and stopped.epochs < EPOCHS
-    monkeypatch.setattr(trials, "fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(trials, "fitting", lambda *_: pytest.fail("trained again"))
     assert run_trial(pixels(), real, early, 5, cache) == stopped
     assert cache.load(trial_key(pixels(), real, plain), 5) is None
     document = json.loads((tmp_path / "t-5.json").read_text())
