@@ -11,9 +11,10 @@ the mean frame of each class, and `learned STEPS` are stills of the preset `stil
 the validation clips, which are held out by run seed 0. A finished cell is a line of RUNS/stopping.jsonl, and is not run
 again.
 
-The first table is of networks, the second of choices: how the order of the sets by stopped networks agrees with that by
-whole ones (Kendall's tau-b), and what is lost, on the whole networks' scale, by taking the best set of the stopped ones
-out of all, and out of each pair.
+The first table is of networks: what they saved (epochs; seconds of the processor, tests included), how far stopping
+moved their accuracies, and how far those of one set lie apart. The second is of choices: how the order of the sets by
+stopped networks agrees with that by whole ones (Kendall's tau-b), and what is lost, on the whole networks' scale, by
+taking the set that they say is best, of all or of each pair. Two of the three whole networks stand beside them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,7 +39,7 @@ from objectives import free
 from engine import load_preset
 from engine.config import Preset
 from engine.evaluation import Recipe, evaluate_network, training
-from engine.evaluation.judge import Judge, networks_folder
+from engine.evaluation.judge import Judge
 from engine.evaluation.parts import Parts, open_parts
 from engine.evaluation.stopping import STOPS, StoppingRule
 from engine.models import Network
@@ -103,7 +104,7 @@ def measure(name: str, data: Path, runs: Path, protocol: str, shares: list[float
     preset = preset_of(data, [f"evaluation.protocol={protocol}", f"evaluation.batch={BATCH[protocol]}"])
     with deterministic(), open_parts(runs, preset, torch.device("cpu"), lambda *_: None, lambda: None) as parts:
         synthetic = set_of(name, parts, data, runs)
-        judge = Judge(preset.evaluation, parts.train, preset.run.seed, torch.float32, networks_folder(runs))
+        judge = Judge.of(preset, parts.train, torch.float32, runs)
         recipe = judge.recipe(MODEL, "selection")
         batches = math.ceil(training.instances(synthetic) / recipe.batch)
         recipe = dataclasses.replace(recipe, epochs=EPOCHS if protocol == "strict" else round(STEPS / batches))
@@ -194,51 +195,55 @@ def network(synthetic: SyntheticSet, parts: Parts, recipe: Recipe, seed: int, sh
 
 # --- the tables ------------------------------------------------------------------------------------------------------
 
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """A set by its whole networks and by its stopped ones: mean top-1 in per cent."""
-
-    whole: float
-    stopped: float
+Cells = list[Record]
 
 
-def tables(records: list[Record], share: str) -> None:
-    """Print a row for each data set and protocol, of its networks and of choices among its sets."""
+def tables(records: Cells, share: str) -> None:
+    """Print the two tables, a row or two for each data set and protocol."""
+    groups: dict[tuple[str, str], Cells] = {}
+    for record in records:
+        groups.setdefault((record["key"]["data"], record["key"]["protocol"]), []).append(record)
+    columns = ("data", "protocol", "stopped", "epochs saved", "time saved", "moved", "its size", "networks of a set")
+    print("| " + " | ".join(columns) + " |\n|" + len(columns) * "---|")  # noqa: T201
+    for names, cells in groups.items():
+        print("| " + " | ".join([*names, *of_networks(cells, share)]) + " |")  # noqa: T201
     columns = (
         "data",
         "protocol",
         "sets",
-        "networks that stopped",
-        "epochs saved",
-        "time saved",
-        "top-1, whole less stopped",
+        "chosen by",
+        "tau-b",
+        "points lost",
+        "pairs as by all",
+        "points lost in pairs",
     )
-    columns += ("mean of absolute differences", "tau-b of sets", "the best one is the best", "points lost", "in pairs")
-    print("| " + " | ".join(columns) + " |\n|" + len(columns) * "---|")  # noqa: T201
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record["key"]["data"], record["key"]["protocol"]), []).append(record)
-    for (data, protocol), cells in groups.items():
-        shown = [data, protocol, str(len(cells)), *of_networks(cells, share), *of_choices(cells, share)]
-        print("| " + " | ".join(shown) + " |")  # noqa: T201
+    print("\n| " + " | ".join(columns) + " |\n|" + len(columns) * "---|")  # noqa: T201
+    for names, cells in groups.items():
+        ways = {"stopped networks": [mean(at_stop(cell, one, share) for one in cell["networks"]) for cell in cells]}
+        if all(len(cell["networks"]) > 2 for cell in cells):
+            ways["two of the whole ones"] = [mean(cell["networks"][:2]) for cell in cells]
+        for way, found in ways.items():
+            choices = of_choices([mean(cell["networks"]) for cell in cells], found)
+            print("| " + " | ".join([*names, str(len(cells)), way, *choices]) + " |")  # noqa: T201
     sys.stdout.flush()
 
 
-def of_networks(cells: list[Record], share: str) -> list[str]:
-    """How many networks stopped, what they saved, and how their accuracies moved afterwards, in points."""
+def of_networks(cells: Cells, share: str) -> list[str]:
+    """How many networks stopped, what they saved, how far stopping moved them, and how far those of a set differ."""
     pairs = [(cell, one, at_stop(cell, one, share)) for cell in cells for one in cell["networks"]]
     saved = [1 - stop["epochs"] / cell["epochs"] for cell, _, stop in pairs]
     whole = sum(one["seconds"] + one["test_seconds"] for _, one, _ in pairs)
     stopped = sum(stop["seconds"] + one["test_seconds"] for _, one, stop in pairs)
-    moved = [100 * (one["top1"] - stop["top1"]) for _, one, stop in pairs]
-    deviation = statistics.stdev(moved)
+    moved = [100 * (stop["top1"] - one["top1"]) for _, one, stop in pairs]
+    several = [[100 * one["top1"] for one in cell["networks"]] for cell in cells if len(cell["networks"]) > 1]
+    spreads = [statistics.variance(values) for values in several]
     return [
         f"{sum(share in one['stops'] for _, one, _ in pairs)} of {len(pairs)}",
         f"{100 * statistics.fmean(saved):.0f} %",
         f"{100 * (1 - stopped / whole):.0f} %",
-        f"{statistics.fmean(moved):+.1f} +- {deviation:.1f}",
+        f"{statistics.fmean(moved):+.1f} +- {statistics.stdev(moved):.1f}",
         f"{statistics.fmean(map(abs, moved)):.1f}",
+        f"+- {math.sqrt(statistics.fmean(spreads)):.1f}" if spreads else "",
     ]
 
 
@@ -249,38 +254,37 @@ def at_stop(cell: Record, one: Record, share: str) -> Record:
     return found
 
 
-def of_choices(cells: list[Record], share: str) -> list[str]:
-    """How the order of sets by stopped networks agrees with that by whole ones, and what a choice by them loses."""
-    sets = [
-        Judged(
-            100 * statistics.fmean(one["top1"] for one in cell["networks"]),
-            100 * statistics.fmean(at_stop(cell, one, share)["top1"] for one in cell["networks"]),
-        )
-        for cell in cells
-    ]
+def mean(networks: Iterable[Record]) -> float:
+    """The mean top-1 of networks, in per cent."""
+    return 100 * statistics.fmean(one["top1"] for one in networks)
+
+
+def of_choices(whole: list[float], by: list[float]) -> list[str]:
+    """How the order of sets ``by`` some networks agrees with that by all ``whole`` ones, and what a choice loses."""
+    sets = list(zip(whole, by, strict=True))
     pairs = list(itertools.combinations(sets, 2))
     same = sum(lost(pair) == 0 for pair in pairs)
     return [
         f"{tau(pairs):.2f}",
-        "yes" if lost(sets) == 0 else "no",
         f"{lost(sets):.1f}",
-        f"{same} of {len(pairs)} as by whole ones, {statistics.fmean(map(lost, pairs)):.2f} points lost",
+        f"{same} of {len(pairs)}",
+        f"{statistics.fmean(map(lost, pairs)):.2f}",
     ]
 
 
-def lost(sets: Any) -> float:
-    """The points by which whole networks of the set that stopped ones choose, the first of equals, fall short."""
-    chosen = max(sets, key=lambda one: one.stopped)
-    return max(one.whole for one in sets) - chosen.whole
+def lost(sets: Sequence[tuple[float, float]]) -> float:
+    """The points by which the whole networks of the chosen set, of equals the first, fall short of the best."""
+    chosen = max(sets, key=lambda one: one[1])
+    return max(whole for whole, _ in sets) - chosen[0]
 
 
-def tau(pairs: list[tuple[Judged, Judged]]) -> float:
+def tau(pairs: list[tuple[tuple[float, float], tuple[float, float]]]) -> float:
     """Kendall's tau-b, in which sets that are equal by one of both count for neither order."""
 
     def sign(difference: float) -> int:
         return (difference > 1e-9) - (difference < -1e-9)
 
-    signs = [(sign(a.whole - b.whole), sign(a.stopped - b.stopped)) for a, b in pairs]
+    signs = [(sign(a[0] - b[0]), sign(a[1] - b[1])) for a, b in pairs]
     untied = math.sqrt(math.prod(sum(both[k] != 0 for both in signs) for k in (0, 1)))
     return sum(a * b for a, b in signs) / untied
 
