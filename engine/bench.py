@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from engine.matching.experts import FlatParameters
 from engine.matching.unroll import UNROLLS, Student
 from engine.models import Hallucinator, autocast, choose_device, choose_precision, video_model
 from engine.models.convnet3d import ConvNet3D, forward_flops
+from engine.models.repeated import CudaGraph, Recorder
 from engine.synthetic import Pixels, StaticDynamic, StillVideo
 from engine.synthetic.levels import decoded
 from engine.synthetic.streams import Coding
@@ -38,6 +40,8 @@ from engine.timings import FEWEST, Measurement, Timings
 CLASSES, FRAMES, SIZE = 8, 8, 64
 EVALUATED, NETWORKS = 3, 3
 """Epochs and networks of the evaluation that is timed; as many networks as a row of the final table has."""
+RECORDED_EPOCHS, RECORDED_STEPS = 40, 20
+"""Epochs of networks and steps of stage 2 where some are recorded, which costs a few of them."""
 LOOP = "not a floor: a loop over classes in float32"
 """The reference of distribution matching: one class is timed, and taken times their number."""
 BATCH_REAL = 8
@@ -116,6 +120,11 @@ def bench(
         _Timed("a step of stage 2 beside a plain loop", _dm_loop, 25),
         _Timed("a step of trajectory matching", _mtt_step, 60),
     ]
+    if device.type == "cuda":
+        parts += [
+            _Timed("networks in turn beside one alone", _in_turn, 4 * RECORDED_EPOCHS),
+            _Timed("a recorded step of stage 2 beside a plain one", _dm_recorded, 4 * RECORDED_STEPS),
+        ]
     ahead = []
     left = seconds - (time.monotonic() - began)
     for part in parts:
@@ -270,6 +279,7 @@ def _matching(
     classes: int,
     batch_real: int,
     bank: tuple[int, int, int] | None = None,
+    record: Recorder | None = None,
 ) -> tuple[Callable[[], None], StaticDynamic]:
     """Return a DM step of a static-dynamic set, and the set; ``bank``: members, steps between renewals, clips."""
     spec = _spec(classes)
@@ -278,7 +288,8 @@ def _matching(
     dynamic = torch.randn(classes, 2, FRAMES, 1, SIZE, SIZE, device=device)
     synthetic = StaticDynamic(spec, 1, static, dynamic, Hallucinator.identity(spec.std).to(device))
     parameters = [tensor.requires_grad_() for tensor in synthetic.parameters().values()]
-    setting = Setting(real, lambda step: video_model("convnet3d", classes, FRAMES, SIZE, step, device), 0, precision)
+    networks = partial(video_model, "convnet3d", classes, FRAMES, SIZE, device=device)
+    setting = Setting(real, networks, 0, precision, record=record)
     targets = None if bank is None else TargetBank(setting, Schedule(0, *bank[:2]), bank[2])
     objective = DistributionMatching(setting, batch_real, bank=targets)
     optimiser = torch.optim.SGD(parameters, 1e-3, momentum=0.95)
@@ -361,6 +372,41 @@ def _evaluation(device: torch.device, precision: torch.dtype, repeats: int) -> M
     with tempfile.TemporaryDirectory() as folder, Trainers(device) as trainers:
         cache = TrialCache(Path(folder), "bench")
         return _pairs(part, floor, ours, loop, repeats, device, float(NETWORKS))
+
+
+def _in_turn(device: torch.device, precision: torch.dtype, repeats: int, record: Recorder = CudaGraph) -> Measurement:
+    """Measure NETWORKS networks with `run.cuda_graphs`, beside one of them alone and without."""
+    test = RealClips(_Clips(2, CLASSES), _spec(CLASSES), device)  # type: ignore[arg-type]
+    synthetic = Pixels(_spec(CLASSES), torch.randn(CLASSES, 1, FRAMES, 3, SIZE, SIZE, device=device))
+    recipe = Recipe("convnet3d", RECORDED_EPOCHS, 0.003, 0.9, 5e-4, 256, precision)
+    seeds = itertools.count()
+
+    def trained(networks: int, record: Recorder | None) -> None:
+        with tempfile.TemporaryDirectory() as folder, Trainers(device, record) as trainers:
+            cache = TrialCache(Path(folder), "bench")
+            requests = (Request(lambda: synthetic, test, recipe, next(seeds), cache) for _ in range(networks))
+            list(trainers.trials(requests, networks))
+
+    part = f"evaluation: {NETWORKS} networks in turn by CUDA graphs, {RECORDED_EPOCHS} epochs of {CLASSES} clips"
+    floor = "not a floor: one network, without"
+    return _pairs(part, floor, lambda: trained(NETWORKS, record), lambda: trained(1, None), repeats, device, 1.0)
+
+
+def _dm_recorded(
+    device: torch.device, precision: torch.dtype, repeats: int, record: Recorder = CudaGraph
+) -> Measurement:
+    """Measure DM steps with the target bank and `run.cuda_graphs`, beside the same without."""
+    bank = (1, 10**6, BANK_CLIPS)
+    plain, _ = _matching(device, precision, CLASSES, BATCH_REAL, bank=bank)
+    recorded, _ = _matching(device, precision, CLASSES, BATCH_REAL, bank=bank, record=record)
+
+    def steps(step: Callable[[], None]) -> None:
+        for _ in range(RECORDED_STEPS):
+            step()
+
+    part = f"stage 2, {RECORDED_STEPS} DM steps with the target bank by CUDA graphs"
+    floor = "not a floor: the same without"
+    return _pairs(part, floor, lambda: steps(recorded), lambda: steps(plain), repeats, device, 1.0)
 
 
 def _stills(device: torch.device, precision: torch.dtype, repeats: int) -> Measurement:

@@ -162,6 +162,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
         stage_seed(work.seed, "static"),
         work.precision,
         group=work.group,
+        record=work.judge.record,
     )
     objective = stills_objective(work.preset, setting)
     Learning(
@@ -255,6 +256,7 @@ def learn_dynamic(
         section.embedding,
         work.group,
         trajectories,
+        work.judge.record,
     )
     objective = clips_objective(work.preset, setting)
     optimiser = dynamic_optimiser(work, synthetic, objective)

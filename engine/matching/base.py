@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from engine.config.objectives import Facts
-from engine.lazy import nn, torch
+from engine.lazy import torch
 from engine.seeds import generator
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.machine.process_group import Group
     from engine.matching.experts import Trajectories
     from engine.models.base import Network
+    from engine.models.repeated import Recorder
     from engine.synthetic.base import SyntheticSet
 
 
@@ -47,6 +48,8 @@ class Setting:
     """The processes that share the loss, which is the sum over all of them of the parts that ``losses`` yields."""
     trajectories: Trajectories | None = None
     """The weights of experts, for objectives that follow them."""
+    record: Recorder | None = None
+    """What records passes of synthetic clips, for objectives that can repeat them; None: nothing does."""
 
     def embed(self, network: Network, batch: torch.Tensor) -> torch.Tensor:
         """Return psi, float32 features (N, D) of clips or images, by a pass in ``precision``."""
@@ -153,7 +156,8 @@ def in_rounds(available: int, size: int, step: int, seed: int, name: str) -> tor
 
 def class_sums(embedded: torch.Tensor, labels: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return sums (number, D) and counts (number, 1) of the rows of ``embedded`` (N, D) by label."""
-    member = nn.functional.one_hot(labels, number).to(embedded.dtype)
+    # As one_hot, which reads from the labels: a step that is recorded must not.
+    member = (labels.unsqueeze(1) == torch.arange(number, device=labels.device)).to(embedded.dtype)
     return member.T @ embedded, member.sum(0).unsqueeze(1)
 
 

@@ -23,6 +23,7 @@ from engine.seeds import derive, generator
 
 if TYPE_CHECKING:
     from engine.config import Preset
+    from engine.matching.recorded import RecordedSide
     from engine.models.base import Network
     from engine.synthetic.base import SyntheticSet
 
@@ -74,6 +75,7 @@ class ClassMeans(Objective):
         self._class_count = len(setting.real.spec.classes)
         self._classes_per_step = min(classes_per_step or self._class_count, self._class_count)
         self._figures: dict[str, float] = {}
+        self._side: RecordedSide | None = None
 
     @classmethod
     def for_stills(cls, preset: Preset, setting: Setting) -> Self:
@@ -204,9 +206,33 @@ class ClassMeans(Objective):
         if len(labels) > self._at_once:
             yield from self._in_passes(network, synthetic, labels, choice, target, step)
             return
-        found = self._statistics(network, synthetic.made_of(labels, choice).clips, step)
-        members = torch.arange(len(classes), device=found.device).repeat_interleave(len(found) // len(classes))
-        yield self.distance(class_means(found, members, len(classes)), target)
+        if side := self._recorded_side(network, synthetic):
+            yield side(network, labels, choice, target)
+            return
+        yield self._distance(self._statistics(network, synthetic.made_of(labels, choice).clips, step), target)
+
+    def _distance(self, found: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the distances from ``target`` (classes, E) of statistics (N, E), as many of each class."""
+        classes = len(target)
+        members = torch.arange(classes, device=found.device).repeat_interleave(len(found) // classes)
+        return self.distance(class_means(found, members, classes), target)
+
+    def _recorded_side(self, network: Network, synthetic: SyntheticSet) -> RecordedSide | None:
+        """Return what repeats the synthetic side of ``network`` and its likes, where steps are recorded and can be.
+
+        What is seen through a storage is made anew at every step, and a statistic that draws is another one each time.
+        """
+        setting = self._setting
+        learned = synthetic.parameters().values()
+        if setting.record is None or type(self).statistic is not ClassMeans.statistic:
+            return None
+        if not all(tensor.is_leaf and tensor.requires_grad for tensor in learned):
+            return None
+        if self._side is None or not self._side.serves(synthetic):
+            from engine.matching.recorded import RecordedSide
+
+            self._side = RecordedSide(synthetic, network, setting.embed, self._distance, setting.record)
+        return self._side
 
     def _in_passes(
         self,
@@ -279,21 +305,19 @@ class _Spread:
     def __init__(self, tolerance: float) -> None:
         self._tolerance = tolerance
         self._first: torch.Tensor | None = None
-        self._equal = True
+        self._equal: list[torch.Tensor] = []
         self._number = 0
 
     def add(self, means: torch.Tensor) -> None:
-        """Compare ``means`` (classes, D) with the first mean of the step."""
+        """Compare ``means`` (classes, D) with the first mean of the step; nothing is read from the device."""
         first = means[:1] if self._first is None else self._first
         self._first = first
-        if self._equal:
-            atol = self._tolerance * first.abs().max().item()
-            self._equal = bool(torch.isclose(means, first, rtol=0.0, atol=atol).all())
+        self._equal.append(((means - first).abs() <= self._tolerance * first.abs().max()).all())
         self._number += len(means)
 
     def check(self, step: int) -> None:
         """Raise DivergedError if all means of ``step`` were equal."""
-        if self._number > 1 and self._equal:
+        if self._number > 1 and bool(torch.stack(self._equal).all()):
             raise DivergedError(
                 f"At step {step} the network's embeddings of all classes are equal: there is nothing to match.",
                 "Check the clips with `vdtui data FILE.h5 --sheet`: are they all black, or all the same?",

@@ -33,7 +33,7 @@ class Record(ABC):
 
 
 class CudaGraph(Record):
-    """A record of what ``compute(*given)`` does on the current stream of a GPU; the call itself computes nothing.
+    """A record of what ``compute(*given)`` does on a GPU; to make it computes nothing.
 
     Raises UsageError if it cannot be recorded, as where it reads from the device.
     """
@@ -42,7 +42,7 @@ class CudaGraph(Record):
         self._given = tuple(torch.empty_like(tensor).copy_(tensor) for tensor in given)
         self._graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream(given[0].device)):
+            with torch.cuda.graph(self._graph):
                 self._made = compute(*self._given)
         except torch.OutOfMemoryError:
             raise

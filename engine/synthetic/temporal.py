@@ -7,6 +7,7 @@ cannot disagree about them.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ class Temporal:
 
     def matrix(self) -> torch.Tensor:
         """float32 (frames, stored): along time, clip = matrix @ stored."""
-        before, after, share = self._sources()
+        before, after, share = self.sources()
         matrix = torch.zeros(self.frames, self.stored)
         times = torch.arange(self.frames)
         matrix[times, before] += 1 - share
@@ -95,7 +96,7 @@ class Temporal:
         assert x.shape[dim] == self.stored, (x.shape, dim, self)
         if not self.compresses:
             return x
-        before, after, share = (to_device(source, x.device) for source in self._sources())
+        before, after, share = _sources_on(self, x.device)
         shown = x.index_select(dim, before)
         if self.interpolation == "duplicate":
             return shown
@@ -116,7 +117,7 @@ class Temporal:
         frames = x.movedim(dim, -1).unflatten(-1, (self.segments, self.n_real))
         return (frames @ inverse.T).flatten(-2).movedim(-1, dim).contiguous()
 
-    def _sources(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def sources(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return for each frame of the clip the stored frame before it, the one after, and that one's share."""
         at = [self._position(time % self.n_real) for time in range(self.frames)]
         first = [self.n_syn * (time // self.n_real) for time in range(self.frames)]
@@ -130,3 +131,10 @@ class Temporal:
             return time * self.n_syn // self.n_real
         centre = (time + 0.5) * self.n_syn / self.n_real - 0.5
         return min(max(centre, 0.0), self.n_syn - 1.0)
+
+
+@functools.lru_cache(64)
+def _sources_on(temporal: Temporal, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return ``temporal.sources()`` on ``device``, the same tensors at every call."""
+    with torch.inference_mode(False):
+        return tuple(to_device(source, device) for source in temporal.sources())

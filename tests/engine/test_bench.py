@@ -7,11 +7,22 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from engine import bench as module
+from engine.models.convnet3d import ConvNet3DSmall
+from engine.models.registry import VIDEO_MODELS
+from engine.models.repeated import WARM_UP
 from engine.timings import Measurement, read_timings
+from tests.traced import Traced
 from vdtui.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VIDEO_MODELS, "convnet3d", ConvNet3DSmall)
+    monkeypatch.setattr(module, "ConvNet3D", ConvNet3DSmall)
 
 
 def test_every_part_is_measured_beside_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +47,18 @@ def test_every_part_is_measured_beside_something(tmp_path: Path, monkeypatch: py
     assert "not compared: ConvNet3D forward" in few.stderr and "0 of 0 parts became slower" in few.stderr
     assert few.exit_code == 0 and "left out for want of time" in few.stderr
     assert "An evaluation of 5 networks takes about" in few.stdout and "vdtui plan" in few.stdout
+
+
+def test_what_a_gpu_has_besides_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded steps beside plain ones; on a CPU by traced operations in place of graphs."""
+    small = {"CLASSES": 2, "BATCH_REAL": 1, "NETWORKS": 2, "BANK_CLIPS": 1}
+    for name, value in {**small, "RECORDED_EPOCHS": WARM_UP + 1, "RECORDED_STEPS": WARM_UP + 1}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(Traced, "made", [])
+    for measure in (module._in_turn, module._dm_recorded):
+        before = len(Traced.made)
+        found = measure(torch.device("cpu"), torch.float32, 1, Traced)
+        assert found.seconds > 0 and found.floor_seconds > 0 and len(Traced.made) > before
 
 
 def test_what_a_user_may_conclude_follows_from_the_passes() -> None:

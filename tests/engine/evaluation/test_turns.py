@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from engine.config import load_preset
@@ -27,37 +26,15 @@ from engine.matching.base import Setting
 from engine.matching.distribution import DistributionMatching
 from engine.models.precision import Chance
 from engine.models.registry import VIDEO_MODELS, video_model
-from engine.models.repeated import WARM_UP, Compute, CudaGraph, Made, Record, Repeated, Tensors
+from engine.models.repeated import WARM_UP, Compute, CudaGraph, Repeated, Tensors
 from engine.synthetic import SyntheticSet
 from engine.synthetic.still import StillVideo
 from tests.tiny import FakeView, make_pixels, make_spec, make_static_dynamic
+from tests.traced import Traced
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 SPEC = make_spec(("still", "moving"), frames=8, height=64)
 RECIPE = Recipe("convnet3d_small", WARM_UP + 2, 0.01, 0.9, 5e-4, 3)
-
-
-class Traced(Record):
-    """The operations of one call: what is read while they are made is in them as it was then."""
-
-    made: list[Traced]
-
-    def __init__(self, compute: Compute, given: Tensors) -> None:
-        self._given = tuple(tensor.clone() for tensor in given)
-        network = getattr(compute, "_network", nn.Identity())
-        before = [tensor.clone() for tensor in network.state_dict().values()]
-        with torch.random.fork_rng():  # to record a step on a GPU computes nothing, to trace one does
-            self._repeat = make_fx(lambda *own: tuple(compute(*own)))(*self._given)
-        for tensor, own in zip(network.state_dict().values(), before, strict=True):
-            tensor.copy_(own)
-        self.times = 0
-        type(self).made.append(self)
-
-    def __call__(self, *given: torch.Tensor) -> Made:
-        for own, tensor in zip(self._given, given, strict=True):
-            own.copy_(tensor)
-        self.times += 1
-        return cast(Made, self._repeat(*self._given))
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +144,6 @@ def test_a_step_that_cannot_be_recorded_says_what_to_do(monkeypatch: pytest.Monk
             raise error
 
         monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
         monkeypatch.setattr(torch.cuda, "graph", fail)
         CudaGraph(lambda x: (x,), (torch.zeros(1),))
 
@@ -276,7 +252,7 @@ def test_no_training_step_waits_for_the_device(what: str, protocol: str) -> None
 @pytest.mark.parametrize("banked", [False, True])
 def test_a_matching_step_waits_for_the_device_only_to_read(banked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it reads is whether all means are equal; nothing that goes there is waited for."""
-    monkeypatch.setattr("engine.matching.class_means._Spread.add", lambda self, means: None)
+    monkeypatch.setattr("engine.matching.class_means._Spread.check", lambda self, step: None)
     real, synthetic = real_on_meta(), on_meta(make_static_dynamic(SPEC))
     for tensor in synthetic.parameters().values():
         tensor.requires_grad_()
