@@ -279,14 +279,14 @@ def lost(sets: Sequence[tuple[float, float]]) -> float:
 
 
 def tau(pairs: list[tuple[tuple[float, float], tuple[float, float]]]) -> float:
-    """Kendall's tau-b, in which sets that are equal by one of both count for neither order."""
+    """Kendall's tau-b, in which sets that are equal by one of both count for neither order; NaN if all are."""
 
     def sign(difference: float) -> int:
         return (difference > 1e-9) - (difference < -1e-9)
 
     signs = [(sign(a[0] - b[0]), sign(a[1] - b[1])) for a, b in pairs]
     untied = math.sqrt(math.prod(sum(both[k] != 0 for both in signs) for k in (0, 1)))
-    return sum(a * b for a, b in signs) / untied
+    return sum(a * b for a, b in signs) / untied if untied else math.nan
 
 
 if __name__ == "__main__":
