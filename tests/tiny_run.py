@@ -34,6 +34,7 @@ QUICK = (
     "evaluation.epochs=1",
     "evaluation.repeats=2",
     "evaluation.selection_repeats=1",
+    'evaluation.models=["convnet3d_small"]',
     "storage.how=float32",
     'evaluation.baselines=["random"]',
 )

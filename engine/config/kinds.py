@@ -129,11 +129,11 @@ class Kind(ABC):
         return (self.name, *self.real_clips(preset), *self.baselines(preset.synthetic))
 
     def real_clips(self, preset: Preset) -> tuple[str, ...]:
-        """Return the names of the real clips that stand beside the set, each once."""
+        """Return the names of the real clips, or of their mean, that stand beside the set, each once."""
         if preset.evaluation.baselines is not None:
             return tuple(dict.fromkeys(preset.evaluation.baselines))
         published = split_of_choice(preset.evaluation.protocol) == "test"
-        return ("random", *COMPRESSED) if self.learned and not published else ("random",)
+        return ("random", CLASS_MEAN, *COMPRESSED) if self.learned and not published else ("random",)
 
     def start_clips(self, preset: Preset) -> int:
         """Return the number of real clips of each class from which the memories start."""
@@ -257,8 +257,9 @@ class StillVideoKind(Kind):
 
     def rows(self, preset: Preset) -> tuple[str, ...]:
         """Return the names of the rows of the final table; a set of which nothing is learned has a name of its own."""
-        own = MEAN_FRAME if preset.static.steps == 0 and preset.static.init == "mean" else self.name
-        return (own, *self.real_clips(preset))
+        if preset.static.steps == 0 and preset.static.init == "mean":
+            return (MEAN_FRAME, *(name for name in self.real_clips(preset) if name != CLASS_MEAN))
+        return (self.name, *self.real_clips(preset))
 
     def start_clips(self, preset: Preset) -> int:
         """Return one clip for each image, or 0 where images start from noise."""
@@ -344,7 +345,9 @@ BASELINES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind
 COMPRESSED = ("compressed-random", "compressed-herding")
 """Baselines of real clips that are compressed into as many bytes as a set."""
 MEAN_FRAME = "mean-frame"
-"""The row of still images that are the mean frame of each class: nothing is learned."""
+"""The row of a run's own still images where they are the mean frame of each class: nothing is learned."""
+CLASS_MEAN = "class-mean"
+"""The row of the mean frame of each class beside a set: a baseline of the fewest bytes."""
 
 
 def is_own(what: object, kind: object) -> bool:

@@ -386,14 +386,15 @@ class EvaluationSection(Section):
     )
     baselines: (
         Annotated[
-            tuple[Literal["random", "compressed-random", "compressed-herding"], ...],
-            Field(min_length=1, max_length=3, strict=False),
+            tuple[Literal["random", "class-mean", "compressed-random", "compressed-herding"], ...],
+            Field(min_length=1, max_length=4, strict=False),
         ]
         | None
     ) = Field(
         None,
-        description="real clips beside the set: random, of the same number; compressed-random and compressed-herding, "
-        "of the bytes of the set's file; unset: all three where a set is learned, else (and by vdsd) random",
+        description="what stands beside the set: random real clips of the same number; class-mean, one still; "
+        "compressed-random and compressed-herding, clips of as many bytes; unset: all where a set is learned, else (or "
+        "by vdsd) random",
     )
     baseline_clips: Few = Field(
         10,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from engine.config.kinds import COMPRESSED
+from engine.config.kinds import CLASS_MEAN, COMPRESSED
 from engine.distilling.baselines import compressed_baseline
 from engine.distilling.keeping import storage_of
 from engine.distilling.opening import Work
@@ -19,7 +19,7 @@ from engine.distilling.progress import TablePace
 from engine.evaluation import Subject, Trial, TrialCache
 from engine.evaluation.baselines import all_clips
 from engine.evaluation.rows import Row, judged
-from engine.evaluation.subjects import as_stored, full_data, of_baseline, random_clips, set_of_run
+from engine.evaluation.subjects import as_stored, class_mean, full_data, of_baseline, random_clips, set_of_run
 from engine.events import Evaluated, NetworkTrained, Note, Progress, ResultReady, StageFinished, StageStarted
 from engine.files import write_json
 from engine.synthetic import load_set
@@ -91,6 +91,7 @@ def subjects(work: Work, total: int) -> Iterator[Subject]:
     real = {
         "full": lambda: full_data(work.train),
         "random": lambda: _random(work),
+        CLASS_MEAN: lambda: class_mean(work.train, work.seed, work.session.check),
     }
     own, *beside = preset.kind.rows(preset)
     needs_set = bool({own, *beside} - set(real))

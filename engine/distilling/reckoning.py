@@ -17,7 +17,7 @@ from torch import nn
 
 from engine.config import Preset
 from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs, feature_epochs
-from engine.config.kinds import COMPRESSED, KINDS, Kind, is_own
+from engine.config.kinds import CLASS_MEAN, COMPRESSED, KINDS, Kind, is_own
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
 from engine.evaluation.judge import precision_of
@@ -116,7 +116,7 @@ def _has_stills(preset: Preset) -> bool:
 
 def _is_still(own: Kind, row: str) -> bool:
     kind = own if is_own(row, own.name) else KINDS.get(row)
-    return kind is not None and kind.still
+    return row == CLASS_MEAN or (kind is not None and kind.still)
 
 
 def _differentiates_twice(preset: Preset, stage: str) -> bool:
@@ -258,6 +258,8 @@ def _beside(preset: Preset, sizes: Sizes) -> tuple[int, bool]:
 def _instances(row: str, own: int, largest: int, sizes: Sizes) -> int:
     if row in COMPRESSED:
         return largest
+    if row == CLASS_MEAN:
+        return sizes.classes
     return sizes.train if row == "full" else own
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, load_preset, read_preset
-from engine.config.kinds import BASELINES, COMPRESSED, KINDS
+from engine.config.kinds import BASELINES, CLASS_MEAN, COMPRESSED, KINDS
 from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.exports import is_composed
@@ -32,6 +32,7 @@ from engine.evaluation.rows import Row, judged
 from engine.evaluation.rungs import Held
 from engine.evaluation.subjects import (
     as_stored,
+    class_mean,
     full_data,
     of_baseline,
     random_clips,
@@ -52,7 +53,7 @@ Report = Callable[[int, int, str, float], None]
 
 Where several are trained at once, halves of two count as one that is done."""
 
-BESIDE = ("random", *BASELINES, "full", *COMPRESSED)
+BESIDE = ("random", *BASELINES, "full", CLASS_MEAN, *COMPRESSED)
 """Baselines that may stand beside a set, under the same recipe; the compressed ones are real clips in as many bytes."""
 
 
@@ -260,6 +261,8 @@ def _baseline(
     synthetic, train = loaded.synthetic, judge.train
     if name == "random":
         return random_clips(train, synthetic.ipc, judge.seed)
+    if name == CLASS_MEAN:
+        return class_mean(train, judge.seed)
     if name in BASELINES:
         if name in synthetic.baselines():
             return of_baseline(loaded, name)

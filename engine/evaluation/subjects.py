@@ -6,15 +6,22 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from engine.config.kinds import KINDS, MEAN_FRAME
+from engine.config.kinds import CLASS_MEAN, KINDS, MEAN_FRAME
 from engine.data.batches import RealClips
 from engine.evaluation.training import TrainingData
+from engine.seeds import generator
 from engine.selection import coreset, select_coreset
 from engine.synthetic import Coreset, LoadedSet, SyntheticSet
 from engine.synthetic.compressed import Stored, encode_set
+from engine.synthetic.start import mean_frames
+from engine.synthetic.still import StillVideo
 from engine.synthetic.storage import Storage
 from engine.text import one_line
 
+MEAN_OF = 128
+"""The most clips of a class whose mean frame is taken: a data set of terabytes is not read for one image a class."""
+MEAN_STORED = "av1-10"
+"""The storage of mean frames: that of the presets `stills` and `mean-frame`."""
 NAMED_CLASSES = 3
 """The number of classes with too few clips that are named."""
 
@@ -105,6 +112,18 @@ def random_clips(train: RealClips, ipc: int, seed: int) -> Subject:
         return coreset(train, select_coreset(train, "random", ipc, seed, number=k))
 
     return dataclasses.replace(of_set("random", drawn(0), "uint8"), data=drawn, drawn=True)
+
+
+def class_mean(train: RealClips, seed: int, check: Callable[[], None] = lambda: None) -> Subject:
+    """Return the mean frame of each class as MEAN_STORED stores it: what a set must beat that takes more bytes.
+
+    It is over all frames of MEAN_OF random training clips of each class, or of all, where these are no more. ``check``
+    is called between reads, and may raise.
+    """
+    labels = range(len(train.spec.classes))
+    chosen = [train.pick(label, MEAN_OF, generator(seed, CLASS_MEAN, label)).sort().values for label in labels]
+    still = StillVideo(train.spec, 1, mean_frames(train, chosen, check).unsqueeze(1))
+    return as_stored(of_set(CLASS_MEAN, still), Storage.parse(MEAN_STORED), 1)
 
 
 def full_data(train: RealClips) -> Subject:

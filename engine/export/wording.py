@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.config.kinds import KINDS, MEAN_FRAME
+from engine.config.kinds import CLASS_MEAN, KINDS, MEAN_FRAME
 from engine.runs.baselines import Standing, all_clips_bytes, is_ahead, standing
 from engine.runs.differences import Difference
 
@@ -20,6 +20,7 @@ Result = Mapping[str, Any]
 LEARNED = tuple(name for name, kind in KINDS.items() if kind.in_stage_2)
 LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     MEAN_FRAME: "mean frame of each class",
+    CLASS_MEAN: "mean frames of the classes",
     "random": "random real clips",
     "herding": "real clips chosen by herding",
     "k-center": "real clips chosen by k-center",

@@ -15,7 +15,7 @@ from typing import Any
 from engine.config import Preset, read_preset
 from engine.config.choosing import split_of_choice
 from engine.config.counts import baseline_networks, candidates
-from engine.config.kinds import COMPRESSED
+from engine.config.kinds import CLASS_MEAN, COMPRESSED
 from engine.config.storage import PLAIN
 from engine.errors import VdtuiError
 from engine.events import STAGES
@@ -133,6 +133,8 @@ class Work:
         preset = self.preset
         if row in COMPRESSED:
             return float(preset.evaluation.baseline_clips)
+        if row == CLASS_MEAN:
+            return 1 / preset.synthetic.ipc
         if row == "full" and self.clips and self.classes:
             return self.clips.get("train", 0) / (self.classes * preset.synthetic.ipc)
         return 1.0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.config.kinds import CLASS_MEAN
 from engine.errors import DataError
 from engine.files import is_number, read_json
 from engine.runs.directory import RunDirectory
@@ -79,8 +80,8 @@ def is_result(document: Any) -> bool:
 
 
 def is_real(result: Result) -> bool:
-    """Return whether ``result`` is of real clips that no run chose: random ones, all, or as many as fit some bytes."""
-    return result["what"] in ("random", CEILING) or result["what"].startswith("compressed-")
+    """Return whether ``result`` is of real clips that no run chose: random ones, all, their means, what fits bytes."""
+    return result["what"] in ("random", CEILING, CLASS_MEAN) or result["what"].startswith("compressed-")
 
 
 def trained_on(result: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config.kinds import BASELINES, COMPRESSED
+from engine.config.kinds import BASELINES, CLASS_MEAN, COMPRESSED
 from engine.errors import UsageError
 from engine.files import read_json, write_json
 from engine.runs import RunDirectory
@@ -215,7 +215,7 @@ def brief(result: Result) -> dict[str, Any]:
 
 def own_result(row: dict[str, Any], frames: str = "as-is") -> Result | None:
     """The result of a cell's own set, of networks that saw its frames in this order while training."""
-    beside = ("random", *BASELINES, *COMPRESSED)
+    beside = ("random", CLASS_MEAN, *BASELINES, *COMPRESSED)
     for result in row.get("results", []):
         order = (result.get("recipe") or {}).get("frames", "as-is")
         if order == frames and (result["what"] not in beside or len(row["results"]) == 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,12 +66,7 @@ class Start:
 
     def mean_frames(self) -> torch.Tensor:
         """The mean over all frames of all training clips of each class, (C, 3, H, W); nothing is drawn."""
-        means = []
-        for label in range(len(self.spec.classes)):
-            own = self.real.of_class(label)
-            sums = [self.real.clips(indices).double().mean(2).sum(0) for indices in own.split(MEAN_CLIPS)]
-            means.append((torch.stack(sums).sum(0) / len(own)).float())
-        return torch.stack(means)
+        return mean_frames(self.real, [self.real.of_class(label) for label in range(len(self.spec.classes))])
 
     def clips(self, per_class: int) -> Iterator[torch.Tensor]:
         """Real clips, class by class (all may not fit): (per_class, 3, T, H, W) of each, normalised.
@@ -81,3 +76,20 @@ class Start:
         for label in range(len(self.spec.classes)):
             own = self.real.pick(label, per_class, generator(self.seed, "start", label))
             yield self.real.clips(own[torch.arange(per_class) % len(own)])
+
+
+def mean_frames(
+    real: RealClips, chosen: Sequence[torch.Tensor], check: Callable[[], None] = lambda: None
+) -> torch.Tensor:
+    """The mean over all frames of the clips ``chosen`` of each class, int64 (n), as normalised images (C, 3, H, W).
+
+    ``check`` is called between reads, and may raise.
+    """
+    means = []
+    for own in chosen:
+        total = torch.zeros((), dtype=torch.float64, device=real.device)
+        for indices in own.split(MEAN_CLIPS):
+            check()
+            total = total + real.clips(indices).double().mean(2).sum(0)
+        means.append((total / len(own)).float())
+    return torch.stack(means)

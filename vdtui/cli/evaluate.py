@@ -43,7 +43,7 @@ def evaluate(
         typer.Option(
             "--baseline",
             metavar="NAME",
-            help="Beside it: random, static-only, full, compressed-random, compressed-herding; repeatable.",
+            help="Beside it: random, static-only, full, class-mean, compressed-random, compressed-herding; repeatable.",
         ),
     ] = None,
     equal_bytes: Annotated[

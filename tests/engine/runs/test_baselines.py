@@ -39,6 +39,10 @@ def test_the_best_of_the_real_clips_that_fit_counts() -> None:
         "pixels"
     ]  # nothing fits into the contained set
     assert standing(RANDOM, every) is None and standing(ceiling, every) is None
+    mean = row("class-mean", [0.49, 0.5, 0.51], 40, precision="codec", storage="av1-10")
+    found = standing(OWN, [*every, mean])
+    assert found is not None and found.baseline is mean and standing(mean, [*every, mean]) is None
+    assert "mean frames of the classes (1 per class as av1-10, 40 B in all) reach 50.0" in against(found)
     exact = standing(OWN, [OWN, {**larger, "bytes": 1000}])
     assert exact is not None and exact.baseline["bytes"] == 1000
 
