@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from engine.config.budget import Size, for_a_budget, impossible_budget, impossible_rung
+from engine.config.choosing import split_of_choice
 from engine.config.fields import (
     Count,
     Every,
@@ -378,6 +379,11 @@ class EvaluationSection(Section):
     selection_repeats: Networks = Field(
         3, description="network seeds of every evaluation during the run, and of every way to store a baseline"
     )
+    selection_stop: Literal["none", "learned"] = Field(
+        "none",
+        description="when networks that choose stop, never those of the final table: none: after all epochs; learned: "
+        "as soon as they have learned what they are shown (not vdsd, which reports them)",
+    )
     baselines: (
         Annotated[
             tuple[Literal["random", "class-mean", "compressed-random", "compressed-herding"], ...],
@@ -484,6 +490,10 @@ class Preset(Section):
             raise ValueError(f"evaluation.use_learned_lr needs {fitting}, which learns it")
         if self.evaluation.protocol == "strict-teacher" and self.evaluation.labels == "own":
             raise ValueError("evaluation.labels = own cannot be had with protocol strict-teacher, whose teacher labels")
+        if self.evaluation.selection_stop != "none" and split_of_choice(self.evaluation.protocol) == "test":
+            stop, protocol = self.evaluation.selection_stop, self.evaluation.protocol
+            reason = f"cannot be had with protocol {protocol}, which reports the networks that choose; set it to none"
+            raise ValueError(f"evaluation.selection_stop = {stop} {reason}")
         if objective.needs_experts and self.evaluation.models[0] in WITH_BUFFERS:
             model = self.evaluation.models[0]
             reason = f"cannot follow {model}, whose state is more than weights"

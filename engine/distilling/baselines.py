@@ -11,7 +11,7 @@ from functools import partial
 
 from engine.distilling.opening import Work
 from engine.distilling.progress import NetworkPace, TablePace
-from engine.evaluation import Subject, Trial
+from engine.evaluation import Subject, Trial, stopped
 from engine.evaluation.baselines import (
     Held,
     Shelf,
@@ -91,8 +91,10 @@ def _chosen(work: Work, shelf: Shelf, found: list[Held], total: int) -> Subject:
     session, what, number = work.session, shelf.what, work.preset.evaluation.selection_repeats
     titles = [f"choosing {what}, {one.rung.storage}" for one in found]
     pace = TablePace(session, "evaluate", titles, number, step=0, total=total)
+    trials = []
 
     def finished(one: Held, trial: Trial) -> None:
+        trials.append(trial)
         session.emit(
             NetworkTrained(f"{what} {one.rung.storage}", 0, "val", trial.seed, trial.outcome.top1, trial.seconds)
         )
@@ -103,6 +105,8 @@ def _chosen(work: Work, shelf: Shelf, found: list[Held], total: int) -> Subject:
     subject = shelf.subject(found[best])
     text = f"{what}: stored as {subject.storage}, {_per_class(subject)}, which is the best on validation"
     _tell(work, f"{text} ({100 * accuracies[best]:.1f} %) of {len(found)} ways")
+    if early := stopped(trials, work.preset.evaluation.epochs):
+        _tell(work, f"{what}: {early}")
     tried = tuple(
         {"storage": one.rung.storage, "ipc": one.per_class, "bytes": one.nbytes, "accuracy": accuracy}
         for one, accuracy in zip(found, accuracies, strict=True)

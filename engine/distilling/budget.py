@@ -26,7 +26,7 @@ from engine.distilling.keeping import MARGIN, longest_origin, most_bytes, too_sm
 from engine.distilling.opening import Work, costs_ahead
 from engine.distilling.progress import TablePace, UnitPace
 from engine.errors import StopRequested
-from engine.evaluation import Trial, mean_std
+from engine.evaluation import Trial, mean_std, stopped
 from engine.evaluation.rungs import Held, judged, worth_judging
 from engine.events import BudgetSpent, NetworkTrained, Note, RungTried, StageFinished, StageStarted
 from engine.files import write_bytes, write_json, write_text
@@ -180,6 +180,8 @@ def _judged(work: Work, clips: StartClips, rungs: Sequence[Held[Rung]]) -> dict[
         values = tuple(trial.outcome.top1 for trial in own)
         mean, std = mean_std(values, work.judge.protocol)
         session.emit(RungTried(one.rung.title, one.rung.storage, one.per_class, one.nbytes, mean, std, values))
+    if early := stopped([trial for own in trials.values() for trial in own], work.preset.evaluation.epochs):
+        session.emit(Note("info", early))
     return trials
 
 

@@ -17,7 +17,7 @@ from engine.data.batches import RealClips
 from engine.distilling.keeping import as_kept, keep_set
 from engine.distilling.opening import Work
 from engine.distilling.progress import TablePace
-from engine.evaluation import Trainers, TrialCache, caution, mean_std
+from engine.evaluation import Trainers, TrialCache, caution, mean_std, stopped
 from engine.events import BestChanged, Evaluated, NetworkTrained, Note, Occasion, Split
 from engine.matching import Objective
 from engine.runs.checkpoints import Checkpoint
@@ -218,7 +218,7 @@ class BestIteration(IterationChoice):
         began = time.monotonic()
         work, split = self._work, self.selected_on
         number = work.preset.evaluation.selection_repeats
-        recipe = work.judge.recipe(work.preset.evaluation.models[0], self._step_size())
+        recipe = work.judge.recipe(work.preset.evaluation.models[0], "selection", self._step_size())
         cache = TrialCache(work.session.run.evaluations, f"{occasion}-{split}-{step:06d}")
         judged = as_kept(work, self._synthetic)
         requests = (
@@ -233,6 +233,8 @@ class BestIteration(IterationChoice):
             work.session.emit(NetworkTrained(occasion, step, split, trial.seed, trial.outcome.top1, trial.seconds))
         if warning := caution(trials, recipe):
             work.session.emit(Note("warning", f"step {step}: {warning}"))
+        if early := stopped(trials, recipe.epochs):
+            work.session.emit(Note("info", f"step {step}: {early}"))
         values = tuple(trial.outcome.top1 for trial in trials)
         mean, std = mean_std(values, work.judge.protocol)
         seconds = round(time.monotonic() - began, 3)

@@ -52,7 +52,7 @@ def final_table(work: Work) -> None:
 def _row(work: Work, subject: Subject, model: str) -> Row:
     name = f"{subject.what}-{model}-test-{subject.step or 0:06d}"
     cache = TrialCache(work.session.run.evaluations, name)
-    return Row(subject, work.judge.recipe(model, subject.step_size), cache)
+    return Row(subject, work.judge.recipe(model, "final", subject.step_size), cache)
 
 
 def _report(work: Work, row: Row, document: dict[str, Any]) -> None:

@@ -128,11 +128,15 @@ class Rehearsal:
 
 
 def shortened(preset: Preset, epochs: int) -> Preset:
-    """Return ``preset`` with a few steps, and with one of everything that fills slowly."""
+    """Return ``preset`` with a few steps, and with one of everything that fills slowly.
+
+    Networks that choose make all ``epochs``, since nobody knows when those of the run will stop.
+    """
 
     def section(name: str, **changes: Any) -> Any:
         return getattr(preset, name).model_copy(update=changes)
 
+    networks = fewer_networks(preset)
     epochs_of_expert = expert_epochs(preset) // preset.experts.number if "experts" in preset.stages else 1
     dynamic = _rehearsed(preset.dynamic)
     static = preset.static if preset.static.steps <= STEPS else _rehearsed(preset.static)
@@ -141,7 +145,7 @@ def shortened(preset: Preset, epochs: int) -> Preset:
         "dynamic": dynamic.model_copy(update={"steps": min(DYNAMIC_STEPS, dynamic.steps), "eval_every": DYNAMIC_STEPS}),
         "experts": section("experts", number=1, epochs=min(EXPERT_EPOCHS, epochs_of_expert)),
         "selection": section("selection", epochs=1),
-        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1, **fewer_networks(preset)),
+        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1, selection_stop="none", **networks),
     }
     return preset.model_copy(update=shorter)
 

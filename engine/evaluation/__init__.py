@@ -11,7 +11,7 @@ from engine.evaluation.protocols import (
     protocol_named,
 )
 from engine.evaluation.requests import QueueState, Request
-from engine.evaluation.results import Subject, caution, mean_std, result
+from engine.evaluation.results import Subject, caution, mean_std, result, stopped
 from engine.evaluation.trainers import Trainers
 from engine.evaluation.training import Outcome, TrainingData, evaluate_network, outcome, train_network
 from engine.evaluation.trials import Trial, TrialCache, digest, run_trial
@@ -40,5 +40,6 @@ __all__ = [
     "protocol_named",
     "result",
     "run_trial",
+    "stopped",
     "train_network",
 ]

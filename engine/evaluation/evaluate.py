@@ -89,9 +89,10 @@ def find_source(name: str, runs: Path, data: Path | None, overrides: Iterable[st
     """Find the source ``name``: the file of a set or an export of one, a clips file, or a run. Raises VdtuiError.
 
     The content of a file says what it is.
-    ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else.
+    ``overrides`` (``section.key=value``) change the preset of a run, or the default preset of anything else. Nothing is
+    chosen by networks here, so a run's rule for those that choose stands in no protocol's way.
     """
-    changes = list(overrides)
+    changes = ["evaluation.selection_stop=none", *overrides]
     is_set = looks_like_set(Path(name)) or is_composed(Path(name))
     if name.endswith((".h5", ".hdf5")) and not is_set:
         whole = ["synthetic.kind=full", *changes]
@@ -191,7 +192,7 @@ def _kept(source: Source, runs: Path, warn: Callable[[str], None]) -> Iterator[P
 
 
 def _row(judge: Judge, subject: Subject, model: str, frames: FrameOrder, kept: Path) -> Row:
-    recipe = dataclasses.replace(judge.recipe(model, subject.step_size), frames=frames)
+    recipe = dataclasses.replace(judge.recipe(model, "final", subject.step_size), frames=frames)
     stored = "" if subject.storage is None else f"-{subject.storage}-{subject.nbytes}"
     name = f"{subject.what}{stored}-{model}-{recipe.digest()}"
     return Row(subject, recipe, TrialCache(kept, name))

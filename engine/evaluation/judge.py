@@ -28,6 +28,7 @@ from engine.evaluation import (
     network_seed,
     protocol_named,
 )
+from engine.evaluation.stopping import STOPS, StoppingRule
 from engine.evaluation.teacher import Teacher
 from engine.models import Network, video_model
 from engine.models.measured import Chosen, Steps, precision_for
@@ -80,12 +81,17 @@ class Judge:
         numbers: dict[Purpose, int] = {"selection": self.section.selection_repeats, "final": self.section.repeats}
         return max(numbers.values()) if self.protocol.selected_on == "test" else numbers[purpose]
 
-    def recipe(self, model: str, step_size: float | None = None) -> Recipe:
-        """Return the recipe of networks of ``model``, at the learned ``step_size`` where the preset wants that."""
+    def recipe(self, model: str, purpose: Purpose, step_size: float | None = None) -> Recipe:
+        """Return the recipe of networks of ``model``, at the learned ``step_size`` where the preset wants that.
+
+        Those that choose may stop early (``selection``), those that report never do.
+        """
         recipe = recipe_of(self.section, model, self.precision, step_size)
-        if not self.protocol.teacher:
+        if self.protocol.teacher:
+            recipe = dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
+        if purpose == "final":
             return recipe
-        return dataclasses.replace(recipe, teacher=self._teacher(recipe).fingerprint)
+        return dataclasses.replace(recipe, stop=stop_of(self.section))
 
     def request(
         self, data: Callable[[], TrainingData], real: RealClips, recipe: Recipe, seed: int, cache: TrialCache
@@ -128,6 +134,11 @@ def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, st
         section.labels,
         learned_lr=learned is not None,
     )
+
+
+def stop_of(section: EvaluationSection) -> StoppingRule | None:
+    """Return the rule by which networks that choose stop early; None: they make all epochs."""
+    return STOPS.get(section.selection_stop)
 
 
 def planned(preset: Preset, step_size: float | None) -> dict[str, Any]:

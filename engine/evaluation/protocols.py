@@ -32,6 +32,7 @@ import torch
 
 from engine.config.choosing import split_of_choice
 from engine.data.spec import ClipSpec
+from engine.evaluation.stopping import StoppingRule
 from engine.events import Split
 from engine.machine.copies import constant
 from engine.seeds import derive
@@ -161,6 +162,8 @@ class Recipe:
     """Fingerprint of the teacher where the protocol has one."""
     learned_lr: bool = False
     """True if ``lr`` was learned with the set, as by MTT."""
+    stop: StoppingRule | None = None
+    """The rule by which a network that chooses may stop early; None: all epochs are made, as in every final table."""
 
     @property
     def decay(self) -> float:
@@ -171,7 +174,9 @@ class Recipe:
         """Return the recipe as a result states it; results of different records do not stand in one column."""
         protocol = self.protocol
         error = "mean squared error" if protocol.mean_error else "squared error, summed over classes"
-        loss = {"loss": error} if self.labels == "own" else {}
+        added = {"loss": error} if self.labels == "own" else {}
+        if self.stop is not None:
+            added["stop"] = self.stop.record()
         cosine = "warm-up and cosine" if protocol.warm_up else "cosine"
         return {
             "epochs": self.epochs,
@@ -185,7 +190,7 @@ class Recipe:
             "labels": f"teacher {self.teacher}" if protocol.teacher else self.labels,
             "frames": self.frames,
             "precision": str(self.precision).removeprefix("torch."),
-        } | loss
+        } | added
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate in ``epoch``, counted from 0."""

@@ -51,6 +51,14 @@ def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
     return f"{number} of {len(trials)} networks did not learn the clips that they were trained on; {rate}"
 
 
+def stopped(trials: Sequence[Trial], epochs: int) -> str:
+    """Return after how many of ``epochs`` networks stopped, in words; "" if all made all of them."""
+    made = [epochs if trial.epochs is None else trial.epochs for trial in trials]
+    if not made or min(made) == epochs:
+        return ""
+    return f"networks that choose stopped after {statistics.fmean(made):.0f} of {epochs} epochs on average"
+
+
 def result(
     subject: Subject, trials: list[Trial], recipe: Recipe, data_fingerprint: str, several_clips: bool
 ) -> dict[str, Any]:

@@ -30,6 +30,9 @@ class Row:
     recipe: Recipe
     cache: TrialCache
 
+    def __post_init__(self) -> None:
+        assert self.recipe.stop is None, "what is reported is trained for all epochs"
+
     def requests(self, judge: Judge, test: RealClips) -> Iterator[Request]:
         """Yield the networks that the row needs."""
         for k, seed in enumerate(judge.seeds("final", judge.section.repeats)):

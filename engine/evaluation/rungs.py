@@ -94,7 +94,7 @@ def judged(
     As many networks as evaluate a step, of the seeds that choose and not of those that report; finished ones are kept
     in ``folder``. ``watch`` and ``finished`` are as in ``rows.judged``.
     """
-    recipe, number = judge.recipe(judge.section.models[0]), judge.section.selection_repeats
+    recipe, number = judge.recipe(judge.section.models[0], "selection"), judge.section.selection_repeats
 
     def requests() -> Iterator[Request]:
         for one in rungs:

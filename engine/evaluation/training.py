@@ -77,6 +77,8 @@ class Fit:
     """Mean training loss over the last epoch, NaN if it diverged."""
     guess: float
     """The loss of the best constant answer: log C for classes, for learned labels their variance."""
+    epochs: int
+    """The number of epochs that were made; fewer than the recipe's if its rule ended the training."""
 
 
 def fit(
@@ -90,6 +92,7 @@ def fit(
 
     The network's start, the draws, the order, the augmentation and the dropout come from ``seed``; the caller's random
     state is not touched. ``watch`` is called before every training step with the part that is done, and may raise.
+    Where the recipe has a rule to stop by, the loss is read from the device once an epoch.
     ``teacher`` gives the labels where the protocol has one. Clips that do not move are drawn, cropped and shown as one
     frame where the network allows it (``as_stills``).
     """
@@ -134,7 +137,13 @@ def fitting(
             optimiser.step()
             if recipe.labels == "own":
                 learned.add(targets)
-    return Fit(network.eval(), torch.stack(losses).mean().item(), _guess(learned, recipe, len(spec.classes)))
+        if recipe.stop is not None and recipe.stop.ends(_mean(losses), _guess(learned, recipe, len(spec.classes))):
+            break
+    return Fit(network.eval(), _mean(losses), _guess(learned, recipe, len(spec.classes)), epoch + 1)
+
+
+def _mean(losses: list[torch.Tensor]) -> float:
+    return torch.stack(losses).mean().item()
 
 
 class _Gradients:

@@ -35,6 +35,8 @@ class Trial:
     """Mean over its last epoch; None if it was not finite: the network diverged."""
     guess: float | None = None
     """The training loss of the best answer that is the same for all clips; None: not measured, log C."""
+    epochs: int | None = None
+    """The number of epochs that it was trained for; None: all of its recipe, in older files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TrialCache:
         try:
             outcome = Outcome(**document["outcome"])
             loss, guess = document["train_loss"], document.get("guess")  # older files are all of hard labels
-            return Trial(seed, outcome, float(document["seconds"]), loss, guess)
+            return Trial(seed, outcome, float(document["seconds"]), loss, guess, document.get("epochs"))
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -109,7 +111,7 @@ def trying(
     test_seed = derive(seed, "test")
     result = yield from testing(trained.network, real, recipe.precision, protocol=recipe.protocol, seed=test_seed)
     loss = trained.loss if math.isfinite(trained.loss) else None
-    return Trial(seed, result, round(time.monotonic() - began, 3), loss, trained.guess)
+    return Trial(seed, result, round(time.monotonic() - began, 3), loss, trained.guess, trained.epochs)
 
 
 def trial_key(data: TrainingData, real: RealClips, recipe: Recipe, threads: int | None = None) -> str:

@@ -496,7 +496,7 @@ def test_without_learned_labels_networks_fit_those_that_these_start_from(name: s
     work = made_work(preset, real, judge)
     synthetic = start_set(work.preset, work.train, start_static(work) if "static" in preset.stages else None)
     assert synthetic.soft_labels is None
-    how = dataclasses.replace(judge.recipe("convnet3d"), epochs=1)
+    how = dataclasses.replace(judge.recipe("convnet3d", "final"), epochs=1)
     scale = 1 if preset.evaluation.protocol == "strict" else 2
     for data in (synthetic, RealClips(FakeView(make_pixels(4, SPEC), [0, 1, 0, 1]), SPEC, CPU)):  # type: ignore[arg-type]
         # Two classes: centred labels are +-1/2 over the root of 0.2, and their mean is zero.

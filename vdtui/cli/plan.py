@@ -87,6 +87,8 @@ def plan(
         return
     rows = [[part.stage, _work(part.number, part.what), human_time(part.seconds)] for part in estimate.parts]
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(estimate.seconds)]], right=(2,))
+    if resolved.evaluation.selection_stop != "none":
+        note("Networks that choose may stop early: here all of their epochs count, so times are the most it takes.")
     stored, real = estimate.stored_bytes, estimate.data_bytes
     share = f", {100 * stored / real:.1f} % of the training clips" if real else ""
     if estimate.reckoned:

@@ -21,8 +21,9 @@ from engine.config import Preset, load_preset
 from engine.config.counts import candidates, expert_epochs, inner_trainings, is_candidate
 from engine.data.store import ClipStore
 from engine.distilling.learning import preview_every
-from engine.distilling.plan import plan
+from engine.distilling.plan import Plan, plan
 from engine.distilling.reckoning import Sizes, Unit, Units, reckon
+from engine.distilling.rehearsal import shortened
 from engine.events import (
     BestChanged,
     CheckpointSaved,
@@ -417,6 +418,25 @@ def test_candidates_counted_are_those_that_are_met(steps: int, every: int) -> No
     assert [step for step in range(-3, steps + 3) if is_candidate(section, step)] == met
     for after in range(-1, steps + 2):
         assert candidates(section, after) == sum(step > after for step in met)
+
+
+def test_networks_that_may_stop_early_are_planned_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody knows when they will have learned their clips: a plan that rehearses a stop promises what may not come."""
+    from vdtui.cli.plan import plan as typed
+
+    rehearsed = []
+
+    def made(preset: Preset, check: Any, tell: Any) -> Plan:
+        rehearsed.append(shortened(preset, 3).evaluation)
+        return Plan((), 0, 0, 0, 0, "cpu", 0.0, "", 0, 0, "")
+
+    monkeypatch.setattr("engine.distilling.plan.plan", made)
+    for rule in ("learned", "none"):
+        typed("demo", set_=[f"evaluation.selection_stop={rule}"])
+        assert (rehearsed[-1].selection_stop, rehearsed[-1].epochs) == ("none", 3)
+        assert ("all of their epochs count" in capsys.readouterr().err) == (rule == "learned")
 
 
 def test_candidates_of_millions_of_steps_take_no_time() -> None:
