@@ -50,7 +50,7 @@ class Judge:
     folder: Path
     """The folder of trained teachers."""
     record: Recorder | None = None
-    """What records training steps, so that networks are trained in turn (``trainers``); None: nothing does."""
+    """The constructor of records of training steps, by which networks are trained in turn (``trainers``), or None."""
 
     @classmethod
     def of(cls, preset: Preset, train: RealClips, precision: torch.dtype, runs: Path) -> Self:

@@ -49,7 +49,7 @@ class Setting:
     trajectories: Trajectories | None = None
     """The weights of experts, for objectives that follow them."""
     record: Recorder | None = None
-    """What records passes of synthetic clips, for objectives that can repeat them; None: nothing does."""
+    """The constructor of records of passes, for objectives that can repeat those of synthetic clips, or None."""
 
     def embed(self, network: Network, batch: torch.Tensor) -> torch.Tensor:
         """Return psi, float32 features (N, D) of clips or images, by a pass in ``precision``."""

@@ -45,8 +45,9 @@ def session(tmp_path: Path) -> Session:
 
 def made(kind: type[IterationChoice], session: Session, document: dict[str, Any] | None, *, leads: bool = True) -> Any:
     preset = load_preset("default", [f"dynamic.steps={STEPS}", "dynamic.eval_every=3"])
-    device = SimpleNamespace(type="cpu")
-    work = SimpleNamespace(session=session, preset=preset, seed=0, group=SimpleNamespace(leads=leads), device=device)
+    others = {"group": SimpleNamespace(leads=leads), "device": SimpleNamespace(type="cpu")}
+    others["judge"] = SimpleNamespace(record=None)
+    work = SimpleNamespace(session=session, preset=preset, seed=0, **others)
     resume = None if document is None else Checkpoint("dynamic", 4, {}, document)
     objective = SimpleNamespace(parameters=dict)
     clips = (make_real(SPEC, (1, 1)), "val") if kind is BestIteration else ()
