@@ -83,7 +83,8 @@ def too_small(preset: Preset, classes: int, what: str, needed: int) -> UsageErro
     most = most_bytes(preset, classes)
     least = -(-(needed + MARGIN) // classes)
     problem = f"A budget of {preset.storage.budget} per class is {most:,} bytes for {classes} classes, and {what}."
-    return UsageError(problem, f"Give --budget {least}B or more.")
+    small = "mean frames, of some forty bytes: --preset mean-frame"
+    return UsageError(problem, f"Give --budget {least}B or more, or take {small}")
 
 
 def _within_budget(
