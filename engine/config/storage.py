@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from engine.config.kinds import Kind
+from engine.text import one_line
 
 PLAIN = {"float32": 4, "float16": 2, "uint8": 1}
 """Precisions, and the bytes of a value: sets that are stored so are files of tensors."""
@@ -23,12 +24,12 @@ _WAY = re.compile(
 
 def impossible(how: str, kind: Kind) -> str:
     """Return why sets of ``kind`` cannot be stored as ``how``, or ""."""
-    ways = how.split("+")
+    ways, shown = how.split("+"), one_line(how)[:60]
     if wrong := next((way for way in ways if not _is_way(way)), None):
         names = ", ".join(f"{name}-{least} to -{most}" for name, (least, most) in QUALITIES.items())
-        return f"storage.how = {how[:60]} names {wrong[:40]!r}, which is none of {', '.join(PLAIN)}, {names}"
+        return f"storage.how = {shown} names {wrong[:40]!r}, which is none of {', '.join(PLAIN)}, {names}"
     if len(ways) > 2 or "" in ways:
-        return f"storage.how = {how[:60]} is neither one way to store a set nor two, as STILLS+CLIPS"
+        return f"storage.how = {shown} is neither one way to store a set nor two, as STILLS+CLIPS"
     sorts = {part.still for part in kind.parts if part.channels}
     if not sorts and how != "float32":
         return f"storage.how = {how} says how a set is stored, and synthetic.kind = {kind.name} stores none"

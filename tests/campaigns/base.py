@@ -30,6 +30,7 @@ from tests.videos import write_video
 
 SMALL = (
     *QUICK,
+    'evaluation.models=["convnet3d"]',
     "static.steps=2",
     "static.checkpoint_every=1",
     "dynamic.steps=3",

@@ -8,7 +8,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.config import Preset, keys, load_preset, preset_names
@@ -49,6 +49,7 @@ def test_every_value_survives_its_field() -> None:
             assert value_of(field, text) == (list(value) if field.many else value), key
 
 
+@example("storage.how", "0\n0")
 @given(st.sampled_from(sorted(Form("default").fields)), st.text(max_size=12))
 @settings(max_examples=150)
 def test_whatever_is_typed_is_a_preset_or_an_error_of_that_key(key: str, text: str) -> None:
@@ -143,7 +144,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
     preset = override(load_preset("default"), [*changes, "evaluation.selection_repeats=2"], "test")
     counts = forms.networks(preset, None)
     assert counts["to choose the step"] == 2 * len({*range(0, steps, every), steps})
-    assert counts["for the table"] == 5 * 5 and "experts" not in counts
+    assert counts["for the table"] == 6 * 5 and "experts" not in counts
     assert counts["at most to choose baselines"] == 2 * 8 * 2 and counts["for features"] == 1
     assert forms.steps(preset) == {"static": 1000, "dynamic": steps}
 
@@ -154,7 +155,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
         (["synthetic.kind=full"], {"for the table": 3}),
         (["synthetic.kind=coreset"], {"for the table": 3}),
         (["synthetic.kind=coreset", "selection.method=herding"], {"for the table": 6, "for features": 1}),
-        (["dataset.val_fraction=0.0", "synthetic.kind=pixels"], {"for the table": 12, "for features": 1}),
+        (["dataset.val_fraction=0.0", "synthetic.kind=pixels"], {"for the table": 15, "for features": 1}),
     ],
 )
 def test_other_kinds_of_runs_train_other_networks(changes: list[str], expected: dict[str, int]) -> None:

@@ -62,14 +62,13 @@ class Walker:
 
 @needs_tmux
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "200x60"])
-def test_from_videos_to_a_report(folder: Path, terminal: Callable[..., Terminal], size: tuple[int, int]) -> None:
+def test_from_videos_to_a_report(folder: Path, terminal: Callable[..., Terminal]) -> None:
     """A user would have to leave the dashboard for a command, or search for the key of the next step."""
     write_dataset(Path("walks"), ("a", "b"), each=6, length=9)
     Path("q.toml").write_text(QUICK)
     shutil.rmtree(folder)
     it = terminal()
-    it.resize(*size)
+    it.resize(80, 24)
     it.command(VDTUI)
     walker = Walker(it)
     walker.seen("No runs here yet", "n New")
