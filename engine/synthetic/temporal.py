@@ -17,7 +17,6 @@ from typing import Self
 import torch
 
 from engine.errors import PresetError
-from engine.machine.copies import to_device
 
 INTERPOLATIONS = ("duplicate", "linear")
 
@@ -135,6 +134,6 @@ class Temporal:
 
 @functools.lru_cache(64)
 def _sources_on(temporal: Temporal, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Return ``temporal.sources()`` on ``device``, the same tensors at every call."""
+    """Return ``temporal.sources()`` on ``device``, the same tensors at every call: copied once, so waited for."""
     with torch.inference_mode(False):
-        return tuple(to_device(source, device) for source in temporal.sources())
+        return tuple(source.to(device) for source in temporal.sources())
