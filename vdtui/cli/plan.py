@@ -89,6 +89,8 @@ def plan(
     print_table(["stage", "work", "time"], [*rows, ["all", "", human_time(estimate.seconds)]], right=(2,))
     if resolved.evaluation.selection_stop != "none":
         note("Networks that choose may stop early: here all of their epochs count, so times are the most it takes.")
+    if resolved.run.cuda_graphs:
+        note("On a GPU run.cuda_graphs needs the memory of all networks of a row at once, which is not counted here.")
     stored, real = estimate.stored_bytes, estimate.data_bytes
     share = f", {100 * stored / real:.1f} % of the training clips" if real else ""
     if estimate.reckoned:

@@ -99,6 +99,10 @@ def test_the_command_tells_what_would_fit_and_plans_it(tmp_path: Path, monkeypat
     assert "It does not fit, as counted: it needs" in answer.stderr
     assert "Would fit, by the same method: OMP_NUM_THREADS=1 before the command" in answer.stderr
     assert "And, with other results: --set synthetic.ipc=2" in answer.stderr
+    assert "may stop early" not in answer.stderr and "cuda_graphs" not in answer.stderr
+    uncounted = ("--set", "evaluation.selection_stop=learned", "--set", "run.cuda_graphs=true")
+    said = CliRunner().invoke(app, [*arguments, *uncounted]).stderr
+    assert "may stop early: here all of their epochs count" in said and "all networks of a row at once, which" in said
     answer = CliRunner().invoke(app, [*arguments, "--fit", "--json"])
     assert answer.exit_code == 0 and told[-1].synthetic.ipc == 2, answer.output
     assert json.loads(answer.stdout)["fit"]["needs"]["disk"] > 0
