@@ -16,7 +16,7 @@ from engine.runs.results import is_result
 from vdtui.tui import words
 
 UNLEARNED, ON_TEST, FEW = "did not learn", "chosen on test", "few clips"
-NOT_AHEAD, LARGE = "not ahead of real clips", "larger than all clips"
+NOT_AHEAD, LARGE = "not ahead of baselines", "larger than all clips"
 NOT_LEARNED = "step 0 was best"
 
 

@@ -54,7 +54,7 @@ async def test_columns_are_chosen(folder: Path, fake: Any, wait: Any) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await wait(lambda: "mine" in screen_text(app), "the run", 20)
         await wait(lambda: "!47.0 %" in screen_text(app), "its top-1 on test, with a sign", 20)
-        assert "1 h 0" in screen_text(app) and "! did not learn · not ahead of real clips" in screen_text(app)
+        assert "1 h 0" in screen_text(app) and "! did not learn · not ahead of baselines" in screen_text(app)
         assert "50 %" in screen_text(app)  # of the whole run
         await pilot.press("C")
         await wait(lambda: isinstance(app.screen, ColumnsDialog), "the choice")
