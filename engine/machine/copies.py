@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 
-import torch
+from engine.lazy import torch
 
 WAITING = ("cpu", "mps")
 """Devices to which copies are ordinary ones: there is nothing to wait for, or no other way."""

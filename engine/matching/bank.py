@@ -31,6 +31,7 @@ from pydantic import Field
 
 from engine.config.fields import Few, Networks, Section, Steps
 from engine.lazy import torch
+from engine.machine.copies import to_device
 from engine.matching.base import Setting, class_sums
 from engine.seeds import generator, stage_seed
 
@@ -164,8 +165,6 @@ class TargetBank:
         statistic: Statistic = embeddings_themselves,
     ) -> torch.Tensor:
         """Return the targets (classes, E) of ``step`` of ``classes``, which are this process's; else as ``meet``."""
-        from engine.machine.copies import to_device
-
         self.meet(network, step, statistic)
         means = self._means[self.schedule.number(step)]
         return means[to_device(torch.tensor([self.own.index(c) for c in classes]), means.device)]
@@ -184,8 +183,6 @@ class TargetBank:
         return clips * max(1, len(self._frames))
 
     def _compute(self, network: Network, number: int, statistic: Statistic) -> torch.Tensor:
-        from engine.machine.copies import to_device
-
         sums: torch.Tensor | float = 0.0
         counts: torch.Tensor | float = 0.0
         for batch, members in self._batches(number):

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from engine.config.fields import Count, Section, Share
 from engine.lazy import nn, torch
+from engine.machine.copies import to_device
 from engine.matching.bank import StillBankSettings
 from engine.matching.class_means import ClassMeans, ClassMeansSettings
 from engine.seeds import generator
@@ -71,8 +72,6 @@ class CharacteristicFunctions(ClassMeans):
 
     def statistic(self, embedded: torch.Tensor, number: int) -> torch.Tensor:
         """Return real and imaginary parts of exp(i w.f), (N, 2 x frequencies); their means are r or s."""
-        from engine.machine.copies import to_device
-
         if self._drawn is None or self._drawn[0] != number:
             rng = generator(self._setting.seed, "ncfm-frequencies", number)
             w = torch.randn(embedded.shape[1], self._frequencies, generator=rng)

@@ -17,6 +17,7 @@ from engine.config.fields import Count, Section
 from engine.config.objectives import Passes
 from engine.errors import DivergedError
 from engine.lazy import torch
+from engine.machine.copies import to_device
 from engine.matching.bank import BankSettings, Schedule, TargetBank
 from engine.matching.base import Objective, Setting, class_means, class_sums, in_rounds, linear_parts, parts
 from engine.seeds import derive, generator
@@ -267,8 +268,6 @@ class ClassMeans(Objective):
         yield from linear_parts(value.detach(), terms)
 
     def _real_means(self, network: Network, wanted: Sequence[int], step: int) -> torch.Tensor:
-        from engine.machine.copies import to_device
-
         means: list[torch.Tensor] = []
         for classes in parts(wanted, max(1, self._at_once // self._batch_real)):
             sums: torch.Tensor | float = 0.0

@@ -18,6 +18,7 @@ from engine.config.fields import Count, Every, Networks, Rate, Section
 from engine.config.objectives import Passes
 from engine.errors import DataError, DivergedError
 from engine.lazy import nn, torch
+from engine.machine.copies import to_device
 from engine.matching.base import Objective, Setting, in_rounds, linear_parts, parts
 from engine.seeds import derive, generator
 
@@ -193,8 +194,6 @@ class KernelRegression(Objective):
         Passes are of whole classes where these fit, and there are at least ``shares`` of them if possible. ``chosen``
         are the indices of the draw's instances to take, ascending; None: all.
         """
-        from engine.machine.copies import to_device
-
         labels, choice = synthetic.choose(generator(self._setting.seed, name, step))
         if chosen is not None:
             chosen = to_device(chosen, labels.device)
@@ -206,8 +205,6 @@ class KernelRegression(Objective):
 
     def _labels(self, drawn: Draw) -> torch.Tensor:
         """Return y_s (N, C) of a draw."""
-        from engine.machine.copies import to_device
-
         if drawn.targets.is_floating_point():
             return drawn.targets
         return to_device(start_labels(self._classes, 1).squeeze(1), drawn.labels.device)[drawn.labels]
@@ -229,8 +226,6 @@ class KernelRegression(Objective):
 
     def _embed_real(self, network: Network, step: int, width: int, stills: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Return Phi_t (B, width) and y_t (B, C) of the step's real batch; processes divide Phi_t among them."""
-        from engine.machine.copies import to_device
-
         real, seed = self._setting.real, self._setting.seed
         indices = real_batch(len(real), self._batch_real, step, seed)
         frames = torch.randint(real.spec.frames, indices.shape, generator=generator(seed, "frepo-frames", step))
