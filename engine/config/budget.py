@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from engine.config.storage import QUALITIES
+from engine.config.storage import PARTS, QUALITIES
 
 _UNITS = {"b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,9})?) ?([kKmM]?[bB]|[kKmM]i[bB])", re.ASCII)
@@ -122,8 +122,8 @@ class Rung:
 
     name: str
     coding: str
-    half: bool = False
-    """True if pictures are stored at half their side."""
+    part: str = ""
+    """The part of their own side at which pictures are stored, one of PARTS; "": all of it."""
     frames: int | None = None
     """Frames stored of a clip, each the mean of those that it is shown for; None: all of them."""
 
@@ -135,7 +135,7 @@ class Rung:
     @property
     def how(self) -> str:
         """The storage of a set that has the frames of this rung."""
-        return self.coding + ("@half" if self.half else "")
+        return self.coding + (f"@{self.part}" if self.part else "")
 
     @property
     def storage(self) -> str:
@@ -150,7 +150,7 @@ class Rung:
     def _kept(self) -> Kept:
         codec, _, quality = self.coding.partition("-")
         loss = int(quality) if codec == "h264" else AV1_AS
-        return Kept(codec, loss, 0.5 if self.half else 1.0, self.frames or math.inf)
+        return Kept(codec, loss, 1 / PARTS.get(self.part, 1), self.frames or math.inf)
 
     def values(self, ipc: int, clip_frames: int, every: int = 1) -> dict[str, Any]:
         """Return the preset's values that spend a budget so, by key.
@@ -173,18 +173,23 @@ LADDER = (
     Rung("clips", "h264-28"),
     Rung("clips", "av1-10"),
     Rung("clips", "h264-35"),
-    Rung("clips-half", "h264-28", half=True),
-    Rung("clips-half", "h264-35", half=True),
-    Rung("clips-half", "h264-43", half=True),
+    Rung("clips-half", "h264-28", part="half"),
+    Rung("clips-half", "h264-35", part="half"),
+    Rung("clips-half", "h264-43", part="half"),
+    Rung("clips-quarter", "h264-28", part="quarter"),
+    Rung("clips-quarter", "h264-35", part="quarter"),
+    Rung("clips-quarter", "h264-43", part="quarter"),
     Rung("few-frames", "h264-28", frames=2),
     Rung("few-frames", "h264-35", frames=2),
+    Rung("few-frames-quarter", "h264-28", part="quarter", frames=4),
     Rung("stills", "av1-10", frames=1),
     Rung("stills", "h264-28", frames=1),
     Rung("stills", "h264-35", frames=1),
-    Rung("stills-half", "h264-28", half=True, frames=1),
-    Rung("stills-half", "h264-35", half=True, frames=1),
-    Rung("stills-half", "h264-43", half=True, frames=1),
-    Rung("stills-half", "av1-10", half=True, frames=1),
+    Rung("stills-half", "h264-28", part="half", frames=1),
+    Rung("stills-half", "h264-35", part="half", frames=1),
+    Rung("stills-half", "h264-43", part="half", frames=1),
+    Rung("stills-half", "av1-10", part="half", frames=1),
+    Rung("stills-quarter", "av1-10", part="quarter", frames=1),
 )
 """The rungs, by what they keep of a clip. AV1 stands where it takes fewer bytes at equal error (docs/experiments)."""
 FIXED = "clips-half h264-35"

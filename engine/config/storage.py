@@ -15,9 +15,11 @@ PLAIN = {"float32": 4, "float16": 2, "uint8": 1}
 QUALITIES = {"h264": (0, 51), "av1": (0, 100), "avif": (0, 100), "jpeg": (1, 95)}
 """Least and largest quality of each codec."""
 LEAST_SIDE = 8
-"""Pixels."""
+"""Pixels: the smallest side that pictures may be asked to be stored at."""
+PARTS = {"half": 2, "quarter": 4}
+"""Names of sides in parts of a picture's own, each by its divisor; pixels are rounded up."""
 _WAY = re.compile(
-    r"(?P<name>[a-z]+[a-z0-9]*?)(?:-(?P<quality>\d{1,3}))?(?:@(?P<side>\d{1,4}|half))?"
+    r"(?P<name>[a-z]+[a-z0-9]*?)(?:-(?P<quality>\d{1,3}))?(?:@(?P<side>\d{1,4}|half|quarter))?"
     r"(?::(?:repeat|linear)(?P<stored>\d{1,4}))?(?P<chroma>:444)?"
 )
 
@@ -48,7 +50,7 @@ def _is_way(text: str) -> bool:
     if found is None:
         return False
     name, quality, side, stored = found["name"], found["quality"], found["side"], found["stored"]
-    if side not in (None, "half") and int(side) < LEAST_SIDE:
+    if side is not None and side not in PARTS and int(side) < LEAST_SIDE:
         return False
     if stored is not None and int(stored) < 1:
         return False

@@ -39,6 +39,7 @@ import torch
 from av.error import FFmpegError
 from PIL import Image, UnidentifiedImageError, features
 
+from engine.config.storage import LEAST_SIDE, PARTS
 from engine.errors import DataError, UsageError
 from engine.synthetic.pictures import Frames, even, from_planes, resized, to_planes
 from engine.synthetic.temporal import Temporal
@@ -47,8 +48,6 @@ from engine.text import one_line
 Shape = tuple[int, int, int, int, int]
 """Clips, frames, height, width, channels."""
 
-LEAST_SIDE = 8
-"""Pixels: the smallest side that pictures may be asked to be stored at."""
 MOST_SIDE = 1 << 13
 """Pixels: the largest side that a group may say that it shows."""
 MOST_PER_BYTE = 1 << 16
@@ -79,9 +78,9 @@ class Coding:
     """The coding of a group of clips.
 
     ``name`` is raw (``uint8``, ``float16``, ``float32``) or a codec with a ``quality`` on its own scale. Pictures of
-    bytes may be stored smaller (``side``: at most so many pixels high and wide, or ``half`` of their own), and fewer:
-    ``stored`` frames, shown as ``interpolation`` says (see Temporal). ``chroma`` is 420 (a quarter of the colours) or
-    444 (all). Raises UsageError for what a codec does not have.
+    bytes may be stored smaller (``side``: at most so many pixels high and wide, or a ``half`` or ``quarter`` of their
+    own), and fewer: ``stored`` frames, shown as ``interpolation`` says (see Temporal). ``chroma`` is 420 (a quarter of
+    the colours) or 444 (all). Raises UsageError for what a codec does not have.
     """
 
     name: str
@@ -134,10 +133,11 @@ class Coding:
     def stored_shape(self, shape: Shape) -> Shape:
         """The shape of the pictures that are stored of clips of ``shape``; smaller and fewer ones stay as they are."""
         clips, frames, height, width, channels = shape
-        if self.side == "half":
-            height, width = (height + 1) // 2, (width + 1) // 2
-        elif isinstance(self.side, int):
+        if isinstance(self.side, int):
             height, width = min(height, self.side), min(width, self.side)
+        elif self.side is not None:
+            parts = PARTS[self.side]
+            height, width = -(-height // parts), -(-width // parts)
         return clips, min(frames, self.stored or frames), height, width, channels
 
     def encode(self, clips: np.ndarray) -> bytes:
@@ -206,7 +206,7 @@ class Coding:
 
 _INTERPOLATIONS = {"repeat": "duplicate", "linear": "linear"}
 _TEXT = re.compile(
-    r"(?P<name>[a-z]+[a-z0-9]*?)(?:-(?P<quality>\d{1,3}))?(?:@(?P<side>\d{1,4}|half))?"
+    r"(?P<name>[a-z]+[a-z0-9]*?)(?:-(?P<quality>\d{1,3}))?(?:@(?P<side>\d{1,4}|half|quarter))?"
     r"(?::(?P<time>repeat|linear)(?P<stored>\d{1,4}))?(?::(?P<chroma>444))?"
 )
 

@@ -20,7 +20,7 @@ WAYS = st.builds(
     lambda *parts: "".join(parts),
     st.sampled_from(["float32", "float16", "uint8", "h264", "jpeg", "av1", "avif", "mp4", ""]),
     st.sampled_from(["", "-0", "-1", "-51", "-52", "-95", "-96", "-100", "-101", "-x"]),
-    st.sampled_from(["", "@half", "@7", "@8", "@64", "@"]),
+    st.sampled_from(["", "@half", "@quarter", "@7", "@8", "@64", "@"]),
     st.sampled_from(["", ":repeat4", ":linear1", ":repeat0", ":444", ":repeat4:444", ":420"]),
 )
 

@@ -76,7 +76,7 @@ def clips_of(real: RealClips, places: list[list[int]]) -> torch.Tensor:
 
 KINDS = sorted(sets())
 WAYS = ["float32", "float16", "uint8", "h264-10", "h264-30@8", "jpeg-80", "uint8+h264-20", "jpeg-80+h264-0"]
-WAYS += ["uint8@half", "float16+uint8", "h264-30@half:repeat2", *(["av1-40"] if features.check("avif") else [])]
+WAYS += ["uint8@half", "h264-30@quarter", "float16+uint8", "h264-30@half:repeat2", *(["av1-40"] if features.check("avif") else [])]
 
 
 @pytest.fixture(params=KINDS)

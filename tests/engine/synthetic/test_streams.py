@@ -73,7 +73,7 @@ def test_a_coding_is_named_as_it_is_parsed(text: str) -> None:
     "text",
     [
         *("", "h264", "h264-", "h264-52", "h265-23", "jpeg-0", "uint8-3", "uint8:444", "float32@32", "float16:repeat2"),
-        *("h264-23@7", "h264-23:repeat0", "h264-23:4", "h264-23:445", "h264-23@quarter", "h264-23 ", "av1-101", "?"),
+        *("h264-23@7", "h264-23:repeat0", "h264-23:4", "h264-23:445", "h264-23@third", "h264-23 ", "av1-101", "?"),
     ],
 )
 def test_codings_that_there_are_not_are_refused(text: str) -> None:
@@ -155,7 +155,7 @@ def test_full_chroma_is_nearer(text: str) -> None:
 # --- smaller, and fewer ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("side, stored", [("half", (12, 17)), ("16", (16, 16)), ("64", (23, 33))])
+@pytest.mark.parametrize("side, stored", [("half", (12, 17)), ("quarter", (6, 9)), ("16", (16, 16)), ("64", (23, 33))])
 def test_a_side_stores_fewer_pixels_and_shows_all(side: str, stored: tuple[int, int]) -> None:
     """Half of an odd side is rounded up; a clip that is smaller anyway is not enlarged to take more bytes."""
     clips = smooth(2, 3, 23, 33)
