@@ -7,7 +7,7 @@ A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`, or 
 the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors;
 the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the
 objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
-codec, drawn by the run's seed; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by
+codec, drawn by the run's seed, `HOW=N/F` the same clips as a formation, F x F in a picture; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by
 `--repeats` networks of the same seeds, so that everything of one seed is paired. A finished cell is a line of
 RUNS/storage.jsonl, and is not run again. With `--training-steps` every network is trained for as many steps, whatever
 the number of clips in its set.
@@ -35,10 +35,12 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.files import write_bytes
-from engine.runs.new import new_run
+from engine.runs.new import new_run, with_data
 from engine.seeds import generator
-from engine.synthetic import Provenance, Start, Storage, load_set, to_bytes
+from engine.synthetic import Pixels, Provenance, Start, Storage, Temporal, load_set, to_bytes
 from engine.synthetic.compressed import compressed_clips
+from engine.synthetic.formation import Formation
+from engine.synthetic.pixels import pictures_of
 from engine.synthetic.still import StillVideo
 
 KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "hmdb51-ipc1-dm", "stills": "stills"}
@@ -62,10 +64,11 @@ def main() -> None:
             own = not (options.skip_float32 and after)
             asked.append((key, (preset, options.data, options.runs, name, judge, after, own)))
     for seed, text in itertools.product(options.seeds, options.clips):
-        how, number = text.split("=")
+        how, _, numbers = text.partition("=")
+        number, _, side = numbers.partition("/")
         preset = preset_of(options, "pixels", seed, [])
         key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []} | judge.key()
-        asked.append((key, (preset, options.data, options.runs, how, judge, int(number))))
+        asked.append((key, (preset, options.data, options.runs, how, judge, int(number), int(side or 1))))
     for seed, how in itertools.product(options.seeds, options.means):
         preset = preset_of(options, "stills", seed, [])
         key = {"data": options.data.name, "kind": "mean", "cell": how, "seed": seed, "changes": []} | judge.key()
@@ -86,7 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone")
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
-    parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N", help="random real clips, N per class")
+    parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N[/F]", help="random real clips, N per class")
     parser.add_argument("--means", nargs="*", default=[], metavar="HOW", help="the mean frame of each class")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the cells `through`")
     parser.add_argument("--steps", type=int, default=200)
@@ -139,16 +142,21 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
         *changes,
         f"run.seed={seed}",
     ]
-    return load_preset(KINDS[kind], overrides)
+    return with_data(load_preset(KINDS[kind], overrides), options.data)
 
 
 def measure(
-    preset: Preset, data: Path, runs: Path, name: str, judge: Judged, after: list[str] | int, own: bool = True
+    preset: Preset, data: Path, runs: Path, name: str, judge: Judged, after: list[str] | int, own: int = True
 ) -> Record:
-    """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds."""
+    """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds.
+
+    With a number in place of ``after`` it is of so many real clips, ``own`` of them along each side of a picture.
+    """
+    if after == 0:
+        return {"forms": {name: mean_frames(preset, data, runs, name, judge)}}
     if isinstance(after, int):
-        found = clips(preset, data, runs, name, judge, after) if after else mean_frames(preset, data, runs, name, judge)
-        return {"forms": {f"{after} as {name}" if after else name: found}}
+        title = f"{after} as {name}" + (f" in {own} x {own}" if own > 1 else "")
+        return {"forms": {title: clips(preset, data, runs, name, judge, after, own)}}
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
     to_the_table(run)
@@ -168,8 +176,8 @@ def measure(
     }
 
 
-def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, number: int) -> Record:
-    """What random real clips reach, ``number`` of each class through the codec ``how``."""
+def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, number: int, side: int) -> Record:
+    """What random real clips reach, ``number`` of each class through the codec ``how``, ``side`` x ``side`` a picture."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
@@ -177,10 +185,26 @@ def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, numbe
             train.pick(label, number, generator(preset.run.seed, "storage", label))
             for label in range(len(spec.classes))
         ]
-        found = compressed_clips(train, UNBOUNDED, order, how)
-    file = runs / f"clips-{how.replace(':', '_')}-{number}-{preset.run.seed}.vds"
-    write_bytes(file, found.stored.blob)
+        if side == 1:
+            content = compressed_clips(train, UNBOUNDED, order, how).stored.blob
+        else:
+            content = in_formation(train, order, how, Formation(spec, side))
+    shared = "" if side == 1 else f"-{side}"
+    file = runs / f"clips-{how.replace(':', '_')}-{number}{shared}-{preset.run.seed}.vds"
+    write_bytes(file, content)
     return form(file, preset, data, runs, judge)
+
+
+def in_formation(train: RealClips, order: list[torch.Tensor], how: str, formation: Formation) -> bytes:
+    """The file of the clips ``order`` of each class, in pictures of ``formation``, stored as ``how``.
+
+    Frames that ``how`` leaves out are not kept in the set either.
+    """
+    how, _, frames = how.partition(":repeat")
+    temporal = Temporal(train.spec.frames, int(frames)) if frames else None
+    pictures = torch.stack([pictures_of(train.clips(own), temporal, formation) for own in order])
+    learned = Pixels(train.spec, pictures, temporal=temporal, formation=formation)
+    return to_bytes(learned, Provenance(), Storage.parse(how))
 
 
 def mean_frames(preset: Preset, data: Path, runs: Path, how: str, judge: Judged) -> Record:

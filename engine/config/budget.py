@@ -71,7 +71,16 @@ def for_a_budget(tables: Any) -> Any:
     return {**tables, "synthetic": {**kept, "kind": "pixels"}, "dynamic": {**dynamic, "init": "residual"}}
 
 
-_OF_OTHER_KINDS = ("n_syn", "segments", "interpolation", "dynamic_size", "rank", "hallucinator", "hallucinators")
+_OF_OTHER_KINDS = (
+    "formation",
+    "n_syn",
+    "segments",
+    "interpolation",
+    "dynamic_size",
+    "rank",
+    "hallucinator",
+    "hallucinators",
+)
 """Keys of [synthetic] that the rung chooses, or that learned clips do not read."""
 
 
@@ -127,10 +136,18 @@ class Rung:
     frames: int | None = None
     """Frames stored of a clip, each the mean of those that it is shown for; None: all of them."""
 
+    formation: int | None = None
+    """Clips along each side of a stored picture; None: each has pictures of its own."""
+
     @property
     def title(self) -> str:
         """The text that tells the rung from all others, as ``storage.rung`` has it."""
         return f"{self.name} {self.coding}"
+
+    @property
+    def label(self) -> str:
+        """The text that names its networks."""
+        return self.title
 
     @property
     def how(self) -> str:
@@ -150,7 +167,8 @@ class Rung:
     def _kept(self) -> Kept:
         codec, _, quality = self.coding.partition("-")
         loss = int(quality) if codec == "h264" else AV1_AS
-        return Kept(codec, loss, 1 / PARTS.get(self.part, 1), self.frames or math.inf)
+        side = 1 / PARTS.get(self.part, 1) / (self.formation or 1)
+        return Kept(codec if self.formation is None else self.name, loss, side, self.frames or math.inf)
 
     def values(self, ipc: int, clip_frames: int, every: int = 1) -> dict[str, Any]:
         """Return the preset's values that spend a budget so, by key.
@@ -161,6 +179,7 @@ class Rung:
         return {
             "synthetic.ipc": ipc,
             "synthetic.n_syn": n_syn,
+            "synthetic.formation": self.formation,
             "storage.how": self.how,
             "storage.learn_through": True,
             "storage.every": max(every, _SLOW if self.coding.startswith("av1") else 1),
@@ -179,9 +198,14 @@ LADDER = (
     Rung("clips-quarter", "h264-28", part="quarter"),
     Rung("clips-quarter", "h264-35", part="quarter"),
     Rung("clips-quarter", "h264-43", part="quarter"),
+    Rung("formation-half", "h264-35", formation=2),
+    Rung("formation-half", "h264-43", formation=2),
+    Rung("formation-quarter", "h264-35", formation=4),
+    Rung("formation-quarter", "h264-43", formation=4),
     Rung("few-frames", "h264-28", frames=2),
     Rung("few-frames", "h264-35", frames=2),
     Rung("few-frames-quarter", "h264-28", part="quarter", frames=4),
+    Rung("few-frames-formation-quarter", "h264-43", frames=4, formation=4),
     Rung("stills", "av1-10", frames=1),
     Rung("stills", "h264-28", frames=1),
     Rung("stills", "h264-35", frames=1),
@@ -190,6 +214,8 @@ LADDER = (
     Rung("stills-half", "h264-43", part="half", frames=1),
     Rung("stills-half", "av1-10", part="half", frames=1),
     Rung("stills-quarter", "av1-10", part="quarter", frames=1),
+    Rung("stills-formation-half", "av1-10", frames=1, formation=2),
+    Rung("stills-formation-quarter", "av1-10", frames=1, formation=4),
 )
 """The rungs, by what they keep of a clip. AV1 stands where it takes fewer bytes at equal error (docs/experiments)."""
 FIXED = "clips-half h264-35"

@@ -65,7 +65,11 @@ STATIC = Part("static", "static", "dynamic.lr_static", channels=3, still=True, s
 STILLS = dataclasses.replace(STATIC, rate="static.lr")
 """The static memory of kinds whose last stage is stage 1."""
 HALLUCINATOR = tuple(Part(f"hallucinator.{name}", "dynamic", "dynamic.lr_hallucinator") for name in ("weight", "bias"))
-_OPTIONAL = {"dynamic_size": "a dynamic memory", "rank": "a dynamic memory of low rank"}
+_OPTIONAL = {
+    "dynamic_size": "a dynamic memory",
+    "rank": "a dynamic memory of low rank",
+    "formation": "pixels that are learned",
+}
 """Keys of [synthetic] that only some kinds read, with what such a kind must have; for other kinds they stay unset."""
 
 
@@ -224,6 +228,7 @@ class PixelsKind(Kind):
     label = "learned clips"
     made_by = "engine.synthetic.pixels:Pixels"
     parts = (Part("pixels", "dynamic", "dynamic.lr_dynamic", channels=3, smooth=(-4, -2, -1)),)
+    keys = frozenset({"formation"})
 
     def stages(self, section: SyntheticSection) -> tuple[str, ...]:
         """Return stage 2 alone."""
@@ -231,7 +236,16 @@ class PixelsKind(Kind):
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
         """Return the shape of the stored frames, at the clips' size."""
-        return {"pixels": (classes, section.ipc, stored_frames(section, clip), 3, clip.height, clip.width)}
+        pictures = section.ipc // (section.formation or 1) ** 2
+        return {"pixels": (classes, pictures, stored_frames(section, clip), 3, clip.height, clip.width)}
+
+    def impossible(self, section: SyntheticSection) -> str:
+        """Refuse pictures that would not be full, as well as what every kind refuses."""
+        shared = (section.formation or 1) ** 2
+        if section.ipc % shared:
+            pictures = f"synthetic.formation = {section.formation} has {shared} clips in a picture"
+            return f"{pictures}, and synthetic.ipc = {section.ipc} is no multiple of {shared}"
+        return super().impossible(section)
 
     def start_clips(self, preset: Preset) -> int:
         """Return one clip for each instance, or 0 where pixels start from noise."""

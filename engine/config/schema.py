@@ -97,6 +97,11 @@ class SyntheticSection(Section):
     interpolation: Literal["duplicate", "linear"] = Field(
         "duplicate", description="how the n_syn stored frames of a segment become all of its frames"
     )
+    formation: Annotated[int, Field(ge=2, le=8)] | None = Field(
+        None,
+        description="clips along each side of a stored picture, of which each is shown at full size (pixels); "
+        "unset: each clip has pictures of its own",
+    )
     dynamic_size: Pixels | None = Field(
         None, description="height and width of the stored dynamic memory in pixels; unset: those of the clips"
     )

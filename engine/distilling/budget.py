@@ -35,7 +35,9 @@ from engine.synthetic import SyntheticSet, Temporal, decode_set
 from engine.synthetic.coded import write_learned
 from engine.synthetic.compressed import fill
 from engine.synthetic.container import unpack
+from engine.synthetic.formation import Formation
 from engine.synthetic.levels import to_levels
+from engine.synthetic.pixels import pictures_of
 from engine.synthetic.streams import Coded, Coding
 from engine.text import counted
 
@@ -85,15 +87,19 @@ class StartClips:
         full: list[Rung] = []
         pace = UnitPace(self._work.session, "budget")
         for number, rung in enumerate(LADDER):
-            if any(other.as_good(rung) for other in full):
+            if any(other.as_good(rung) for other in full) or not self._can_be(rung):
                 continue
             pace.update(number, len(LADDER), f"real clips stored as {rung.storage}")
             file = self._files[rung.title] = self._kept(rung)
             fits = len(file) <= self._most - MARGIN
             per_class = int(unpack(file)[0]["ipc"]) if fits else 0
-            if per_class == self.available:
+            if per_class == self.most(rung):
                 full.append(rung)
             yield Held(rung, per_class, len(file))
+
+    def most(self, rung: Rung) -> int:
+        """Return the most clips of a class that a set on ``rung`` can have: those of whole pictures."""
+        return self.available - self.available % (rung.formation or 1) ** 2
 
     def decoded(self, one: Held[Rung], number: int) -> SyntheticSet:
         """Return the set in the file of a rung, the same for every network."""
@@ -111,26 +117,35 @@ class StartClips:
         return content
 
     def _made(self, rung: Rung) -> bytes:
-        codec, temporal = Coding.parse(rung.how), self._temporal(rung)
+        codec, temporal, formation = Coding.parse(rung.how), self._temporal(rung), self._formation(rung)
+        shared = 1 if formation is None else formation.clips
         part = KINDS["pixels"].parts[0]
 
         def clips(number: int, labels: Sequence[int]) -> np.ndarray:
-            chosen = torch.stack([self._order[label][number] for label in labels])
-            frames = self._train.clips(chosen).transpose(1, 2).contiguous()
-            memory = (frames if temporal is None else temporal.compress(frames, 1)).unsqueeze(1)
+            first, last = number * shared, (number + 1) * shared
+            chosen = torch.cat([self._order[label][first:last] for label in labels])
+            memory = pictures_of(self._train.clips(chosen), temporal, formation).unsqueeze(1)
             levels, ranges = to_levels(part, memory.cpu(), self._spec)
             assert ranges is None, "real clips are pixels"
             return levels[:, 0]
 
         def write(coded: Sequence[Sequence[Coded]], number: int) -> bytes:
-            return write_learned(self._spec, codec, coded, number, self._origin, temporal)
+            return write_learned(self._spec, codec, coded, number, self._origin, temporal, formation)
 
-        number = [self.available] * len(self._spec.classes)
+        number = [self.most(rung) // shared] * len(self._spec.classes)
         return fill(number, clips, codec, write, self._most - MARGIN, self._work.session.check)[1]
 
     def _temporal(self, rung: Rung) -> Temporal | None:
         stored = rung.values(1, self._spec.frames)["synthetic.n_syn"]
         return None if stored is None else Temporal(self._spec.frames, stored)
+
+    def _formation(self, rung: Rung) -> Formation | None:
+        return None if rung.formation is None else Formation(self._spec, rung.formation)
+
+    def _can_be(self, rung: Rung) -> bool:
+        """Return whether clips of this size, and as many, can be pictures of ``rung``."""
+        side = rung.formation or 1
+        return self.most(rung) > 0 and self._spec.height % side == 0 and self._spec.width % side == 0
 
 
 def _choose(work: Work) -> None:
@@ -152,9 +167,10 @@ def _choose(work: Work) -> None:
     write_json(session.run.budget_file, _document(work, found, trials, best, "val" if by_val else "none"))
     most = most_bytes(preset, len(work.spec.classes)) or 0
     session.emit(BudgetSpent(most, best.rung.title, best.rung.storage, best.per_class, best.nbytes, accuracy))
-    if best.per_class == clips.available:
+    if best.per_class == clips.most(best.rung):
         what = counted(best.per_class, "clip is", "clips are")
-        session.emit(Note("info", f"{what} all that the smallest class has, so no class gives more"))
+        whole = "" if best.per_class == clips.available else " in whole pictures"
+        session.emit(Note("info", f"{what} all that the smallest class has{whole}, so no class gives more"))
     values = best.rung.values(best.per_class, work.spec.frames, preset.storage.every)
     chosen = override(preset, values, str(session.run.preset_file))
     session.emit(Note("info", costs_ahead(chosen, len(work.spec.classes), chooses=work.choosing is not None)))

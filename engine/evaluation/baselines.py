@@ -63,6 +63,11 @@ class Rung:
     """The rate factor; the smaller, the better. Of AV1 that of H.264 which keeps more than it."""
     codec: str = "h264"
 
+    @property
+    def label(self) -> str:
+        """The text that names its networks."""
+        return self.storage
+
     def as_good(self, other: Rung) -> bool:
         """Return whether nothing that a codec keeps of a clip is less than on ``other``."""
         return self._kept.as_good(other._kept)

@@ -193,6 +193,11 @@ class SyntheticSet(ABC):
         """The number of different clips that one instance can give."""
 
     @property
+    def sharing(self) -> int:
+        """The number of instances that share a picture; 1 where each has its own."""
+        return 1
+
+    @property
     def frames(self) -> int:
         """Frames of what a draw gives: those of a clip, or 1 where it gives images."""
         return self.spec.frames

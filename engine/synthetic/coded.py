@@ -22,7 +22,8 @@ from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
 from engine.synthetic.base import SyntheticSet
 from engine.synthetic.container import pack, unpack
-from engine.synthetic.described import DAMAGE, Provenance, checked_spec, refuse_infinite
+from engine.synthetic.described import DAMAGE, OPTIONAL, Provenance, checked_spec, refuse_infinite
+from engine.synthetic.formation import Formation
 from engine.synthetic.levels import encoded, frames_of, has_levels, to_levels, to_memory
 from engine.synthetic.pixels import Coreset, Pixels, once, places_shown, stored_of
 from engine.synthetic.registry import set_class
@@ -94,14 +95,21 @@ def write_learned(
     number: int,
     provenance: Provenance,
     temporal: Temporal | None,
+    formation: Formation | None,
 ) -> bytes:
-    """Return the file of learned clips of which ``clips[class]`` holds the first ``number`` that are to be stored.
+    """Return the file of learned clips of which ``clips[class]`` holds the first ``number`` pictures to be stored.
 
-    They are pixels, stored by ``coding``, with the frames of ``temporal``: the bytes that ``write_coded`` gives.
+    They are pixels, stored by ``coding``, with the frames of ``temporal``, and shown as ``formation`` says: the bytes
+    that ``write_coded`` gives.
     """
     parts = {"pixels": coding.join([clip for own in clips for clip in own[:number]])}
-    said = {} if temporal is None or not temporal.compresses else {"temporal": temporal.described()}
-    return _file(Pixels.kind, spec, number, Storage(coding, coding), parts, None, provenance, said)
+    said: dict[str, Any] = {}
+    if temporal is not None and temporal.compresses:
+        said["temporal"] = temporal.described()
+    if formation is not None:
+        said["formation"] = formation.side
+    ipc = number * (1 if formation is None else formation.clips)
+    return _file(Pixels.kind, spec, ipc, Storage(coding, coding), parts, None, provenance, said)
 
 
 def _distinct(own: Sequence[Coded]) -> int:
@@ -141,7 +149,7 @@ def _file(
 def _usual_shape(part: Part, synthetic: SyntheticSet) -> tuple[int, ...]:
     """The shape of a part that a file does not say."""
     frames = synthetic.spec.frames if synthetic.temporal is None else synthetic.temporal.stored
-    return _usual(part, synthetic.spec, synthetic.ipc, frames)
+    return _usual(part, synthetic.spec, synthetic.ipc // synthetic.sharing, frames)
 
 
 def _usual(part: Part, spec: ClipSpec, ipc: int, frames: int) -> tuple[int, ...]:
@@ -200,7 +208,7 @@ def read_coded(content: bytes, device: torch.device | str = "cpu") -> Read:
     head, parts = unpack(content)
     try:
         how = _storage(head["storage"], head["kind"])
-        metadata = {name: _as_text(value) for name, value in head.items() if name in ("temporal", "hallucinator")}
+        metadata = {name: _as_text(value) for name, value in head.items() if name in OPTIONAL}
         kind, ipc = set_class(head["kind"]), head["ipc"]
         _require(type(ipc) is int and ipc >= 1 and isinstance(head["classes"], list), "ipc or classes")
         _require(not metadata.keys() - set(kind.metadata_read), "metadata")
@@ -286,7 +294,8 @@ class _Reader:
         temporal, (height, width) = self._head.get("temporal"), self._head["size"]
         frames = self._head["frames"] if temporal is None else temporal["n_syn"] * temporal["segments"]
         spec = ClipSpec(tuple(self._head["classes"]), frames, height, width, (), ())
-        return _usual(part, spec, self._ipc, frames)
+        sharing = self._head.get("formation", 1) ** 2
+        return _usual(part, spec, self._ipc // sharing, frames)
 
     def _pictures(self, part: Part, shape: tuple[int, ...]) -> torch.Tensor:
         coding, series = self._how.of(part), part.pictures(shape)

@@ -18,6 +18,8 @@ LATER_FIELDS = ("step_size", "objective", "accuracy_as")
 """Fields of ``Provenance`` that a file may lack."""
 DAMAGE = (LookupError, ValueError, TypeError, AssertionError, RuntimeError, ArithmeticError, PresetError)
 """The errors of building a set of parts that do not go together."""
+OPTIONAL = ("temporal", "hallucinator", "formation")
+"""Metadata that says something of some kinds of sets alone."""
 _MOST_FRAMES = 1 << 16
 """A damaged file that names more would fill the memory when its few stored frames are shown."""
 _MOST_SIDE = 1 << 12

@@ -23,15 +23,13 @@ from engine.synthetic.base import SyntheticSet
 from engine.synthetic.coded import read_coded, write_coded
 from engine.synthetic.composed import read_composed
 from engine.synthetic.container import MAGIC, is_packed
-from engine.synthetic.described import DAMAGE, Provenance, checked_spec, hard_labels, refuse_infinite
+from engine.synthetic.described import DAMAGE, OPTIONAL, Provenance, checked_spec, hard_labels, refuse_infinite
 from engine.synthetic.numbers import PRECISIONS
 from engine.synthetic.registry import set_class
 from engine.synthetic.storage import Storage
 from engine.text import one_line
 
 FORMAT, VERSION = "vdtui.synthetic", 1
-_OPTIONAL = ("temporal", "hallucinator")
-"""Metadata that says something of some kinds of sets alone."""
 _HINT = "Export it again with `vdtui export RUN --format safetensors`, or use another file."
 
 
@@ -194,7 +192,7 @@ def built(stored: dict[str, torch.Tensor], metadata: dict[str, str], precision: 
     spec = checked_spec(**said, frames=metadata["frames"], memory=stored[KINDS[kind.kind].parts[0].name].shape)
     if ipc < 1:
         raise ValueError("ipc")
-    if unread := [name for name in _OPTIONAL if name in metadata and name not in kind.metadata_read]:
+    if unread := [name for name in OPTIONAL if name in metadata and name not in kind.metadata_read]:
         raise ValueError(unread[0])
     soft = _soft_labels(stored, len(spec.classes), ipc)
     tensors = kind.decoded(spec, ipc, stored, metadata, precision) | ({} if soft is None else {LABELS.name: soft})

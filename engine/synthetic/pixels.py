@@ -15,16 +15,20 @@ import torch
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.synthetic.base import SyntheticSet
+from engine.synthetic.formation import Formation
 from engine.synthetic.numbers import PRECISIONS, encode, precision_of, typed
 from engine.synthetic.start import Start
 from engine.synthetic.temporal import Temporal
 
 
 class Pixels(SyntheticSet):
-    """``pixels`` (C, ipc, stored, 3, H, W), normalised: all T frames, or those that ``temporal`` stores of a clip."""
+    """``pixels`` (C, ipc, stored, 3, H, W), normalised: all T frames, or those that ``temporal`` stores of a clip.
+
+    With a ``formation`` each of these pictures holds several of the ipc instances, so there are as many fewer.
+    """
 
     kind: ClassVar[str] = "pixels"
-    metadata_read: ClassVar[tuple[str, ...]] = ("temporal",)
+    metadata_read: ClassVar[tuple[str, ...]] = ("temporal", "formation")
 
     def __init__(
         self,
@@ -32,40 +36,57 @@ class Pixels(SyntheticSet):
         pixels: torch.Tensor,
         *,
         temporal: Temporal | None = None,
+        formation: Formation | None = None,
         soft_labels: torch.Tensor | None = None,
         learn_labels: bool = False,
     ) -> None:
-        super().__init__(spec, pixels.shape[1], soft_labels=soft_labels, learn_labels=learn_labels)
+        ipc = pixels.shape[1] * (1 if formation is None else formation.clips)
+        super().__init__(spec, ipc, soft_labels=soft_labels, learn_labels=learn_labels)
         assert temporal is None or temporal.frames == spec.frames, (temporal, spec.frames)
         stored = spec.frames if temporal is None else temporal.stored
         assert pixels.shape[0] == len(spec.classes)
         assert pixels.shape[2:] == (stored, 3, spec.height, spec.width), pixels.shape
         self.pixels = pixels
         self.temporal = temporal if temporal is not None and temporal.compresses else None
+        self.formation = formation
 
     @classmethod
     def start(cls, start: Start) -> Self:
         """Noise, or real clips."""
-        temporal, ipc = start.temporal, start.preset.synthetic.ipc
+        temporal, formation = start.temporal, start.formation
         if start.preset.dynamic.init == "noise":
             pixels = start.noise("pixels-noise", start.shapes(cls.kind)["pixels"])
         else:
-            clips = (own.transpose(1, 2) for own in start.clips(ipc))
-            pixels = torch.stack([own.contiguous() if temporal is None else temporal.compress(own, 1) for own in clips])
+            clips = start.clips(start.preset.synthetic.ipc)
+            pixels = torch.stack([pictures_of(own, temporal, formation).contiguous() for own in clips])
+        learns = start.labels is not None
         return cls(
-            start.spec, pixels, temporal=temporal, soft_labels=start.labels, learn_labels=start.labels is not None
+            start.spec, pixels, temporal=temporal, formation=formation, soft_labels=start.labels, learn_labels=learns
         )
 
     @classmethod
     def build(cls, spec: ClipSpec, ipc: int, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Self:
         """The set of ``pixels``."""
-        temporal = Temporal.of_metadata(metadata, spec.frames)
-        return cls(spec, tensors["pixels"], temporal=temporal, soft_labels=tensors.get("soft_labels"))
+        temporal, formation = Temporal.of_metadata(metadata, spec.frames), Formation.of_metadata(metadata, spec)
+        labels = tensors.get("soft_labels")
+        return cls(spec, tensors["pixels"], temporal=temporal, formation=formation, soft_labels=labels)
+
+    def metadata(self) -> dict[str, str]:
+        """Add ``formation``: how many clips a picture holds along each side, where it is more than one."""
+        return super().metadata() | ({} if self.formation is None else {"formation": str(self.formation.side)})
+
+    def describe(self) -> str:
+        """Describe it as any set; the same pictures make other clips in a formation."""
+        return super().describe() + ("" if self.formation is None else f" formation {self.formation.side}")
 
     def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
-        """The frames that are stored of each clip: (N, stored, 3, H, W)."""
-        stored = clips.transpose(1, 2)
-        return stored if self.temporal is None else self.temporal.compress(stored, 1)
+        """The frames that are stored of each clip: (N, stored, 3, H, W); of each and those after it in a formation."""
+        if self.formation is not None:
+            following = torch.arange(len(clips), device=clips.device).unsqueeze(1) + torch.arange(
+                self.formation.clips, device=clips.device
+            )
+            clips = clips[(following % len(clips)).flatten()]
+        return pictures_of(clips, self.temporal, self.formation)
 
     def of_one_frame(self) -> Self | None:
         """Return the set of the first stored frames, if all others are equal to it, as they are of decoded stills."""
@@ -75,6 +96,11 @@ class Pixels(SyntheticSet):
         twin = copy.copy(self)
         twin.spec, twin.pixels, twin.temporal = dataclasses.replace(self.spec, frames=1), first, None
         return twin
+
+    @property
+    def sharing(self) -> int:
+        """The clips of a picture in a formation."""
+        return 1 if self.formation is None else self.formation.clips
 
     @property
     def variants(self) -> int:
@@ -89,12 +115,22 @@ class Pixels(SyntheticSet):
 
     def compose(self, labels: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """The clips of instances ``choice``."""
-        stored = self.pixels[labels, choice]
+        if self.formation is None:
+            stored = self.pixels[labels, choice]
+        else:
+            stored = self.formation.shown(self.pixels, labels, choice)
         if self.temporal is None:
             return stored.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
         # Channels go last while there are few frames: what is stretched is in the layout that networks want.
         shown = self.temporal.stretch(stored.movedim(2, -1).contiguous(), 1)
         return shown.movedim(-1, 1).contiguous(memory_format=torch.channels_last_3d)
+
+
+def pictures_of(clips: torch.Tensor, temporal: Temporal | None, formation: Formation | None) -> torch.Tensor:
+    """The pictures (n, stored, 3, H, W) that store ``clips`` (N, 3, T, H, W): n is N, or fewer in a formation."""
+    frames = clips.transpose(1, 2)
+    stored = frames if temporal is None else temporal.compress(frames, 1)
+    return stored if formation is None else formation.form(stored)
 
 
 MOST_REPEATS = 1 << 10
@@ -109,6 +145,7 @@ class Coreset(Pixels):
     """
 
     kind: ClassVar[str] = "coreset"
+    metadata_read: ClassVar[tuple[str, ...]] = ("temporal",)
 
     @classmethod
     def of(cls, real: RealClips, chosen: torch.Tensor) -> Self:

@@ -12,6 +12,7 @@ from engine.config.kinds import KINDS, Pictures, Shape
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.seeds import generator
+from engine.synthetic.formation import Formation
 from engine.synthetic.temporal import Temporal
 
 MEAN_CLIPS = 32
@@ -54,6 +55,12 @@ class Start:
         if section.n_syn is None:
             return None
         return Temporal(self.spec.frames, section.n_syn, section.segments, section.interpolation)
+
+    @property
+    def formation(self) -> Formation | None:
+        """Return how clips share a picture, or None where each has its own. Raises PresetError if they cannot."""
+        side = self.preset.synthetic.formation
+        return None if side is None else Formation(self.spec, side)
 
     def shapes(self, kind: str) -> dict[str, Shape]:
         """The shapes of all tensors of a set of ``kind``."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import nn
 
 from engine.config.kinds import HALLUCINATOR, KINDS, Shape
 from engine.data.spec import ClipSpec
@@ -17,6 +16,7 @@ from engine.models.precision import seeded
 from engine.seeds import derive
 from engine.synthetic.base import Shown, SyntheticSet
 from engine.synthetic.numbers import typed
+from engine.synthetic.scaled import enlarge, shrink
 from engine.synthetic.start import Start
 from engine.synthetic.still import StillVideo, still_of
 from engine.synthetic.temporal import Temporal
@@ -286,27 +286,13 @@ def _is_clip_or_square(spec: ClipSpec, size: tuple[int, ...]) -> bool:
     return (height, width) == (spec.height, spec.width) or 1 <= height == width <= min(spec.height, spec.width)
 
 
-def enlarge(frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """``frames`` (N, T, h, w) at ``size`` (height and width), bilinearly between the centres of their pixels."""
-    if frames.shape[-2:] == size:
-        return frames
-    return nn.functional.interpolate(frames, size, mode="bilinear", align_corners=False)
-
-
-def shrink(frames: torch.Tensor, side: int) -> torch.Tensor:
-    """``frames`` (N, T, H, W) as squares of ``side`` pixels, each the mean of the area it stands for."""
-    if frames.shape[-2:] == (side, side):
-        return frames
-    return nn.functional.interpolate(frames, (side, side), mode="area")
-
-
 def fit_dynamic(dynamic: torch.Tensor, temporal: Temporal | None = None, side: int | None = None) -> torch.Tensor:
     """Return the stored form (C, dpc, stored, 1, h, w) of full dynamic memories (C, dpc, T, 1, H, W).
 
     ``side`` is that of the stored squares (None: as they are); ``temporal`` says which frames are stored (None: all).
     """
     if side is not None:
-        dynamic = shrink(dynamic.squeeze(3).flatten(0, 1), side).unflatten(0, dynamic.shape[:2]).unsqueeze(3)
+        dynamic = shrink(dynamic.squeeze(3).flatten(0, 1), (side, side)).unflatten(0, dynamic.shape[:2]).unsqueeze(3)
     return dynamic if temporal is None else temporal.compress(dynamic, 2)
 
 

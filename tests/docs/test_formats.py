@@ -52,6 +52,7 @@ from engine.synthetic import (
     to_bytes,
 )
 from engine.synthetic.container import unpack
+from engine.synthetic.formation import Formation
 from engine.synthetic.low_rank import LowRank
 from engine.timings import Measurement, Timings
 from tests.engine.matching.test_experts import make as make_expert
@@ -354,6 +355,9 @@ def test_results_have_the_keys_of_the_page(run: RunDirectory) -> None:
         assert {*conditions(result)} - {"measures"} == {*equal}
 
 
+OPTIONAL = {"temporal", "hallucinator", "formation", "distinct"}
+
+
 # --- sets ------------------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +382,7 @@ def sets() -> dict[str, SyntheticSet]:
         "dynamic-only": make_static_dynamic(spec, 2, 0, 2),
         "low-rank": make_low_rank(spec, Temporal(6, 2, 2, "linear")),
         "pixels": Pixels(spec, noise(2, 6, 3, 8, 10), soft_labels=noise(2, 3)),
+        "pixels-formation": Pixels(spec, noise(2, 6, 3, 8, 10), formation=Formation(spec, 2)),
         "pixels-less": Pixels(spec, noise(2, 4, 3, 8, 10), temporal=Temporal(6, 2, 2)),
         "coreset": Coreset(spec, spec.normalise(real).movedim(1, 2).unflatten(0, (3, 2)).contiguous()),
         "coreset-again": Coreset(spec, repeated(spec.normalise(real)).movedim(2, 3).contiguous()),
@@ -401,7 +406,7 @@ def test_a_set_file_has_what_the_page_says_and_its_code_reads_it(name: str, prec
     with safe_open(path, "numpy") as file:
         assert ("distinct" in file.metadata()) == (name == "coreset-again")
         said, stored = set(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    assert {*column("Set file", 1)} - {"temporal", "hallucinator", "distinct"} <= said <= {*column("Set file", 1)}
+    assert {*column("Set file", 1)} - OPTIONAL <= said <= {*column("Set file", 1)}
     own = {names(row[1])[0] for row in table("Set file") if row[0] == f"`{synthetic.kind}`"}
     pictures = [part.name for part in synthetic.description.parts if part.channels and not part.exact]
     ranged = pictures if precision == "uint8" else []

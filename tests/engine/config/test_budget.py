@@ -54,9 +54,13 @@ def test_rungs_are_storages_of_learned_clips_with_names_of_their_own() -> None:
     assert len(set(titles)) == len(titles) and FIXED in titles
     for rung in LADDER:
         assert rung_named(rung.title) is rung
-        preset = load_preset("default", {"storage.budget": "2kB", "synthetic.kind": "pixels", **rung.values(3, 8)})
+        number = 3 * (rung.formation or 1) ** 2
+        preset = load_preset("default", {"storage.budget": "2kB", "synthetic.kind": "pixels", **rung.values(number, 8)})
         assert not impossible(rung.how, preset.kind) and not impossible(rung.storage, preset.kind)
-        assert preset.synthetic.n_syn == rung.frames and preset.synthetic.ipc == 3 and "budget" not in preset.stages
+        assert (
+            preset.synthetic.n_syn == rung.frames and preset.synthetic.ipc == number and "budget" not in preset.stages
+        )
+        assert preset.synthetic.formation == rung.formation
 
 
 def test_the_fixed_rung_is_the_named_one_or_the_next_coarser_or_the_last_finer() -> None:

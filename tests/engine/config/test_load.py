@@ -453,7 +453,11 @@ def test_every_value_is_spelled_out() -> None:
     unset |= {"synthetic.n_syn", "synthetic.dynamic_size", "synthetic.rank", "storage.budget", "storage.rung"}
     unset |= {"dynamic.dm.classes_per_step", "dynamic.ncfm.classes_per_step", "dynamic.mtt.batch", "experts.epochs"}
     unset |= {"dynamic.mtt.first_max_start_epoch", "storage.budget", "storage.rung"}
-    unset |= {"static.options", "dynamic.options"}  # keys of an objective that is given by its address
+    unset |= {
+        "synthetic.formation",
+        "static.options",
+        "dynamic.options",
+    }  # keys of an objective that is given by its address
     unset |= {"evaluation.lr"}  # that of the protocol and its version
     assert set(flat(written)) == set(keys()) - unset
 

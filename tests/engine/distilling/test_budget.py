@@ -28,6 +28,7 @@ from engine.runs import RunDirectory
 from engine.runs.new import new_run
 from engine.synthetic import Pixels, Provenance, Temporal, load_set, to_bytes
 from engine.synthetic.coded import write_learned
+from engine.synthetic.formation import Formation
 from engine.synthetic.levels import encoded, to_levels
 from engine.synthetic.streams import Coding
 from tests.tiny import make_spec
@@ -95,7 +96,7 @@ def test_stage_2_starts_from_what_was_judged(whole: RunDirectory) -> None:
     assert document is not None
     rung = rung_named(document["chosen"])
     assert rung is not None
-    name = rung.storage.replace(":", "_")
+    name = rung.title.replace(" ", "-")
     (judged,), (start,) = (
         list(whole.evaluations.glob(pattern)) for pattern in (f"start-{name}-val-*.json", "synthetic-val-000000-*.json")
     )
@@ -190,21 +191,24 @@ def test_a_set_that_grows_is_stored_coarser_and_refused_only_at_the_end(tmp_path
         keep_set(work_of(least - 1), "best", noise, origin)
 
 
+@pytest.mark.parametrize("side", [None, 2])
 @pytest.mark.parametrize("stored", [None, 1, 2])
 @pytest.mark.parametrize("how", ["h264-35", "h264-35@half", "av1-10"])
-def test_counted_files_are_those_that_a_set_writes(how: str, stored: int | None) -> None:
+def test_counted_files_are_those_that_a_set_writes(how: str, stored: int | None, side: int | None) -> None:
     """A budget that is filled by another layout is filled by guessing."""
     spec = make_spec(frames=4, height=32)
     pixels = torch.rand(2, 3, stored or 4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
     temporal = None if stored is None else Temporal(4, stored)
-    learned = Pixels(spec, pixels, temporal=temporal)
+    formation = None if side is None else Formation(spec, side)
+    learned = Pixels(spec, pixels, temporal=temporal, formation=formation)
     origin = Provenance("default", 3, 100, "strict", "val", 0.5, 0.01, "mtt")
     levels, ranges = to_levels(learned.description.part("pixels"), pixels, spec)
     assert ranges is None
     coded = [encoded(Coding.parse(how), list(own)) for own in levels]
     for number in (1, 3):
-        part = Pixels(spec, pixels[:, :number], temporal=temporal)
-        assert write_learned(spec, Coding.parse(how), coded, number, origin, temporal) == to_bytes(part, origin, how)
+        part = Pixels(spec, pixels[:, :number], temporal=temporal, formation=formation)
+        written = write_learned(spec, Coding.parse(how), coded, number, origin, temporal, formation)
+        assert written == to_bytes(part, origin, how)
 
 
 def test_followers_take_the_leader_s_choice_and_its_stop(whole: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from engine.synthetic import (
 )
 from engine.synthetic.compressed import compressed_clips, decode_set, encode_set
 from engine.synthetic.container import pack, unpack
+from engine.synthetic.formation import Formation
 from engine.synthetic.low_rank import LowRank
 from engine.synthetic.static_dynamic import Disentangled
 from engine.synthetic.storage import Storage
@@ -58,6 +59,7 @@ def sets() -> dict[str, SyntheticSet]:
     return {
         "coreset": Coreset(SPEC, clips_of(make_real(SPEC, (2, 2)), [[0, 1], [0, 1]])),
         "pixels": Pixels(SPEC, smooth(2, 4, 3, 16, 18), soft_labels=labels),
+        "pixels-formation": Pixels(SPEC, smooth(1, 4, 3, 16, 18), formation=Formation(SPEC, 2)),
         "pixels-temporal": Pixels(SPEC, smooth(1, 2, 3, 16, 18), temporal=less),
         "still-video": StillVideo(SPEC, 2, smooth(4, 3, 16, 18), soft_labels=labels),
         "static-images": StaticImages(SPEC, smooth(2, 3, 16, 18)),
@@ -76,7 +78,13 @@ def clips_of(real: RealClips, places: list[list[int]]) -> torch.Tensor:
 
 KINDS = sorted(sets())
 WAYS = ["float32", "float16", "uint8", "h264-10", "h264-30@8", "jpeg-80", "uint8+h264-20", "jpeg-80+h264-0"]
-WAYS += ["uint8@half", "h264-30@quarter", "float16+uint8", "h264-30@half:repeat2", *(["av1-40"] if features.check("avif") else [])]
+WAYS += [
+    "uint8@half",
+    "h264-30@quarter",
+    "float16+uint8",
+    "h264-30@half:repeat2",
+    *(["av1-40"] if features.check("avif") else []),
+]
 
 
 @pytest.fixture(params=KINDS)
