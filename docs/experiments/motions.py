@@ -1,12 +1,12 @@
 """A data set whose classes are motions and nothing else, made of real clips: `motions.md`.
 
     python docs/experiments/motions.py UCF10 --output motions
-    vdtui prepare folder --source motions --output motions64.h5 --frames 8 --size 64
+    vdtui prepare folders --source motions --output motions64.h5 --frames 8 --size 64 --interval 2
 
 UCF10 is UCF101's layout, or a part of it: `UCF-101/CLASS/VIDEO.avi` and `ucfTrainTestlist/`. Each video of split 1 is
-shown by a window that moves over it: left, right, up, down, in or out. Which of them is drawn by the seed, evenly within
-each action, so that an action says nothing about the class, nor does any single frame. Whoever appears in training
-videos appears in no test video, as in UCF101's lists. A video gives FRAMES frames at its own rate from its middle on.
+shown by a window that moves over it: left, right, up, down, in or out. Which of them is drawn by the seed, evenly
+within each action, so that an action says nothing about the class. Whoever appears in training videos appears in no
+test video, as in UCF101's lists. A video gives FRAMES frames at its own rate from its middle.
 """
 
 from __future__ import annotations

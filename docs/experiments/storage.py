@@ -7,9 +7,9 @@ A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`, or 
 the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors;
 the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the
 objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
-codec, drawn by the run's seed, `HOW=N/F` the same clips as a formation, F x F in a picture; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by
-`--repeats` networks of the same seeds, so that everything of one seed is paired. A finished cell is a line of
-RUNS/storage.jsonl, and is not run again. With `--training-steps` every network is trained for as many steps, whatever
+codec, drawn by the run's seed, `HOW=N/F` the same clips in pictures of F x F of them; `mean HOW` is the mean frame of
+each class, a still. All are judged on the test split by `--repeats` networks of the same seeds, so that everything of
+one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again. With `--training-steps` every network is trained for as many steps, whatever
 the number of clips in its set.
 """
 
@@ -35,7 +35,7 @@ from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.files import write_bytes
-from engine.runs.new import new_run, with_data
+from engine.runs.new import new_run
 from engine.seeds import generator
 from engine.synthetic import Pixels, Provenance, Start, Storage, Temporal, load_set, to_bytes
 from engine.synthetic.compressed import compressed_clips
@@ -142,7 +142,7 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
         *changes,
         f"run.seed={seed}",
     ]
-    return with_data(load_preset(KINDS[kind], overrides), options.data)
+    return load_preset(KINDS[kind], overrides)
 
 
 def measure(
@@ -177,7 +177,7 @@ def measure(
 
 
 def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, number: int, side: int) -> Record:
-    """What random real clips reach, ``number`` of each class through the codec ``how``, ``side`` x ``side`` a picture."""
+    """What ``number`` random real clips of each class reach through the codec ``how``, ``side`` x ``side`` a picture."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
