@@ -9,8 +9,8 @@ the same set is then encoded in each of the ways of `--after`, decoded, and judg
 objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
 codec, drawn by the run's seed, `HOW=N/F` the same clips in pictures of F x F of them; `mean HOW` is the mean frame of
 each class, a still. All are judged on the test split by `--repeats` networks of the same seeds, so that everything of
-one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again. With `--training-steps` every network is trained for as many steps, whatever
-the number of clips in its set.
+one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again. With `--training-steps` every
+network is trained for as many steps, whatever the number of clips in its set.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def measure(
 
 
 def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, number: int, side: int) -> Record:
-    """What ``number`` random real clips of each class reach through the codec ``how``, ``side`` x ``side`` a picture."""
+    """What ``number`` random real clips per class reach through the codec ``how``, ``side`` x ``side`` in a picture."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
