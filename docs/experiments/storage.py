@@ -243,7 +243,8 @@ def by_form(records: list[Record]) -> Forms:
                 title = f"{key['ipc']} as {title}"
             if several and "steps" in key:
                 title += f", {key['steps']:,} steps"
-            forms.setdefault((key["kind"], title), {})[key["seed"]] = found
+            kind = "formation" if "/" in key["cell"] else key["kind"]
+            forms.setdefault((kind, title), {})[key["seed"]] = found
     return forms
 
 

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from engine.synthetic import ClipSpec, StaticDynamic, SyntheticSet
+from engine.synthetic import ClipSpec, Pixels, StaticDynamic, SyntheticSet
+from engine.synthetic.formation import Formation
 from engine.text import counted
 
 LOOKED_AT = ("mp4", "gif", "png")
@@ -178,8 +179,11 @@ def _safetensors(synthetic: SyntheticSet, precision: str, name: str, soft: bool)
     if synthetic.kind == "coreset" or not simple or getattr(synthetic, "per_class", False):
         return ""
     lines = ["import torch"]
-    if synthetic.kind == "static-dynamic" or time is not None:
+    formation = synthetic.formation if isinstance(synthetic, Pixels) else None
+    if synthetic.kind == "static-dynamic":
         lines += ["from torch.nn.functional import conv3d, interpolate"]
+    elif time is not None or formation is not None:
+        lines += ["from torch.nn.functional import interpolate"]
     lines += ["from safetensors.torch import load_file", "", f"stored = load_file({name})"]
     if precision == "uint8":
         lines += [
@@ -192,8 +196,11 @@ def _safetensors(synthetic: SyntheticSet, precision: str, name: str, soft: bool)
         lines += ["def memory(name):", "    return stored[name].float()"]
     shape = f"({spec.frames}, {spec.height}, {spec.width})"
     if synthetic.kind == "pixels":
-        lines += ['clips = memory("pixels").flatten(0, 1).transpose(1, 2)']
-        lines += [f'clips = interpolate(clips, {shape}, mode="trilinear")'] if time is not None else []
+        lines += (
+            _cut(formation) if formation is not None else ['clips = memory("pixels").flatten(0, 1).transpose(1, 2)']
+        )
+        resized = time is not None or formation is not None
+        lines += [f'clips = interpolate(clips, {shape}, mode="trilinear")'] if resized else []
     elif synthetic.kind == "static-only":
         lines += [f'clips = memory("static").flatten(0, 1).unsqueeze(2).repeat(1, 1, {spec.frames}, 1, 1)']
     else:
@@ -203,6 +210,14 @@ def _safetensors(synthetic: SyntheticSet, precision: str, name: str, soft: bool)
     else:
         lines += [f"targets = torch.arange({len(spec.classes)}).repeat_interleave({synthetic.clips_per_class})"]
     return "\n".join(lines) + "\n"
+
+
+def _cut(formation: Formation) -> list[str]:
+    parts = f"unflatten(-1, ({formation.side}, -1)).unflatten(-3, ({formation.side}, -1))"
+    return [
+        f'parts = memory("pixels").{parts}  # clips that share a picture, row by row',
+        "clips = parts.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(0, 3).transpose(1, 2)",
+    ]
 
 
 def _hallucinated(synthetic: SyntheticSet, shape: str) -> list[str]:

@@ -31,6 +31,10 @@ CASES = {
     "coreset": ("synthetic.kind=coreset", "selection.method=k-center", "selection.epochs=1", "storage.how=h264-35"),
     "half": ("synthetic.kind=pixels", "storage.how=float16"),
     "through": ("synthetic.kind=pixels", "storage.how=h264-40", "storage.learn_through=true"),
+    "formation": (
+        *("synthetic.kind=pixels", "synthetic.formation=2", "synthetic.ipc=4", "synthetic.n_syn=4"),
+        *("storage.how=h264-40", "storage.learn_through=true"),
+    ),
     "through-seldom": (
         *("storage.how=jpeg-30+h264-40", "storage.learn_through=true", "storage.every=2"),
         *("dynamic.train_static=true",),

@@ -17,6 +17,7 @@ from engine.export.card import About
 from engine.export.write import Wish, write
 from engine.synthetic import ClipSpec, LoadedSet, Pixels, Provenance, StaticDynamic, load_set, load_synthetic
 from engine.synthetic.files import save_synthetic
+from engine.synthetic.formation import Formation
 from tests.engine.export.made_up import SCRIPT, make_set, noisy_set, result
 from tests.tiny import make_spec, make_static_dynamic
 
@@ -119,6 +120,16 @@ def test_every_export_is_trained_on_without_this_package(tmp_path: Path, kind: s
     shown = synthetic.spec.to_pixels(clips)
     exact = clips if kind not in ("folders", "frames") else synthetic.spec.normalise(shown)
     assert torch.equal(read["targets"], labels) and (read["clips"] - exact).abs().max() < 1e-4
+
+
+def test_clips_that_share_a_picture_are_cut_out_of_it(tmp_path: Path) -> None:
+    """Whole pictures as clips would be other clips, and too few for the labels."""
+    spec = separable("pixels").spec
+    pixels = torch.randn(3, 2, 8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    synthetic = Pixels(spec, pixels, formation=Formation(spec, 2))
+    read = run_code(export(tmp_path, about(tmp_path, synthetic), "safetensors"))
+    clips, labels = synthetic.expand()
+    assert torch.equal(read["targets"], labels) and (read["clips"] - clips).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", [*TRAINABLE, "set"])
