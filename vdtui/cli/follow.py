@@ -138,7 +138,7 @@ def _close(run: RunDirectory) -> int:
     if ended == "completed":
         print_results(state.results)
         if state.best:
-            note(f"Chosen: step {state.best[0]}, {percent(state.best[1])} on validation.")
+            note(f"Chosen: step {state.best[0]}, {percent(state.best[1])} on validation{_of_the_start(state)}.")
         note(where_to_find(run))
         return 0
     if ended == "stopped":
@@ -147,6 +147,14 @@ def _close(run: RunDirectory) -> int:
     problem, hint = state.problem or _crash(run)
     note(f"error: {printable(problem)}\nhint: {printable(hint)}")
     return 1
+
+
+def _of_the_start(state: RunState) -> str:
+    """What step 0 reached, where a later step was chosen: what learning has added, and what was there before it."""
+    start = next((one for one in state.accuracy_curve() if one.step == 0), None)
+    if start is None or not state.best or state.best[0] == 0 or state.best[1] is None:
+        return ""
+    return f"; its start, step 0, {percent(start.mean)}"
 
 
 def _crash(run: RunDirectory) -> tuple[str, str]:

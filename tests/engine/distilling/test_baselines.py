@@ -71,7 +71,7 @@ def test_a_run_chooses_on_validation_and_goes_on_where_it_was_cut(
     reported = {one.seed for one in events if isinstance(one, NetworkTrained) and one.split == "test"}
     assert {one.what.split()[0] for one in chose} == set(NAMES) and not {one.seed for one in chose} & reported
     assert len(chose) == sum(len(row["ladder"]) for row in rows)
-    assert any("up to 16 networks choose their storage" in one.text for one in events if isinstance(one, Note))
+    assert any("up to 24 networks choose their storage" in one.text for one in events if isinstance(one, Note))
     told = [one.what for one in events if isinstance(one, Progress)]
     assert any(what.startswith("choosing compressed-random, h264-") for what in told)
 

@@ -145,7 +145,7 @@ def test_networks_and_steps_are_what_the_engine_will_do(steps: int, every: int) 
     counts = forms.networks(preset, None)
     assert counts["to choose the step"] == 2 * len({*range(0, steps, every), steps})
     assert counts["for the table"] == 6 * 5 and "experts" not in counts
-    assert counts["at most to choose baselines"] == 2 * 8 * 2 and counts["for features"] == 1
+    assert counts["at most to choose baselines"] == 2 * 12 * 2 and counts["for features"] == 1
     assert forms.steps(preset) == {"static": 1000, "dynamic": steps}
 
 

@@ -140,7 +140,7 @@ async def test_the_form_validates_as_one_types(folder: Path, wait: Any, answers:
     async with app.run_test(size=size) as pilot:
         screen = await opened(folder, pilot, wait, "demo")
         assert "721,223 values, avif-5@half" in text(app)
-        assert "8 static + 100 dynamic" in text(app) and "12 to choose the step" in text(app)
+        assert "8 static + 100 dynamic" in text(app) and "9 to choose the step" in text(app)
         await pilot.press("ctrl+n", "ctrl+n")
         await wait(lambda: screen.section == "synthetic" and screen.query(FieldRow), "the next page")
         await go_to(app, wait, "synthetic.ipc")
