@@ -203,6 +203,7 @@ LADDER = (
     Rung("few-frames", "h264-35", frames=2),
     Rung("few-frames-formation-quarter", "h264-35", frames=4, formation=4),
     Rung("few-frames-formation-quarter", "h264-43", frames=4, formation=4),
+    Rung("few-frames-formation-quarter", "h264-47", frames=4, formation=4),
     Rung("stills", "av1-10", frames=1),
     Rung("stills-half", "av1-10", part="half", frames=1),
     Rung("stills-formation-half", "av1-10", frames=1, formation=2),

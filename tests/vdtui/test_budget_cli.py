@@ -34,6 +34,8 @@ def test_a_budget_from_the_command_to_what_show_says(home: Path) -> None:
     own = said["results"][0]
     assert spent["budget"] == 500 and own["bytes"] <= 500 and own["ipc"] == spent["ipc"]
     assert spent["rung"] in typed(home, "show", "small").stdout
+    last = next(line for line in (made.stdout + made.stderr).splitlines() if line.startswith("Chosen: "))
+    assert f"step {said['best']['step']}," in last and ("its start" in last) == (said["best"]["step"] > 0)
     page = (home / "runs" / "small" / "report.html").read_text()
     assert "How the budget was spent" in page and spent["rung"] in page
     removed = typed(home, "remove", "small", "--yes")
