@@ -135,7 +135,6 @@ class Rung:
     """The part of their own side at which pictures are stored, one of PARTS; "": all of it."""
     frames: int | None = None
     """Frames stored of a clip, each the mean of those that it is shown for; None: all of them."""
-
     formation: int | None = None
     """Clips along each side of a stored picture; None: each has pictures of its own."""
 
@@ -168,7 +167,8 @@ class Rung:
         codec, _, quality = self.coding.partition("-")
         loss = int(quality) if codec == "h264" else AV1_AS
         side = 1 / PARTS.get(self.part, 1) / (self.formation or 1)
-        return Kept(codec if self.formation is None else self.name, loss, side, self.frames or math.inf)
+        kind = codec if self.formation is None else f"formation of {self.formation}"
+        return Kept(kind, loss, side, self.frames or math.inf)
 
     def values(self, ipc: int, clip_frames: int, every: int = 1) -> dict[str, Any]:
         """Return the preset's values that spend a budget so, by key.

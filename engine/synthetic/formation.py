@@ -44,10 +44,17 @@ class Formation:
 
     def form(self, clips: torch.Tensor) -> torch.Tensor:
         """The pictures (n / clips, T, 3, H, W) of ``n`` clips of that size; a small pixel is the mean of its area."""
-        number, frames = clips.shape[:2]
-        assert number % self.clips == 0, (number, self.clips)
+        return self.arranged(self.small(clips))
+
+    def small(self, clips: torch.Tensor) -> torch.Tensor:
+        """Clips (n, T, 3, H, W) at the size that they have in a picture."""
         size = (self.spec.height // self.side, self.spec.width // self.side)
-        small = shrink(clips.flatten(1, 2), size).unflatten(1, (frames, 3))
+        return shrink(clips.flatten(1, 2), size).unflatten(1, (-1, 3))
+
+    def arranged(self, small: torch.Tensor) -> torch.Tensor:
+        """The pictures (n / clips, T, 3, H, W) of small clips (n, T, 3, h, w), in their order."""
+        number, frames = small.shape[:2]
+        assert number % self.clips == 0, (number, self.clips)
         rows = small.unflatten(0, (number // self.clips, self.side, self.side))  # (n, row, column, T, 3, h, w)
         shape = (number // self.clips, frames, 3, self.spec.height, self.spec.width)
         return rows.permute(0, 3, 4, 1, 5, 2, 6).reshape(shape)

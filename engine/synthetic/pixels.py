@@ -81,12 +81,12 @@ class Pixels(SyntheticSet):
 
     def project(self, name: str, clips: torch.Tensor) -> torch.Tensor:
         """The frames that are stored of each clip: (N, stored, 3, H, W); of each and those after it in a formation."""
-        if self.formation is not None:
-            following = torch.arange(len(clips), device=clips.device).unsqueeze(1) + torch.arange(
-                self.formation.clips, device=clips.device
-            )
-            clips = clips[(following % len(clips)).flatten()]
-        return pictures_of(clips, self.temporal, self.formation)
+        frames = pictures_of(clips, self.temporal, None)
+        if self.formation is None:
+            return frames
+        number = torch.arange(len(clips), device=clips.device)
+        following = (number.unsqueeze(1) + number.new_tensor(range(self.formation.clips))) % len(clips)
+        return self.formation.arranged(self.formation.small(frames)[following.flatten()])
 
     def of_one_frame(self) -> Self | None:
         """Return the set of the first stored frames, if all others are equal to it, as they are of decoded stills."""
