@@ -50,7 +50,7 @@ def main() -> None:
         axes.set(xscale="log", xlabel="bytes per class, whole file", title=title)
     panels[0].set(ylabel="top-1 on test, %", ylim=(0, None))
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, fontsize="small", loc="outside lower center", ncols=4)
+    figure.legend(handles, names, fontsize="small", loc="outside lower center", ncols=2 * len(options.panels))
     figure.savefig(options.output, dpi=120, metadata={"Software": None})
 
 
