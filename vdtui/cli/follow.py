@@ -150,7 +150,7 @@ def _close(run: RunDirectory) -> int:
 
 
 def _of_the_start(state: RunState) -> str:
-    """What step 0 reached, where a later step was chosen: what learning has added, and what was there before it."""
+    """Return the accuracy of step 0 where a later step was chosen: what was there before learning added to it."""
     start = next((one for one in state.accuracy_curve() if one.step == 0), None)
     if start is None or not state.best or state.best[0] == 0 or state.best[1] is None:
         return ""
