@@ -22,15 +22,13 @@ from storage import Forms, by_form, means
 
 NAMES = {
     "clips": "random real clips",
-    "formation": "random real clips in formation",
     "mean": "mean frame",
     "stills": "learned stills",
     "pixels": "learned clips",
     "static-dynamic": "learned, static-dynamic",
+    "formation": "random real clips in formation",
 }
-MARKS = {"clips": "s", "formation": "P", "mean": "x", "stills": "D", "pixels": "o", "static-dynamic": "^"}
-
-COLOURS = {"clips": "C0", "formation": "C5", "mean": "C1", "stills": "C2", "pixels": "C3", "static-dynamic": "C4"}
+MARKS = {"clips": "s", "mean": "x", "stills": "D", "pixels": "o", "static-dynamic": "^", "formation": "P"}
 
 
 def main() -> None:
@@ -56,7 +54,7 @@ def main() -> None:
 
 def draw(axes: Axes, forms: Forms, classes: int, single: bool) -> None:
     """Draw the forms of each kind; those of one seed if ``single``."""
-    for kind, name in NAMES.items():
+    for number, (kind, name) in enumerate(NAMES.items()):
         points, hollow = [], []
         for (own, _), by_seed in forms.items():
             tops = list(means(by_seed).values())
@@ -66,7 +64,7 @@ def draw(axes: Axes, forms: Forms, classes: int, single: bool) -> None:
             elif own == kind and single:
                 (networks,) = ([100 * value for value in found["top1"]] for found in by_seed.values())
                 hollow.append((size, statistics.fmean(networks), statistics.stdev(networks)))
-        style: dict[str, Any] = {"fmt": MARKS[kind], "capsize": 2, "markersize": 5, "color": COLOURS[kind]}
+        style: dict[str, Any] = {"fmt": MARKS[kind], "capsize": 2, "markersize": 5, "color": f"C{number}"}
         if points:
             axes.errorbar(*zip(*sorted(points), strict=True), label=name, **style)
         if hollow:

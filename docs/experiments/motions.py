@@ -20,7 +20,7 @@ import numpy as np
 
 FRAMES = 16
 WINDOW, TRAVEL = 96, 32
-"""Pixels: the side of the window, and how far it moves in all; a window that moves in or out grows by twice as much."""
+"""Pixels: the side of the window, and how far it moves in all; in and out its side changes by half as much again."""
 MOTIONS = ("down", "in", "left", "out", "right", "up")
 
 

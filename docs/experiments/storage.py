@@ -42,6 +42,7 @@ from engine.synthetic.compressed import compressed_clips
 from engine.synthetic.formation import Formation
 from engine.synthetic.pixels import pictures_of
 from engine.synthetic.still import StillVideo
+from engine.synthetic.streams import Coding
 
 KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "hmdb51-ipc1-dm", "stills": "stills"}
 UNBOUNDED = 1 << 62
@@ -68,11 +69,11 @@ def main() -> None:
         number, _, side = numbers.partition("/")
         preset = preset_of(options, "pixels", seed, [])
         key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []} | judge.key()
-        asked.append((key, (preset, options.data, options.runs, how, judge, int(number), int(side or 1))))
+        asked.append((key, (preset, options.data, options.runs, how, judge, Real(int(number), int(side or 1)))))
     for seed, how in itertools.product(options.seeds, options.means):
         preset = preset_of(options, "stills", seed, [])
         key = {"data": options.data.name, "kind": "mean", "cell": how, "seed": seed, "changes": []} | judge.key()
-        asked.append((key, (preset, options.data, options.runs, how, judge, 0)))
+        asked.append((key, (preset, options.data, options.runs, how, judge, Real(0))))
     options.runs.mkdir(parents=True, exist_ok=True)
     records = answered(asked, measure, options.runs / "storage.jsonl", options.workers)
     table(by_form(records))
@@ -126,6 +127,14 @@ class Judged:
         return override(preset, changes, "storage.py")
 
 
+@dataclasses.dataclass(frozen=True)
+class Real:
+    """Real clips: so many of each class, ``side`` x ``side`` of them in a picture; of none the mean frame."""
+
+    number: int
+    side: int = 1
+
+
 def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[str]) -> Preset:
     """The preset of a cell."""
     overrides = [
@@ -146,17 +155,14 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
 
 
 def measure(
-    preset: Preset, data: Path, runs: Path, name: str, judge: Judged, after: list[str] | int, own: int = True
+    preset: Preset, data: Path, runs: Path, name: str, judge: Judged, after: list[str] | Real, own: bool = True
 ) -> Record:
-    """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds.
-
-    With a number in place of ``after`` it is of so many real clips, ``own`` of them along each side of a picture.
-    """
-    if after == 0:
+    """One cell: bytes and top-1 of each form of its set, the one it is kept in if ``own``, and stage 2's seconds."""
+    if isinstance(after, Real) and not after.number:
         return {"forms": {name: mean_frames(preset, data, runs, name, judge)}}
-    if isinstance(after, int):
-        title = f"{after} as {name}" + (f" in {own} x {own}" if own > 1 else "")
-        return {"forms": {title: clips(preset, data, runs, name, judge, after, own)}}
+    if isinstance(after, Real):
+        title = f"{after.number} as {name}" + (f" in {after.side} x {after.side}" if after.side > 1 else "")
+        return {"forms": {title: clips(preset, data, runs, name, judge, after)}}
     began = time.monotonic()
     run = new_run(preset, data, runs, free(runs, name), "cell", sys.argv)
     to_the_table(run)
@@ -176,35 +182,34 @@ def measure(
     }
 
 
-def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, number: int, side: int) -> Record:
-    """What ``number`` random real clips per class reach through the codec ``how``, ``side`` x ``side`` in a picture."""
+def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, real: Real) -> Record:
+    """What random real clips reach through the codec ``how``."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
         order = [
-            train.pick(label, number, generator(preset.run.seed, "storage", label))
+            train.pick(label, real.number, generator(preset.run.seed, "storage", label))
             for label in range(len(spec.classes))
         ]
-        if side == 1:
+        if real.side == 1:
             content = compressed_clips(train, UNBOUNDED, order, how).stored.blob
         else:
-            content = in_formation(train, order, how, Formation(spec, side))
-    shared = "" if side == 1 else f"-{side}"
-    file = runs / f"clips-{how.replace(':', '_')}-{number}{shared}-{preset.run.seed}.vds"
+            content = in_formation(train, order, Coding.parse(how), Formation(spec, real.side))
+    shared = "" if real.side == 1 else f"-{real.side}"
+    file = runs / f"clips-{how.replace(':', '_')}-{real.number}{shared}-{preset.run.seed}.vds"
     write_bytes(file, content)
     return form(file, preset, data, runs, judge)
 
 
-def in_formation(train: RealClips, order: list[torch.Tensor], how: str, formation: Formation) -> bytes:
+def in_formation(train: RealClips, order: list[torch.Tensor], how: Coding, formation: Formation) -> bytes:
     """The file of the clips ``order`` of each class, in pictures of ``formation``, stored as ``how``.
 
     Frames that ``how`` leaves out are not kept in the set either.
     """
-    how, _, frames = how.partition(":repeat")
-    temporal = Temporal(train.spec.frames, int(frames)) if frames else None
+    temporal = None if how.stored is None else Temporal(train.spec.frames, how.stored, 1, how.interpolation)
     pictures = torch.stack([pictures_of(train.clips(own), temporal, formation) for own in order])
     learned = Pixels(train.spec, pictures, temporal=temporal, formation=formation)
-    return to_bytes(learned, Provenance(), Storage.parse(how))
+    return to_bytes(learned, Provenance(), str(dataclasses.replace(how, stored=None)))
 
 
 def mean_frames(preset: Preset, data: Path, runs: Path, how: str, judge: Judged) -> Record:

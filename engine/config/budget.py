@@ -17,6 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from engine.config.kinds import clips_of_a_picture
 from engine.config.storage import PARTS, QUALITIES
 
 _UNITS = {"b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
@@ -144,9 +145,9 @@ class Rung:
         return f"{self.name} {self.coding}"
 
     @property
-    def label(self) -> str:
-        """The text that names its networks."""
-        return self.title
+    def shared(self) -> int:
+        """The clips of a picture: one, or those of a formation."""
+        return clips_of_a_picture(self.formation)
 
     @property
     def how(self) -> str:

@@ -236,12 +236,12 @@ class PixelsKind(Kind):
 
     def shapes(self, section: SyntheticSection, classes: int, clip: Pictures) -> dict[str, Shape]:
         """Return the shape of the stored frames, at the clips' size."""
-        pictures = section.ipc // (section.formation or 1) ** 2
+        pictures = section.ipc // clips_of_a_picture(section.formation)
         return {"pixels": (classes, pictures, stored_frames(section, clip), 3, clip.height, clip.width)}
 
     def impossible(self, section: SyntheticSection) -> str:
         """Refuse pictures that would not be full, as well as what every kind refuses."""
-        shared = (section.formation or 1) ** 2
+        shared = clips_of_a_picture(section.formation)
         if section.ipc % shared:
             pictures = f"synthetic.formation = {section.formation} has {shared} clips in a picture"
             return f"{pictures}, and synthetic.ipc = {section.ipc} is no multiple of {shared}"
@@ -378,6 +378,11 @@ else:
 def stored_frames(section: SyntheticSection, clip: Pictures) -> int:
     """Return the number of frames that a learned set stores of each clip."""
     return clip.frames if section.n_syn is None else section.n_syn * section.segments
+
+
+def clips_of_a_picture(formation: int | None) -> int:
+    """Return how many clips a stored picture holds that has ``formation`` of them along each side; None: its own."""
+    return 1 if formation is None else formation**2
 
 
 def stills_to_start(preset: Preset) -> int:

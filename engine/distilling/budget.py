@@ -99,7 +99,7 @@ class StartClips:
 
     def most(self, rung: Rung) -> int:
         """Return the most clips of a class that a set on ``rung`` can have: those of whole pictures."""
-        return self.available - self.available % (rung.formation or 1) ** 2
+        return self.available - self.available % rung.shared
 
     def decoded(self, one: Held[Rung], number: int) -> SyntheticSet:
         """Return the set in the file of a rung, the same for every network."""
@@ -118,11 +118,10 @@ class StartClips:
 
     def _made(self, rung: Rung) -> bytes:
         codec, temporal, formation = Coding.parse(rung.how), self._temporal(rung), self._formation(rung)
-        shared = 1 if formation is None else formation.clips
         part = KINDS["pixels"].parts[0]
 
         def clips(number: int, labels: Sequence[int]) -> np.ndarray:
-            first, last = number * shared, (number + 1) * shared
+            first, last = number * rung.shared, (number + 1) * rung.shared
             chosen = torch.cat([self._order[label][first:last] for label in labels])
             memory = pictures_of(self._train.clips(chosen), temporal, formation).unsqueeze(1)
             levels, ranges = to_levels(part, memory.cpu(), self._spec)
@@ -132,7 +131,7 @@ class StartClips:
         def write(coded: Sequence[Sequence[Coded]], number: int) -> bytes:
             return write_learned(self._spec, codec, coded, number, self._origin, temporal, formation)
 
-        number = [self.most(rung) // shared] * len(self._spec.classes)
+        number = [self.most(rung) // rung.shared] * len(self._spec.classes)
         return fill(number, clips, codec, write, self._most - MARGIN, self._work.session.check)[1]
 
     def _temporal(self, rung: Rung) -> Temporal | None:
@@ -144,8 +143,7 @@ class StartClips:
 
     def _can_be(self, rung: Rung) -> bool:
         """Return whether clips of this size, and as many, can be pictures of ``rung``."""
-        side = rung.formation or 1
-        return self.most(rung) > 0 and self._spec.height % side == 0 and self._spec.width % side == 0
+        return self.most(rung) > 0 and (rung.formation is None or Formation.fits(self._spec, rung.formation))
 
 
 def _choose(work: Work) -> None:

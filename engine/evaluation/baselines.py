@@ -64,8 +64,8 @@ class Rung:
     codec: str = "h264"
 
     @property
-    def label(self) -> str:
-        """The text that names its networks."""
+    def title(self) -> str:
+        """The text that tells the rung from all others: its storage."""
         return self.storage
 
     def as_good(self, other: Rung) -> bool:

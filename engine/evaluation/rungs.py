@@ -23,13 +23,13 @@ from engine.synthetic import SyntheticSet
 
 
 class AnyRung(Protocol):
-    """The interface of rungs: ``storage`` is as ``Storage.parse`` reads it, ``label`` tells one from all others."""
+    """The interface of rungs: ``storage`` is as ``Storage.parse`` reads it, ``title`` tells one from all others."""
 
     @property
     def storage(self) -> str: ...
 
     @property
-    def label(self) -> str: ...
+    def title(self) -> str: ...
 
     def as_good(self, other: Self) -> bool:
         """Return True if nothing that ``other`` keeps of a clip is less on this rung."""
@@ -78,9 +78,9 @@ def worth_judging(found: Sequence[Held[R]]) -> list[Held[R]]:
     return [useful[round(place * (len(useful) - 1) / (MOST_RUNGS - 1))] for place in range(MOST_RUNGS)]
 
 
-def in_a_name(label: str) -> str:
-    """Return ``label`` as names of files have it."""
-    return label.replace(":", "_").replace(" ", "-")
+def in_a_name(title: str) -> str:
+    """Return ``title`` as names of files have it."""
+    return title.replace(":", "_").replace(" ", "-")
 
 
 def judged(
@@ -101,7 +101,7 @@ def judged(
 
     def requests() -> Iterator[Request]:
         for one in rungs:
-            cache = TrialCache(folder, f"{filled.what}-{in_a_name(one.rung.label)}-val")
+            cache = TrialCache(folder, f"{filled.what}-{in_a_name(one.rung.title)}-val")
             for k, seed in enumerate(judge.seeds("selection", number)):
                 yield judge.request(partial(filled.decoded, one, k), val, recipe, seed, cache)
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import features
 
-from engine.config.kinds import KINDS, LABELS, Part
+from engine.config.kinds import KINDS, LABELS, Part, clips_of_a_picture
 from engine.data.spec import ClipSpec
 from engine.errors import DataError, UsageError
 from engine.synthetic.base import SyntheticSet
@@ -108,7 +108,7 @@ def write_learned(
         said["temporal"] = temporal.described()
     if formation is not None:
         said["formation"] = formation.side
-    ipc = number * (1 if formation is None else formation.clips)
+    ipc = number * clips_of_a_picture(said.get("formation"))
     return _file(Pixels.kind, spec, ipc, Storage(coding, coding), parts, None, provenance, said)
 
 
@@ -294,8 +294,7 @@ class _Reader:
         temporal, (height, width) = self._head.get("temporal"), self._head["size"]
         frames = self._head["frames"] if temporal is None else temporal["n_syn"] * temporal["segments"]
         spec = ClipSpec(tuple(self._head["classes"]), frames, height, width, (), ())
-        sharing = self._head.get("formation", 1) ** 2
-        return _usual(part, spec, self._ipc // sharing, frames)
+        return _usual(part, spec, self._ipc // clips_of_a_picture(self._head.get("formation")), frames)
 
     def _pictures(self, part: Part, shape: tuple[int, ...]) -> torch.Tensor:
         coding, series = self._how.of(part), part.pictures(shape)

@@ -1,7 +1,7 @@
 """Multi-formation: a stored picture that is a square of small clips, each shown at full size (IDC, Kim et al. 2022).
 
 A codec pays for every stream of frames, whatever is in it: headers, and blocks of sixteen pixels. Sixteen clips of 16
-pixels in one of 64 take a third of the bytes that they take one by one at a coarse quality, and networks learn more
+pixels in one of 64 took two fifths of the bytes that they take one by one at a coarse quality, and networks learn more
 from many poor clips than from few good ones (docs/experiments/motions.md). The clips of a picture move at the same
 time, and nothing else ties them together: they are learned and shown one by one.
 """
@@ -14,6 +14,7 @@ from typing import Self
 
 import torch
 
+from engine.config.kinds import clips_of_a_picture
 from engine.data.spec import ClipSpec
 from engine.errors import PresetError
 from engine.synthetic.scaled import enlarge, shrink
@@ -27,8 +28,8 @@ class Formation:
     side: int
 
     def __post_init__(self) -> None:
-        height, width = self.spec.height, self.spec.width
-        if self.side < 2 or height % self.side or width % self.side:
+        if not self.fits(self.spec, self.side):
+            height, width = self.spec.height, self.spec.width
             problem = f"Clips of {height} x {width} pixels cannot be pictures of {self.side} x {self.side} equal ones."
             raise PresetError(problem, f"Set synthetic.formation to 2 or more that divides {height}, or leave it out.")
 
@@ -37,10 +38,15 @@ class Formation:
         """The one that a set file of clips of ``spec`` names, or None. Raises ValueError or PresetError."""
         return cls(spec, int(metadata["formation"])) if "formation" in metadata else None
 
+    @staticmethod
+    def fits(spec: ClipSpec, side: int) -> bool:
+        """Return whether clips of ``spec`` can be pictures of ``side`` x ``side`` equal ones, more than one."""
+        return side >= 2 and spec.height % side == 0 and spec.width % side == 0
+
     @property
     def clips(self) -> int:
         """The number of clips in a picture."""
-        return self.side**2
+        return clips_of_a_picture(self.side)
 
     def form(self, clips: torch.Tensor) -> torch.Tensor:
         """The pictures (n / clips, T, 3, H, W) of ``n`` clips of that size; a small pixel is the mean of its area."""

@@ -40,15 +40,14 @@ class Pixels(SyntheticSet):
         soft_labels: torch.Tensor | None = None,
         learn_labels: bool = False,
     ) -> None:
-        ipc = pixels.shape[1] * (1 if formation is None else formation.clips)
-        super().__init__(spec, ipc, soft_labels=soft_labels, learn_labels=learn_labels)
+        self.formation = formation
+        super().__init__(spec, pixels.shape[1] * self.sharing, soft_labels=soft_labels, learn_labels=learn_labels)
         assert temporal is None or temporal.frames == spec.frames, (temporal, spec.frames)
         stored = spec.frames if temporal is None else temporal.stored
         assert pixels.shape[0] == len(spec.classes)
         assert pixels.shape[2:] == (stored, 3, spec.height, spec.width), pixels.shape
         self.pixels = pixels
         self.temporal = temporal if temporal is not None and temporal.compresses else None
-        self.formation = formation
 
     @classmethod
     def start(cls, start: Start) -> Self:

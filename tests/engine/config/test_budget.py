@@ -63,6 +63,15 @@ def test_rungs_are_storages_of_learned_clips_with_names_of_their_own() -> None:
         assert preset.synthetic.formation == rung.formation
 
 
+def test_rungs_of_earlier_versions_are_read_and_not_tried() -> None:
+    """A run that had chosen one could not go on."""
+    for title, how in (("few-frames h264-28", "h264-28"), ("stills-half h264-43", "h264-43@half")):
+        rung = rung_named(title)
+        assert rung is not None and rung.how == how and rung not in LADDER
+        spent = {"storage.budget": "2kB", "synthetic.kind": "pixels", **rung.values(3, 8)}
+        assert load_preset("default", spent).storage.rung == title
+
+
 def test_the_fixed_rung_is_the_named_one_or_the_next_coarser_or_the_last_finer() -> None:
     """Where nothing tells which is best, two runs must take the same."""
     place = next(number for number, rung in enumerate(LADDER) if rung.title == FIXED)
