@@ -19,8 +19,11 @@ from engine.runs.new import new_run
 from tests.videos import write_video
 
 QUICK = (
+    "synthetic.statics_per_instance=2",
+    "synthetic.dynamics_per_instance=2",
     "static.steps=4",
     "static.batch_real=2",
+    "static.dm.bank=2",
     "static.checkpoint_every=2",
     "dynamic.steps=4",
     "dynamic.batch_real=2",

@@ -35,6 +35,22 @@ from engine.synthetic import load_set
 ONE_PAIR = ("synthetic.statics_per_instance=1", "synthetic.dynamics_per_instance=1")
 TWO_PAIRS = ("synthetic.statics_per_instance=2", "synthetic.dynamics_per_instance=2")
 STILL = ("synthetic.kind=static-only", "static.init=frame", "static.steps=200")
+ONE_STAGE = ("static.steps=0", "dynamic.init=residual")
+STILLS_BY_DM = (
+    "static.objective=dm",
+    "static.network=auto",
+    "static.optimiser=whitened-adam",
+    "static.schedule=cosine",
+    "static.lr=0.15",
+    "static.steps=300",
+    "static.dm.target=bank",
+    "static.dm.bank=10",
+    "static.dm.renew_every=10",
+    "static.dm.bank_frames=2",
+)
+LOW_RATE = (*ONE_PAIR, "storage.how=av1-10+h264-43@half")
+TWO_STAGES = (*STILLS_BY_DM, "dynamic.init=motion", *LOW_RATE)
+STAGE_1 = (*STILLS_BY_DM, "synthetic.kind=static-only", "synthetic.statics_per_instance=1", "storage.how=av1-10")
 
 KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     # kind: (memories, objective of the preset, kind of its start, overrides)
@@ -48,6 +64,18 @@ KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "dm-1": ("static-dynamic 1/1", "dm", "start-1", ONE_PAIR),
     "dm-half": ("static-dynamic 2/2, half size", "dm", "start-half", ("synthetic.dynamic_size=32",)),
     "pixels-dm": ("pixels", "pixels-dm", "pixels-start", ()),
+    # Two stages, beside stage 2 alone, in storages of some hundred bytes per class.
+    "one-stage": ("static-dynamic 2/2, h264-35", "dm", "", (*ONE_STAGE, *TWO_PAIRS, "storage.how=h264-35")),
+    "one-stage-1": ("static-dynamic 1/1, low rate", "dm", "", (*ONE_STAGE, *LOW_RATE)),
+    "stage-1": ("static, av1-10", "dm", "", STAGE_1),
+    "two-stages-start": ("static-dynamic 1/1, low rate", "dm", "stage-1", (*TWO_STAGES, "dynamic.steps=0")),
+    "two-stages-frozen": (
+        "static-dynamic 1/1, low rate, statics frozen",
+        "dm",
+        "stage-1",
+        (*TWO_STAGES, "dynamic.train_static=false"),
+    ),
+    "two-stages": ("static-dynamic 1/1, low rate", "dm", "stage-1", (*TWO_STAGES, "dynamic.train_static=true")),
     "mtt": ("static-dynamic 2/2", "mtt", "start", ()),
     "mtt-1": ("static-dynamic 1/1", "mtt", "start-1", ONE_PAIR),
     "pixels-mtt": ("pixels", "pixels-mtt", "pixels-start", ()),
@@ -146,6 +174,7 @@ def measure(preset: Preset, data: Path, runs: Path, name: str) -> Record:
         "random": random["top1"]["values"] if random else [],
         "random_bytes": random.get("bytes", 0),
         "last": (own if last == chosen else judged(run.last, preset, data, runs))["top1"]["values"],
+        "train_loss": own["train_loss"],
         "chosen": chosen,
         "val": course,
         "seconds": {stage.name: stage.seconds for stage in found.stages.values()},

@@ -27,6 +27,8 @@ from engine.files import UnfitFileError, read_text, too_deep
 
 _PUBLISHED = "-published"
 """The end of the names of published settings."""
+WHOLE_CLIPS = "h264-35"
+"""The storage of whole clips where a preset has one of stills and dynamic memories: that of presets of pixels."""
 _SHOWN = 60
 """The number of characters of a wrong value that a message shows."""
 MOST_LEVELS = 30
@@ -208,7 +210,8 @@ def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str,
 
     A budget chooses how the set is stored, and real clips are stored as they are: a preset that says how its learned
     set is stored shall stand in the way of neither. Of two ways, for stills and clips, a set that has one sort keeps
-    its own. What the changes themselves name stays, and may be impossible.
+    its own; but one that leaves out pixels or frames is of a dynamic memory, and whole clips take ``WHOLE_CLIPS``. What
+    the changes themselves name stays, and may be impossible.
     """
     storage, kind = below.get("storage"), KINDS.get(str(changes.get("synthetic.kind")))
     if not isinstance(storage, dict):
@@ -219,7 +222,8 @@ def without_storage(below: dict[str, Any], changes: dict[str, Any]) -> dict[str,
     ways = str(storage.get("how", "")).split("+")
     sorts = {part.still for part in kind.parts if part.channels} if kind is not None else set()
     if len(ways) == 2 and len(sorts) == 1:
-        return {**below, "storage": {**storage, "how": ways[0] if True in sorts else ways[1]}}
+        clips = WHOLE_CLIPS if {"@", ":"} & set(ways[1]) else ways[1]
+        return {**below, "storage": {**storage, "how": ways[0] if True in sorts else clips}}
     return below
 
 

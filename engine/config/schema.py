@@ -172,10 +172,10 @@ class StaticSection(StageSection):
         "frames of the class",
     )
     steps: Steps = Field(1000, description="optimiser steps on the images")
-    network: Literal["convnet", "collapsed"] = Field(
+    network: Literal["convnet", "collapsed", "auto"] = Field(
         "convnet",
         description="convnet: the literature's image network; collapsed: the first of evaluation.models, its kernels "
-        "summed over time, which is how it sees still videos (convnet3d; dm and ncfm)",
+        "summed over time, which is how it sees still videos (convnet3d; dm and ncfm); auto: collapsed where it can be",
     )
     optimiser: Literal["sgd", "whitened-adam"] = Field(
         "sgd", description="optimiser of the images; whitened-adam: Adam in whitened coordinates, as in stage 2"
@@ -192,9 +192,10 @@ class DynamicSection(StageSection):
 
     stage: ClassVar[str] = "dynamic"
     objective: str = "dm"
-    init: Literal["noise", "residual"] = Field(
+    init: Literal["noise", "residual", "motion"] = Field(
         "noise",
-        description="start: noise, or real clips (their luminance less the static memory's, identity hallucinator)",
+        description="start: noise; residual: real clips (pixels), or their luminance less the static memory's; motion: "
+        "what moves in real clips, beside the static memory as stage 1 left it (without one, and of pixels: residual)",
     )
     steps: Steps = Field(5000, description="optimiser steps")
     optimiser: Literal["sgd", "adam", "whitened-adam"] = Field(

@@ -27,6 +27,7 @@ import torch
 
 from engine.config import Preset
 from engine.config.choosing import split_of_choice
+from engine.config.networks import still_network
 from engine.config.objectives import named
 from engine.config.size import plain_bytes, stored_values
 from engine.config.storage import PLAIN
@@ -258,7 +259,7 @@ def _bank_bytes(preset: Preset, sizes: Sizes) -> int:
     found = [0]
     # So few steps of stage 1 are rehearsed with the run's own bank.
     if (members := _members(preset, "static")) > 1 and preset.static.steps > STEPS:
-        stills = still_model(preset.static.network, model, classes, frames, side, 0, cpu)
+        stills = still_model(still_network(preset), model, classes, frames, side, 0, cpu)
         found.append(_bank(members, stills, stills.embed, torch.zeros(classes, 3, side, side)))
     if (members := _members(preset, "dynamic")) > 1:
         clips = video_model(model, classes, frames, side, 0, cpu)

@@ -18,6 +18,7 @@ from torch import nn
 from engine.config import Preset
 from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs, feature_epochs
 from engine.config.kinds import CLASS_MEAN, COMPRESSED, KINDS, Kind, is_own
+from engine.config.networks import still_network
 from engine.config.objectives import Facts, Passes, named
 from engine.config.size import plain_bytes, stored_values
 from engine.evaluation.judge import precision_of
@@ -104,7 +105,7 @@ def measure(preset: Preset, sizes: Sizes) -> Units:
     images = nothing
     if "static" in preset.stages and preset.static.steps:
         model = preset.evaluation.models[0]
-        network = still_model(preset.static.network, model, sizes.classes, sizes.frames, sizes.side, 0, device)
+        network = still_model(still_network(preset), model, sizes.classes, sizes.frames, sizes.side, 0, device)
         images = _unit(network, (3, sizes.side, sizes.side), device, precision, _differentiates_twice(preset, "static"))
     return Units({model: clips(model) for model in preset.evaluation.models}, images)
 

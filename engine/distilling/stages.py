@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from engine.config import Preset, earlier, outdated
+from engine.config.networks import still_network
 from engine.data.batches import RealClips
 from engine.distilling.budget import spend_budget
 from engine.distilling.choosing import NoChoice, choice_of_iteration
@@ -183,7 +184,7 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
 def _still_network(work: Work, number: int) -> Network:
     """Return the network of ``number`` of stage 1."""
     spec, seed = work.spec, derive(work.seed, "static-network", number)
-    network, model = work.preset.static.network, work.preset.evaluation.models[0]
+    network, model = still_network(work.preset), work.preset.evaluation.models[0]
     return still_model(network, model, len(spec.classes), spec.frames, spec.height, seed, work.device)
 
 

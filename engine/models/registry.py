@@ -69,7 +69,7 @@ def still_model(
 ) -> Network:
     """Return a new network of stage 1: the image network, or the video network ``name`` if it is to be collapsed.
 
-    ``network`` is ``static.network`` of a preset; the other arguments are those of ``video_model``.
+    ``network`` is that of ``engine.config.networks.still_network``; the other arguments are those of ``video_model``.
     """
     if network == "collapsed":
         return collapsed_model(name, classes, frames, size, seed, device)

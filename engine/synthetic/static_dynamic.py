@@ -99,18 +99,27 @@ class Disentangled(SyntheticSet):
 
     @classmethod
     def start(cls, start: Start) -> Self:
-        """Noise, or what real clips add to the static memory, with hallucinators that are random, or the identity."""
+        """Noise and random hallucinators; or the identity, and of real clips what they add to the static memory, or motion.
+
+        A start from ``motion`` leaves the static memory as it is (without one it is that from ``residual``); one from
+        ``residual`` makes the stills of an instance equally bright.
+        """
         spec, section = start.spec, start.preset.synthetic
         if section.dynamic_size is not None and section.dynamic_size > spec.height:
             problem = f"synthetic.dynamic_size = {section.dynamic_size} is more than the clips' {spec.height} pixels."
             raise PresetError(problem, f"Set it to {spec.height} or less, or leave it out.")
         static = start.static
-        noise = start.preset.dynamic.init == "noise"
+        init = start.preset.dynamic.init
         if static is None:  # clips without still images
             static = torch.zeros(len(spec.classes), 0, 3, spec.height, spec.width, device=start.device)
-        elif not noise:
+        elif init == "residual":
             static = of_one_luminance(static, section.ipc, spec.std)
-        stored = cls.noise(start) if noise else cls.stored_as(_residuals(start, static), start.shapes(cls.kind))
+        if init == "noise":
+            stored = cls.noise(start)
+        else:
+            moving_alone = init == "motion" and static.shape[1] > 0
+            clips = _from_clips(start, None if moving_alone else static)
+            stored = cls.stored_as(clips, start.shapes(cls.kind))
         given: dict[str, Any] = {
             **stored,
             "static": static,
@@ -255,12 +264,15 @@ class StaticDynamic(Disentangled):
         return {"dynamic": dynamics}
 
 
-def _residuals(start: Start, static: torch.Tensor) -> torch.Tensor:
-    """Return what real clips add to ``static``, as dynamic memories (C, dpc, stored, 1, h, w)."""
+def _from_clips(start: Start, static: torch.Tensor | None) -> torch.Tensor:
+    """Return what real clips add to ``static``, or to their own mean frames, as dynamics (C, dpc, stored, 1, h, w)."""
     section, std = start.preset.synthetic, start.spec.std
-    starts = zip(start.clips(section.ipc * section.dynamics_per_instance), static, strict=True)
-    fulls = (residual_dynamic(own[None], still[None], section.ipc, std) for own, still in starts)
-    return torch.cat([fit_dynamic(full, start.temporal, section.dynamic_size) for full in fulls]).contiguous()
+    memories = []
+    for label, own in enumerate(start.clips(section.ipc * section.dynamics_per_instance)):
+        clips = own[None]
+        full = motion(clips, std) if static is None else residual_dynamic(clips, static[label][None], section.ipc, std)
+        memories.append(fit_dynamic(full, start.temporal, section.dynamic_size))
+    return torch.cat(memories).contiguous()
 
 
 def _start_hallucinator(start: Start) -> Hallucinator:
@@ -304,10 +316,29 @@ def of_one_luminance(static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> 
     difference of two backgrounds. One static is left as it is.
     """
     weight = torch.tensor(std, device=static.device) / sum(std)
-    each = torch.einsum("nschw,c->nshw", static, weight).unflatten(1, (ipc, -1))
+    each = luminance_of(static, std).unflatten(1, (ipc, -1))
     missing = (each.mean(2, keepdim=True) - each).flatten(1, 2)
     # What the hallucinator at the identity adds of a dynamic memory.
     return static + missing.unsqueeze(2) / (len(std) * weight).view(-1, 1, 1)
+
+
+def luminance_of(pictures: torch.Tensor, std: tuple[float, ...]) -> torch.Tensor:
+    """The luminance (N, n, ...) of normalised ``pictures`` (N, n, 3, ...): the mean of their channels in pixel units.
+
+    Its unit is the mean of the channels' deviations ``std``, and it is 0 at the data's mean colour.
+    """
+    weight = torch.tensor(std, device=pictures.device) / sum(std)
+    return torch.einsum("nsc...,c->ns...", pictures, weight)
+
+
+def motion(clips: torch.Tensor, std: tuple[float, ...]) -> torch.Tensor:
+    """A dynamic memory of what moves in real clips (N, n, 3, T, H, W), normalised: (N, n, T, 1, H, W).
+
+    It is the luminance of each clip less its mean over time. So a still to which the hallucinator at the identity adds
+    it keeps its own mean over time: what a still has learned of moving things is not shown a second time.
+    """
+    luminance = luminance_of(clips, std)
+    return (luminance - luminance.mean(2, keepdim=True)).unsqueeze(3)
 
 
 def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: tuple[float, ...]) -> torch.Tensor:
@@ -320,11 +351,10 @@ def residual_dynamic(clips: torch.Tensor, static: torch.Tensor, ipc: int, std: t
     With no statics (spc 0) it is the luminance itself, as zeros stand in their place. ``fit_dynamic`` makes a smaller
     memory of it.
     """
-    weight = torch.tensor(std, device=clips.device) / sum(std)  # pixel units, in units of the mean deviation
-    luminance = torch.einsum("ndcthw,c->ndthw", clips, weight)
+    luminance = luminance_of(clips, std)
     if not static.shape[1]:
         return luminance.unsqueeze(3)
-    still = torch.einsum("nschw,c->nshw", static, weight)
+    still = luminance_of(static, std)
     per_instance = still.unflatten(1, (ipc, -1)).mean(2)
     repeats = clips.shape[1] // ipc
     return (luminance - per_instance.repeat_interleave(repeats, dim=1).unsqueeze(2)).unsqueeze(3)

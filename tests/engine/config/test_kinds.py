@@ -66,12 +66,13 @@ def test_rows_are_the_set_and_its_rivals(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "clips"),
     [
-        ({"static.init": "median", "dynamic.init": "residual", "synthetic.ipc": 3}, 6),
-        ({"static.init": "noise", "dynamic.init": "residual", "synthetic.dynamics_per_instance": 1}, 1),
+        ({"synthetic.statics_per_instance": 2, "dynamic.init": "residual", "synthetic.ipc": 3}, 6),
+        ({"static.init": "noise", "dynamic.init": "residual"}, 1),
+        ({"static.init": "noise", "synthetic.dynamics_per_instance": 2}, 2),
         ({"static.init": "noise", "dynamic.init": "noise"}, 0),
         ({"synthetic.kind": "pixels", "dynamic.init": "residual", "synthetic.ipc": 3}, 3),
         ({"synthetic.kind": "pixels", "dynamic.init": "noise", "static.init": "frame"}, 0),
-        ({"synthetic.kind": "static-only", "static.init": "frame"}, 2),
+        ({"synthetic.kind": "static-only", "synthetic.statics_per_instance": 2}, 2),
         ({"synthetic.kind": "coreset"}, 0),
         ({"synthetic.kind": "full"}, 0),
         ({"synthetic.kind": "low-rank", "static.init": "frame", "synthetic.dynamics_per_instance": 3}, 3),

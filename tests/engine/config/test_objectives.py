@@ -10,6 +10,7 @@ import pytest
 
 from engine.config import Preset, keys, load_preset
 from engine.config.fields import Section
+from engine.config.networks import still_network
 from engine.config.objectives import named, names_with, objectives, working_in
 from engine.errors import PresetError
 from tests.tiny import PYTHON, ROOT
@@ -78,10 +79,26 @@ def test_what_an_objective_cannot_do_is_refused_with_those_that_can(name: str) -
 )
 def test_only_what_can_be_summed_over_time_is_collapsed(change: str, said: str) -> None:
     """A run would end in an assertion, after its data was opened."""
-    assert load_preset("stills", ['evaluation.models=["convnet3d_small"]']).static.network == "collapsed"
+    collapsed = "static.network=collapsed"
+    assert still_network(load_preset("stills", [collapsed, 'evaluation.models=["convnet3d_small"]'])) == "collapsed"
     with pytest.raises(PresetError) as caught:
-        load_preset("stills", [change])
+        load_preset("stills", [collapsed, change])
     assert said in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("change", "network"),
+    [
+        ("run.seed=1", "collapsed"),
+        ("static.objective=ncfm", "collapsed"),
+        ("static.objective=dc", "convnet"),
+        ('evaluation.models=["convnet_mean"]', "convnet"),
+        ('evaluation.models=["convnet_mean", "convnet3d"]', "convnet"),
+    ],
+)
+def test_stage_1_sees_what_evaluates_where_that_can_be_summed_over_time(change: str, network: str) -> None:
+    """`default` is run with any network: no change of it may be refused for a key that nobody wrote."""
+    assert still_network(load_preset("default", [change])) == network
 
 
 def test_a_copy_with_other_settings_changes_nothing_else() -> None:

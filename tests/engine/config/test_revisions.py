@@ -12,12 +12,13 @@ from engine.config.revisions import revisions
     ("overrides", "parts"),
     [
         ([], ["embedding", "whitening"]),
-        (["dynamic.optimiser=adam"], ["embedding"]),
-        (["dynamic.objective=frepo", "dynamic.optimiser=sgd"], ["embedding"]),
+        (["dynamic.optimiser=adam"], ["embedding", "whitening"]),
+        (["dynamic.optimiser=adam", "static.optimiser=sgd"], ["embedding"]),
+        (["dynamic.objective=frepo", "dynamic.optimiser=sgd", "static.steps=0"], ["embedding", "whitening"]),
         (["dynamic.objective=mtt"], ["whitening"]),
-        (["dynamic.objective=mtt", "dynamic.optimiser=sgd"], []),
-        (["synthetic.kind=static-only"], []),
-        (["synthetic.kind=static-only", "static.optimiser=whitened-adam"], ["whitening"]),
+        (["dynamic.objective=mtt", "dynamic.optimiser=sgd", "static.optimiser=sgd"], []),
+        (["synthetic.kind=static-only", "static.optimiser=sgd"], []),
+        (["synthetic.kind=static-only"], ["whitening"]),
         (["synthetic.kind=full"], []),
     ],
 )

@@ -74,7 +74,7 @@ def test_keys_that_make_no_sense_together_are_refused(changes: list[str], said: 
 def test_a_recommended_storage_gives_way_to_a_budget_and_to_real_clips(changes: dict[str, str], tmp_path: Path) -> None:
     """`default` says how its set is stored: that must not refuse `--budget`, nor make a coreset of lossy clips."""
     learned = load_preset("default")
-    assert learned.storage.how == load_preset("default", {"synthetic.kind": "pixels"}).storage.how == "h264-35"
+    assert learned.storage.how == "av1-10+h264-43@half"
     assert load_preset("default", changes).storage.how == override(learned, changes, "x").storage.how == "float32"
     table, key = next(iter(changes)).split(".")
     (tmp_path / "mine.toml").write_text(f'extends = "default"\n[{table}]\n{key} = "{next(iter(changes.values()))}"\n')
@@ -90,7 +90,18 @@ def test_a_set_of_one_sort_keeps_its_own_of_two_ways(kind: str, how: str) -> Non
     """`--preset demo --set synthetic.kind=pixels` would be refused for a storage that nobody named."""
     two = load_preset("default", {"storage.how": "jpeg-50+h264-30"})
     assert override(two, {"synthetic.kind": kind}, "x").storage.how == how
-    assert load_preset("demo", {"synthetic.kind": kind}).storage.how in load_preset("demo").storage.how
+    whole = load_preset("demo", {"synthetic.kind": kind}).storage.how
+    assert whole == "h264-35" if kind == "pixels" else whole in load_preset("demo").storage.how
+
+
+@pytest.mark.parametrize(
+    ("two", "clips"),
+    [("av1-10+h264-43@half", "h264-35"), ("av1-10+h264-43:repeat4", "h264-35"), ("av1-10+h264-43", "h264-43")],
+)
+def test_whole_clips_are_not_stored_as_a_small_dynamic_memory_is(two: str, clips: str) -> None:
+    """Half the side takes little of a faint motion, and much of a clip that was learned at its full size."""
+    assert override(load_preset("default", {"storage.how": two}), {"synthetic.kind": "pixels"}, "x").storage.how == clips
+    assert load_preset("default", {"synthetic.kind": "pixels", "storage.how": "h264-43@half"}).storage.how.endswith("@half")
 
 
 def test_a_storage_that_is_named_beside_a_kind_stays() -> None:
