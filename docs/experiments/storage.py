@@ -34,9 +34,11 @@ from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
+from engine.evaluation.judge import Judge
 from engine.files import write_bytes
 from engine.runs.new import new_run
 from engine.seeds import generator
+from engine.selection import select_coreset
 from engine.synthetic import Pixels, Provenance, Start, Storage, Temporal, load_set, to_bytes
 from engine.synthetic.compressed import compressed_clips
 from engine.synthetic.formation import Formation
@@ -46,6 +48,8 @@ from engine.synthetic.streams import Coding
 
 KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "hmdb51-ipc1-dm", "stills": "stills"}
 UNBOUNDED = 1 << 62
+SELECTING = ("selection.epochs=10",)
+"""The training of the network that chooses clips: half of what `vdtui select` does, since easy ones want it short."""
 
 
 def main() -> None:
@@ -64,12 +68,14 @@ def main() -> None:
             after = options.after if how == "float32" else []
             own = not (options.skip_float32 and after)
             asked.append((key, (preset, options.data, options.runs, name, judge, after, own)))
-    for seed, text in itertools.product(options.seeds, options.clips):
+    for seed, text, method in itertools.product(options.seeds, options.clips, options.select):
         how, _, numbers = text.partition("=")
         number, _, side = numbers.partition("/")
-        preset = preset_of(options, "pixels", seed, [])
-        key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": []} | judge.key()
-        asked.append((key, (preset, options.data, options.runs, how, judge, Real(int(number), int(side or 1)))))
+        changes = [] if method == "random" else [f"selection.method={method}", *SELECTING]
+        preset = preset_of(options, "pixels", seed, changes)
+        key = {"data": options.data.name, "kind": "clips", "cell": text, "seed": seed, "changes": changes} | judge.key()
+        real = Real(int(number), int(side or 1), method)
+        asked.append((key, (preset, options.data, options.runs, how, judge, real)))
     for seed, how in itertools.product(options.seeds, options.means):
         preset = preset_of(options, "stills", seed, [])
         key = {"data": options.data.name, "kind": "mean", "cell": how, "seed": seed, "changes": []} | judge.key()
@@ -91,6 +97,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
     parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N[/F]", help="random real clips, N per class")
+    parser.add_argument("--select", nargs="+", default=["random"], help="how these are chosen: methods of `select`")
     parser.add_argument("--means", nargs="*", default=[], metavar="HOW", help="the mean frame of each class")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the cells `through`")
     parser.add_argument("--steps", type=int, default=200)
@@ -133,6 +140,8 @@ class Real:
 
     number: int
     side: int = 1
+    method: str = "random"
+    """How they are chosen."""
 
 
 def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[str]) -> Preset:
@@ -183,22 +192,29 @@ def measure(
 
 
 def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, real: Real) -> Record:
-    """What random real clips reach through the codec ``how``."""
+    """What real clips reach through the codec ``how``."""
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
-        order = [
-            train.pick(label, real.number, generator(preset.run.seed, "storage", label))
-            for label in range(len(spec.classes))
-        ]
+        order = chosen(preset, train, judge, real, runs)
         if real.side == 1:
             content = compressed_clips(train, UNBOUNDED, order, how).stored.blob
         else:
             content = in_formation(train, order, Coding.parse(how), Formation(spec, real.side))
     shared = "" if real.side == 1 else f"-{real.side}"
-    file = runs / f"clips-{how.replace(':', '_')}-{real.number}{shared}-{preset.run.seed}.vds"
+    method = "" if real.method == "random" else f"{real.method}-"
+    file = runs / f"clips-{method}{how.replace(':', '_')}-{real.number}{shared}-{preset.run.seed}.vds"
     write_bytes(file, content)
     return form(file, preset, data, runs, judge)
+
+
+def chosen(preset: Preset, train: RealClips, judge: Judged, real: Real, runs: Path) -> list[torch.Tensor]:
+    """The clips of each class, drawn by the run's seed, or chosen by a network of its own."""
+    if real.method == "random":
+        labels = range(len(train.spec.classes))
+        return [train.pick(label, real.number, generator(preset.run.seed, "storage", label)) for label in labels]
+    network = Judge.of(judge.of(preset, 1), train, torch.float32, runs).feature_network(preset.selection)
+    return list(select_coreset(train, real.method, real.number, preset.run.seed, network))
 
 
 def in_formation(train: RealClips, order: list[torch.Tensor], how: Coding, formation: Formation) -> bytes:
@@ -244,6 +260,8 @@ def by_form(records: list[Record]) -> Forms:
         learned_through = key["kind"] not in ("clips", "mean") and key["cell"] != "float32"
         for how, found in one["forms"].items():
             title = f"through {how}" if learned_through else how
+            if method := next((each for each in key["changes"] if each.startswith("selection.method=")), None):
+                title += ", " + method.partition("=")[2]
             if "ipc" in key:
                 title = f"{key['ipc']} as {title}"
             if several and "steps" in key:

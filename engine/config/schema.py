@@ -308,8 +308,10 @@ class StorageSection(Section):
 class SelectionSection(Section):
     """The choice of the real clips of a coreset (synthetic.kind = coreset)."""
 
-    method: Literal["random", "herding", "k-center"] = Field(
-        "random", description="random; herding (Welling 2009); k-center: greedy (Sener and Savarese 2018)"
+    method: Literal["random", "herding", "k-center", "clusters", "easy"] = Field(
+        "random",
+        description="random; herding (Welling 2009); k-center: greedy (Sener and Savarese 2018); clusters: the clip "
+        "nearest to the centre of each, by k-means; easy: of the least loss after a short training",
     )
     features: Literal["trained", "seeded"] = Field(
         "trained", description="of a network trained on all training clips, or of one with its first random weights"
@@ -516,6 +518,8 @@ class Preset(Section):
                 model = self.evaluation.models[0]
                 first = f"{' or '.join(COLLAPSIBLE)} as the first of evaluation.models, not {model}"
                 raise ValueError(f"static.network = collapsed needs {first}")
+        if self.selection.method == "easy" and self.selection.features == "seeded":
+            raise ValueError("selection.method = easy needs selection.features = trained: the losses of such a network")
         last = self.expert_snapshots - 1
         if self.experts.epochs is not None and self.experts.epochs < last:
             drawn = f"the last of which dynamic.objective = {section.objective} draws weights"

@@ -24,6 +24,8 @@ LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     "random": "random real clips",
     "herding": "real clips chosen by herding",
     "k-center": "real clips chosen by k-center",
+    "clusters": "real clips chosen one for each cluster",
+    "easy": "real clips chosen as the easiest",
     "compressed-random": "compressed random real clips",
     "compressed-herding": "compressed real clips chosen by herding",
 }

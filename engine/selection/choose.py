@@ -9,13 +9,19 @@ import torch
 from engine.data.batches import RealClips
 from engine.models.base import Network
 from engine.seeds import generator
+from engine.selection.clusters import clusters
+from engine.selection.easy import clip_losses, easiest
 from engine.selection.features import clip_features
 from engine.selection.herding import herding
 from engine.selection.k_center import k_center
 from engine.synthetic.pixels import Coreset
 
-SELECTORS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {"herding": herding, "k-center": k_center}
-"""Methods that look at features; ``random`` does not."""
+SELECTORS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
+    "herding": herding,
+    "k-center": k_center,
+    "clusters": clusters,
+}
+"""Methods that look at features; ``random`` and ``easy`` do not."""
 
 
 def select_coreset(
@@ -31,13 +37,17 @@ def select_coreset(
 ) -> torch.Tensor:
     """Return indices of the chosen clips, int64 (C, ipc), by order of choice; a class with fewer repeats its own.
 
-    ``random`` draws from ``seed`` and ``number``, the number of the draw. The others look at what ``network`` embeds.
-    Two clips of one video may both be chosen.
+    ``random`` draws from ``seed`` and ``number``, the number of the draw. ``easy`` looks at the losses of ``network``,
+    the others at what it embeds. Two clips of one video may both be chosen.
     """
     chosen = []
     for label in range(len(real.spec.classes)):
         if method == "random":
             own = real.pick(label, ipc, generator(seed, "random-clips", number, label))
+        elif method == "easy":
+            assert network is not None, method
+            check()
+            own = real.of_class(label)[easiest(clip_losses(real, label, network, precision), ipc)]
         else:
             assert network is not None, method
             features = clip_features(real, label, network, precision, check)

@@ -13,7 +13,7 @@ from torch import nn
 
 from engine.models import Network
 from engine.seeds import generator
-from engine.selection import clip_features, coreset, herding, k_center, select_coreset
+from engine.selection import clip_features, clusters, coreset, easiest, herding, k_center, select_coreset
 from tests.tiny import make_real, make_spec
 
 SPEC = make_spec("abc", frames=2, height=3)
@@ -90,11 +90,61 @@ def test_fewer_are_the_first_of_more(method, shape, number, less) -> None:
     assert method(features, number).tolist()[:less] == method(features, min(less, number)).tolist()[:less]
 
 
+def k_means_by_hand(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Whose each row is, when nothing changes any more; an empty cluster's centre stays."""
+    own = None
+    for _ in range(100):
+        nearest = np.array([np.argmin([np.linalg.norm(row - centre) for centre in centres]) for row in rows])
+        if own is not None and (nearest == own).all():
+            return nearest
+        own = nearest
+        centres = np.array([rows[own == k].mean(0) if (own == k).any() else centres[k] for k in range(len(centres))])
+    return own
+
+
+@given(st.integers(1, 12), st.integers(1, 3), st.integers(0, 10**6), st.integers(1, 13))
+def test_of_each_cluster_the_row_nearest_to_its_mean_is_taken(rows: int, columns: int, seed: int, number: int) -> None:
+    """Against k-means with its loops written out; the largest cluster's row is the first. Rows are all different."""
+    features = torch.from_numpy(np.random.default_rng(seed).normal(size=(rows, columns)))
+    found, values = clusters(features, number).tolist(), features.numpy()
+    assert len(found) == len(set(found)) == min(number, rows)
+    own = k_means_by_hand(values, values[k_center(features, number).numpy()])
+    sizes = [int((own == own[row]).sum()) for row in found]
+    if len(set(own)) < len(found):
+        return  # a centre without rows takes one of another cluster
+    assert sizes == sorted(sizes, reverse=True) and len({own[row] for row in found}) == len(found)
+    for row in found:
+        members = np.flatnonzero(own == own[row])
+        distances = np.linalg.norm(values[members] - values[members].mean(0), axis=1)
+        assert np.linalg.norm(values[row] - values[members].mean(0)) == pytest.approx(distances.min())
+
+
+def test_equal_rows_are_still_different_clips() -> None:
+    """Two videos may be the same: no clip may be taken twice for them."""
+    assert sorted(clusters(torch.zeros(3, 2), 3).tolist()) == [0, 1, 2]
+
+
+def test_the_easiest_are_those_of_the_least_loss() -> None:
+    """The smallest cross-entropy of the own class first, computed by hand; of equals the first."""
+    assert easiest(torch.tensor([3.0, 1.0, 2.0, 1.0]), 3).tolist() == [1, 3, 2]
+    assert easiest(torch.tensor([3.0]), 2).tolist() == [0]
+    real = make_real(SPEC, (5, 2, 4))
+    logits = real.clips(torch.arange(11)).flatten(1)[:, :3].double().numpy()
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(11), real.labels.numpy()]
+    chosen = select_coreset(real, "easy", 2, 0, Flat())
+    for label, row in enumerate(chosen.tolist()):
+        own = real.of_class(label).tolist()
+        assert row == sorted(own, key=lambda clip: losses[clip])[:2]
+
+
 class Flat(Network):
     """Embeds a clip as its values, so that features can be written down."""
 
     def embed(self, batch: torch.Tensor) -> torch.Tensor:
         return nn.functional.dropout(batch.flatten(1), training=self.training)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.embed(batch)[:, :3]
 
 
 def test_features_are_the_embeddings_of_a_class_in_their_order() -> None:
@@ -108,7 +158,7 @@ def test_features_are_the_embeddings_of_a_class_in_their_order() -> None:
         assert torch.equal(found, expected) and len(checks) == -(-len(own) // 2)
 
 
-@pytest.mark.parametrize("method", ["herding", "k-center"])
+@pytest.mark.parametrize("method", ["herding", "k-center", "clusters"])
 def test_every_class_gets_its_own_clips(method: str) -> None:
     """Of the right class, chosen among all of it; one with too few repeats its own and takes no other's."""
     real = make_real(SPEC, (5, 2, 4))
@@ -116,7 +166,7 @@ def test_every_class_gets_its_own_clips(method: str) -> None:
     assert chosen.shape == (3, 3)
     assert all((real.labels[row] == label).all() for label, row in enumerate(chosen))
     assert [len(set(row.tolist())) for row in chosen] == [3, 2, 3]
-    pick = {"herding": herding, "k-center": k_center}[method]
+    pick = {"herding": herding, "k-center": k_center, "clusters": clusters}[method]
     assert chosen[0].tolist() == real.of_class(0)[pick(clip_features(real, 0, Flat()), 3)].tolist()
     made = coreset(real, chosen)
     assert torch.equal(made.expand()[0], real.clips(chosen.flatten()))

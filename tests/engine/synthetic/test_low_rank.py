@@ -78,7 +78,9 @@ def test_a_start_is_the_nearest_of_its_rank(rank: int) -> None:
 def test_noise_has_the_variance_of_the_data() -> None:
     """In units of the data's deviation, as the noise that a whole memory starts from."""
     spec = make_spec("ab", frames=8, height=32)
-    preset = load_preset("ablation-pairing-2", {"synthetic.kind": "low-rank", "dynamic.init": "noise", "synthetic.rank": 3})
+    preset = load_preset(
+        "ablation-pairing-2", {"synthetic.kind": "low-rank", "dynamic.init": "noise", "synthetic.rank": 3}
+    )
     synthetic = LowRank.start(Start(preset, make_real(spec, (3, 2)), numbers(2, 2, 3, 32, 32)))
     shown = synthetic.dynamics(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]))
     assert shown.shape == (4, 8, 1, 32, 32) and 0.6 < float(shown.var()) < 1.5

@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from engine.config import load_preset
 from engine.evaluation.trials import digest
 from engine.models import Hallucinator
-from engine.synthetic import StaticDynamic, Temporal, fit_dynamic, of_one_luminance, residual_dynamic, still_of
-from tests.tiny import compose_by_hand, enlarge_by_hand, make_spec, make_static_dynamic
+from engine.synthetic import (
+    Start,
+    StaticDynamic,
+    Temporal,
+    fit_dynamic,
+    of_one_luminance,
+    residual_dynamic,
+    still_of,
+)
+from tests.tiny import compose_by_hand, enlarge_by_hand, make_real, make_spec, make_static_dynamic
 
 PAIRINGS = [(1, 1), (2, 2), (3, 2)]
 
@@ -504,6 +513,41 @@ def test_statics_of_one_luminance_let_every_pair_show_a_real_clip(ipc: int, stat
     shown = luminance(made.detach().numpy(), spec.std, 1).reshape(2, ipc, statics, dynamics, 3, 4, 4)
     wanted = luminance(clips.numpy(), spec.std, 2).reshape(2, ipc, 1, dynamics, 3, 4, 4)
     assert np.allclose(shown, np.broadcast_to(wanted, shown.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("statics", [1, 2])
+def test_motion_leaves_to_a_still_what_stage_1_made_of_it(statics: int) -> None:
+    """A clip is the still, and beside it the real clip's luminance less its mean over time, in float64 by hand.
+
+    So the mean of its frames is the still: motion that is in a still already is not shown a second time.
+    """
+    spec, rng = make_spec("ab", frames=4, height=6), torch.Generator().manual_seed(0)
+    changes = {"synthetic.statics_per_instance": statics, "synthetic.dynamics_per_instance": 2}
+    start = Start(
+        load_preset("default", {"dynamic.init": "motion"} | changes),
+        make_real(spec, (3, 2)),
+        torch.randn(2, statics, 3, 6, 6, generator=rng),
+    )
+    made, labels = StaticDynamic.start(start).expand()
+    clips = [clip for own in start.clips(2) for clip in own]
+    assert len(made) == 2 * statics * 2 and start.static is not None
+    for number, (clip, label) in enumerate(zip(made.detach(), labels.tolist(), strict=True)):
+        s, d = number // 2 % statics, number % 2
+        bright = luminance(clips[2 * label + d][None].numpy(), spec.std, 1)[0]
+        moves = (bright - bright.mean(0)) / np.array(spec.std)[:, None, None, None]
+        expected = start.static[label, s].unsqueeze(1).numpy() + moves
+        assert np.allclose(clip.numpy(), expected, atol=1e-5)
+        assert np.allclose(clip.numpy().mean(1), start.static[label, s].numpy(), atol=1e-5)
+
+
+def test_without_stills_motion_stands_on_what_it_moves_over() -> None:
+    """Nothing would be left of a clip but what differs between its frames."""
+    real = make_real(make_spec("ab", frames=4, height=6), (3, 2))
+    sets = [
+        StaticDynamic.start(Start(load_preset("ablation-dynamic-only", {"dynamic.init": init}), real))
+        for init in ("motion", "residual")
+    ]
+    assert torch.equal(*(each.dynamic for each in sets))
 
 
 def test_a_single_static_keeps_its_luminance() -> None:
