@@ -32,10 +32,16 @@ from engine.evaluation.evaluate import evaluate, find_source
 from engine.runs.new import new_run
 from engine.synthetic import load_set
 
+HALF = "synthetic.dynamic_size=32"
 ONE_PAIR = ("synthetic.statics_per_instance=1", "synthetic.dynamics_per_instance=1")
 TWO_PAIRS = ("synthetic.statics_per_instance=2", "synthetic.dynamics_per_instance=2")
-STILL = ("synthetic.kind=static-only", "static.init=frame", "static.steps=200")
-ONE_STAGE = ("static.steps=0", "dynamic.init=residual")
+STILL = (
+    *("synthetic.kind=static-only", "synthetic.statics_per_instance=2", "static.init=frame", "static.steps=200"),
+    *("static.objective=dc", "static.optimiser=sgd", "static.schedule=constant", "static.lr=0.1"),
+)
+ONE_STAGE = ("static.steps=0", "dynamic.init=residual", "storage.how=float32")
+ONE_OF_TWO = (*ONE_STAGE, *TWO_PAIRS)
+"""As `default` was until it had two stages."""
 STILLS_BY_DM = (
     "static.objective=dm",
     "static.network=auto",
@@ -54,18 +60,18 @@ STAGE_1 = (*STILLS_BY_DM, "synthetic.kind=static-only", "synthetic.statics_per_i
 
 KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     # kind: (memories, objective of the preset, kind of its start, overrides)
-    "start": ("static-dynamic 2/2", "dm", "", ("dynamic.steps=0",)),
-    "start-1": ("static-dynamic 1/1", "dm", "", ("dynamic.steps=0", *ONE_PAIR)),
-    "start-half": ("static-dynamic 2/2, half size", "dm", "", ("dynamic.steps=0", "synthetic.dynamic_size=32")),
+    "start": ("static-dynamic 2/2", "dm", "", (*ONE_OF_TWO, "dynamic.steps=0")),
+    "start-1": ("static-dynamic 1/1", "dm", "", (*ONE_STAGE, *ONE_PAIR, "dynamic.steps=0")),
+    "start-half": ("static-dynamic 2/2, half size", "dm", "", (*ONE_OF_TWO, "dynamic.steps=0", HALF)),
     "pixels-start": ("pixels", "pixels-dm", "", ("dynamic.steps=0",)),
     "static-start": ("static", "dm", "", (*STILL, "static.steps=0")),
     "static-dc": ("static", "dm", "static-start", STILL),
-    "dm": ("static-dynamic 2/2", "dm", "start", ()),
-    "dm-1": ("static-dynamic 1/1", "dm", "start-1", ONE_PAIR),
-    "dm-half": ("static-dynamic 2/2, half size", "dm", "start-half", ("synthetic.dynamic_size=32",)),
+    "dm": ("static-dynamic 2/2", "dm", "start", ONE_OF_TWO),
+    "dm-1": ("static-dynamic 1/1", "dm", "start-1", (*ONE_STAGE, *ONE_PAIR)),
+    "dm-half": ("static-dynamic 2/2, half size", "dm", "start-half", (*ONE_OF_TWO, HALF)),
     "pixels-dm": ("pixels", "pixels-dm", "pixels-start", ()),
     # Two stages, beside stage 2 alone, in storages of some hundred bytes per class.
-    "one-stage": ("static-dynamic 2/2, h264-35", "dm", "", (*ONE_STAGE, *TWO_PAIRS, "storage.how=h264-35")),
+    "one-stage": ("static-dynamic 2/2, h264-35", "dm", "", (*ONE_OF_TWO, "storage.how=h264-35")),
     "one-stage-1": ("static-dynamic 1/1, low rate", "dm", "", (*ONE_STAGE, *LOW_RATE)),
     "stage-1": ("static, av1-10", "dm", "", STAGE_1),
     "two-stages-start": ("static-dynamic 1/1, low rate", "dm", "stage-1", (*TWO_STAGES, "dynamic.steps=0")),
@@ -76,20 +82,20 @@ KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         (*TWO_STAGES, "dynamic.train_static=false"),
     ),
     "two-stages": ("static-dynamic 1/1, low rate", "dm", "stage-1", (*TWO_STAGES, "dynamic.train_static=true")),
-    "mtt": ("static-dynamic 2/2", "mtt", "start", ()),
-    "mtt-1": ("static-dynamic 1/1", "mtt", "start-1", ONE_PAIR),
+    "mtt": ("static-dynamic 2/2", "mtt", "start", ONE_OF_TWO),
+    "mtt-1": ("static-dynamic 1/1", "mtt", "start-1", (*ONE_STAGE, *ONE_PAIR)),
     "pixels-mtt": ("pixels", "pixels-mtt", "pixels-start", ()),
     # Sets with learned labels are judged by them, and so are their starts.
-    "start-frepo": ("static-dynamic 1/1", "frepo", "", ("dynamic.steps=0",)),
-    "start-frepo-2": ("static-dynamic 2/2", "frepo", "", ("dynamic.steps=0", *TWO_PAIRS)),
+    "start-frepo": ("static-dynamic 1/1", "frepo", "", (*ONE_STAGE, "dynamic.steps=0")),
+    "start-frepo-2": ("static-dynamic 2/2", "frepo", "", (*ONE_OF_TWO, "dynamic.steps=0")),
     "pixels-start-frepo": ("pixels", "pixels-frepo", "", ("dynamic.steps=0",)),
-    "frepo": ("static-dynamic 1/1", "frepo", "start-frepo", ()),
-    "frepo-2": ("static-dynamic 2/2", "frepo", "start-frepo-2", TWO_PAIRS),
+    "frepo": ("static-dynamic 1/1", "frepo", "start-frepo", ONE_STAGE),
+    "frepo-2": ("static-dynamic 2/2", "frepo", "start-frepo-2", ONE_OF_TWO),
     "pixels-frepo": ("pixels", "pixels-frepo", "pixels-start-frepo", ()),
-    "dynamic-only": ("dynamic 2", "ablation-dynamic-only", "", ()),
-    "per-class": ("static-dynamic 2/2, hallucinator per class", "ablation-hallucinator-per-class", "start", ()),
-    "fixed": ("static-dynamic 2/2, hallucinator fixed", "ablation-hallucinator-fixed", "start", ()),
-    "frozen": ("static-dynamic 2/2, statics frozen", "ablation-static-frozen", "start", ()),
+    "dynamic-only": ("dynamic 2", "ablation-dynamic-only", "", (TWO_PAIRS[1],)),
+    "per-class": ("static-dynamic 2/2, hallucinator per class", "ablation-hallucinator-per-class", "start", ONE_OF_TWO),
+    "fixed": ("static-dynamic 2/2, hallucinator fixed", "ablation-hallucinator-fixed", "start", ONE_OF_TWO),
+    "frozen": ("static-dynamic 2/2, statics frozen", "ablation-static-frozen", "start", ONE_OF_TWO),
     "dm-published": ("static-dynamic 2/2", "dm-published", "", ()),
     "pixels-dm-published": ("pixels", "pixels-dm-published", "pixels-start", ()),
 }

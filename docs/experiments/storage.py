@@ -3,14 +3,14 @@
     vdtui prepare ucf101 --source UCF10 --output ucf64.h5 --frames 8 --size 64
     python docs/experiments/storage.py --data ucf64.h5 --runs RUNS --seeds 0 1 2 --workers 2
 
-A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `-dm`, or `stills`) with 200 steps of stage 2 on
-the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as tensors;
-the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows the
-objective, in each step, what HOW makes of the set. `clips HOW N` are as many random real clips per class through that
-codec, drawn by the run's seed, `HOW=N/F` the same clips in pictures of F x F of them; `mean HOW` is the mean frame of
-each class, a still. All are judged on the test split by `--repeats` networks of the same seeds, so that everything of
-one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again. With `--training-steps` every
-network is trained for as many steps, whatever the number of clips in its set.
+A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `ablation-one-stage`, `stills`) with 200 steps of
+stage 2 on the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as
+tensors; the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows
+the objective, in each step, what HOW makes of the set. `clips HOW N` are as many real clips per class through that
+codec, drawn by the run's seed (`--select` has other choices), `HOW=N/F` the same clips in pictures of F x F of them;
+`mean HOW` is the mean frame of each class, a still. All are judged on the test split by `--repeats` networks of the same
+seeds, so that everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
+With `--training-steps` every network is trained for as many steps, whatever the number of clips in its set.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ from engine.synthetic.pixels import pictures_of
 from engine.synthetic.still import StillVideo
 from engine.synthetic.streams import Coding
 
-KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "hmdb51-ipc1-dm", "stills": "stills"}
+KINDS = {"pixels": "hmdb51-ipc1-pixels-dm", "static-dynamic": "ablation-one-stage", "stills": "stills"}
+TWO_PAIRS = ("synthetic.statics_per_instance=2", "synthetic.dynamics_per_instance=2")
+"""Of static-dynamic memories, as `default` had them in one stage when these tables were made."""
 UNBOUNDED = 1 << 62
 SELECTING = ("selection.epochs=10",)
 """The training of the network that chooses clips: half of what `vdtui select` does, since easy ones want it short."""
@@ -157,6 +159,7 @@ def preset_of(options: argparse.Namespace, kind: str, seed: int, changes: list[s
         f"evaluation.batch={options.batch}",
         f"evaluation.repeats={options.repeats}",
         "storage.how=float32",
+        *(TWO_PAIRS if kind == "static-dynamic" else ()),
         *changes,
         f"run.seed={seed}",
     ]

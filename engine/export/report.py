@@ -331,11 +331,6 @@ def _rate(result: Mapping[str, Any]) -> float | None:
     return wording.number(recipe.get("lr")) if isinstance(recipe, Mapping) else None
 
 
-def _learned_by(result: Mapping[str, Any]) -> str:
-    objective = result.get("objective")
-    return f", by {objective}" if isinstance(objective, str) and objective else ""
-
-
 def _over(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> Difference | None:
     found = standing(result, results)
     return None if found is None else found.over
@@ -344,7 +339,7 @@ def _over(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> Differen
 def _row(row: Row, is_main: bool) -> dict[str, Any]:
     result = row.result
     return {
-        "what": wording.label(result.get("what")) + _learned_by(result),
+        "what": wording.label(result.get("what")) + wording.learned_by(result),
         "main": is_main,
         "model": wording.model_name(result),
         "ipc": "–" if result.get("what") == "full" else result.get("ipc", "–"),

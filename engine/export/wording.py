@@ -244,6 +244,14 @@ def beside_random(result: Result, results: Sequence[Result]) -> str:
     return f"It {behind} {_clips(found.baseline)}: {interval(found.over)} points."
 
 
+def learned_by(result: Result) -> str:
+    """Name, behind the label of a result, the objective that its set was learned by; "" for what was not learned."""
+    objective = result.get("objective")
+    if not isinstance(objective, str) or not objective:
+        return ""
+    return ", as stage 2 began with it (step 0)" if not_learned(result) else f", by {objective}"
+
+
 def not_learned(result: Result) -> str:
     """Say that a learned set is the one that learning began with, where step 0 was chosen, and what to try; else ""."""
     made = KINDS.get(str(result.get("what")))

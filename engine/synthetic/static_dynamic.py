@@ -99,7 +99,7 @@ class Disentangled(SyntheticSet):
 
     @classmethod
     def start(cls, start: Start) -> Self:
-        """Noise and random hallucinators; or the identity, and what real clips add to the stills, or what moves in them.
+        """Noise and random hallucinators; or the identity, and what real clips add to stills, or what moves in them.
 
         A start from ``motion`` leaves the static memory as it is (without one it is that from ``residual``); one from
         ``residual`` makes the stills of an instance equally bright.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.export.wording import against, beside_random, larger_than_all, not_learned, told_of
+from engine.export.wording import against, beside_random, larger_than_all, learned_by, not_learned, told_of
 from engine.runs.baselines import is_ahead, standing
 from engine.runs.comparison import Source, compare
 from engine.runs.methods import Origin
@@ -118,6 +118,8 @@ def test_a_set_whose_start_was_chosen_is_told_to_have_learned_nothing(split: str
     start = {**OWN, "step": 0, "selected_on": split}
     assert f"Step 0, the start, was chosen on the {said}" in not_learned(start)
     assert not_learned(start) in told_of(start, [start, HERDED])
+    assert learned_by(start | {"objective": "dm"}) == ", as stage 2 began with it (step 0)"
+    assert learned_by(start | {"objective": "dm", "step": 50}) == ", by dm" and learned_by(HERDED) == ""
     others = ({**start, "step": 50}, {**start, "selected_on": "none"}, {**RANDOM, "step": 0, "selected_on": split}, OWN)
     assert [not_learned(other) for other in others] == [""] * 4
 
