@@ -3,14 +3,15 @@
     vdtui prepare ucf101 --source UCF10 --output ucf64.h5 --frames 8 --size 64
     python docs/experiments/storage.py --data ucf64.h5 --runs RUNS --seeds 0 1 2 --workers 2
 
-A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `ablation-one-stage`, `stills`) with 200 steps of
-stage 2 on the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its set as
-tensors; the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through HOW` shows
-the objective, in each step, what HOW makes of the set. `clips HOW N` are as many real clips per class through that
-codec, drawn by the run's seed (`--select` has other choices), `HOW=N/F` the same clips in pictures of F x F of them;
-`mean HOW` is the mean frame of each class, a still. All are judged on the test split by `--repeats` networks of the same
-seeds, so that everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
-With `--training-steps` every network is trained for as many steps, whatever the number of clips in its set.
+A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `ablation-one-stage`, `stills`) with 200 steps
+of stage 2 on the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its
+set as tensors; the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through
+HOW` shows the objective, in each step, what HOW makes of the set. `clips HOW N` are as many real clips per class
+through that codec, drawn by the run's seed (`--select` has other choices), `HOW=N/F` the same clips in pictures of F
+x F of them; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by `--repeats`
+networks of the same seeds, so that everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl,
+and is not run again. With `--training-steps` every network is trained for as many steps, whatever the number of clips
+in its set.
 """
 
 from __future__ import annotations

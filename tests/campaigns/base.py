@@ -37,6 +37,7 @@ SMALL = (
     "dynamic.checkpoint_every=1",
     "dynamic.eval_every=1",
     "evaluation.epochs=1",
+    "static.network=convnet",
     "dynamic.dm.bank=1",
     "dynamic.dm.bank_clips=2",
     "run.device=cpu",

@@ -34,7 +34,8 @@ WHAT = {
 
 
 def quick(name: str) -> Preset:
-    return load_preset(name, [*QUICK, *FEW])
+    without = ["synthetic.statics_per_instance=0"] if name == "ablation-dynamic-only" else []
+    return load_preset(name, [*QUICK, *FEW, *without])
 
 
 @pytest.fixture(scope="module")

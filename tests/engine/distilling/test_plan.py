@@ -228,7 +228,7 @@ def test_a_bank_of_many_networks_is_held_beside_what_was_seen() -> None:
     sizes = Sizes(classes=2, frames=8, side=64, train=4, val=2, test=2, largest=2)
 
     def more(*changes: str) -> int:
-        return engine.distilling.plan._bank_bytes(load_preset("default", changes), sizes)
+        return engine.distilling.plan._bank_bytes(load_preset("ablation-one-stage", changes), sizes)
 
     assert more("dynamic.dm.bank=1", "dynamic.dm.renew_every=0") == 0 == more("dynamic.dm.target=batch")
     three, sixteen, twenty = (more(f"dynamic.dm.bank={number}", "dynamic.steps=400") for number in (3, 16, 20))
@@ -241,7 +241,7 @@ def test_a_bank_of_many_networks_is_held_beside_what_was_seen() -> None:
 def test_a_bank_of_stage_1_is_held_beside_what_was_seen() -> None:
     """Embeddings of frames are long, so that their means may take more than the networks."""
     sizes = Sizes(classes=2, frames=8, side=64, train=4, val=2, test=2, largest=2)
-    stills = ("synthetic.kind=static-only", "static.objective=dm", "static.steps=400", "static.outer_loops=1")
+    stills = ("synthetic.kind=static-only", "static.dm.target=batch", "static.network=convnet", "static.steps=400")
 
     def more(*changes: str) -> int:
         return engine.distilling.plan._bank_bytes(load_preset("default", [*stills, *changes]), sizes)
@@ -293,7 +293,7 @@ def test_a_rehearsal_of_a_real_run(clips: Path, tmp_path: Path, monkeypatch: pyt
     heard: list[Event] = []
     found = plan(preset, heard.append)
     parts = {(part.stage, part.what): part for part in found.parts}
-    assert [stage for stage, _ in parts] == ["prepare", "static", "dynamic", "dynamic", "dynamic", "evaluate"]
+    assert [stage for stage, _ in parts] == ["prepare", *2 * ["static"], *3 * ["dynamic"], "evaluate"]
     assert parts["static", "steps"].number == 4 and parts["dynamic", "steps"].number == 9
     assert parts["dynamic", "networks to choose the step"].number == 4  # steps 0, 4, 8 and 9
     assert parts["evaluate", "networks for the final table"].number == 6
@@ -369,7 +369,7 @@ def happened(heard: list[Event]) -> dict[tuple[str, str], int]:
         if isinstance(event, Step) and event.stage != "experts":
             counts[event.stage, "steps"] = counts.get((event.stage, "steps"), 0) + 1
             if "bank_fills" in event.figures:
-                counts["dynamic", "networks of the target bank"] = int(event.figures["bank_fills"])
+                counts[event.stage, "networks of the target bank"] = int(event.figures["bank_fills"])
         if isinstance(event, NetworkTrained):
             counts[stage, networks[stage]] = counts.get((stage, networks[stage]), 0) + 1
         if isinstance(event, StageFinished) and event.stage == "select":

@@ -89,7 +89,7 @@ async def test_a_preset_is_found_by_typing(folder: Path, wait: Any, answers: Any
         await wait(lambda: screen.presets and screen.query_one(OptionList).option_count > 50, "the presets")
         assert "─ hmdb51" in text(app) and screen.chosen == "default"
         await pilot.press("down", "down", "down")
-        assert screen.chosen == "demo" and "8 static + 100 dynamic" in text(app) and "721,223 values" in text(app)
+        assert screen.chosen == "demo" and "100 static + 100 dynamic" in text(app) and "360,775 values" in text(app)
         await pilot.press(*"hmdb51 ipc5 mtt")
         chooser = screen.query_one(OptionList)
         names = [option.id for option in chooser.options if option.id]
@@ -139,15 +139,15 @@ async def test_the_form_validates_as_one_types(folder: Path, wait: Any, answers:
     app = VdtuiApp(folder, clock=lambda: NOW)
     async with app.run_test(size=size) as pilot:
         screen = await opened(folder, pilot, wait, "demo")
-        assert "721,223 values, avif-5@half" in text(app)
-        assert "8 static + 100 dynamic" in text(app) and "9 to choose the step" in text(app)
+        assert "360,775 values, avif-5@half" in text(app)
+        assert "100 static + 100 dynamic" in text(app) and "9 to choose the step" in text(app)
         await pilot.press("ctrl+n", "ctrl+n")
         await wait(lambda: screen.section == "synthetic" and screen.query(FieldRow), "the next page")
         await go_to(app, wait, "synthetic.ipc")
         await pilot.press("end", "backspace", "5")
         await pilot.pause()
         assert screen.form.changed == {"synthetic.ipc": 5} and "● was 1" in text(app) and "● synthetic" in text(app)
-        assert f"{5 * (721_223 - 327) + 327:,} values" in text(app)  # 5 times the memories, one hallucinator
+        assert f"{5 * (360775 - 327) + 327:,} values" in text(app)  # 5 times the memories, one hallucinator
         await pilot.press("backspace", "0")
         await pilot.pause()
         assert "✖ input should be" in text(app) and "✖ synthetic.ipc: input should be greater than or" in text(app)
@@ -175,7 +175,7 @@ async def test_choices_are_offered(folder: Path, wait: Any, answers: Any) -> Non
         await go_to(app, wait, "synthetic.kind")
         await pilot.press("enter", "down", "enter")
         await wait(lambda: screen.form.changed == {"synthetic.kind": "pixels"}, "it is chosen")
-        assert "100 dynamic" in text(app) and "8 static" not in text(app)  # a stage less
+        assert "100 dynamic" in text(app) and "100 static" not in text(app)  # a stage less
 
 
 async def test_the_data_that_fits_is_offered_and_taken(folder: Path, wait: Any, answers: Any) -> None:
@@ -191,8 +191,8 @@ async def test_the_data_that_fits_is_offered_and_taken(folder: Path, wait: Any, 
         await wait(lambda: screen.form.text("dataset.path") == "data/good.h5", "the one that fits")
         await pilot.pause()
         assert "✔ mine, 3 classes, 16 x 64 x 64, 5.0 kB" in text(app) and "✖ small.h5" in text(app)
-        values = 3 * (2 * 3 * 64**2 + 2 * 16 * 64**2) + 327
-        assert f"{values:,} values, h264-35" in text(app)  # of these data, not of HMDB51
+        values = 3 * (3 * 64**2 + 16 * 64**2) + 327
+        assert f"{values:,} values, av1-10+h264-43@half" in text(app)  # of these data, not of HMDB51
         chooser = screen.query_one("#files", OptionList)
         chooser.focus()
         chooser.highlighted = 0
