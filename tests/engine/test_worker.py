@@ -232,7 +232,8 @@ def test_half_a_run_by_an_earlier_revision_of_the_method_is_refused(clips, tmp_p
     save_checkpoint(run.checkpoints, 10**6, newest)  # as it was before there were revisions
     assert start(run).wait(timeout=200) == 2
     problem = run.folded().problem
-    assert run.state() == "failed" and problem is not None and "earlier vdtui, in which embedding and whitening" in problem[0]
+    assert run.state() == "failed" and problem is not None
+    assert "earlier vdtui, in which embedding and whitening" in problem[0]
 
 
 def test_a_run_that_needs_more_memory_than_there_is(clips, tmp_path):

@@ -42,7 +42,8 @@ def test_the_json_has_all_and_tells_them_apart() -> None:
     mine, theirs = found["miniucf101-ipc1-dm"], found["miniucf101-ipc1-dm-published"]
     assert "published" not in mine and theirs["published"] == "17.5 % top-1 (Wang et al. 2024)"
     assert (mine["dynamic"]["optimiser"], theirs["dynamic"]["optimiser"]) == ("whitened-adam", "sgd")
-    assert mine["stored_bytes"] is None and mine["storage"]["how"] == "av1-10+h264-43@half"  # its bytes depend on the clips
+    # Its bytes depend on the clips.
+    assert mine["stored_bytes"] is None and mine["storage"]["how"] == "av1-10+h264-43@half"
     assert theirs["stored_bytes"] == found["miniucf101-ipc1-mtt"]["stored_bytes"] > 0
 
 
