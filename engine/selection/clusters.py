@@ -7,7 +7,7 @@ import torch
 from engine.selection.k_center import k_center
 
 MOST_ROUNDS = 100
-"""Rounds of k-means at most; some ten are usual."""
+"""Rounds of k-means at most."""
 
 
 def clusters(features: torch.Tensor, number: int) -> torch.Tensor:
