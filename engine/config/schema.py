@@ -519,7 +519,7 @@ class Preset(Section):
                 first = f"{' or '.join(COLLAPSIBLE)} as the first of evaluation.models, not {model}"
                 raise ValueError(f"static.network = collapsed needs {first}")
         if self.selection.method == "easy" and self.selection.features == "seeded":
-            raise ValueError("selection.method = easy needs selection.features = trained: the losses of such a network")
+            raise ValueError("selection.method = easy needs selection.features = trained: it goes by its losses")
         last = self.expert_snapshots - 1
         if self.experts.epochs is not None and self.experts.epochs < last:
             drawn = f"the last of which dynamic.objective = {section.objective} draws weights"
