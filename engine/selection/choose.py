@@ -20,8 +20,9 @@ SELECTORS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
     "herding": herding,
     "k-center": k_center,
     "clusters": clusters,
+    "easy": easiest,
 }
-"""Methods that look at features; ``random`` and ``easy`` do not."""
+"""Methods that look at what a network makes of each clip: ``easy`` at losses, the others at features."""
 
 
 def select_coreset(
@@ -44,14 +45,10 @@ def select_coreset(
     for label in range(len(real.spec.classes)):
         if method == "random":
             own = real.pick(label, ipc, generator(seed, "random-clips", number, label))
-        elif method == "easy":
-            assert network is not None, method
-            check()
-            own = real.of_class(label)[easiest(clip_losses(real, label, network, precision), ipc)]
         else:
             assert network is not None, method
-            features = clip_features(real, label, network, precision, check)
-            own = real.of_class(label)[SELECTORS[method](features, ipc)]
+            measured = (clip_losses if method == "easy" else clip_features)(real, label, network, precision, check)
+            own = real.of_class(label)[SELECTORS[method](measured, ipc)]
         chosen.append(own[torch.arange(ipc) % len(own)])
     return torch.stack(chosen)
 

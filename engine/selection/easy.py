@@ -6,27 +6,27 @@ images "easy" selection by an early-stopped network, arXiv 2502.06434).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn.functional import cross_entropy
 
 from engine.data.batches import RealClips
 from engine.models.base import Network
-from engine.models.precision import autocast
+from engine.selection.features import of_each_clip
 
 
-@torch.inference_mode()
 def clip_losses(
-    real: RealClips, label: int, network: Network, precision: torch.dtype = torch.float32, size: int = 32
+    real: RealClips,
+    label: int,
+    network: Network,
+    precision: torch.dtype = torch.float32,
+    check: Callable[[], None] = lambda: None,
+    size: int = 32,
 ) -> torch.Tensor:
-    """The cross-entropy of each clip of class ``label`` by ``network``, float32 (n) on the CPU, in their order."""
-    network.eval()
-    found = []
-    for indices in real.of_class(label).split(size):
-        with autocast(real.device, precision):
-            logits = network(real.clips(indices)).float()
-        target = torch.full((len(indices),), label, device=logits.device)
-        found.append(cross_entropy(logits, target, reduction="none").cpu())
-    return torch.cat(found)
+    """The cross-entropy of each clip of class ``label`` by ``network``, as ``of_each_clip`` gives it: float32 (n)."""
+    logits = of_each_clip(network.eval(), real, label, precision, check, size)
+    return cross_entropy(logits, torch.full((len(logits),), label), reduction="none")
 
 
 def easiest(losses: torch.Tensor, number: int) -> torch.Tensor:

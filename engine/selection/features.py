@@ -11,7 +11,6 @@ from engine.models.base import Network
 from engine.models.precision import autocast
 
 
-@torch.inference_mode()
 def clip_features(
     real: RealClips,
     label: int,
@@ -20,15 +19,27 @@ def clip_features(
     check: Callable[[], None] = lambda: None,
     size: int = 32,
 ) -> torch.Tensor:
-    """The pooled features of all clips of class ``label``, float32 (n, D) on the CPU, in their order in ``real``.
+    """The pooled features of all clips of class ``label``, as ``of_each_clip`` gives them: float32 (n, D)."""
+    return of_each_clip(network.eval().pooled, real, label, precision, check, size)
+
+
+@torch.inference_mode()
+def of_each_clip(
+    see: Callable[[torch.Tensor], torch.Tensor],
+    real: RealClips,
+    label: int,
+    precision: torch.dtype,
+    check: Callable[[], None],
+    size: int,
+) -> torch.Tensor:
+    """Return what ``see`` gives for each clip of class ``label``, float32 (n, D) on the CPU, in their order in ``real``.
 
     One class at a time, since those of all may not fit into memory where a network embeds to many values. ``check``
     is called between batches of ``size`` clips, and may raise.
     """
-    network.eval()
     found = []
     for indices in real.of_class(label).split(size):
         check()
         with autocast(real.device, precision):
-            found.append(network.pooled(real.clips(indices)).float().cpu())
+            found.append(see(real.clips(indices)).float().cpu())
     return torch.cat(found)
