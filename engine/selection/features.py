@@ -32,7 +32,7 @@ def of_each_clip(
     check: Callable[[], None],
     size: int,
 ) -> torch.Tensor:
-    """Return what ``see`` gives for each clip of class ``label``, float32 (n, D) on the CPU, in their order in ``real``.
+    """Return what ``see`` gives for each clip of class ``label``, float32 (n, D) on the CPU, in the order of ``real``.
 
     One class at a time, since those of all may not fit into memory where a network embeds to many values. ``check``
     is called between batches of ``size`` clips, and may raise.
