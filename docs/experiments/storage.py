@@ -7,11 +7,11 @@ A cell is a run of `vdtui distill --preset hmdb51-ipc1-pixels-dm` (or `ablation-
 of stage 2 on the frames and pixels of the data; nothing is held out and nothing chosen. The cell `float32` keeps its
 set as tensors; the same set is then encoded in each of the ways of `--after`, decoded, and judged. A cell `through
 HOW` shows the objective, in each step, what HOW makes of the set. `clips HOW N` are as many real clips per class
-through that codec, drawn by the run's seed (`--select` has other choices), `HOW=N/F` the same clips in pictures of F
-x F of them; `mean HOW` is the mean frame of each class, a still. All are judged on the test split by `--repeats`
-networks of the same seeds, so that everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl,
-and is not run again. With `--training-steps` every network is trained for as many steps, whatever the number of clips
-in its set.
+through that codec, drawn by the run's seed (`--select` has other choices: those of coverage, for the bytes of each,
+are as many as take no more bytes than N random ones), `HOW=N/F` the same clips in pictures of F x F of them; `mean
+HOW` is the mean frame of each class, a still. All are judged on the test split by `--repeats` networks of the same
+seeds, so that everything of one seed is paired. A finished cell is a line of RUNS/storage.jsonl, and is not run again.
+With `--training-steps` every network is trained for as many steps, whatever the number of clips in its set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from engine.runs.new import new_run
 from engine.seeds import generator
 from engine.selection import select_coreset
 from engine.synthetic import Pixels, Provenance, Start, Storage, Temporal, load_set, to_bytes
-from engine.synthetic.compressed import compressed_clips
+from engine.synthetic.compressed import clip_bytes, compressed_clips
 from engine.synthetic.formation import Formation
 from engine.synthetic.pixels import pictures_of
 from engine.synthetic.still import StillVideo
@@ -200,9 +200,10 @@ def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, real:
     with ClipStore.open(data) as store:
         spec = ClipSpec(store.classes, store.frames, store.height, store.width, store.mean, store.std)
         train = RealClips(store.split("train"), spec, torch.device("cpu"))
-        order = chosen(preset, train, judge, real, runs)
+        order = chosen(preset, train, how, judge, real, runs)
         if real.side == 1:
-            content = compressed_clips(train, UNBOUNDED, order, how).stored.blob
+            most = as_many_bytes(preset, train, how, real) if real.method == "coverage" else UNBOUNDED
+            content = compressed_clips(train, most, order, how).stored.blob
         else:
             content = in_formation(train, order, Coding.parse(how), Formation(spec, real.side))
     shared = "" if real.side == 1 else f"-{real.side}"
@@ -212,13 +213,26 @@ def clips(preset: Preset, data: Path, runs: Path, how: str, judge: Judged, real:
     return form(file, preset, data, runs, judge)
 
 
-def chosen(preset: Preset, train: RealClips, judge: Judged, real: Real, runs: Path) -> list[torch.Tensor]:
-    """The clips of each class, drawn by the run's seed, or chosen by a network of its own."""
+def chosen(preset: Preset, train: RealClips, how: str, judge: Judged, real: Real, runs: Path) -> list[torch.Tensor]:
+    """The clips of each class, drawn by the run's seed, or chosen by a network; by coverage all, in order."""
     if real.method == "random":
-        labels = range(len(train.spec.classes))
-        return [train.pick(label, real.number, generator(preset.run.seed, "storage", label)) for label in labels]
+        return drawn(preset, train, real)
     network = Judge.of(judge.of(preset, 1), train, torch.float32, runs).feature_network(preset.selection)
-    return list(select_coreset(train, real.method, real.number, preset.run.seed, network))
+    if real.method != "coverage":
+        return list(select_coreset(train, real.method, real.number, preset.run.seed, network))
+    most = max(train.available(label) for label in range(len(train.spec.classes)))
+    return list(select_coreset(train, "coverage", most, preset.run.seed, network, costs=clip_bytes(train, how)))
+
+
+def drawn(preset: Preset, train: RealClips, real: Real) -> list[torch.Tensor]:
+    """The clips of each class, drawn by the run's seed."""
+    labels = range(len(train.spec.classes))
+    return [train.pick(label, real.number, generator(preset.run.seed, "storage", label)) for label in labels]
+
+
+def as_many_bytes(preset: Preset, train: RealClips, how: str, real: Real) -> int:
+    """The bytes of as many random clips, by the run's seed."""
+    return compressed_clips(train, UNBOUNDED, drawn(preset, train, real), how).nbytes
 
 
 def in_formation(train: RealClips, order: list[torch.Tensor], how: Coding, formation: Formation) -> bytes:
@@ -247,7 +261,12 @@ def form(file: Path, preset: Preset, data: Path, runs: Path, judge: Judged) -> R
     """Bytes and top-1 of the set in ``file``, and the training loss of each network."""
     synthetic = load_set(file).synthetic
     found = judged(file, judge.of(preset, synthetic.ipc * len(synthetic.spec.classes)), data, runs)
-    return {"bytes": file.stat().st_size, "top1": found["top1"]["values"], "train_loss": found["train_loss"]}
+    return {
+        "bytes": file.stat().st_size,
+        "ipc": synthetic.ipc,
+        "top1": found["top1"]["values"],
+        "train_loss": found["train_loss"],
+    }
 
 
 # --- the table -------------------------------------------------------------------------------------------------------

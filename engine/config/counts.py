@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.config.budget import MOST_RUNGS
 from engine.config.choosing import split_of_choice
-from engine.config.kinds import COMPRESSED
+from engine.config.kinds import COMPRESSED, looks
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
 
@@ -59,6 +59,6 @@ def feature_epochs(preset: Preset, stage: str) -> int:
     section = preset.selection
     chooses = {
         "select": "select" in preset.stages and section.method != "random",
-        "evaluate": any(name in COMPRESSED and name.endswith("herding") for name in preset.kind.rows(preset)),
+        "evaluate": looks(preset),
     }
     return section.epochs if chooses[stage] and section.features == "trained" else 0

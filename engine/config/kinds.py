@@ -137,7 +137,7 @@ class Kind(ABC):
         if preset.evaluation.baselines is not None:
             return tuple(dict.fromkeys(preset.evaluation.baselines))
         published = split_of_choice(preset.evaluation.protocol) == "test"
-        return ("random", CLASS_MEAN, *COMPRESSED) if self.learned and not published else ("random",)
+        return ("random", CLASS_MEAN, *COMPRESSED[:2]) if self.learned and not published else ("random",)
 
     def start_clips(self, preset: Preset) -> int:
         """Return the number of real clips of each class from which the memories start."""
@@ -356,12 +356,22 @@ PRESET_KINDS = tuple(kind.name for kind in KINDS.values() if kind.in_presets)
 """The values of ``synthetic.kind``."""
 BASELINES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.contains))
 """The kinds of sets that sets of other kinds contain."""
-COMPRESSED = ("compressed-random", "compressed-herding")
-"""Baselines of real clips that are compressed into as many bytes as a set."""
+COMPRESSED = ("compressed-random", "compressed-herding", "compressed-coverage", "compressed-easy")
+"""Baselines of real clips that are compressed into as many bytes as a set; the first two stand beside any set."""
 MEAN_FRAME = "mean-frame"
 """The row of a run's own still images where they are the mean frame of each class: nothing is learned."""
 CLASS_MEAN = "class-mean"
 """The row of the mean frame of each class beside a set: a baseline of the fewest bytes."""
+
+
+def chosen_by(compressed: str) -> str:
+    """Return the method of ``vdtui select`` by which the baseline ``compressed`` has its clips."""
+    return compressed.removeprefix("compressed-")
+
+
+def looks(preset: Preset) -> bool:
+    """Return whether a baseline of ``preset`` has clips that are chosen by what a network makes of them."""
+    return any(name in COMPRESSED and chosen_by(name) != "random" for name in preset.kind.rows(preset))
 
 
 def is_own(what: object, kind: object) -> bool:

@@ -308,10 +308,11 @@ class StorageSection(Section):
 class SelectionSection(Section):
     """The choice of the real clips of a coreset (synthetic.kind = coreset)."""
 
-    method: Literal["random", "herding", "k-center", "clusters", "easy"] = Field(
+    method: Literal["random", "herding", "k-center", "clusters", "coverage", "easy"] = Field(
         "random",
         description="random; herding (Welling 2009); k-center: greedy (Sener and Savarese 2018); clusters: the clip "
-        "nearest to the centre of each, by k-means; easy: of the least loss after a short training",
+        "nearest to the centre of each, by k-means; coverage: such that all others are like one of them; easy: of the "
+        "least loss after a short training",
     )
     features: Literal["trained", "seeded"] = Field(
         "trained", description="of a network trained on all training clips, or of one with its first random weights"
@@ -394,15 +395,25 @@ class EvaluationSection(Section):
     )
     baselines: (
         Annotated[
-            tuple[Literal["random", "class-mean", "compressed-random", "compressed-herding"], ...],
-            Field(min_length=1, max_length=4, strict=False),
+            tuple[
+                Literal[
+                    "random",
+                    "class-mean",
+                    "compressed-random",
+                    "compressed-herding",
+                    "compressed-coverage",
+                    "compressed-easy",
+                ],
+                ...,
+            ],
+            Field(min_length=1, max_length=6, strict=False),
         ]
         | None
     ) = Field(
         None,
         description="what stands beside the set: random real clips of the same number; class-mean, one still; "
-        "compressed-random and compressed-herding, clips of as many bytes; unset: all where a set is learned, else (or "
-        "by vdsd) random",
+        "compressed-random, -herding, -coverage, -easy, clips of as many bytes; unset: the first four of these where a "
+        "set is learned, else (or by vdsd) random",
     )
     baseline_clips: Few = Field(
         10,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
+from engine.config.kinds import chosen_by
 from engine.distilling.opening import Work
 from engine.distilling.progress import NetworkPace, TablePace
 from engine.evaluation import Subject, Trial, stopped
 from engine.evaluation.baselines import (
     Held,
     Shelf,
+    chosen_order,
     fixed,
     held,
-    herded_order,
     judged_rungs,
     ladder,
     random_order,
@@ -25,8 +26,6 @@ from engine.evaluation.baselines import (
 from engine.events import NetworkTrained, Note
 from engine.models import Network
 from engine.text import counted
-
-HERDED = "compressed-herding"
 
 
 def compressed_baseline(work: Work, what: str, budget: int, total: int) -> Subject | None:
@@ -41,7 +40,7 @@ def compressed_baseline(work: Work, what: str, budget: int, total: int) -> Subje
     if not found:
         _tell(work, f"no {what}: {budget} bytes hold no real clip of each class, however it is stored")
         return None
-    if what == HERDED and len(found) == 1 and found[0].per_class >= max(shelf.available):
+    if chosen_by(what) != "random" and len(found) == 1 and found[0].per_class >= max(shelf.available):
         _tell(work, f"no {what}: all training clips fit into {budget} bytes, so that none have to be chosen")
         return None
     if len(found) == 1:
@@ -61,9 +60,10 @@ def _shelf(work: Work, what: str, budget: int, total: int) -> Shelf:
     preset = work.preset
     most = preset.evaluation.baseline_clips * preset.synthetic.ipc
     order = random_order(work.train, work.seed)
-    if what == HERDED:
-        features = partial(_features, work, total)
-        order = herded_order(work.train, most, work.seed, features, work.precision)
+    if (method := chosen_by(what)) != "random":
+        features = partial(_features, work, what, total)
+        check = work.session.check
+        order = chosen_order(work.train, method, most, work.seed, features, work.precision, check)
     return Shelf(
         what,
         work.train,
@@ -77,10 +77,10 @@ def _shelf(work: Work, what: str, budget: int, total: int) -> Shelf:
     )
 
 
-def _features(work: Work, total: int) -> Network:
-    """The network whose features herding looks at, as that of a coreset."""
+def _features(work: Work, what: str, total: int) -> Network:
+    """The network by which the clips of ``what`` are chosen, as that of a coreset."""
     section = work.preset.selection
-    text = f"{HERDED}: training the network whose features clips are chosen by, {counted(section.epochs, 'epoch')}"
+    text = f"{what}: training the network by which clips are chosen, {counted(section.epochs, 'epoch')}"
     pace = NetworkPace(work.session, "evaluate", text, step=0, total=total, networks=1, trained=0, seconds=0.0)
     return work.judge.feature_network(section, pace.watch)
 

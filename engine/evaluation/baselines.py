@@ -32,7 +32,7 @@ from engine.models import Network
 from engine.seeds import generator
 from engine.selection import select_coreset
 from engine.synthetic import Coreset
-from engine.synthetic.compressed import Stored, compressed_clips
+from engine.synthetic.compressed import Stored, clip_bytes, compressed_clips
 from engine.synthetic.container import unpack
 from engine.synthetic.storage import Storage
 from engine.synthetic.streams import Coding
@@ -96,7 +96,7 @@ class Shelf:
     """Real clips of one baseline in files of at most ``budget`` bytes, each made once and kept in a folder.
 
     ``order`` gives the clips of each class by draw, the first to be taken first, at most ``most`` of them. There are
-    ``draws`` of random clips, all with the same number; herded ones are the same for every network.
+    ``draws`` of random clips, all with the same number; chosen ones are the same for every network.
     """
 
     def __init__(
@@ -212,19 +212,27 @@ def random_order(train: RealClips, seed: int) -> Callable[[int], list[torch.Tens
     return order
 
 
-def herded_order(
-    train: RealClips, most: int, seed: int, network: Callable[[], Network], precision: torch.dtype
+def chosen_order(
+    train: RealClips,
+    method: str,
+    most: int,
+    seed: int,
+    network: Callable[[], Network],
+    precision: torch.dtype,
+    check: Callable[[], None] = lambda: None,
 ) -> Callable[[int], list[torch.Tensor]]:
-    """Return the order of every draw: the first ``most`` clips that herding takes by the features of ``network``.
+    """Return the order of every draw: the first ``most`` clips that ``method`` takes by what ``network`` makes of them.
 
-    The network is asked for once, when the first file is filled.
+    The network is asked for once, when the first file is filled. What a clip adds to the coverage of its class is for
+    its bytes, as FIXED; ``check`` is called between clips, and may raise.
     """
     known: list[torch.Tensor] = []
 
     def order(draw: int) -> list[torch.Tensor]:
         if not known:
             number = min(most, max(train.available(label) for label in range(len(train.spec.classes))))
-            known.extend(select_coreset(train, "herding", number, seed, network(), precision))
+            costs = clip_bytes(train, FIXED, check) if method == "coverage" else None
+            known.extend(select_coreset(train, method, number, seed, network(), precision, check=check, costs=costs))
         return known
 
     return order

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Preset, load_preset, read_preset
-from engine.config.kinds import BASELINES, CLASS_MEAN, COMPRESSED, KINDS
+from engine.config.kinds import BASELINES, CLASS_MEAN, COMPRESSED, KINDS, chosen_by
 from engine.config.load import override
 from engine.data.batches import RealClips
 from engine.data.exports import is_composed
@@ -23,7 +23,7 @@ from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
 from engine.errors import DataError, StorageError, UsageError
 from engine.evaluation import QueueState, Subject, TrialCache
-from engine.evaluation.baselines import Rung, Shelf, from_fixed, herded_order, ladder, random_order
+from engine.evaluation.baselines import Rung, Shelf, chosen_order, from_fixed, ladder, random_order
 from engine.evaluation.judge import Judge, precision_of
 from engine.evaluation.parts import open_parts
 from engine.evaluation.protocols import FrameOrder
@@ -277,9 +277,9 @@ def _baseline(
 
     most = max(train.available(label) for label in range(len(train.spec.classes)))
     order = random_order(train, judge.seed)
-    if name == "compressed-herding":
+    if (method := chosen_by(name)) != "random":
         features = partial(judge.feature_network, source.preset.selection, watch)
-        order = herded_order(train, most, judge.seed, features, judge.precision)
+        order = chosen_order(train, method, most, judge.seed, features, judge.precision)
     shelf = Shelf(name, train, own.nbytes, most, order, draws=judge.section.repeats, seed=judge.seed)
     return shelf.subject(_held(shelf, questions.baseline_storage))
 
@@ -288,7 +288,7 @@ def _held(shelf: Shelf, storage: str | None) -> Held[Rung]:
     """Return what ``shelf`` holds of clips that are stored as ``storage``; None: as FIXED, or coarser if it must be."""
     rungs = from_fixed(ladder(shelf.train.spec)) if storage is None else [Rung(str(Storage.parse(storage)))]
     for rung in rungs:
-        # Asked before herding trains the network by whose features it chooses.
+        # Asked before the network is trained by which clips are chosen.
         fewest = fewest_bytes(shelf.train, shelf.budget, rung.storage)
         if fewest <= shelf.budget and (found := shelf.held(rung)) is not None:
             return found

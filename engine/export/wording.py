@@ -14,6 +14,7 @@ from typing import Any
 from engine.config.kinds import CLASS_MEAN, KINDS, MEAN_FRAME
 from engine.runs.baselines import Standing, all_clips_bytes, is_ahead, standing
 from engine.runs.differences import Difference
+from engine.runs.results import instances, training_steps
 
 Result = Mapping[str, Any]
 
@@ -25,10 +26,15 @@ LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     "herding": "real clips chosen by herding",
     "k-center": "real clips chosen by k-center",
     "clusters": "real clips chosen one for each cluster",
+    "coverage": "real clips chosen to cover their classes",
     "easy": "real clips chosen as the easiest",
     "compressed-random": "compressed random real clips",
     "compressed-herding": "compressed real clips chosen by herding",
+    "compressed-coverage": "compressed real clips chosen to cover their classes",
+    "compressed-easy": "compressed real clips chosen as the easiest",
 }
+MANY_MORE = 2
+"""How many times the training steps of its baseline make a set's lead a matter of training, too."""
 MODELS = {"convnet3d": "ConvNet3D"}
 SPLITS = {"val": "validation split", "test": "test split"}
 SELECTED = {
@@ -210,7 +216,7 @@ def against(found: Standing) -> str:
     over, reached = found.over, f"{_clips(found.baseline)} reach {accuracy(found.baseline)}"
     if over.verdict == "better":
         left = ", though more of them would fit" if found.baseline.get("capped") else ""
-        return f"That is {interval(over)} points over the best baseline: {reached}{left}."
+        return f"That is {interval(over)} points over the best baseline: {reached}{left}.{_longer(found)}"
     if is_ahead(over):
         why = "and a single network has no spread to tell by"
         return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
@@ -221,6 +227,16 @@ def against(found: Standing) -> str:
     }
     noise = remarks.get(over.verdict, "")
     return f"{subject} did not help here: {reached}, a difference of {interval(over)} points{noise}. {_try(found)}"
+
+
+def _longer(found: Standing) -> str:
+    """Say, as a sentence of its own, that networks of a set were trained for many more steps than its baseline's."""
+    own, theirs = training_steps(found.result), training_steps(found.baseline)
+    if own is None or theirs is None or own < MANY_MORE * theirs:
+        return ""
+    steps = f"networks of the set made {count(own)} steps, those of the baseline {count(theirs)}"
+    remedy = f"with evaluation.batch={instances(found.result)} all make as many"
+    return f" Part of that may be training: {steps}; {remedy}."
 
 
 def _is_learned(result: Result) -> bool:

@@ -90,6 +90,21 @@ def trained_on(result: Mapping[str, Any]) -> str:
     return f"{what}, {objective}" if isinstance(objective, str) and objective else what
 
 
+def instances(result: Mapping[str, Any]) -> int | None:
+    """Return the number of clips that networks of ``result`` saw in an epoch; None where it does not say."""
+    ipc, per_class = result.get("ipc"), result.get("per_class")
+    return ipc * len(per_class) if type(ipc) is int and ipc > 0 and isinstance(per_class, list) and per_class else None
+
+
+def training_steps(result: Mapping[str, Any]) -> int | None:
+    """Return the number of training steps of each network of ``result``; None where it does not say."""
+    recipe, clips = result.get("recipe"), instances(result)
+    epochs, batch = (recipe.get(key) if isinstance(recipe, dict) else None for key in ("epochs", "batch"))
+    if clips is None or type(epochs) is not int or type(batch) is not int or min(epochs, batch) < 1:
+        return None
+    return epochs * -(-clips // batch)
+
+
 def network_seeds(result: Result) -> tuple[Any, ...] | None:
     """The seeds of the networks of ``result``, in the order of its values; None if unknown, or not all different."""
     seeds = result["top1"].get("seeds")

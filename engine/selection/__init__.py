@@ -2,6 +2,7 @@
 
 from engine.selection.choose import SELECTORS, coreset, select_coreset
 from engine.selection.clusters import clusters
+from engine.selection.coverage import coverage
 from engine.selection.easy import clip_losses, easiest
 from engine.selection.features import clip_features
 from engine.selection.herding import herding
@@ -13,6 +14,7 @@ __all__ = [
     "clip_losses",
     "clusters",
     "coreset",
+    "coverage",
     "easiest",
     "herding",
     "k_center",

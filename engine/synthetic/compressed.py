@@ -69,6 +69,9 @@ def decode_set(blob: bytes, device: torch.device | str = "cpu") -> SyntheticSet:
 
 # Real clips in as many bytes as a set.
 
+_AT_ONCE = 64
+"""Clips that are read at once to tell their bytes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -104,7 +107,7 @@ def compressed_clips(
 ) -> Candidate:
     """Store as many real clips of each class as ``budget`` bytes hold, as ``how``.
 
-    ``order[c]`` has indices of clips of class c, the first to be taken first (random, or herded). All classes give the
+    ``order[c]`` has indices of clips of class c, the first to be taken first (random, or chosen). All classes give the
     same number; one that has fewer repeats its own, which costs nothing. No clip is encoded that could not
     have fitted but those of one more per class. ``check`` is called between clips per class, and may raise to stop.
     Raises DataError, naming the fewest bytes, if not even one per class fits, and UsageError unless ``how`` is a codec.
@@ -136,6 +139,21 @@ def fewest_bytes(real: RealClips, budget: int, how: Storage | str) -> int:
             if size <= budget:
                 break
     return size
+
+
+def clip_bytes(real: RealClips, how: Storage | str, check: Callable[[], None] = lambda: None) -> torch.Tensor:
+    """Return the bytes that each clip of ``real`` takes as ``how``, int64 (n): of its stream, without what all share.
+
+    ``check`` is called between batches of clips, and may raise. Raises UsageError unless ``how`` is a codec.
+    """
+    codec = (Storage.parse(how) if isinstance(how, str) else how).codec()
+    found: list[int] = []
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for indices in torch.arange(len(real)).split(_AT_ONCE):
+            check()
+            clips = real.view.clips(indices.numpy())
+            found += [sum(map(len, clip.body)) for clip in pool.map(codec.encode_clip, clips)]
+    return torch.tensor(found, dtype=torch.int64)
 
 
 def _too_small(budget: int, fewest: int, how: str) -> DataError:

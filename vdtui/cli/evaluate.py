@@ -43,7 +43,8 @@ def evaluate(
         typer.Option(
             "--baseline",
             metavar="NAME",
-            help="Beside it: random, static-only, full, class-mean, compressed-random, compressed-herding; repeatable.",
+            help="Beside it: random, static-only, full, class-mean, compressed-random, -herding, -coverage or -easy; "
+            "repeatable.",
         ),
     ] = None,
     equal_bytes: Annotated[

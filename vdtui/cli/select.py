@@ -10,13 +10,13 @@ from vdtui.cli.distill import start
 from vdtui.cli.launching import HERE, Place, launching
 from vdtui.cli.options import Changes, Data, Detach, Device, Plain, RunsDir
 
-METHODS = ("random", "herding", "k-center", "clusters", "easy", "full")
+METHODS = ("random", "herding", "k-center", "clusters", "coverage", "easy", "full")
 
 
 @launching
 def select(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="random, herding, k-center, clusters, easy, or full: all clips.")
+        str, typer.Argument(metavar="METHOD", help="random, herding, k-center, clusters, coverage, easy, or full.")
     ],
     data: Data = None,
     ipc: Annotated[int, typer.Option(min=1, metavar="N", help="Clips per class.")] = 1,
@@ -36,9 +36,9 @@ def select(
 ) -> None:
     """Choose real clips instead of learning some, and evaluate them: a coreset, as a run like any other.
 
-    herding, k-center and clusters look at the features of a network that is trained on all training clips (or, with
-    --set selection.features=seeded, of one with random weights), easy at its losses: with fewer --set selection.epochs
-    these tell more. Of `random`, each network of the table gets another draw.
+    herding, k-center, clusters and coverage look at the features of a network that is trained on all training clips
+    (or, with --set selection.features=seeded, of one with random weights), easy at its losses: with fewer --set
+    selection.epochs these tell more. Of `random`, each network of the table gets another draw.
 
     Example: vdtui select herding --data hmdb51.h5 --ipc 5
     """

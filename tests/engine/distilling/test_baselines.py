@@ -9,6 +9,8 @@ import pytest
 
 from engine.api import resume_distillation, run_distillation
 from engine.config import Preset, load_preset
+from engine.config.counts import feature_epochs
+from engine.config.load import override
 from engine.distilling import baselines, final_table
 from engine.distilling.opening import Work
 from engine.distilling.plan import plan
@@ -103,6 +105,19 @@ def test_without_validation_the_storage_is_fixed(clips: Path, tmp_path: Path, sm
         assert row["bytes"] <= small
     assert not [one for one in notes if isinstance(one, NetworkTrained) and one.split == "val"]
     assert any(isinstance(one, Note) and "no validation split" in one.text for one in notes)
+
+
+def test_chosen_clips_of_any_method_can_stand_beside_a_set(clips: Path, tmp_path: Path, small: int) -> None:
+    """By coverage and by ease, each a row of its own clips in no more bytes; the plan counts their network."""
+    rivals = ["compressed-coverage", "compressed-easy"]
+    asked = preset("dataset.val_fraction=0", f"evaluation.baselines={rivals}".replace("'", '"'))
+    assert feature_epochs(asked, "evaluate") == 0  # its features are seeded
+    assert feature_epochs(override(asked, {"selection.features": "trained"}, "test"), "evaluate") > 0
+    run = run_distillation(asked, clips, runs_dir=tmp_path, name="rivals")
+    rows = [row for row in run.folded().results if row["what"] in rivals]
+    assert [row["what"] for row in rows] == rivals and all(0 < row["bytes"] <= small for row in rows)
+    files = [next(run.baselines.glob(f"{name}-*.vds")).read_bytes() for name in rivals]
+    assert files[0] != files[1]
 
 
 def test_a_large_set_is_told_what_all_clips_take(clips: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from engine.evaluation.baselines import (
     Rung,
     Shelf,
     all_clips,
+    chosen_order,
     fixed,
     held,
     judged_rungs,
@@ -29,6 +30,7 @@ from engine.evaluation.judge import Judge
 from engine.evaluation.subjects import Subject
 from engine.evaluation.trainers import Request
 from engine.models.registry import VIDEO_MODELS
+from engine.selection import clip_features, coverage, herding
 from engine.synthetic import Coreset, decode_set, encode_set
 from engine.synthetic.compressed import Storage
 from tests.tiny import TinyClassifier, make_real, make_spec
@@ -36,6 +38,7 @@ from tests.tiny import TinyClassifier, make_real, make_spec
 SPEC = make_spec("ab", frames=4, height=32)
 TRAIN = make_real(SPEC, (6, 6), still=True)
 LARGEST = 1 << 30
+CODEC = Storage.parse(FIXED).codec()
 DRAWS = 4
 
 
@@ -186,6 +189,21 @@ def test_a_rung_is_chosen_on_validation_by_networks_that_do_not_report(
     assert not {request.seed for request in asked} & set(judge.seeds("final", section.repeats))
     assert [name for name, _ in told] == ["h264-18"] * 2 + ["h264-51@16"] * 2
     assert found == [(told[0][1] + told[1][1]) / 2, (told[2][1] + told[3][1]) / 2]
+
+
+def test_coverage_is_for_the_bytes_of_each_clip() -> None:
+    """In the order of what a clip adds for its bytes, by features and files written down."""
+    network = VIDEO_MODELS["convnet3d_small"](2, 8, 64)
+    train = make_real(make_spec("ab", frames=8, height=64), (6, 4), still=True)
+    found = chosen_order(train, "coverage", 5, 0, lambda: network, torch.float32)(3)
+    for label, order in enumerate(found):
+        own = train.of_class(label)
+        costs = torch.tensor([sum(map(len, CODEC.encode_clip(train.view.clips(clip.numpy())).body)) for clip in own])
+        assert len(set(costs.tolist())) > 1
+        chosen = own[coverage(clip_features(train, label, network), 5, costs)]
+        assert order.tolist() == chosen[torch.arange(5) % len(chosen)].tolist()
+    herded = chosen_order(train, "herding", 5, 0, lambda: network, torch.float32)(0)
+    assert herded[0].tolist() == train.of_class(0)[herding(clip_features(train, 0, network), 5)].tolist()
 
 
 def test_all_clips_take_what_their_file_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,28 @@ def test_fewer_random_clips_are_not_called_as_many() -> None:
         assert said in wording.headline([main, result("random", [0.4, 0.4], 3, ipc=20, **changes)], 3)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "batch", "ipc", "said"),
+    [
+        (60, 4, 2, "made 120 steps, those of the baseline 60; with evaluation.batch=6 all make as many"),
+        (60, 4, 40, "made 1\u202f800 steps, those of the baseline 60; with evaluation.batch=120 all make as many"),
+        (60, 3, 1, ""),  # as many
+        (60, 256, 40, ""),  # all in one batch
+        (None, 4, 40, ""),
+        ("60", 4, 40, ""),
+        (60, 0, 40, ""),
+    ],
+)
+def test_a_lead_that_may_be_training_is_told(epochs: object, batch: object, ipc: int, said: str) -> None:
+    """In equal epochs many clips have many steps: a set of few kilobytes would seem to win by what is in it."""
+    recipe = {"recipe": {"epochs": epochs, "batch": batch}}
+    main = result("pixels", [0.5, 0.51, 0.52], 3, ipc=ipc, **recipe)
+    few = result("compressed-random", [0.1, 0.11, 0.12], 3, ipc=1, bytes=3000, **recipe)
+    found = wording.verdict([main, few])
+    assert found.startswith("That is +40.0") and ("Part of that may be training" in found) == bool(said)
+    assert said in found
+
+
 def test_a_page_holds_all_that_was_promised(done: tuple[Page, str]) -> None:
     page, _ = done
     for wanted in ("50.0 · 52.0 · 54.0", "1\u202f000", "float32", "Loss, static stage", "Loss, dynamic stage",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 
 from engine.models import Network
 from engine.seeds import generator
-from engine.selection import clip_features, clusters, coreset, easiest, herding, k_center, select_coreset
+from engine.selection import clip_features, clusters, coreset, coverage, easiest, herding, k_center, select_coreset
 from tests.tiny import make_real, make_spec
 
 SPEC = make_spec("abc", frames=2, height=3)
@@ -82,12 +83,44 @@ def test_k_center_takes_the_farthest_and_is_at_most_twice_the_best(
     assert radius(rows, found) <= 2 * best + 1e-9
 
 
-@pytest.mark.parametrize("method", [herding, k_center])
+@pytest.mark.parametrize("method", [herding, k_center, coverage])
 @given(shapes, st.integers(1, 9), st.integers(0, 9))
 def test_fewer_are_the_first_of_more(method, shape, number, less) -> None:
     """IPC 5 contains IPC 1: a study over IPC compares the same clips and more."""
     features = random_features(*shape)
     assert method(features, number).tolist()[:less] == method(features, min(less, number)).tolist()[:less]
+
+
+def covered(rows: np.ndarray, chosen: list[int]) -> float:
+    """How much of all rows the ``chosen`` ones cover, with its loops written out."""
+    distance = [[float(np.linalg.norm(row - other)) for other in rows] for row in rows]
+    largest = max(map(max, distance))
+    return sum(max((largest - own[j] for j in chosen), default=0.0) for own in distance)
+
+
+@given(shapes, st.integers(1, 9))
+def test_coverage_is_greedy_and_close_to_the_best(shape: tuple[int, int, int, int], number: int) -> None:
+    """Each next one adds most, and they cover 1 - 1/e of the best choice (Nemhauser 1978), by trying every one."""
+    features = random_features(*shape)
+    rows, found = features.double().numpy(), coverage(features, number).tolist()
+    assert len(found) == len(set(found)) == min(number, len(rows))
+    for k, own in enumerate(found):
+        left = [i for i in range(len(rows)) if i not in found[:k]]
+        most = max(covered(rows, [*found[:k], i]) for i in left)
+        assert covered(rows, [*found[:k], own]) == pytest.approx(most, abs=1e-6)
+    best = max(covered(rows, list(choice)) for choice in itertools.combinations(range(len(rows)), len(found)))
+    assert covered(rows, found) >= (1 - 1 / math.e) * best - 1e-6
+
+
+def test_what_coverage_adds_is_divided_by_its_cost() -> None:
+    """Of two that cover as much the cheaper; one that covers more, if that is worth what it costs more."""
+    features = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
+    gains = [10 + 9 + 8 + 0, 9 + 10 + 9 + 1, 8 + 9 + 10 + 2, 0 + 1 + 2 + 10]
+    assert [covered(features.numpy(), [k]) for k in range(4)] == gains
+    assert coverage(features, 4).tolist()[0] == 1
+    assert coverage(features, 4, torch.tensor([100, 101, 100, 100])).tolist()[0] == 2
+    assert coverage(features, 4, torch.tensor([100, 40, 40, 13])).tolist()[0] == 3
+    assert sorted(coverage(features, 9, torch.tensor([1, 2, 3, 4])).tolist()) == [0, 1, 2, 3]
 
 
 def k_means_by_hand(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -158,7 +191,7 @@ def test_features_are_the_embeddings_of_a_class_in_their_order() -> None:
         assert torch.equal(found, expected) and len(checks) == -(-len(own) // 2)
 
 
-@pytest.mark.parametrize("method", ["herding", "k-center", "clusters"])
+@pytest.mark.parametrize("method", ["herding", "k-center", "clusters", "coverage"])
 def test_every_class_gets_its_own_clips(method: str) -> None:
     """Of the right class, chosen among all of it; one with too few repeats its own and takes no other's."""
     real = make_real(SPEC, (5, 2, 4))
@@ -166,7 +199,7 @@ def test_every_class_gets_its_own_clips(method: str) -> None:
     assert chosen.shape == (3, 3)
     assert all((real.labels[row] == label).all() for label, row in enumerate(chosen))
     assert [len(set(row.tolist())) for row in chosen] == [3, 2, 3]
-    pick = {"herding": herding, "k-center": k_center, "clusters": clusters}[method]
+    pick = {"herding": herding, "k-center": k_center, "clusters": clusters, "coverage": coverage}[method]
     assert chosen[0].tolist() == real.of_class(0)[pick(clip_features(real, 0, Flat()), 3)].tolist()
     made = coreset(real, chosen)
     assert torch.equal(made.expand()[0], real.clips(chosen.flatten()))

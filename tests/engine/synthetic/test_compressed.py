@@ -31,7 +31,7 @@ from engine.synthetic import (
     load_synthetic,
     to_bytes,
 )
-from engine.synthetic.compressed import compressed_clips, decode_set, encode_set
+from engine.synthetic.compressed import clip_bytes, compressed_clips, decode_set, encode_set
 from engine.synthetic.container import pack, unpack
 from engine.synthetic.formation import Formation
 from engine.synthetic.low_rank import LowRank
@@ -459,6 +459,16 @@ def test_a_budget_is_never_exceeded_and_never_wasted(budget: int) -> None:
     assert encode_set(expected(synthetic.ipc), "h264-40").blob == stored.blob
     assert synthetic.ipc == 5 or encode_set(expected(synthetic.ipc + 1), "h264-40").nbytes > budget
     assert torch.equal(synthetic.pixels, decode_set(stored.blob).tensors()["pixels"])
+
+
+def test_the_bytes_of_a_clip_are_what_it_adds_to_a_file() -> None:
+    """Against files that differ in one clip; its length is said in at most two bytes."""
+    every = clip_bytes(REAL, "h264-40")
+    found = every[REAL.of_class(0)].tolist()
+    assert len(every) == len(REAL) and len(set(found)) > 1
+    files = [encode_set(Coreset(SPEC, clips_of(REAL, [[clip], [0]])), "h264-40").nbytes for clip in range(5)]
+    for clip in range(5):
+        assert files[clip] - files[0] == pytest.approx(found[clip] - found[0], abs=4)
 
 
 def test_a_repeated_clip_costs_nothing() -> None:
