@@ -194,7 +194,8 @@ def test_a_set_goes_through_codecs(name: str, variant: str) -> None:
         other = shown.tensors()[key]
         assert other.shape == tensor.shape
         if not KINDS[name].part(key).channels:
-            assert torch.equal(other, tensor)
+            rounding = 0.0 if key == LABELS.name else 1 / 2048  # float16
+            assert torch.allclose(other, tensor, rtol=rounding, atol=rounding / 2**14)
 
 
 @every
