@@ -54,11 +54,12 @@ def baseline_networks(preset: Preset) -> int:
 def feature_epochs(preset: Preset, stage: str) -> int:
     """Return the epochs on all training clips of the network by whose features ``stage`` chooses real clips.
 
-    0 if it chooses none, or trains none for it. ``stage``: ``select``, of a coreset, or ``evaluate``, of a baseline.
+    0 if it chooses none, or trains none for it. ``stage``: ``select``, of a coreset, or ``evaluate``, of a baseline;
+    that of a set's start is the same, and counts there.
     """
     section = preset.selection
     chooses = {
         "select": "select" in preset.stages and section.method != "random",
-        "evaluate": looks(preset),
+        "evaluate": looks(preset) or preset.kind.chooses_start(preset),
     }
     return section.epochs if chooses[stage] and section.features == "trained" else 0

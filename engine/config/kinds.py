@@ -143,6 +143,10 @@ class Kind(ABC):
         """Return the number of real clips of each class from which the memories start."""
         return 0
 
+    def chooses_start(self, preset: Preset) -> bool:
+        """Return whether the clips that the memories start from are chosen by what a network makes of them."""
+        return preset.selection.method != "random" and self.start_clips(preset) > 0
+
     def impossible(self, section: SyntheticSection) -> str:
         """Return the reason why no set of this kind can be made by ``section``, or ""."""
         for key, needed in _OPTIONAL.items():

@@ -306,7 +306,7 @@ class StorageSection(Section):
 
 
 class SelectionSection(Section):
-    """The choice of the real clips of a coreset (synthetic.kind = coreset)."""
+    """The choice of real clips: those of a coreset (synthetic.kind = coreset), or those that learning starts from."""
 
     method: Literal["random", "herding", "k-center", "clusters", "coverage", "easy"] = Field(
         "random",
@@ -529,8 +529,16 @@ class Preset(Section):
                 model = self.evaluation.models[0]
                 first = f"{' or '.join(COLLAPSIBLE)} as the first of evaluation.models, not {model}"
                 raise ValueError(f"static.network = collapsed needs {first}")
-        if self.selection.method == "easy" and self.selection.features == "seeded":
-            raise ValueError("selection.method = easy needs selection.features = trained: it goes by its losses")
+        if self.selection.features == "seeded":
+            for key, values, easy in (
+                ("selection.method", (self.selection.method,), "easy"),
+                ("evaluation.baselines", self.evaluation.baselines or (), "compressed-easy"),
+            ):
+                if easy in values:
+                    raise ValueError(f"{key} = {easy} needs selection.features = trained: it goes by its losses")
+        if self.selection.method == "clusters" and self.storage.budget is not None:
+            reason = "those of fewer are not the first of more; choose another"
+            raise ValueError(f"selection.method = clusters cannot be had with storage.budget: {reason}")
         last = self.expert_snapshots - 1
         if self.experts.epochs is not None and self.experts.epochs < last:
             drawn = f"the last of which dynamic.objective = {section.objective} draws weights"

@@ -25,6 +25,7 @@ from engine.config.load import override
 from engine.distilling.keeping import MARGIN, longest_origin, most_bytes, too_small
 from engine.distilling.opening import Work, costs_ahead
 from engine.distilling.progress import TablePace, UnitPace
+from engine.distilling.start_order import start_order
 from engine.errors import StopRequested
 from engine.evaluation import Trial, mean_std, stopped
 from engine.evaluation.rungs import Held, judged, worth_judging
@@ -77,9 +78,12 @@ class StartClips:
         labels = range(len(self._spec.classes))
         self.available = min(self._train.available(label) for label in labels)
         """Clips of the smallest class."""
-        self._order = [
-            self._train.pick(label, self.available, generator(work.seed, "start", label)) for label in labels
-        ]
+        order = start_order(work, "budget", self.available)
+        self._order = (
+            [self._train.pick(label, self.available, generator(work.seed, "start", label)) for label in labels]
+            if order is None
+            else list(order)
+        )
         self._files: dict[str, bytes] = {}
 
     def held(self) -> Iterator[Held[Rung]]:

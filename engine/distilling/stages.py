@@ -31,6 +31,7 @@ from engine.distilling.opening import Work, experts_folder, prepare
 from engine.distilling.optimisers import dynamic_optimiser, static_optimiser
 from engine.distilling.previews import save_preview
 from engine.distilling.progress import NetworkPace, UnitPace
+from engine.distilling.start_order import start_order
 from engine.errors import DataError, RunError
 from engine.evaluation.judge import precision_of
 from engine.evaluation.parts import open_parts
@@ -153,7 +154,8 @@ def learn_static(work: Work, resume: Checkpoint | None, newest: Checkpoint | Non
     if resume is None and newest is not None:
         return torch.from_numpy(newest.arrays["static"]).to(work.device)
     section = work.preset.static
-    images = StaticImages.start(Start(work.preset, work.train))
+    order = start_order(work, "static", work.preset.kind.start_clips(work.preset)) if resume is None else None
+    images = StaticImages.start(Start(work.preset, work.train, chosen=order))
     if resume is not None:
         images.static.copy_(torch.from_numpy(resume.arrays["static"]))
     static = images.static.requires_grad_()
@@ -243,7 +245,8 @@ def learn_dynamic(
 ) -> None:
     """Learn dynamic memory and hallucinator (or pixels) by the preset's objective: stage 2. Keep the best iteration."""
     section = work.preset.dynamic
-    synthetic = start_set(work.preset, work.train, static)
+    order = start_order(work, "dynamic", work.preset.kind.start_clips(work.preset)) if resume is None else None
+    synthetic = start_set(work.preset, work.train, static, order)
     if resume is not None:
         for name, tensor in synthetic.tensors().items():
             tensor.copy_(torch.from_numpy(resume.arrays[name]))
@@ -286,9 +289,14 @@ def stage_network(work: Work, number: int) -> Network:
     return video_model(work.preset.evaluation.models[0], len(spec.classes), spec.frames, spec.height, seed, work.device)
 
 
-def start_set(preset: Preset, train: RealClips, static: torch.Tensor | None) -> SyntheticSet:
-    """The set before the first step of stage 2, with the static memory of stage 1 if there was one."""
+def start_set(
+    preset: Preset, train: RealClips, static: torch.Tensor | None, order: torch.Tensor | None = None
+) -> SyntheticSet:
+    """The set before the first step of stage 2, with the static memory of stage 1 if there was one.
+
+    It starts from the clips that ``order`` has first (``start_order``), or from random ones.
+    """
     section = preset.synthetic
     labels = start_labels(len(train.spec.classes), section.ipc) if section.labels == "learned" else None
     labels = None if labels is None else labels.to(train.device)
-    return set_class(preset.kind.name).start(Start(preset, train, static, labels))
+    return set_class(preset.kind.name).start(Start(preset, train, static, labels, order))

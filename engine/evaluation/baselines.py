@@ -231,11 +231,19 @@ def chosen_order(
     def order(draw: int) -> list[torch.Tensor]:
         if not known:
             number = min(most, max(train.available(label) for label in range(len(train.spec.classes))))
-            costs = clip_bytes(train, FIXED, check) if method == "coverage" else None
+            costs = clip_costs(train, method, check)
             known.extend(select_coreset(train, method, number, seed, network(), precision, check=check, costs=costs))
         return known
 
     return order
+
+
+def clip_costs(train: RealClips, method: str, check: Callable[[], None] = lambda: None) -> torch.Tensor | None:
+    """Return what each clip costs where bytes are counted, int64 (n); None if ``method`` asks for no costs.
+
+    These are the bytes that a clip takes as FIXED: how much larger one is than another hardly depends on the storage.
+    """
+    return clip_bytes(train, FIXED, check) if method == "coverage" else None
 
 
 # --- the choice of a rung --------------------------------------------------------------------------------------------

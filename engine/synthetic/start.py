@@ -31,7 +31,7 @@ class Start:
     labels: torch.Tensor | None = None
     """Soft labels (C, ipc, C) that are to be learned, or None."""
     chosen: torch.Tensor | None = None
-    """Indices of the training clips, int64 (C, ipc), that a stage before has chosen."""
+    """Indices of training clips, int64 (C, n), the first to be taken first; None: random ones are drawn."""
 
     @property
     def spec(self) -> ClipSpec:
@@ -78,10 +78,13 @@ class Start:
     def clips(self, per_class: int) -> Iterator[torch.Tensor]:
         """Real clips, class by class (all may not fit): (per_class, 3, T, H, W) of each, normalised.
 
-        A class with fewer repeats its own.
+        The first of ``chosen``, if some are, else random ones; a class with fewer repeats its own.
         """
         for label in range(len(self.spec.classes)):
-            own = self.real.pick(label, per_class, generator(self.seed, "start", label))
+            if self.chosen is None:
+                own = self.real.pick(label, per_class, generator(self.seed, "start", label))
+            else:
+                own = self.chosen[label][:per_class]
             yield self.real.clips(own[torch.arange(per_class) % len(own)])
 
 

@@ -236,7 +236,7 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     counts["for the table"] = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
     chosen = preset.selection.method != "random" if "select" in stages else False
-    needs_features = chosen or looks(preset)
+    needs_features = chosen or looks(preset) or preset.kind.chooses_start(preset)
     counts["for features"] = int(needs_features and preset.selection.features == "trained")
     return {what: count for what, count in counts.items() if count}
 

@@ -88,9 +88,10 @@ def test_only_what_can_be_summed_over_time_is_collapsed(change: str, said: str) 
 
 def test_easy_clips_need_a_network_that_has_learned() -> None:
     """Losses of random weights say nothing of a clip."""
-    with pytest.raises(PresetError) as caught:
-        load_preset("default", ["selection.method=easy", "selection.features=seeded"])
-    assert "needs selection.features = trained" in caught.value.problem
+    for easy in ("selection.method=easy", "evaluation.baselines=['compressed-easy']"):
+        with pytest.raises(PresetError) as caught:
+            load_preset("default", [easy, "selection.features=seeded"])
+        assert "easy needs selection.features = trained" in caught.value.problem
 
 
 @pytest.mark.parametrize(

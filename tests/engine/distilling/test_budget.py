@@ -16,16 +16,18 @@ from engine.api import resume_distillation, run_distillation
 from engine.config import Preset, load_preset, read_preset
 from engine.config.budget import fixed, rung_named
 from engine.distilling import budget as budget_module
+from engine.distilling import start_order as start_order_module
 from engine.distilling.keeping import as_kept, keep_set
 from engine.distilling.plan import plan
 from engine.distilling.process import carry_out
-from engine.errors import StopRequested, UsageError
+from engine.errors import PresetError, StopRequested, UsageError
 from engine.evaluation.trials import digest
 from engine.events import BudgetSpent, Event, NetworkTrained, RungTried, RunStarted, StageFinished
 from engine.export.report import report_data
 from engine.files import read_json
 from engine.runs import RunDirectory
 from engine.runs.new import new_run
+from engine.selection import select_coreset
 from engine.synthetic import Pixels, Provenance, Temporal, load_set, to_bytes
 from engine.synthetic.coded import write_learned
 from engine.synthetic.formation import Formation
@@ -90,18 +92,46 @@ def test_the_best_on_validation_is_taken_and_nothing_else_is_looked_at(whole: Ru
     assert len([one for one in during if one["event"] == "rung_tried"]) == len(judged)
 
 
-def test_stage_2_starts_from_what_was_judged(whole: RunDirectory) -> None:
-    """A rung would be chosen for clips that the run does not have."""
-    document = read_json(whole.budget_file)
+def assert_starts_from_what_was_judged(run: RunDirectory) -> None:
+    """The networks of the chosen rung are those of step 0."""
+    document = read_json(run.budget_file)
     assert document is not None
     rung = rung_named(document["chosen"])
     assert rung is not None
     name = rung.title.replace(" ", "-")
     (judged,), (start,) = (
-        list(whole.evaluations.glob(pattern)) for pattern in (f"start-{name}-val-*.json", "synthetic-val-000000-*.json")
+        list(run.evaluations.glob(pattern)) for pattern in (f"start-{name}-val-*.json", "synthetic-val-000000-*.json")
     )
     found, first = (json.loads(file.read_text()) for file in (judged, start))
     assert found["set"] == first["set"] and found["outcome"] == first["outcome"]
+
+
+def test_stage_2_starts_from_what_was_judged(whole: RunDirectory) -> None:
+    """A rung would be chosen for clips that the run does not have."""
+    assert_starts_from_what_was_judged(whole)
+
+
+def test_a_budget_can_start_from_clips_that_are_chosen_for_their_bytes(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of coverage, which is asked for again by stage 2 and gives the same clips first."""
+    asked: list[tuple[int, list[list[int]], bool]] = []
+
+    def told(train: Any, method: str, number: int, *rest: Any, costs: Any = None, **more: Any) -> torch.Tensor:
+        found = select_coreset(train, method, number, *rest, costs=costs, **more)
+        if method == "coverage":
+            asked.append((number, found.tolist(), costs is not None and len(costs) == len(train)))
+        return found
+
+    monkeypatch.setattr(start_order_module, "select_coreset", told)
+    chosen = ("selection.method=coverage", "selection.features=seeded")
+    run = run_distillation(preset_of(f"{BUDGET}B", *chosen), clips, runs_dir=tmp_path, name="chosen")
+    assert_starts_from_what_was_judged(run)
+    (_, every, by_bytes), (ipc, first, again) = asked
+    assert by_bytes and again and ipc == read_preset(run.preset_file).synthetic.ipc
+    assert first == [own[:ipc] for own in every]
+    with pytest.raises(PresetError, match="clusters cannot be had with storage"):
+        preset_of("250B", "selection.method=clusters")
 
 
 def test_a_run_that_is_cut_in_the_choice_ends_with_the_same_bytes(
