@@ -34,7 +34,7 @@ LABELS = {name: kind.label for name, kind in KINDS.items()} | {
     "compressed-easy": "compressed real clips chosen as the easiest",
 }
 MANY_MORE = 2
-"""How many times the training steps of its baseline make a set's lead a matter of training, too."""
+"""The multiple of its baseline's training steps from which a set's lead is a matter of training, too."""
 MODELS = {"convnet3d": "ConvNet3D"}
 SPLITS = {"val": "validation split", "test": "test split"}
 SELECTED = {
