@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.config.budget import MOST_RUNGS
 from engine.config.choosing import split_of_choice
-from engine.config.kinds import COMPRESSED, looks
+from engine.config.kinds import COMPRESSED, chooses_baselines
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, Preset, StaticSection
 
@@ -60,6 +60,6 @@ def feature_epochs(preset: Preset, stage: str) -> int:
     section = preset.selection
     chooses = {
         "select": "select" in preset.stages and section.method != "random",
-        "evaluate": looks(preset) or preset.kind.chooses_start(preset),
+        "evaluate": chooses_baselines(preset) or preset.kind.chooses_start(preset),
     }
     return section.epochs if chooses[stage] and section.features == "trained" else 0

@@ -373,7 +373,7 @@ def chosen_by(compressed: str) -> str:
     return compressed.removeprefix("compressed-")
 
 
-def looks(preset: Preset) -> bool:
+def chooses_baselines(preset: Preset) -> bool:
     """Return whether a baseline of ``preset`` has clips that are chosen by what a network makes of them."""
     return any(name in COMPRESSED and chosen_by(name) != "random" for name in preset.kind.rows(preset))
 

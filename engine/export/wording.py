@@ -219,7 +219,7 @@ def against(found: Standing) -> str:
         return f"That is {interval(over)} points over the best baseline: {reached}{left}.{_longer(found)}"
     if is_ahead(over):
         why = "and a single network has no spread to tell by"
-        return f"That is {interval(over)} points over the best baseline, {why}: {reached}."
+        return f"That is {interval(over)} points over the best baseline, {why}: {reached}.{_longer(found)}"
     subject = "Distillation" if _is_learned(found.result) else "This choice of clips"
     remarks = {
         "within noise": ", which is within noise",

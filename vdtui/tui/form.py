@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from engine.config import Preset, load_preset
 from engine.config.counts import baseline_networks, budget_networks, candidates
-from engine.config.kinds import looks
+from engine.config.kinds import chooses_baselines
 from engine.config.load import shortened, validate, without_storage
 from engine.config.size import plain_bytes, storage_words, stored_values
 from engine.data.recipe import OFFICIAL_CLASSES
@@ -236,7 +236,7 @@ def networks(preset: Preset, data: DataFacts | None) -> dict[str, int]:
     counts["for the table"] = len(preset.kind.rows(preset)) * len(evaluation.models) * evaluation.repeats
     counts["teacher"] = int(evaluation.protocol == "strict-teacher")
     chosen = preset.selection.method != "random" if "select" in stages else False
-    needs_features = chosen or looks(preset) or preset.kind.chooses_start(preset)
+    needs_features = chosen or chooses_baselines(preset) or preset.kind.chooses_start(preset)
     counts["for features"] = int(needs_features and preset.selection.features == "trained")
     return {what: count for what, count in counts.items() if count}
 
