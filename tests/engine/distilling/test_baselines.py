@@ -110,9 +110,10 @@ def test_without_validation_the_storage_is_fixed(clips: Path, tmp_path: Path, sm
 def test_chosen_clips_of_any_method_can_stand_beside_a_set(clips: Path, tmp_path: Path, small: int) -> None:
     """By coverage and by ease, each a row of its own clips in no more bytes; the plan counts their network."""
     rivals = ["compressed-coverage", "compressed-easy"]
-    asked = preset("dataset.val_fraction=0", f"evaluation.baselines={rivals}".replace("'", '"'))
-    assert feature_epochs(asked, "evaluate") == 0  # its features are seeded
-    assert feature_epochs(override(asked, {"selection.features": "trained"}, "test"), "evaluate") > 0
+    trained = ("selection.features=trained", "selection.epochs=1")
+    asked = preset("dataset.val_fraction=0", *trained, f"evaluation.baselines={rivals}")
+    assert feature_epochs(asked, "evaluate") == 1
+    assert feature_epochs(override(asked, {"evaluation.baselines": ["random"]}, "test"), "evaluate") == 0
     run = run_distillation(asked, clips, runs_dir=tmp_path, name="rivals")
     rows = [row for row in run.folded().results if row["what"] in rivals]
     assert [row["what"] for row in rows] == rivals and all(0 < row["bytes"] <= small for row in rows)
