@@ -27,6 +27,7 @@ class ThroughStorage:
     """The set of a stage as it will be decoded, encoded anew at each step that ``storage.every`` divides.
 
     Colours are kept in the range of pixels, which is what codecs store. Several processes encode a share each.
+    Hallucinators are shown as they are: what float16 rounds of them is less than a level of what they act on.
     """
 
     def __init__(self, work: Work, synthetic: SyntheticSet, resume: Checkpoint | None) -> None:
