@@ -11,7 +11,8 @@ from functools import partial
 
 from engine.config.kinds import chosen_by
 from engine.distilling.opening import Work
-from engine.distilling.progress import NetworkPace, TablePace
+from engine.distilling.progress import TablePace
+from engine.distilling.start_order import selecting_network
 from engine.evaluation import Subject, Trial, stopped
 from engine.evaluation.baselines import (
     Held,
@@ -24,7 +25,6 @@ from engine.evaluation.baselines import (
     random_order,
 )
 from engine.events import NetworkTrained, Note
-from engine.models import Network
 from engine.text import counted
 
 
@@ -61,7 +61,8 @@ def _shelf(work: Work, what: str, budget: int, total: int) -> Shelf:
     most = preset.evaluation.baseline_clips * preset.synthetic.ipc
     order = random_order(work.train, work.seed)
     if (method := chosen_by(what)) != "random":
-        features = partial(_features, work, what, total)
+        text = f"{what}: training the network by which clips are chosen"
+        features = partial(selecting_network, work, "evaluate", text, total)
         check = work.session.check
         order = chosen_order(work.train, method, most, work.seed, features, work.precision, check)
     return Shelf(
@@ -75,14 +76,6 @@ def _shelf(work: Work, what: str, budget: int, total: int) -> Shelf:
         folder=work.session.run.baselines,
         check=work.session.check,
     )
-
-
-def _features(work: Work, what: str, total: int) -> Network:
-    """The network by which the clips of ``what`` are chosen, as that of a coreset."""
-    section = work.preset.selection
-    text = f"{what}: training the network by which clips are chosen, {counted(section.epochs, 'epoch')}"
-    pace = NetworkPace(work.session, "evaluate", text, step=0, total=total, networks=1, trained=0, seconds=0.0)
-    return work.judge.feature_network(section, pace.watch)
 
 
 def _chosen(work: Work, shelf: Shelf, found: list[Held], total: int) -> Subject:

@@ -30,8 +30,8 @@ from engine.distilling.learning import Learning
 from engine.distilling.opening import Work, experts_folder, prepare
 from engine.distilling.optimisers import dynamic_optimiser, static_optimiser
 from engine.distilling.previews import save_preview
-from engine.distilling.progress import NetworkPace, UnitPace
-from engine.distilling.start_order import start_order
+from engine.distilling.progress import UnitPace
+from engine.distilling.start_order import selecting_network, start_order
 from engine.errors import DataError, RunError
 from engine.evaluation.judge import precision_of
 from engine.evaluation.parts import open_parts
@@ -220,9 +220,7 @@ def choose_coreset(work: Work) -> None:
     session.emit(StageStarted("select", 0, 1))
     network = None
     if section.method != "random":
-        what = f"training the network whose features clips are chosen by, {counted(section.epochs, 'epoch')}"
-        pace = NetworkPace(session, "select", what, step=0, total=1, networks=1, trained=0, seconds=0.0)
-        network = work.judge.feature_network(section, pace.watch)
+        network = selecting_network(work, "select", "training the network whose features clips are chosen by")
     chosen = select_coreset(
         work.train, section.method, work.preset.synthetic.ipc, work.seed, network, work.precision, check=session.check
     )

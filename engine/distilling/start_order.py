@@ -12,6 +12,7 @@ from engine.distilling.opening import Work
 from engine.distilling.progress import NetworkPace
 from engine.evaluation.baselines import clip_costs
 from engine.events import Stage
+from engine.models import Network
 from engine.selection import select_coreset
 from engine.text import counted
 
@@ -24,11 +25,20 @@ def start_order(work: Work, stage: Stage, number: int) -> torch.Tensor | None:
     section = work.preset.selection
     if section.method == "random" or number == 0:
         return None
-    what = f"training the network by which clips to start from are chosen, {counted(section.epochs, 'epoch')}"
-    pace = NetworkPace(work.session, stage, what, step=0, total=1, networks=1, trained=0, seconds=0.0)
-    network = work.judge.feature_network(section, pace.watch)
+    network = selecting_network(work, stage, "training the network by which clips to start from are chosen")
     check = work.session.check
     costs = clip_costs(work.train, section.method, check) if work.preset.storage.budget is not None else None
     return select_coreset(
         work.train, section.method, number, work.seed, network, work.precision, check=check, costs=costs
     )
+
+
+def selecting_network(work: Work, stage: Stage, text: str, total: int = 1) -> Network:
+    """Return the network by which ``stage``, of ``total`` steps, chooses real clips; ``text`` says what it is for.
+
+    A trained one is kept, so that all that ask for it in one run, and in others of the folder, train it once.
+    """
+    section = work.preset.selection
+    what = f"{text}, {counted(section.epochs, 'epoch')}"
+    pace = NetworkPace(work.session, stage, what, step=0, total=total, networks=1, trained=0, seconds=0.0)
+    return work.judge.feature_network(section, pace.watch)

@@ -241,7 +241,7 @@ def chosen_order(
 def clip_costs(train: RealClips, method: str, check: Callable[[], None] = lambda: None) -> torch.Tensor | None:
     """Return what each clip costs where bytes are counted, int64 (n); None if ``method`` asks for no costs.
 
-    These are the bytes that a clip takes as FIXED: how much larger one is than another hardly depends on the storage.
+    These are the bytes that a clip takes as FIXED, whatever it is stored as: one order serves all rungs.
     """
     return clip_bytes(train, FIXED, check) if method == "coverage" else None
 
