@@ -10,7 +10,7 @@ from engine.config.budget import MOST_RUNGS
 from engine.config.choosing import split_of_choice
 from engine.config.kinds import COMPRESSED, chooses_baselines
 from engine.config.objectives import named
-from engine.config.schema import DynamicSection, Preset, StaticSection
+from engine.config.schema import DynamicSection, EvaluationSection, Preset, StaticSection
 
 
 def is_candidate(section: DynamicSection, step: int) -> bool:
@@ -23,6 +23,13 @@ def candidates(section: DynamicSection, after: int = -1) -> int:
     if after >= section.steps:
         return 0
     return (section.steps - 1) // section.eval_every - after // section.eval_every + 1
+
+
+def clips_shown(section: EvaluationSection, instances: int) -> float:
+    """Return how many clips a network is shown in all of its training on ``instances`` of them."""
+    if section.steps:
+        return section.steps * instances / -(-instances // section.batch)
+    return float(section.epochs * instances)
 
 
 def inner_trainings(section: StaticSection) -> int:

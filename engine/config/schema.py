@@ -369,6 +369,11 @@ class EvaluationSection(Section):
         Field(min_length=1, max_length=10, strict=False),
     ] = Field(("convnet3d",), description="networks to train; also addresses of your own, module:Class")
     epochs: Count = Field(500, description="passes over the synthetic set")
+    steps: Steps = Field(
+        0,
+        description="training steps of every network, whatever it learns from, in place of epochs, which give many "
+        "clips more steps than few; 0: as many as the epochs make (not vdsd)",
+    )
     lr: Rate | None = Field(
         None,
         description="learning rate at the start; unset: the protocol's own (strict 0.003; vdsd as published: 0.01, for "
@@ -442,6 +447,17 @@ class RunSection(Section):
     ] = Field((), description="tools that get the curves too, each an extra: tensorboard, wandb, mlflow, prometheus")
 
 
+def _impossible_steps(section: EvaluationSection) -> str:
+    """Return why networks of ``section`` cannot be trained by steps, or ""."""
+    if split_of_choice(section.protocol) == "test":
+        return f"cannot be had with protocol {section.protocol}, which was published with epochs; set it to 0"
+    if section.selection_stop != "none":
+        return (
+            f"goes on to its end, and selection_stop = {section.selection_stop} stops after an epoch; leave one of them"
+        )
+    return ""
+
+
 def _impossible_storage(storage: StorageSection, synthetic: SyntheticSection, kind: Kind) -> str:
     """Return why sets of ``kind`` cannot be stored so, or ""."""
     if storage.open_budget:
@@ -513,6 +529,8 @@ class Preset(Section):
             stop, protocol = self.evaluation.selection_stop, self.evaluation.protocol
             reason = f"cannot be had with protocol {protocol}, which reports the networks that choose; set it to none"
             raise ValueError(f"evaluation.selection_stop = {stop} {reason}")
+        if self.evaluation.steps and (reason := _impossible_steps(self.evaluation)):
+            raise ValueError(f"evaluation.steps = {self.evaluation.steps} {reason}")
         if objective.needs_experts and self.evaluation.models[0] in WITH_BUFFERS:
             model = self.evaluation.models[0]
             reason = f"cannot follow {model}, whose state is more than weights"

@@ -98,7 +98,7 @@ def _chosen(work: Work, shelf: Shelf, found: list[Held], total: int) -> Subject:
     subject = shelf.subject(found[best])
     text = f"{what}: stored as {subject.storage}, {_per_class(subject)}, which is the best on validation"
     _tell(work, f"{text} ({100 * accuracies[best]:.1f} %) of {len(found)} ways")
-    if early := stopped(trials, work.preset.evaluation.epochs):
+    if early := stopped(trials, work.preset.evaluation):
         _tell(work, f"{what}: {early}")
     tried = tuple(
         {"storage": one.rung.storage, "ipc": one.per_class, "bytes": one.nbytes, "accuracy": accuracy}

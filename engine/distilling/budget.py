@@ -198,7 +198,7 @@ def _judged(work: Work, clips: StartClips, rungs: Sequence[Held[Rung]]) -> dict[
         values = tuple(trial.outcome.top1 for trial in own)
         mean, std = mean_std(values, work.judge.protocol)
         session.emit(RungTried(one.rung.title, one.rung.storage, one.per_class, one.nbytes, mean, std, values))
-    if early := stopped([trial for own in trials.values() for trial in own], work.preset.evaluation.epochs):
+    if early := stopped([trial for own in trials.values() for trial in own], work.preset.evaluation):
         session.emit(Note("info", early))
     return trials
 

@@ -233,7 +233,7 @@ class BestIteration(IterationChoice):
             work.session.emit(NetworkTrained(occasion, step, split, trial.seed, trial.outcome.top1, trial.seconds))
         if warning := caution(trials, recipe):
             work.session.emit(Note("warning", f"step {step}: {warning}"))
-        if early := stopped(trials, recipe.epochs):
+        if early := stopped(trials, work.preset.evaluation):
             work.session.emit(Note("info", f"step {step}: {early}"))
         values = tuple(trial.outcome.top1 for trial in trials)
         mean, std = mean_std(values, work.judge.protocol)

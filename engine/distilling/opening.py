@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from engine.config import Preset
-from engine.config.counts import baseline_networks, budget_networks, candidates
+from engine.config.counts import baseline_networks, budget_networks, candidates, clips_shown
 from engine.data.batches import RealClips
 from engine.data.spec import ClipSpec
 from engine.data.store import ClipStore
@@ -156,9 +156,12 @@ def costs_ahead(preset: Preset, classes: int, *, chooses: bool) -> str:
     static = f"{experts}{preset.static.steps} static and " if "static" in preset.stages else experts
     steps = counted(preset.dynamic.steps, "dynamic step")
     evaluations = candidates(preset.dynamic) if chooses else 0
-    rows, clips = len(preset.kind.rows(preset)), evaluation.epochs * classes * preset.synthetic.ipc
-    budget = preset.storage.open_budget
-    trained = "as many clips as the budget holds" if budget else counted(clips, "clip")
+    rows, clips = len(preset.kind.rows(preset)), clips_shown(evaluation, classes * preset.synthetic.ipc)
+    trained = counted(round(clips), "clip")
+    if preset.storage.open_budget:
+        trained = "as many clips as the budget holds"
+    if evaluation.steps:
+        trained = f"what it learns from, for {counted(evaluation.steps, 'step')}"
     tried = budget_networks(preset)
     choice = f"up to {counted(tried, 'network')} to choose how {preset.storage.budget} per class are spent, "
     first = choice if chooses and tried else ""

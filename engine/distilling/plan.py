@@ -34,7 +34,7 @@ from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.distilling.plan_parts import Part, networks_at_once, parts_of
 from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
-from engine.distilling.rehearsal import STEPS, Rehearsal, shortened
+from engine.distilling.rehearsal import STEPS, Rehearsal, length_of, shortened
 from engine.evaluation.parts import open_parts, train_and_val
 from engine.events import Event
 from engine.export.wording import duration
@@ -50,6 +50,8 @@ LIMIT = 45.0
 """The seconds that the passes of the rehearsals may take, as they are reckoned; what they do besides comes on top."""
 EPOCHS = (1, 3)
 """Epochs of the networks in the two rehearsals."""
+STEPS_OF_NETWORKS = (4, 12)
+"""Their steps, where networks count these."""
 STARTS = 2
 """Processes that are started to see how long that takes: what is not in memory yet makes the first one slow."""
 
@@ -105,7 +107,8 @@ def plan(
     take too long, a budget's rung is chosen by some of one epoch; the run may choose another, at other costs.
     """
     began = time.monotonic()
-    epochs = EPOCHS if preset.evaluation.epochs > EPOCHS[0] else EPOCHS[:1]
+    whole_length, few = length_of(preset.evaluation), STEPS_OF_NETWORKS if preset.evaluation.steps else EPOCHS
+    lengths: tuple[int, ...] = few if whole_length > few[0] else (whole_length,)
     with tempfile.TemporaryDirectory(prefix="vdtui-plan-") as folder:
         sizes, data_bytes = sizes_of(preset, Path(folder))
         opening = time.monotonic() - began if preset.dataset.path is None else 0.0  # the demo's clips are made once
@@ -118,23 +121,23 @@ def plan(
             def passes(*numbers: int) -> float:
                 return sum(total(reckon(shortened(preset, number), sizes, units) or []) for number in numbers)
 
-            if preset.storage.open_budget and passes(preset.evaluation.epochs) <= LIMIT:
-                epochs = (preset.evaluation.epochs,)
-            seconds = passes(*epochs)
+            if preset.storage.open_budget and passes(whole_length) <= LIMIT:
+                lengths = (whole_length,)
+            seconds = passes(*lengths)
             if seconds > LIMIT:
                 tell(f"A rehearsal would take {duration(seconds)}; passes are counted instead.")
                 return _reckoned(preset, whole, sizes, data_bytes, start + opening, began)
-            how = "twice, with a few steps and epochs" if len(epochs) > 1 else "with a few steps"
+            how = "twice, with a few steps and epochs" if len(lengths) > 1 else "with a few steps"
             tell(f"Rehearsing the run {how}: about {duration(10 + 1.5 * seconds)} ...")
         with MemoryPeak() as peak:
-            first = Rehearsal(preset, epochs[0], Path(folder), check)
+            first = Rehearsal(preset, lengths[0], Path(folder), check)
         spent = _spent(preset, first.preset)
-        rehearsals = [first, *(Rehearsal(spent, number, Path(folder), check) for number in epochs[1:])]
+        rehearsals = [first, *(Rehearsal(spent, number, Path(folder), check) for number in lengths[1:])]
         best = first.best
         kept = load_set(best).synthetic if best.is_file() else None
         content, measured = _file(spent, best, Path(folder)) if kept else (b"", "")
     return Plan(
-        tuple(parts_of(spent, rehearsals, start, opening, features)),
+        tuple(parts_of(spent, sizes.classes, rehearsals, start, opening, features)),
         kept.stored_values if kept else 0,
         kept.nbytes() if kept else 0,
         first.data_bytes,

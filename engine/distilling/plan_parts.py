@@ -14,12 +14,12 @@ import statistics
 import torch
 
 from engine.config import Preset
-from engine.config.counts import candidates, expert_epochs, feature_epochs, inner_trainings
+from engine.config.counts import candidates, clips_shown, expert_epochs, feature_epochs, inner_trainings
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, StaticSection
 from engine.distilling.learning import preview_every
 from engine.distilling.reckoning import FEATURES
-from engine.distilling.rehearsal import REFILLED, STEPS, Rehearsal, fewer_networks
+from engine.distilling.rehearsal import REFILLED, STEPS, Rehearsal, fewer_networks, length_of
 from engine.evaluation.trainers import shares
 from engine.events import BestChanged, CheckpointSaved, PreviewSaved, Step
 from engine.machine.torchrun import started_by_torchrun
@@ -36,7 +36,9 @@ class Part:
     seconds: float
 
 
-def parts_of(preset: Preset, rehearsals: list[Rehearsal], start: float, opening: float, features: float) -> list[Part]:
+def parts_of(
+    preset: Preset, classes: int, rehearsals: list[Rehearsal], start: float, opening: float, features: float
+) -> list[Part]:
     """Return all parts; ``features`` are the seconds of an epoch on all training clips, of which one is tried."""
     first, stages, evaluation = rehearsals[0], preset.stages, preset.evaluation
     fewer = fewer_networks(preset)
@@ -48,9 +50,12 @@ def parts_of(preset: Preset, rehearsals: list[Rehearsal], start: float, opening:
     before, between = first.outside()
     parts = [Part("prepare", 1, "data opened, or made", start + before + max(opening, first.stage("prepare")))]
     if rungs := first.rungs():
-        known = [(one.epochs, one.selection()[0]) for one in rehearsals]
-        longer = _at(evaluation.epochs, known) - _at(first.epochs, known)  # of an evaluation of the rung that was taken
-        seconds = choose * (first.stage("budget") + longer * sum(rungs) / preset.synthetic.ipc)
+        known = [(one.length, one.selection()[0]) for one in rehearsals]
+        # The rest of an evaluation of the rung that was taken.
+        longer = _at(length_of(evaluation), known) - _at(first.length, known)
+        shown = sum(clips_shown(evaluation, classes * ipc) for ipc in rungs)
+        as_many = shown / clips_shown(evaluation, classes * preset.synthetic.ipc)
+        seconds = choose * (first.stage("budget") + longer * as_many)
         networks = len(rungs) * evaluation.selection_repeats
         parts.append(Part("budget", networks, "networks to choose how the budget is spent", seconds))
     if "experts" in stages:
@@ -70,10 +75,10 @@ def parts_of(preset: Preset, rehearsals: list[Rehearsal], start: float, opening:
             parts.append(Part("dynamic", fills, "networks of the target bank", filling))
         if first.selection()[0]:
             number = candidates(preset.dynamic)
-            known = [(one.epochs, one.selection()[0]) for one in rehearsals]
+            known = [(one.length, one.selection()[0]) for one in rehearsals]
             at_once = networks_at_once(preset, evaluation.selection_repeats)
             longer = _longer(evaluation.selection_repeats, fewer["selection_repeats"], at_once)
-            seconds = longer * number * _at(evaluation.epochs, known) + first.selection()[1]
+            seconds = longer * number * _at(length_of(evaluation), known) + first.selection()[1]
             networks = number * evaluation.selection_repeats
             parts.append(Part("dynamic", networks, "networks to choose the step", seconds))
     if "select" in stages:
@@ -83,12 +88,12 @@ def parts_of(preset: Preset, rehearsals: list[Rehearsal], start: float, opening:
         parts.append(Part("evaluate", epochs, FEATURES, (epochs - 1) * features))
     choosing = first.baselines()[0]
     if choosing:
-        seconds = choose * _at(evaluation.epochs, [(one.epochs, one.baselines()[1]) for one in rehearsals])
+        seconds = choose * _at(length_of(evaluation), [(one.length, one.baselines()[1]) for one in rehearsals])
         number = round(choose * choosing)
         parts.append(Part("evaluate", number, "networks to choose the storage of baselines", seconds))
-    known = [(one.epochs, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
+    known = [(one.length, one.stage("evaluate") - one.baselines()[1]) for one in rehearsals]
     networks = table * evaluation.repeats
-    seconds = final * _at(evaluation.epochs, known) + between
+    seconds = final * _at(length_of(evaluation), known) + between
     return [*parts, Part("evaluate", networks, "networks for the final table", seconds)]
 
 
@@ -175,15 +180,15 @@ def _boundaries(steps: int, every: int) -> int:
     return -(-steps // every) + 1
 
 
-def _at(epochs: int, known: list[tuple[int, float]]) -> float:
-    """Return the seconds of ``epochs`` on the line through ``known``: pairs of epochs and seconds.
+def _at(length: int, known: list[tuple[int, float]]) -> float:
+    """Return the seconds of a training of ``length`` on the line through ``known``: pairs of lengths and seconds.
 
-    An epoch costs no less than nothing.
+    An epoch, or step, costs no less than nothing.
     """
     few, seconds = known[0]
     more, longer = known[-1]
-    an_epoch = max(0.0, (longer - seconds) / (more - few)) if more > few else 0.0
-    return seconds + (epochs - few) * an_epoch
+    one = max(0.0, (longer - seconds) / (more - few)) if more > few else 0.0
+    return seconds + (length - few) * one
 
 
 def _longer(networks: int, tried: int, at_once: int) -> float:

@@ -16,7 +16,14 @@ import torch
 from torch import nn
 
 from engine.config import Preset
-from engine.config.counts import baseline_networks, budget_networks, candidates, expert_epochs, feature_epochs
+from engine.config.counts import (
+    baseline_networks,
+    budget_networks,
+    candidates,
+    clips_shown,
+    expert_epochs,
+    feature_epochs,
+)
 from engine.config.kinds import CLASS_MEAN, COMPRESSED, KINDS, Kind, is_own
 from engine.config.networks import still_network
 from engine.config.objectives import Facts, Passes, named
@@ -187,7 +194,7 @@ def reckon(preset: Preset, sizes: Sizes, units: Units) -> list[Counted] | None:
 
     def trained(instances: int, tested: int, unit: Unit = first, still: bool = preset.kind.still) -> float:
         one = unit.still if still and unit.still is not None else unit.trained
-        return evaluation.epochs * instances * one + tested * unit.forward
+        return clips_shown(evaluation, instances) * one + tested * unit.forward
 
     own = sizes.classes * ipc
     if networks := budget_networks(preset):

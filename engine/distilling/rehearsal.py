@@ -17,7 +17,7 @@ from engine.config import Preset, read_preset
 from engine.config.counts import expert_epochs
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
-from engine.config.schema import StageSection
+from engine.config.schema import EvaluationSection, StageSection
 from engine.events import (
     BestChanged,
     CheckpointSaved,
@@ -47,12 +47,15 @@ S = TypeVar("S", bound=StageSection)
 
 
 class Rehearsal:
-    """One short run of ``preset`` with networks of ``epochs``, and the times of its events."""
+    """One short run of ``preset`` with networks of ``length``, and the times of its events.
 
-    def __init__(self, preset: Preset, epochs: int, folder: Path, check: Callable[[Event], None]) -> None:
+    A length is in epochs, or in steps where networks count these (``length_of``).
+    """
+
+    def __init__(self, preset: Preset, length: int, folder: Path, check: Callable[[Event], None]) -> None:
         from engine.distilling.process import carry_out
 
-        self.epochs = epochs
+        self.length = length
         self.device = ""
         self._happened: list[tuple[float, Event]] = []
 
@@ -61,7 +64,7 @@ class Rehearsal:
             self.device = getattr(event, "device", self.device)
             check(event)
 
-        run = new_run(shortened(preset, epochs), None, folder, f"epochs-{epochs}", "", ["plan"])
+        run = new_run(shortened(preset, length), None, folder, f"length-{length}", "", ["plan"])
         self._began = time.monotonic()
         carry_out(run, listen)
         self._ended = time.monotonic()
@@ -127,10 +130,15 @@ class Rehearsal:
         return [max(0.0, seconds - encoding) for seconds, encoding in pairs]
 
 
-def shortened(preset: Preset, epochs: int) -> Preset:
-    """Return ``preset`` with a few steps, and with one of everything that fills slowly.
+def length_of(section: EvaluationSection) -> int:
+    """Return how long networks are trained: in steps where these are counted, else in epochs."""
+    return section.steps or section.epochs
 
-    Networks that choose make all ``epochs``, since nobody knows when those of the run will stop.
+
+def shortened(preset: Preset, length: int) -> Preset:
+    """Return ``preset`` with a few steps, networks of ``length``, and one of everything that fills slowly.
+
+    Networks that choose are trained to their end, since nobody knows when those of the run will stop.
     """
 
     def section(name: str, **changes: Any) -> Any:
@@ -140,12 +148,13 @@ def shortened(preset: Preset, epochs: int) -> Preset:
     epochs_of_expert = expert_epochs(preset) // preset.experts.number if "experts" in preset.stages else 1
     dynamic = _rehearsed(preset.dynamic)
     static = preset.static if preset.static.steps <= STEPS else _rehearsed(preset.static)
+    trained = {"steps" if preset.evaluation.steps else "epochs": length}
     shorter = {
         "static": static.model_copy(update={"steps": min(STEPS, static.steps)}),
         "dynamic": dynamic.model_copy(update={"steps": min(DYNAMIC_STEPS, dynamic.steps), "eval_every": DYNAMIC_STEPS}),
         "experts": section("experts", number=1, epochs=min(EXPERT_EPOCHS, epochs_of_expert)),
         "selection": section("selection", epochs=1),
-        "evaluation": section("evaluation", epochs=epochs, teacher_epochs=1, selection_stop="none", **networks),
+        "evaluation": section("evaluation", **trained, teacher_epochs=1, selection_stop="none", **networks),
     }
     return preset.model_copy(update=shorter)
 

@@ -133,6 +133,7 @@ def recipe_of(section: EvaluationSection, model: str, precision: torch.dtype, st
         protocol,
         section.labels,
         learned_lr=learned is not None,
+        steps=section.steps,
     )
 
 

@@ -164,6 +164,17 @@ class Recipe:
     """True if ``lr`` was learned with the set, as by MTT."""
     stop: StoppingRule | None = None
     """The rule by which a network that chooses may stop early; None: all epochs are made, as in every final table."""
+    steps: int = 0
+    """The number of training steps, whatever the number of clips; 0: as many as ``epochs`` make."""
+
+    @property
+    def length(self) -> int:
+        """The training in the units of its schedule: steps where they are counted, else epochs."""
+        return self.steps or self.epochs
+
+    def passes(self, batches: int) -> int:
+        """Return the number of epochs of so many ``batches`` that are made; the last one is cut where steps end it."""
+        return -(-self.steps // batches) if self.steps else self.epochs
 
     @property
     def decay(self) -> float:
@@ -174,12 +185,14 @@ class Recipe:
         """Return the recipe as a result states it; results of different records do not stand in one column."""
         protocol = self.protocol
         error = "mean squared error" if protocol.mean_error else "squared error, summed over classes"
-        added = {"loss": error} if self.labels == "own" else {}
+        added: dict[str, Any] = {"loss": error} if self.labels == "own" else {}
         if self.stop is not None:
             added["stop"] = self.stop.record()
         cosine = "warm-up and cosine" if protocol.warm_up else "cosine"
+        if self.steps:
+            added["steps"] = self.steps
         return {
-            "epochs": self.epochs,
+            "epochs": None if self.steps else self.epochs,
             "optimiser": "adamw" if protocol.adamw else "sgd",
             "schedule": cosine if protocol.adamw else "a tenth half way",
             "lr": self.lr,
@@ -192,20 +205,20 @@ class Recipe:
             "precision": str(self.precision).removeprefix("torch."),
         } | added
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate in ``epoch``, counted from 0."""
+    def rate(self, time: int) -> float:
+        """Return the learning rate after ``time`` units of ``length``: epochs, or steps where they are counted."""
         if not self.protocol.adamw:
-            return self.lr if epoch < self.half else self.lr / 10
-        cosine = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+            return self.lr if time < self.half else self.lr / 10
+        cosine = 0.5 * (1 + math.cos(math.pi * time / self.length))
         if not self.protocol.warm_up:
             return self.lr * cosine
-        risen = min(1.0, 0.01 + 0.99 * epoch / max(1, self.epochs // 10))
+        risen = min(1.0, 0.01 + 0.99 * time / max(1, self.length // 10))
         return self.lr * risen * (0.01 + 0.99 * cosine)
 
     @property
     def half(self) -> int:
-        """The epoch from which SGD's rate is a tenth."""
-        return (self.epochs + 1) // 2
+        """The epoch, or step, from which SGD's rate is a tenth."""
+        return (self.length + 1) // 2
 
     def deviations(self, several_clips: bool) -> list[str]:
         """Return the differences from the values that the protocol was published with, as texts.

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from engine.config.schema import EvaluationSection
 from engine.evaluation.protocols import STRICT, Protocol, Recipe
 from engine.evaluation.subjects import Subject
 from engine.evaluation.trials import Trial
@@ -47,14 +48,16 @@ def caution(trials: Sequence[Trial], recipe: Recipe) -> str | None:
     number = _unlearned(trials)
     if not number or len(trials[0].outcome.confusion) < 2:
         return None
-    rate = f"try evaluation.lr below {recipe.lr:g}, or more evaluation.epochs than {recipe.epochs}"
+    key = "evaluation.steps" if recipe.steps else "evaluation.epochs"
+    rate = f"try evaluation.lr below {recipe.lr:g}, or more {key} than {recipe.length}"
     return f"{number} of {len(trials)} networks did not learn the clips that they were trained on; {rate}"
 
 
-def stopped(trials: Sequence[Trial], epochs: int) -> str:
-    """Return after how many of ``epochs`` networks stopped, in words; "" if all made all of them."""
+def stopped(trials: Sequence[Trial], section: EvaluationSection) -> str:
+    """Return after how many epochs networks that choose stopped, in words; "" if all made all of ``section``'s."""
+    epochs = section.epochs
     made = [epochs if trial.epochs is None else trial.epochs for trial in trials]
-    if not made or min(made) == epochs:
+    if section.selection_stop == "none" or not made or min(made) == epochs:
         return ""
     return f"networks that choose stopped after {statistics.fmean(made):.0f} of {epochs} epochs on average"
 

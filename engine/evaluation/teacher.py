@@ -32,7 +32,8 @@ class Teacher:
     def __init__(self, folder: Path, train: RealClips, recipe: Recipe, epochs: int, seed: int) -> None:
         self._train = train
         self._seed = derive(seed, "teacher") % 2**31
-        self._recipe = dataclasses.replace(recipe, epochs=epochs, labels="hard", frames="as-is", teacher="", stop=None)
+        recipe = dataclasses.replace(recipe, epochs=epochs, steps=0, stop=None)
+        self._recipe = dataclasses.replace(recipe, labels="hard", frames="as-is", teacher="")
         self.fingerprint = f"{train.digest()[:12]}-{self._recipe.digest()[:12]}-{self._seed}"
         """The fingerprint of its data, recipe and seed, which a result names."""
         self._file = folder / f"{recipe.model}-{self.fingerprint}.safetensors"

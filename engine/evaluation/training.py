@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -74,7 +76,7 @@ class Fit:
 
     network: Network
     loss: float
-    """Mean training loss over the last epoch, NaN if it diverged."""
+    """Mean training loss over as many steps as an epoch has, the last ones; NaN if it diverged."""
     guess: float
     """The loss of the best constant answer: log C for classes, for learned labels their variance."""
     epochs: int
@@ -114,19 +116,20 @@ def fitting(
     optimiser = _optimiser(network, recipe)
     gradients = _Gradients(network, recipe, spec.frames)
     compute = gradients if record is None else Repeated(gradients, record)
-    losses: list[torch.Tensor] = []
-    learned = Moments()
     batches = math.ceil(instances(data) / recipe.batch)
+    losses: deque[torch.Tensor] = deque(maxlen=batches)
+    learned = Moments()
+    steps = recipe.steps or recipe.epochs * batches
     chance = Chance(derive(seed, "dropout"), device)
     network.train()
-    for epoch in range(recipe.epochs):
-        losses.clear()
-        learned = Moments()
+    for epoch in range(recipe.passes(batches)):
         if protocol.restart and epoch == recipe.half:
             optimiser = _optimiser(network, recipe)
-        optimiser.param_groups[0]["lr"] = recipe.rate(epoch)
-        for number, drawn in enumerate(one_pass(data, generator(seed, "epoch", epoch), recipe.batch)):
-            yield (epoch + number / batches) / recipe.epochs
+        left = steps - epoch * batches
+        for number, drawn in enumerate(islice(one_pass(data, generator(seed, "epoch", epoch), recipe.batch), left)):
+            made = epoch * batches + number
+            yield made / steps
+            optimiser.param_groups[0]["lr"] = recipe.rate(made if recipe.steps else epoch)
             clips = reorder(drawn.clips, recipe.frames, generator(seed, "frames", epoch, number))
             if protocol.augment:
                 clips = crop_and_flip(clips, generator(seed, "augment", epoch, number))
@@ -135,15 +138,15 @@ def fitting(
             with chance.taken():
                 losses.append(gradients.take(compute(clips, targets)))
             optimiser.step()
-            if recipe.labels == "own":
+            if recipe.labels == "own" and epoch == 0:  # they are the same in all
                 learned.add(targets)
         if recipe.stop is not None and recipe.stop.ends(_mean(losses), _guess(learned, recipe, len(spec.classes))):
             break
     return Fit(network.eval(), _mean(losses), _guess(learned, recipe, len(spec.classes)), epoch + 1)
 
 
-def _mean(losses: list[torch.Tensor]) -> float:
-    return torch.stack(losses).mean().item()
+def _mean(losses: Iterable[torch.Tensor]) -> float:
+    return torch.stack(list(losses)).mean().item()
 
 
 class _Gradients:

@@ -29,7 +29,6 @@ class Training:
     """The values of the recipe by which a card trains."""
 
     model: str
-    epochs: int
     batch: int
     lr: float
     optimiser: str
@@ -39,6 +38,9 @@ class Training:
     labels: str
     """``hard``, ``own`` if networks are trained on learned labels by squared error, or those of a teacher."""
     augment: str
+    epochs: int | None = None
+    steps: int = 0
+    """Training steps of networks that count these, in place of epochs; else 0."""
 
     @classmethod
     def of_results(cls, planned: Mapping[str, Any], measured: Mapping[str, Any] | None) -> Training:
@@ -50,6 +52,8 @@ class Training:
         recipe: dict[str, Any] = dict(planned["recipe"])
         known = result.get("recipe")
         if isinstance(known, Mapping):
+            if known.get("epochs") or known.get("steps"):
+                recipe |= {"epochs": None, "steps": 0}
             recipe |= {name: value for name, value in known.items() if value is not None}
         values = {field.name: recipe[field.name] for field in dataclasses.fields(cls) if field.name in recipe}
         return cls(**values | {"model": str(result.get("model") or planned["model"])})
@@ -65,8 +69,14 @@ class Training:
         decay = f"weight decay {self.weight_decay:g}"
         momentum = "" if self.momentum is None else f"momentum {self.momentum:g}, "
         optimiser = {"sgd": "SGD", "adamw": "AdamW"}[self.optimiser]
-        epochs = counted(self.epochs, "epoch")
-        return f"{epochs} in batches of {self.batch}, {optimiser} at {self.lr:g}, {momentum}{decay}"
+        length = counted(self.steps, "step") if self.steps else counted(self.epochs or 0, "epoch")
+        return f"{length} in batches of {self.batch}, {optimiser} at {self.lr:g}, {momentum}{decay}"
+
+    def passes(self, clips: int, variants: int) -> int:
+        """Return the passes over all ``clips`` that have as many steps as its own; an instance has so many variants."""
+        if self.steps:
+            return max(1, round(self.steps / -(-clips // self.batch)))
+        return max(1, round((self.epochs or 0) / variants))
 
     @property
     def left_out(self) -> list[str]:
@@ -250,7 +260,7 @@ def training(synthetic: SyntheticSet, recipe: Training) -> str:
     An epoch here sees every clip, one of the run's draws a clip of each instance.
     """
     spec = synthetic.spec
-    epochs = max(1, round(recipe.epochs / synthetic.variants))
+    epochs = recipe.passes(len(spec.classes) * synthetic.clips_per_class, synthetic.variants)
     network, needed = _network(spec, recipe.model)
     soft = recipe.own_labels and synthetic.soft_labels is not None
     loss = "(network(batch) - target).square().sum(1).mean()" if soft else "cross_entropy(network(batch), target)"

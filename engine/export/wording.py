@@ -14,7 +14,7 @@ from typing import Any
 from engine.config.kinds import CLASS_MEAN, KINDS, MEAN_FRAME
 from engine.runs.baselines import Standing, all_clips_bytes, is_ahead, standing
 from engine.runs.differences import Difference
-from engine.runs.results import instances, training_steps
+from engine.runs.results import training_steps
 
 Result = Mapping[str, Any]
 
@@ -235,7 +235,7 @@ def _longer(found: Standing) -> str:
     if own is None or theirs is None or own < MANY_MORE * theirs:
         return ""
     steps = f"networks of the set made {count(own)} steps, those of the baseline {count(theirs)}"
-    remedy = f"with evaluation.batch={instances(found.result)} all make as many"
+    remedy = f"with evaluation.steps={own} all make as many"
     return f" Part of that may be training: {steps}; {remedy}."
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.config import Preset, read_preset
 from engine.config.choosing import split_of_choice
-from engine.config.counts import baseline_networks, candidates
+from engine.config.counts import baseline_networks, candidates, clips_shown
 from engine.config.kinds import CLASS_MEAN, COMPRESSED
 from engine.config.storage import PLAIN
 from engine.errors import VdtuiError
@@ -111,10 +111,10 @@ class Work:
 
         In passes forward; in networks where the number of clips is not known.
         """
-        evaluation = self.preset.evaluation
         if not self.clips or not self.classes:
             return times
-        learned = times * self.classes * self.preset.synthetic.ipc * evaluation.epochs
+        instances = max(1, round(times * self.classes * self.preset.synthetic.ipc))
+        learned = clips_shown(self.preset.evaluation, instances)
         return (1 + BACKWARD) * learned + self.clips.get(split, 0)
 
     @property

@@ -98,8 +98,11 @@ def instances(result: Mapping[str, Any]) -> int | None:
 
 def training_steps(result: Mapping[str, Any]) -> int | None:
     """Return the number of training steps of each network of ``result``; None where it does not say."""
-    recipe, clips = result.get("recipe"), instances(result)
-    epochs, batch = (recipe.get(key) if isinstance(recipe, dict) else None for key in ("epochs", "batch"))
+    clips, recipe = instances(result), result.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {}
+    steps, epochs, batch = (recipe.get(key) for key in ("steps", "epochs", "batch"))
+    if type(steps) is int and steps > 0:
+        return steps
     if clips is None or type(epochs) is not int or type(batch) is not int or min(epochs, batch) < 1:
         return None
     return epochs * -(-clips // batch)

@@ -10,7 +10,7 @@ import typer
 
 from vdtui.cli import completion
 from vdtui.cli.launching import HERE, Place, carry_out, launching, words_again
-from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, warn, with_run
+from vdtui.cli.options import Changes, Device, Json, RunsDir, human_time, note, print_json, trained_for, warn, with_run
 from vdtui.cli.progress import ProgressLine
 from vdtui.cli.results import print_results
 
@@ -38,6 +38,7 @@ def evaluate(
     model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Network to train; repeatable.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Networks of every row, each with its own seed.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the set.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps, in place of passes.")] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,7 +96,7 @@ def evaluate(
     overrides += [f"evaluation.protocol={protocol}"] if protocol is not None else []
     overrides += [f"evaluation.models={_toml_list(model)}"] if model else []
     overrides += [f"evaluation.repeats={repeats}"] if repeats is not None else []
-    overrides += [f"evaluation.epochs={epochs}"] if epochs is not None else []
+    overrides += trained_for(epochs, steps)
     from engine.evaluation import FRAMES
     from engine.evaluation import evaluate as engine  # torch comes with it
 

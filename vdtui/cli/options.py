@@ -59,6 +59,17 @@ def with_run(changes: list[str] | None, seed: int | None, device: str | None, bu
     return overrides
 
 
+def trained_for(epochs: int | None, steps: int | None) -> list[str]:
+    """The changes that `--epochs` or `--steps` say of networks that evaluate. Raises UsageError for both."""
+    from engine.errors import UsageError
+
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps both say how long networks are trained.", "Give one of them.")
+    if steps is not None:
+        return [f"evaluation.steps={steps}"]
+    return [] if epochs is None else [f"evaluation.epochs={epochs}", "evaluation.steps=0"]
+
+
 def print_json(document: Any) -> None:
     """Print ``document`` on stdout; NaN becomes null."""
     from engine.files import finite

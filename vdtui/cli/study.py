@@ -11,7 +11,18 @@ import typer
 
 from engine.text import counted
 from vdtui.cli.launching import HERE, Place, carry_out, launching
-from vdtui.cli.options import Json, RunsDir, human_bytes, human_time, note, plus_minus, print_json, print_table, warn
+from vdtui.cli.options import (
+    Json,
+    RunsDir,
+    human_bytes,
+    human_time,
+    note,
+    plus_minus,
+    print_json,
+    print_table,
+    trained_for,
+    warn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +129,7 @@ def bytes_(
         list[str] | None, typer.Option(metavar="HOW", help="How learned sets are stored, in place of the usual ways.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over every set.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps on every set, in place of passes.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Networks of every point.")] = None,
     set_: Sets = None,
     name: Name = "bytes",
@@ -137,7 +149,7 @@ def bytes_(
 
     folder = runs_folder(runs_dir)
     changes = list(set_ or [])
-    changes += [f"evaluation.epochs={epochs}"] if epochs is not None else []
+    changes += trained_for(epochs, steps)
     changes += [f"evaluation.repeats={repeats}"] if repeats is not None else []
     try:
         points = list(_points(folder, runs, changes, _numbers(clips, "--clips"), _words(real), storage))
@@ -160,8 +172,9 @@ def bytes_(
         for row in sorted(points, key=lambda row: row["bytes"])
     ]
     first = points[0]
-    protocol, trained_for = f"{first['protocol']} {first['protocol_version']}", first["recipe"]["epochs"]
-    title = f"protocol {protocol}, {first['model']}, {counted(trained_for, 'epoch')}"
+    protocol, recipe = f"{first['protocol']} {first['protocol_version']}", first["recipe"]
+    length = counted(recipe["steps"], "step") if recipe.get("steps") else counted(recipe["epochs"], "epoch")
+    title = f"protocol {protocol}, {first['model']}, {length}"
     print_table(columns, cells, title, right=(2, 4, 5))
     note(f"Table and plot: {home / 'results.json'}, {home / 'results.png'}")
 

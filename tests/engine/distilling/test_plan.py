@@ -326,6 +326,8 @@ def test_seconds_are_passes_times_what_one_takes() -> None:
         of_stills = reckon(load_preset(preset, table | {"synthetic.kind": "static-only"}), sizes, stills)
         assert of_stills is not None
         assert of_stills[-1].seconds == 2 * (5 * 20 * 0.5 + 200) + 2 * (5 * 20 * 3.0 + 200)  # the set, and real clips
+    counted = seconds(evaluation__steps=9, evaluation__batch=8)  # 20 clips in three batches
+    assert counted["networks for the final table"] == 2 * 2 * (9 * (20 / 3) * 3.0 + 200)
     judged = 5 * 20 * 3.0
     assert seconds() == {
         "steps": 7 * (10 * 16 * 1.0 + 10 * 2 * 3.0),
@@ -355,6 +357,7 @@ RUNS = {
     "mtt": [*MTT, "experts.number=2", "experts.epochs=2", "dynamic.steps=5", "dynamic.eval_every=3"],
     "dc": ["synthetic.kind=static-only", "static.objective=dc", "static.outer_loops=3", "static.steps=7"],
     "herding": ["synthetic.kind=coreset", "selection.method=herding", "selection.epochs=4"],
+    "by-steps": ["evaluation.steps=3", "synthetic.kind=pixels", "dynamic.dm.target=batch", "dynamic.steps=1"],
     "two-models": [*PIXELS, "evaluation.selection_repeats=2", "evaluation.repeats=1", "dynamic.steps=1"],
 }
 

@@ -82,8 +82,8 @@ def test_fewer_random_clips_are_not_called_as_many() -> None:
 @pytest.mark.parametrize(
     ("epochs", "batch", "ipc", "said"),
     [
-        (60, 4, 2, "made 120 steps, those of the baseline 60; with evaluation.batch=6 all make as many"),
-        (60, 4, 40, "made 1\u202f800 steps, those of the baseline 60; with evaluation.batch=120 all make as many"),
+        (60, 4, 2, "made 120 steps, those of the baseline 60; with evaluation.steps=120 all make as many"),
+        (60, 4, 40, "made 1\u202f800 steps, those of the baseline 60; with evaluation.steps=1800 all make as many"),
         (60, 3, 1, ""),  # as many
         (60, 256, 40, ""),  # all in one batch
         (None, 4, 40, ""),
@@ -95,6 +95,10 @@ def test_a_lead_that_may_be_training_is_told(epochs: object, batch: object, ipc:
     """In equal epochs many clips have many steps: a set of few kilobytes would seem to win by what is in it."""
     recipe = {"recipe": {"epochs": epochs, "batch": batch}}
     main = result("pixels", [0.5, 0.51, 0.52], 3, ipc=ipc, **recipe)
+    equal = {"recipe": {"epochs": None, "steps": 60, "batch": batch}}
+    alike = [result("pixels", [0.5, 0.51, 0.52], 3, ipc=ipc, **equal)]
+    alike.append(result("compressed-random", [0.1, 0.11, 0.12], 3, ipc=1, bytes=3000, **equal))
+    assert "may be training" not in wording.verdict(alike)
     few = result("compressed-random", [0.1, 0.11, 0.12], 3, ipc=1, bytes=3000, **recipe)
     found = wording.verdict([main, few])
     assert found.startswith("That is +40.0") and ("Part of that may be training" in found) == bool(said)
