@@ -61,7 +61,7 @@ def main() -> None:
     judge = Judged(options.protocol, options.model, options.training_steps)
     asked: list[tuple[Record, tuple[Any, ...]]] = []
     for seed, kind in itertools.product(options.seeds, options.kinds):
-        for how in ("float32", *options.through):
+        for how in (*(["float32"] if options.after or not options.skip_float32 else []), *options.through):
             changes = [] if how == "float32" else [f"storage.how={how}", "storage.learn_through=true", *options.set]
             preset = preset_of(options, kind, seed, changes)
             key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes} | judge.key()
@@ -96,7 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--ipc", type=int, default=1, help="learned clips per class")
-    parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone")
+    parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone, none without one")
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
     parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N[/F]", help="random real clips, N per class")
