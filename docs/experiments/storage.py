@@ -65,7 +65,7 @@ def main() -> None:
             changes = [] if how == "float32" else [f"storage.how={how}", "storage.learn_through=true", *options.set]
             preset = preset_of(options, kind, seed, changes)
             key = {"data": options.data.name, "kind": kind, "cell": how, "seed": seed, "changes": changes} | judge.key()
-            name = f"{kind}-{how}-{seed}".replace(":", "_")
+            name = f"{kind}-{how}-{seed}".replace(":", "_").replace("@", "_")
             if options.ipc > 1:
                 key["ipc"], name = options.ipc, f"{options.ipc}-{name}"
             after = options.after if how == "float32" else []
