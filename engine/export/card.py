@@ -214,7 +214,7 @@ def _accuracy(about: About, kind: str, how: str, name: str) -> list[str]:
         measured = str(result.get("storage") or result.get("precision"))
         recipe = result.get("recipe")
         known = recipe.items() if isinstance(recipe, Mapping) else ()
-        said = "; ".join(f"{key} {value}" for key, value in known) or "unknown"
+        said = "; ".join(f"{key} {value}" for key, value in known if value is not None) or "unknown"
         networks = len(wording.values_of(result))
         top5 = f", top-5 {wording.accuracy(result, 'top5')}" if "top5" in measures(dict(result)) else ""
         spread = "standard deviation over networks" if networks > 1 else "without a spread"
