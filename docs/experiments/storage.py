@@ -96,7 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--ipc", type=int, default=1, help="learned clips per class")
-    parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone, none without one")
+    parser.add_argument("--skip-float32", action="store_true", help="judge the forms of --after alone, if any")
     parser.add_argument("--after", nargs="*", default=["h264-28", "h264-35"], help="encoded when learned")
     parser.add_argument("--through", nargs="*", default=["h264-35"], help="learned through")
     parser.add_argument("--clips", nargs="*", default=[], metavar="HOW=N[/F]", help="random real clips, N per class")

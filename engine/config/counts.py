@@ -25,6 +25,11 @@ def candidates(section: DynamicSection, after: int = -1) -> int:
     return (section.steps - 1) // section.eval_every - after // section.eval_every + 1
 
 
+def length_of(section: EvaluationSection) -> int:
+    """Return how long networks are trained: in steps where these are counted, else in epochs."""
+    return section.steps or section.epochs
+
+
 def clips_shown(section: EvaluationSection, instances: int) -> float:
     """Return how many clips a network is shown in all of its training on ``instances`` of them."""
     if section.steps:

@@ -27,6 +27,7 @@ import torch
 
 from engine.config import Preset
 from engine.config.choosing import split_of_choice
+from engine.config.counts import length_of
 from engine.config.networks import still_network
 from engine.config.objectives import named
 from engine.config.size import plain_bytes, stored_values
@@ -34,7 +35,7 @@ from engine.config.storage import PLAIN
 from engine.distilling.keeping import storage_of
 from engine.distilling.plan_parts import Part, networks_at_once, parts_of
 from engine.distilling.reckoning import Counted, Sizes, measure, reckon, total
-from engine.distilling.rehearsal import STEPS, Rehearsal, length_of, shortened
+from engine.distilling.rehearsal import STEPS, Rehearsal, shortened
 from engine.evaluation.parts import open_parts, train_and_val
 from engine.events import Event
 from engine.export.wording import duration

@@ -14,12 +14,12 @@ import statistics
 import torch
 
 from engine.config import Preset
-from engine.config.counts import candidates, clips_shown, expert_epochs, feature_epochs, inner_trainings
+from engine.config.counts import candidates, clips_shown, expert_epochs, feature_epochs, inner_trainings, length_of
 from engine.config.objectives import named
 from engine.config.schema import DynamicSection, StaticSection
 from engine.distilling.learning import preview_every
 from engine.distilling.reckoning import FEATURES
-from engine.distilling.rehearsal import REFILLED, STEPS, Rehearsal, fewer_networks, length_of
+from engine.distilling.rehearsal import REFILLED, STEPS, Rehearsal, fewer_networks
 from engine.evaluation.trainers import shares
 from engine.events import BestChanged, CheckpointSaved, PreviewSaved, Step
 from engine.machine.torchrun import started_by_torchrun

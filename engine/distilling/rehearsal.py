@@ -17,7 +17,7 @@ from engine.config import Preset, read_preset
 from engine.config.counts import expert_epochs
 from engine.config.kinds import COMPRESSED
 from engine.config.objectives import named
-from engine.config.schema import EvaluationSection, StageSection
+from engine.config.schema import StageSection
 from engine.events import (
     BestChanged,
     CheckpointSaved,
@@ -49,7 +49,7 @@ S = TypeVar("S", bound=StageSection)
 class Rehearsal:
     """One short run of ``preset`` with networks of ``length``, and the times of its events.
 
-    A length is in epochs, or in steps where networks count these (``length_of``).
+    A length is in epochs, or in steps where networks count these (``counts.length_of``).
     """
 
     def __init__(self, preset: Preset, length: int, folder: Path, check: Callable[[Event], None]) -> None:
@@ -128,11 +128,6 @@ class Rehearsal:
         """Return the seconds of each step of ``stage``, without those in which the set was encoded."""
         pairs = zip(self.spans(stage, Step), self.encodings(stage), strict=True)
         return [max(0.0, seconds - encoding) for seconds, encoding in pairs]
-
-
-def length_of(section: EvaluationSection) -> int:
-    """Return how long networks are trained: in steps where these are counted, else in epochs."""
-    return section.steps or section.epochs
 
 
 def shortened(preset: Preset, length: int) -> Preset:
