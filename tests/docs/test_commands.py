@@ -185,7 +185,9 @@ def typed(folder: Path, words: list[str]) -> tuple[int, str]:
     words, target = (words[: words.index(">")], words[-1]) if ">" in words else (words, None)
     stdout, stderr, code = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.setattr(sys, "argv", ["vdtui", *words, *REDUCED.get(words[0] if words else "", [])])
+        reduced = REDUCED.get(words[0] if words else "", [])
+        by_steps = ["--steps" if word == "--epochs" and "--steps" in words else word for word in reduced]
+        patch.setattr(sys, "argv", ["vdtui", *words, *by_steps])
         patch.delenv("VDTUI_RUNS", raising=False)
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             try:
