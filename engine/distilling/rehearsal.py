@@ -64,7 +64,8 @@ class Rehearsal:
             self.device = getattr(event, "device", self.device)
             check(event)
 
-        run = new_run(shortened(preset, length), None, folder, f"length-{length}", "", ["plan"])
+        name = f"{'steps' if preset.evaluation.steps else 'epochs'}-{length}"
+        run = new_run(shortened(preset, length), None, folder, name, "", ["plan"])
         self._began = time.monotonic()
         carry_out(run, listen)
         self._ended = time.monotonic()

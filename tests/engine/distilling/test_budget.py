@@ -269,15 +269,16 @@ def test_followers_take_the_leader_s_choice_and_its_stop(whole: RunDirectory, mo
     assert follower.preset == read_preset(whole.preset_file)
 
 
-def test_a_plan_counts_the_choice_and_says_the_budget(clips: Path) -> None:
+@pytest.mark.parametrize(("trained", "name"), [("evaluation.epochs=2", "epochs-2"), ("evaluation.steps=3", "steps-3")])
+def test_a_plan_counts_the_choice_and_says_the_budget(clips: Path, trained: str, name: str) -> None:
     """Half an hour of networks before the first step would come as a surprise; so would another rung than the plan's.
 
-    Networks of one epoch choose by chance, so those of a rehearsal have all epochs, where that is quick.
+    Networks of one epoch choose by chance, so those of a rehearsal are trained to their end, where that is quick.
     """
-    preset = preset_of(f"{BUDGET}B", f"dataset.path={clips}", "evaluation.epochs=2")
+    preset = preset_of(f"{BUDGET}B", f"dataset.path={clips}", trained)
     heard: list[Event] = []
     found = plan(preset, heard.append)
-    assert [event.name for event in heard if isinstance(event, RunStarted)] == ["epochs-2"]
+    assert [event.name for event in heard if isinstance(event, RunStarted)] == [name]
     (choice,) = (part for part in found.parts if part.stage == "budget")
     assert choice.number > 1 and choice.seconds > 0 and found.budget == f"{BUDGET}B"
     rung = rung_named(found.rung)
