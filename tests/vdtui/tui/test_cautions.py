@@ -71,6 +71,24 @@ async def test_a_run_and_the_table_of_runs_warn(folder: Path, fake: Any, wait: A
 
 
 @SIZES
+async def test_results_that_need_a_bar_are_not_broken(
+    folder: Path, fake: Any, wait: Any, size: tuple[int, int]
+) -> None:
+    """The bar comes when it is known that there are too many lines, and took the ends of them."""
+    run = warned(fake)
+    for name in ("compressed-random", "compressed-herding", "class-mean", "full"):
+        run.say(result(name, (0.3, 0.31, 0.32), bytes=2_884_892, caution=UNLEARNED))
+    app = VdtuiApp(folder, "demo", clock=lambda: NOW)
+    async with app.run_test(size=size):
+        await wait(lambda: isinstance(app.screen, RunScreen) and "51.0 ± 1.0 %" in text(app), "the results")
+        panel = app.screen.query_one(Results)
+        await wait(lambda: panel.show_vertical_scrollbar, "the bar")
+        said = str(panel.query_one(Lines)._text).splitlines()
+        assert all(len(line) <= panel.scrollable_content_region.width for line in said)
+        assert sum("2.9 MB" in line for line in said) == 4
+
+
+@SIZES
 async def test_a_comparison_warns_and_says_what_is_noise(
     folder: Path, fake: Any, wait: Any, size: tuple[int, int]
 ) -> None:
