@@ -1,4 +1,4 @@
-"""Does validation tell which draw of real clips is a good one? The table of draws.md.
+"""Does validation tell which draw of real clips is a good one? The table of selection.md.
 
     vdtui prepare ucf101 --source UCF10 --output ucf64.h5 --frames 8 --size 64
     OMP_NUM_THREADS=1 python docs/experiments/draws.py --data ucf64.h5 --runs RUNS --draws 0 1 2 3 4 5 6 7
@@ -15,10 +15,10 @@ import argparse
 import itertools
 import statistics
 import sys
-from pathlib import Path
 
 import torch
 from cells import Record, answered, spread
+from real_stills import drawn, of_the_data, of_the_judge, parser
 
 from engine import load_preset
 from engine.config import Preset
@@ -26,26 +26,14 @@ from engine.evaluation.judge import recipe_of
 from engine.evaluation.parts import open_parts
 from engine.evaluation.protocols import network_seed
 from engine.evaluation.training import evaluate_network, train_network
-from engine.seeds import generator
-from engine.synthetic.compressed import compressed_clips
-
-UNBOUNDED = 1 << 62
 
 
 def main() -> None:
     """Measure the draws that are not there yet, and print the table."""
     options = arguments()
-    changes = [
-        f'dataset.path="{options.data}"',
-        "dataset.frames=8",
-        "dataset.size=64",
-        f"evaluation.protocol={options.protocol}",
-        f'evaluation.models=["{options.model}"]',
-        f"evaluation.batch={options.batch}",
-        f"evaluation.epochs={options.epochs}",
-    ]
-    preset = load_preset("stills", changes)
-    common = {"data": options.data.name, "how": options.how, "number": options.number, "changes": changes[3:]}
+    judge = [*of_the_judge(options), f"evaluation.epochs={options.epochs}"]
+    preset = load_preset("stills", [*of_the_data(options), *judge])
+    common = {"data": options.data.name, "how": options.how, "number": options.number, "changes": judge}
     asked = [(common | {"draw": draw, "networks": options.networks}, (preset, options, draw)) for draw in options.draws]
     options.runs.mkdir(parents=True, exist_ok=True)
     table(answered(asked, measure, options.runs / "draws.jsonl", 1))
@@ -53,27 +41,17 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
-    parser.add_argument("--runs", type=Path, default=Path("runs-draws"), help="folder of the cells")
-    parser.add_argument("--draws", type=int, nargs="+", default=list(range(8)))
-    parser.add_argument("--how", default="av1-10@half:repeat1", help="how clips are stored")
-    parser.add_argument("--number", type=int, default=11, help="clips per class")
-    parser.add_argument("--networks", type=int, default=2, help="networks for each draw")
-    parser.add_argument("--protocol", default="strict-strong")
-    parser.add_argument("--model", default="convnet3d_small")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=107, help="107 epochs of 110 clips in batches of 8: 1,498 steps")
-    return parser.parse_args()
+    found = parser(__doc__, "runs-draws", networks=2)
+    found.add_argument("--draws", type=int, nargs="+", default=list(range(8)))
+    found.add_argument("--epochs", type=int, default=107, help="107 epochs of 110 clips in batches of 8: 1,498 steps")
+    return found.parse_args()
 
 
 def measure(preset: Preset, options: argparse.Namespace, draw: int) -> Record:
     """Bytes of a draw, and what each network trained on it reaches on validation and on test."""
     with open_parts(options.runs, preset, torch.device("cpu"), lambda *_: None, lambda: None) as parts:
         assert parts.val is not None, "no validation recordings are held out"
-        labels = range(len(parts.spec.classes))
-        order = [parts.train.pick(label, options.number, generator(draw, "draw", label)) for label in labels]
-        stored = compressed_clips(parts.train, UNBOUNDED, order, options.how).stored
+        stored = drawn(parts.train, options, draw, "draw")
         recipe = recipe_of(preset.evaluation, options.model, torch.float32, None)
         found: Record = {"bytes": stored.nbytes, "val": [], "test": []}
         for number in range(options.networks):

@@ -22,11 +22,11 @@ import argparse
 import itertools
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from cells import Record, answered, spread
+from real_stills import drawn, of_the_data, of_the_judge, parser
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -42,27 +42,17 @@ from engine.models import video_model
 from engine.models.base import Network
 from engine.seeds import derive, generator
 from engine.synthetic import SyntheticSet
-from engine.synthetic.compressed import compressed_clips
 from engine.synthetic.labels import LabelCode
 
-UNBOUNDED = 1 << 62
 TEACHER_BATCH, TEACHER_RATE, TEACHER_DECAY = 16, 3e-4, 0.01
 
 
 def main() -> None:
     """Measure the cells that are not there yet, and print the table."""
     options = arguments()
-    changes = [
-        f'dataset.path="{options.data}"',
-        "dataset.frames=8",
-        "dataset.size=64",
-        "dataset.val_fraction=0",
-        f"evaluation.protocol={options.protocol}",
-        f'evaluation.models=["{options.model}"]',
-        f"evaluation.batch={options.batch}",
-    ]
-    preset = load_preset("stills", changes)
-    common = {"data": options.data.name, "how": options.how, "number": options.number, "changes": changes[4:]}
+    judge = of_the_judge(options)
+    preset = load_preset("stills", [*of_the_data(options), "dataset.val_fraction=0", *judge])
+    common = {"data": options.data.name, "how": options.how, "number": options.number, "changes": judge}
     common |= {"steps": options.steps, "networks": options.networks, "teacher": options.teacher}
     asked = [
         (common | {"kind": kind, "seed": seed}, (preset, options, kind, seed))
@@ -74,28 +64,19 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="clips file of `vdtui prepare`")
-    parser.add_argument("--runs", type=Path, default=Path("runs-labels"), help="folder of the cells and of teachers")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of draws, and of networks")
-    parser.add_argument("--kinds", nargs="+", default=["hard", "soft:40", "half:40", "then:40"], metavar="KIND")
-    parser.add_argument("--teacher", type=int, default=0, help="the seed of the teacher")
-    parser.add_argument("--how", default="av1-10@half:repeat1", help="how clips are stored")
-    parser.add_argument("--number", type=int, default=11, help="clips per class")
-    parser.add_argument("--networks", type=int, default=3)
-    parser.add_argument("--protocol", default="strict-strong")
-    parser.add_argument("--model", default="convnet3d_small", help="the network that judges, and that teaches")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=1500, help="of every network, in whole epochs")
-    return parser.parse_args()
+    found = parser(__doc__, "runs-labels", networks=3)
+    found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of draws, and of networks")
+    found.add_argument("--kinds", nargs="+", default=["hard", "soft:40", "half:40", "then:40"], metavar="KIND")
+    found.add_argument("--teacher", type=int, default=0, help="the seed of the teacher, a network of --model")
+    found.add_argument("--steps", type=int, default=1500, help="of every network, in whole epochs")
+    return found.parse_args()
 
 
 def measure(preset: Preset, options: argparse.Namespace, kind: str, seed: int) -> Record:
     """Bytes of a draw with its labels, how they agree with the classes, and what networks trained on it reach."""
     with open_parts(options.runs, preset, torch.device("cpu"), lambda *_: None, lambda: None) as parts:
         number, classes = options.number, len(parts.spec.classes)
-        order = [parts.train.pick(label, number, generator(seed, "storage", label)) for label in range(classes)]
-        stored = compressed_clips(parts.train, UNBOUNDED, order, options.how).stored
+        stored = drawn(parts.train, options, seed, "storage")
         synthetic = stored.decode()
         way, _, epochs = kind.partition(":")
         found: Record = {"bytes": stored.nbytes, "top1": [], "train_loss": []}

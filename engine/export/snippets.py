@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from engine.runs.results import length_in_words
 from engine.synthetic import ClipSpec, Pixels, StaticDynamic, SyntheticSet
 from engine.synthetic.formation import Formation
-from engine.text import counted
 
 LOOKED_AT = ("mp4", "gif", "png")
 """Formats that are for eyes: they have lost something that training needs."""
@@ -69,7 +69,7 @@ class Training:
         decay = f"weight decay {self.weight_decay:g}"
         momentum = "" if self.momentum is None else f"momentum {self.momentum:g}, "
         optimiser = {"sgd": "SGD", "adamw": "AdamW"}[self.optimiser]
-        length = counted(self.steps, "step") if self.steps else counted(self.epochs or 0, "epoch")
+        length = length_in_words(dataclasses.asdict(self))
         return f"{length} in batches of {self.batch}, {optimiser} at {self.lr:g}, {momentum}{decay}"
 
     def passes(self, clips: int, variants: int) -> int:

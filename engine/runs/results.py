@@ -19,6 +19,7 @@ from engine.files import is_number, read_json
 from engine.runs.directory import RunDirectory
 from engine.runs.spread import MEASURE, with_spreads
 from engine.runs.state import LAST_TIME, RunState
+from engine.text import counted
 
 Result = dict[str, Any]
 
@@ -106,6 +107,11 @@ def training_steps(result: Mapping[str, Any]) -> int | None:
     if clips is None or type(epochs) is not int or type(batch) is not int or min(epochs, batch) < 1:
         return None
     return epochs * -(-clips // batch)
+
+
+def length_in_words(recipe: Mapping[str, Any]) -> str:
+    """Return how long networks of a result's ``recipe`` were trained: ``1,500 steps``, or ``60 epochs``."""
+    return counted(recipe["steps"], "step") if recipe.get("steps") else counted(recipe["epochs"], "epoch")
 
 
 def network_seeds(result: Result) -> tuple[Any, ...] | None:

@@ -146,6 +146,7 @@ def bytes_(
     from engine.export.study import draw_bytes
     from engine.files import write_json
     from engine.runs import runs_folder
+    from engine.runs.results import length_in_words
 
     folder = runs_folder(runs_dir)
     changes = list(set_ or [])
@@ -172,9 +173,8 @@ def bytes_(
         for row in sorted(points, key=lambda row: row["bytes"])
     ]
     first = points[0]
-    protocol, recipe = f"{first['protocol']} {first['protocol_version']}", first["recipe"]
-    length = counted(recipe["steps"], "step") if recipe.get("steps") else counted(recipe["epochs"], "epoch")
-    title = f"protocol {protocol}, {first['model']}, {length}"
+    protocol = f"{first['protocol']} {first['protocol_version']}"
+    title = f"protocol {protocol}, {first['model']}, {length_in_words(first['recipe'])}"
     print_table(columns, cells, title, right=(2, 4, 5))
     note(f"Table and plot: {home / 'results.json'}, {home / 'results.png'}")
 
